@@ -1,0 +1,67 @@
+"""Pneumonia on chest X-rays: data, training, prediction and evaluation, without a user interface.
+
+The public names are loaded on first use, so that `import xray_core` costs nothing: only
+predicting and training import TensorFlow.
+"""
+
+from importlib import import_module
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from xray_core.errors import (
+        BundleError,
+        DatasetError,
+        RecipeError,
+        UnreadableImage,
+        XrayError,
+    )
+    from xray_core.images import Radiograph, read_radiograph, to_model_input
+    from xray_core.model.bundle import Bundle, list_bundles, open_bundle
+    from xray_core.prediction.predictor import Prediction, Predictor
+
+__version__ = "0.1.0"
+
+_HOME = {
+    "XrayError": "errors",
+    "UnreadableImage": "errors",
+    "DatasetError": "errors",
+    "RecipeError": "errors",
+    "BundleError": "errors",
+    "Radiograph": "images",
+    "read_radiograph": "images",
+    "to_model_input": "images",
+    "Bundle": "model.bundle",
+    "open_bundle": "model.bundle",
+    "list_bundles": "model.bundle",
+    "Prediction": "prediction.predictor",
+    "Predictor": "prediction.predictor",
+}
+
+__all__ = [
+    "Bundle",
+    "BundleError",
+    "DatasetError",
+    "Prediction",
+    "Predictor",
+    "Radiograph",
+    "RecipeError",
+    "UnreadableImage",
+    "XrayError",
+    "__version__",
+    "list_bundles",
+    "open_bundle",
+    "read_radiograph",
+    "to_model_input",
+]
+
+
+def __getattr__(name: str) -> Any:
+    if name not in _HOME:
+        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+    value = getattr(import_module(f"{__name__}.{_HOME[name]}"), name)
+    globals()[name] = value
+    return value
+
+
+def __dir__() -> list[str]:
+    return sorted(__all__)
