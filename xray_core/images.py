@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import BinaryIO
 
 import numpy as np
-from PIL import Image
+from PIL import Image, ImageChops
 
 from xray_core.errors import UnreadableImage
 
@@ -196,9 +196,11 @@ def _on_black(rgba: Image.Image) -> Image.Image:
 def _has_colour(rgb: Image.Image) -> bool:
     # A grid of samples tells a photograph as surely as all pixels, at no cost.
     size = (min(rgb.width, 256), min(rgb.height, 256))
-    sample = np.asarray(rgb.resize(size, Image.Resampling.NEAREST)).astype(np.int16)
-    spread = sample.max(axis=2) - sample.min(axis=2)
-    return bool((spread > 20).mean() > 0.005)
+    red, green, blue = rgb.resize(size, Image.Resampling.NEAREST).split()
+    brightest = ImageChops.lighter(ImageChops.lighter(red, green), blue)
+    darkest = ImageChops.darker(ImageChops.darker(red, green), blue)
+    spread = ImageChops.subtract(brightest, darkest).histogram()
+    return sum(spread[21:]) > 0.005 * sum(spread)
 
 
 def _scaled(values: np.ndarray, notes: list[str]) -> np.ndarray:
