@@ -1,0 +1,193 @@
+import numpy as np
+import pytest
+
+from xray_core.errors import BundleError
+from xray_core.images import Radiograph
+from xray_core.model.gate import Gate, check_pixels, fit_gate
+
+
+def films(count, width=32, seed=0):
+    """Features as a network's: positive, unequal in scale, correlated."""
+    random = np.random.default_rng(seed)
+    mixing = np.random.default_rng(7).normal(size=(width, width))
+    scale = np.linspace(0.1, 3.0, width)
+    return (random.normal(size=(count, width)) @ mixing * scale + 5.0).astype(np.float32)
+
+
+def radiograph(pixels, had_colour=False, size=None):
+    return Radiograph(
+        pixels=np.asarray(pixels, dtype=np.float32),
+        original_size=size or pixels.shape,
+        had_colour=had_colour,
+        source_format="PNG",
+        modality=None,
+        view=None,
+        body_part=None,
+        age_years=None,
+        frames=1,
+        notes=(),
+        windows=(),
+    )
+
+
+def film_like(height=224, width=224, seed=0):
+    """Grey waves with grain and a black border: what the pixel checks must let pass."""
+    y, x = np.mgrid[0:height, 0:width]
+    image = 120 + 70 * np.sin(x / width * 9) * np.cos(y / height * 7)
+    image += np.random.default_rng(seed).normal(0, 5, image.shape)
+    image[:, : width // 10] = 0
+    return np.clip(np.rint(image), 0, 255)
+
+
+def test_distance_is_mahalanobis_where_films_are_plenty():
+    # Two independent units of spread 2 and 1: the point (4, 0) lies two spreads off, (0, 3) three.
+    random = np.random.default_rng(0)
+    train = random.normal(size=(200_000, 2)) * [2.0, 1.0]
+    gate = fit_gate(train, None, train[:100])
+    distance = gate.squared_distance(np.array([[4.0, 0.0], [0.0, 3.0], [0.0, 0.0]]))
+    assert distance == pytest.approx([4.0 / 2, 9.0 / 2, 0.0], abs=0.03)
+
+
+def test_films_like_the_training_films_pass_and_others_are_refused():
+    gate = fit_gate(films(600), None, films(200, seed=1))
+    fresh = [gate.outcome(d) for d in gate.squared_distance(films(500, seed=2))]
+    assert fresh.count("refused") == 0
+    assert fresh.count("caution") <= 25
+    foreign = films(50, seed=3)[:, ::-1]
+    assert {gate.outcome(d) for d in gate.squared_distance(foreign)} == {"refused"}
+
+
+def test_thresholds_come_from_validation():
+    train, validation = films(600), films(200, seed=1)
+    gate = fit_gate(train, None, validation)
+    above = (gate.squared_distance(validation) > gate.caution).sum()
+    assert above == 2  # 1% of 200
+    assert gate.refuse == pytest.approx(2 * gate.caution)
+
+
+@pytest.mark.parametrize(
+    ("factor", "expected"),
+    [(0.5, "passed"), (1.0, "passed"), (1.5, "caution"), (2.0, "caution"), (2.5, "refused")],
+)
+def test_outcomes_change_at_the_thresholds(factor, expected):
+    gate = fit_gate(films(100), None, films(50, seed=1))
+    assert gate.outcome(factor * gate.caution) == expected
+
+
+@pytest.mark.parametrize("value", [np.nan, np.inf])
+def test_what_is_no_number_is_refused(value):
+    assert fit_gate(films(100), None, films(50, seed=1)).outcome(value) == "refused"
+
+
+@pytest.mark.parametrize(
+    ("train", "validation", "width"), [(24, 12, 1024), (2, 0, 8), (24, 4, 5000)]
+)
+def test_few_films_give_a_gate_that_tells_films_from_noise(train, validation, width):
+    def smooth(count, seed):
+        random = np.random.default_rng(seed)
+        return (random.normal(size=(count, 2)) @ np.ones((2, width)) + 3.0).astype(np.float32)
+
+    gate = fit_gate(smooth(train, 0), None, smooth(validation, 1))
+    assert 0 < gate.caution < gate.refuse < np.inf
+    noise = np.random.default_rng(2).normal(3.0, 30.0, size=(5, width))
+    assert {gate.outcome(d) for d in gate.squared_distance(noise)} == {"refused"}
+
+
+def test_a_unit_that_is_silent_on_films_counts_when_it_fires():
+    train, validation = films(300), films(100, seed=1)
+    train[:, 4] = validation[:, 4] = 0.0
+    gate = fit_gate(train, None, validation)
+    odd = films(1, seed=2)
+    odd[:, 4] = 50.0
+    assert gate.outcome(gate.squared_distance(odd)[0]) == "refused"
+
+
+def test_a_gate_of_many_features_keeps_what_lies_outside_its_basis():
+    # All films lie on a line; a step off that line must count, though the basis is cut short.
+    random = np.random.default_rng(0)
+    direction = random.normal(size=5000)
+    train = np.outer(random.normal(size=300), direction)
+    gate = fit_gate(train, None, train[:50])
+    assert gate.basis.shape == (5000, 209)
+    off = random.normal(size=(1, 5000))
+    assert gate.squared_distance(off)[0] > 10 * gate.refuse
+
+
+def test_a_saved_gate_is_the_same(tmp_path):
+    gate = fit_gate(films(300), None, films(100, seed=1))
+    gate.save(tmp_path / "gate.npz")
+    again = Gate.load(tmp_path / "gate.npz")
+    probe = films(20, seed=5)
+    assert np.array_equal(again.squared_distance(probe), gate.squared_distance(probe))
+    assert (again.caution, again.refuse) == (gate.caution, gate.refuse)
+
+
+@pytest.mark.parametrize("content", [b"", b"not an archive", None])
+def test_a_file_that_is_no_gate_is_named(tmp_path, content):
+    path = tmp_path / "gate.npz"
+    if content is None:
+        np.savez(path, mean=np.zeros(3))
+    else:
+        path.write_bytes(content)
+    with pytest.raises(BundleError, match=r"gate\.npz"):
+        Gate.load(path)
+
+
+def test_features_of_another_network_are_an_error():
+    with pytest.raises(ValueError, match=r"\(N, 32\).*\(4, 31\)"):
+        fit_gate(films(50), None, films(20)).squared_distance(np.zeros((4, 31)))
+
+
+def test_a_film_passes_the_pixel_checks():
+    assert check_pixels(radiograph(film_like())) == []
+    assert check_pixels(radiograph(film_like(900, 1300))) == []
+
+
+def page_of_text():
+    image = np.full((300, 220), 255.0)
+    image[20:280:8, 20:200] = np.where(np.arange(180) % 3 == 0, 20.0, 240.0)
+    return image + np.random.default_rng(0).normal(0, 1.0, image.shape)
+
+
+def screenshot():
+    image = np.full((300, 400), 236.0)
+    image[:30] = 52.0
+    image[60:200, 40:300] = film_like(140, 260)
+    return image
+
+
+def drawing():
+    image = np.full((200, 200), 40.0)
+    image[50:150, 50:150] = 200.0
+    return image
+
+
+def mask():
+    image = np.zeros((200, 200))
+    image[40:160, 30:80] = image[40:160, 120:170] = 255.0
+    return image
+
+
+@pytest.mark.parametrize(
+    ("pixels", "word"),
+    [
+        (np.zeros((200, 200)), "blank"),
+        (np.full((200, 200), 255.0), "blank"),
+        (np.full((200, 200), 90.0) + np.arange(200) % 3, "blank"),
+        (film_like(50, 60), "too small"),
+        (film_like(100, 400), "strip"),
+        (page_of_text(), "white"),
+        (screenshot(), "even shade"),
+        (drawing(), "shades of grey"),
+        (mask(), "shades of grey"),
+        (np.pad(film_like(60, 60), 150), "nearly all black"),
+    ],
+)
+def test_what_can_be_no_film_is_refused_before_the_network(pixels, word):
+    reasons = check_pixels(radiograph(pixels))
+    assert len(reasons) == 1
+    assert word in reasons[0]
+
+
+def test_colour_is_refused():
+    assert "colour" in check_pixels(radiograph(film_like(), had_colour=True))[0]

@@ -1,0 +1,91 @@
+import numpy as np
+import pytest
+
+from xray_core.errors import BundleError
+from xray_core.model.neighbours import Neighbours, fit_neighbours
+
+
+def clusters(width=40):
+    """Thirty films in three tight groups, far from one another."""
+    random = np.random.default_rng(0)
+    centres = random.normal(0, 10, size=(3, width))
+    features = np.repeat(centres, 10, axis=0) + random.normal(0, 0.1, size=(30, width))
+    labels = ["NORMAL"] * 10 + ["PNEUMONIA"] * 20
+    subtypes = ["none"] * 10 + ["bacteria"] * 10 + ["virus"] * 9 + ["none"]
+    return features.astype(np.float32), labels, subtypes, centres
+
+
+def test_counts_are_of_the_nearest_films():
+    features, labels, subtypes, centres = clusters()
+    found = fit_neighbours(features, labels, subtypes).nearest(centres, k=10)
+    assert [(f.normal, f.bacterial, f.viral, f.pneumonia) for f in found] == [
+        (10, 0, 0, 0),
+        (0, 10, 0, 0),
+        (0, 0, 9, 1),
+    ]
+    assert [f.vote for f in found] == ["NORMAL", "PNEUMONIA", "PNEUMONIA"]
+
+
+def test_the_nearest_film_comes_first_with_its_path():
+    features, labels, subtypes, _ = clusters()
+    paths = [f"train/{i}.jpeg" for i in range(30)]
+    films = fit_neighbours(features, labels, subtypes, paths)
+    assert [f.paths[0] for f in films.nearest(features[[4, 17]])] == [
+        "train/4.jpeg",
+        "train/17.jpeg",
+    ]
+    assert fit_neighbours(features, labels, subtypes).nearest(features[:1])[0].paths == ()
+
+
+def test_fewer_training_films_than_asked_for_all_count():
+    features, labels, subtypes, _ = clusters()
+    few = fit_neighbours(features[8:12], labels[8:12], subtypes[8:12]).nearest(features[:1], k=20)[
+        0
+    ]
+    assert (few.normal, few.bacterial, few.viral, few.pneumonia) == (2, 2, 0, 0)
+    assert few.vote == "PNEUMONIA"
+
+
+def test_the_sentence_names_the_counts_and_the_limit():
+    features, labels, subtypes, centres = clusters()
+    text = fit_neighbours(features, labels, subtypes).nearest(centres, k=10)[2].sentence()
+    assert text.startswith(
+        "Of the 10 training films most like this one: 0 normal, 0 bacterial pneumonia, "
+        "9 viral pneumonia, 1 pneumonia of unknown kind."
+    )
+    assert "no second opinion" in text
+
+
+@pytest.mark.parametrize("width", [1024, 2048, 25_088])
+def test_the_file_of_a_whole_training_set_stays_under_three_megabytes(tmp_path, width):
+    random = np.random.default_rng(0)
+    count = 4_700
+    films = Neighbours(
+        mean=random.normal(size=width).astype(np.float32),
+        scale=random.normal(size=width).astype(np.float32),
+        basis=random.normal(size=(width, min(64, 2**19 // width))).astype(np.float16),
+        points=random.normal(size=(count, min(64, 2**19 // width))).astype(np.float16),
+        kinds=random.integers(0, 4, size=count).astype(np.uint8),
+        paths=np.array([f"train/PNEUMONIA/person{i}_bacteria_{i}.jpeg" for i in range(count)]),
+    )
+    films.save(tmp_path / "neighbours.npz")
+    assert (tmp_path / "neighbours.npz").stat().st_size < 3_000_000
+
+
+def test_saved_films_give_the_same_neighbours(tmp_path):
+    features, labels, subtypes, centres = clusters()
+    films = fit_neighbours(features, labels, subtypes, [f"{i}.png" for i in range(30)])
+    films.save(tmp_path / "neighbours.npz")
+    assert Neighbours.load(tmp_path / "neighbours.npz").nearest(centres) == films.nearest(centres)
+
+
+def test_a_file_of_something_else_is_named(tmp_path):
+    (tmp_path / "neighbours.npz").write_bytes(b"nothing")
+    with pytest.raises(BundleError, match=r"neighbours\.npz"):
+        Neighbours.load(tmp_path / "neighbours.npz")
+
+
+def test_labels_must_match_the_films():
+    features, labels, subtypes, _ = clusters()
+    with pytest.raises(ValueError, match="30 films, 29 labels"):
+        fit_neighbours(features, labels[1:], subtypes)

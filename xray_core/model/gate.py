@@ -1,0 +1,212 @@
+"""Is this a frontal chest X-ray like those the model knows?
+
+Two layers. `check_pixels` looks at the picture before the network does and finds what can be no
+film at all. `Gate` looks at the network's own features, from the forward pass that predicts: the
+squared Mahalanobis distance to the training films, with a covariance shrunk after Ledoit and Wolf
+(J. Multivariate Analysis 88, 2004), as Lee et al. (NeurIPS 2018) detect inputs unlike training.
+"""
+
+import zipfile
+from dataclasses import dataclass, fields, replace
+from pathlib import Path
+from typing import TYPE_CHECKING, Literal
+
+import numpy as np
+from numpy.typing import NDArray
+
+from xray_core.errors import BundleError
+
+if TYPE_CHECKING:
+    from xray_core.images import Radiograph
+
+Outcome = Literal["passed", "caution", "refused"]
+FloatArray = NDArray[np.float32]
+
+CAUTION_QUANTILE = 0.99
+REFUSE_FACTOR = 2.0
+BASIS_FLOATS = 2**20
+"""Numbers kept of the covariance's eigenvectors (4 MB): all of them up to 1024 features."""
+
+SMALLEST_SIDE = 64
+LARGEST_ASPECT = 3.5
+SMALLEST_RANGE = 12.0
+FEWEST_LEVELS = 32
+LARGEST_BLACK = 0.85
+LARGEST_WHITE = 0.5
+LARGEST_FLAT = 0.5
+LARGEST_LEVEL = 0.25
+
+
+@dataclass(frozen=True)
+class Gate:
+    """Squared Mahalanobis distance to the training films, with two thresholds on it.
+
+    Features are standardised with `mean` and `scale` (D,). The covariance of the standardised
+    features is kept as its leading eigenvectors `basis` (D, K) with their `variance` (K,); in all
+    other directions it is `rest`. With K = D, or where there were no more films than K, this is
+    Ledoit and Wolf's estimate itself; with fewer, what lies outside the basis still counts.
+    """
+
+    mean: FloatArray
+    scale: FloatArray
+    basis: FloatArray
+    variance: FloatArray
+    rest: float
+    caution: float
+    refuse: float
+
+    def squared_distance(self, features: NDArray[np.floating]) -> NDArray[np.float64]:
+        """Return (N,) squared distances of `features` (N, D), divided by D: near 1 for a film.
+
+        Raises ValueError where D is not the gate's own.
+        """
+        x = np.asarray(features, dtype=np.float32)
+        if x.ndim != 2 or x.shape[1] != self.mean.size:
+            raise ValueError(f"Expected features (N, {self.mean.size}). Received: {x.shape}")
+        z = (x - self.mean) / self.scale
+        scores = z @ self.basis  # (N, D) -> (N, K)
+        inside = np.sum(np.square(scores, dtype=np.float64) / self.variance, axis=1)
+        outside = np.sum(np.square(z, dtype=np.float64), axis=1)
+        outside -= np.sum(np.square(scores, dtype=np.float64), axis=1)
+        return (inside + np.maximum(outside, 0.0) / self.rest) / self.mean.size
+
+    def outcome(self, squared_distance: float) -> Outcome:
+        """Return "passed", "caution" (above the first threshold) or "refused" (above the second).
+
+        What is not a finite number is refused.
+        """
+        if not squared_distance <= self.refuse:
+            return "refused"
+        return "caution" if squared_distance > self.caution else "passed"
+
+    def save(self, path: str | Path) -> None:
+        """Write the gate to `path` (.npz)."""
+        np.savez(path, **{field.name: getattr(self, field.name) for field in fields(self)})
+
+    @classmethod
+    def load(cls, path: str | Path) -> "Gate":
+        """Read a gate from `path`; raises BundleError where that is not one."""
+        try:
+            with np.load(path, allow_pickle=False) as stored:
+                values = {field.name: stored[field.name] for field in fields(cls)}
+            arrays = [values[name] for name in ("mean", "scale", "basis", "variance")]
+            numbers = [float(values[name]) for name in ("rest", "caution", "refuse")]
+        except (OSError, ValueError, TypeError, KeyError, EOFError, zipfile.BadZipFile) as error:
+            raise BundleError(
+                f"{Path(path).name} is no gate that this version can read: train the model again, "
+                "or rebuild it with `python -m xray_core finish`."
+            ) from error
+        return cls(*arrays, *numbers)
+
+
+def fit_gate(
+    train_features: NDArray[np.floating],
+    train_labels: NDArray | None,
+    validation_features: NDArray[np.floating],
+) -> Gate:
+    """Fit the gate on `train_features` (N, D), its thresholds on `validation_features` (M, D).
+
+    Caution begins at the 99% quantile of validation's squared distances, refusal at twice that.
+    Raises ValueError with fewer than two films.
+    """
+    from sklearn.covariance import ledoit_wolf_shrinkage
+
+    train = np.asarray(train_features, dtype=np.float32)
+    if train.ndim != 2 or len(train) < 2:
+        raise ValueError(f"A gate needs at least two films' features. Received: {train.shape}")
+    mean = train.mean(axis=0)
+    spread = train.std(axis=0)
+    # A unit that hardly ever fires on training films may fire on a photograph: let it count, but
+    # not without bound.
+    typical = float(np.median(spread[spread > 0])) if np.any(spread > 0) else 1.0
+    scale = np.maximum(spread, 0.05 * typical).astype(np.float32)
+    z = (train - mean) / scale
+    count, width = z.shape
+
+    shrinkage = float(ledoit_wolf_shrinkage(z, assume_centered=True))
+    average = float(np.square(z, dtype=np.float64).mean())
+    kept = max(1, min(width, count - 1, BASIS_FLOATS // width))
+    basis, spectrum = _leading_directions(z, kept)
+    variance = (1.0 - shrinkage) * spectrum + shrinkage * average
+    others = max(width - kept, 1)
+    left = max(average * width - float(spectrum.sum()), 0.0) / others
+    rest = (1.0 - shrinkage) * left + shrinkage * average
+    tiny = 1e-6 * max(average, 1e-12)
+    gate = Gate(
+        mean=mean,
+        scale=scale,
+        basis=basis.astype(np.float32),
+        variance=np.maximum(variance, tiny).astype(np.float32),
+        rest=max(rest, tiny),
+        caution=0.0,
+        refuse=0.0,
+    )
+    known = validation_features if len(validation_features) else train
+    caution = float(np.quantile(gate.squared_distance(known), CAUTION_QUANTILE))
+    return replace(gate, caution=caution, refuse=REFUSE_FACTOR * caution)
+
+
+def _leading_directions(
+    z: FloatArray, kept: int
+) -> tuple[NDArray[np.floating], NDArray[np.floating]]:
+    """Return the `kept` leading eigenvectors (D, K) of z'z / N and their eigenvalues (K,)."""
+    count, width = z.shape
+    if width <= 4096:
+        values, vectors = np.linalg.eigh((z.T @ z).astype(np.float64) / count)
+        return vectors[:, ::-1][:, :kept], np.maximum(values[::-1][:kept], 0.0)
+    from sklearn.utils.extmath import randomized_svd
+
+    _, singular, directions = randomized_svd(z, n_components=kept, random_state=0)
+    return directions.T, singular**2 / count
+
+
+def check_pixels(radiograph: "Radiograph") -> list[str]:
+    """Return why this picture can be no chest film, as plain sentences; [] where it may be one.
+
+    The limits leave room on both sides: of 1,200 films of the training set none has fewer than
+    118 grey levels, more than 7% of its area in one level, or more than 31% in black.
+    """
+    height, width = radiograph.original_size
+    reasons = []
+    if min(height, width) < SMALLEST_SIDE:
+        reasons.append(
+            f"The image is too small to judge ({width} x {height} pixels; at least "
+            f"{SMALLEST_SIDE} on each side are needed)."
+        )
+    if max(height, width) > LARGEST_ASPECT * min(height, width):
+        reasons.append(
+            f"The image is a strip ({width} x {height} pixels): a chest X-ray is about as wide as "
+            "it is high."
+        )
+    if radiograph.had_colour:
+        reasons.append("The image is in colour; an X-ray is grey.")
+    return reasons + _flatness(radiograph.pixels)
+
+
+def _flatness(pixels: FloatArray) -> list[str]:
+    """Return the reason why the grey levels are not those of a film, at most one."""
+    low, high = np.percentile(pixels, (1, 99))
+    if high - low < SMALLEST_RANGE:
+        return ["The image is blank: it holds nearly one shade of grey only."]
+
+    step = max(1, max(pixels.shape) // 512)
+    # Neighbours are compared before thinning out, or smooth areas would look less flat.
+    rows = np.rint(pixels[::step]).astype(np.int16)
+    same = (rows[:, 1:] == rows[:, :-1])[:, ::step]
+    levels = np.bincount(np.clip(rows[:, ::step].ravel(), 0, 255), minlength=256)
+    share = levels / levels.sum()
+    lit = np.sort(share[6:])[::-1]
+    if share[:6].sum() > LARGEST_BLACK:
+        return ["The image is nearly all black, with little on it: a mask, or an empty film."]
+    if share[250:].sum() > LARGEST_WHITE:
+        return ["Most of the image is plain white, as on a page of text or a screenshot."]
+    levels_of_most = int(np.searchsorted(np.cumsum(lit), 0.99 * lit.sum())) + 1
+    if levels_of_most < FEWEST_LEVELS:
+        return [
+            f"The image has only {levels_of_most} shades of grey: a drawing, a mask or text rather "
+            "than an X-ray."
+        ]
+    grey = (rows[:, :-1] > 5)[:, ::step]
+    if share[8:250].max() > LARGEST_LEVEL or (same & grey).mean() > LARGEST_FLAT:
+        return ["Large parts of the image are one even shade, as on a screenshot or a drawing."]
+    return []

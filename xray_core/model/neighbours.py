@@ -1,0 +1,168 @@
+"""The training films most like a film: evidence by example, seen through the network's features."""
+
+import zipfile
+from collections.abc import Sequence
+from dataclasses import dataclass, fields
+from pathlib import Path
+
+import numpy as np
+from numpy.typing import NDArray
+
+from xray_core.errors import BundleError
+
+KINDS = ("normal", "bacterial", "viral", "pneumonia")
+"""What a training film is; "pneumonia" where the subtype is not known."""
+
+DIMENSIONS = 64
+BASIS_NUMBERS = 2**19
+"""Bound on the PCA basis, of any width of features, so that a file stays under 3 MB."""
+
+
+@dataclass(frozen=True)
+class NearestFilms:
+    """How many of the nearest training films were what, nearest first where films are listed.
+
+    `positions` are rows of the features that were fitted; `paths` are those films' paths within
+    the dataset's folder, () where none were stored.
+    """
+
+    normal: int
+    bacterial: int
+    viral: int
+    pneumonia: int
+    positions: tuple[int, ...]
+    paths: tuple[str, ...]
+
+    @property
+    def vote(self) -> str:
+        """The majority's class, "NORMAL" or "PNEUMONIA"; a tie votes for pneumonia."""
+        return "NORMAL" if 2 * self.normal > len(self.positions) else "PNEUMONIA"
+
+    def sentence(self) -> str:
+        """Return the counts as a sentence for the page."""
+        parts = [
+            f"{self.normal} normal",
+            f"{self.bacterial} bacterial pneumonia",
+            f"{self.viral} viral pneumonia",
+        ]
+        if self.pneumonia:
+            parts.append(f"{self.pneumonia} pneumonia of unknown kind")
+        return (
+            f"Of the {len(self.positions)} training films most like this one: {', '.join(parts)}. "
+            "Both looks are through the same network, so this is no second opinion."
+        )
+
+
+@dataclass(frozen=True)
+class Neighbours:
+    """Training films as points in the leading principal components of the network's features.
+
+    `mean` and `scale` (D,) standardise, `basis` (D, K) projects, `points` (N, K) are the films;
+    `kinds` (N,) uint8 are positions in KINDS; `paths` (N,) or (0,).
+    """
+
+    mean: NDArray[np.float32]
+    scale: NDArray[np.float32]
+    basis: NDArray[np.float16]
+    points: NDArray[np.float16]
+    kinds: NDArray[np.uint8]
+    paths: NDArray[np.str_]
+
+    def nearest(self, features: NDArray[np.floating], k: int = 20) -> list[NearestFilms]:
+        """Return, for each row of `features` (N, D), what its `k` nearest training films were.
+
+        With fewer than `k` films in training all of them count. Equal distances keep the order
+        of training.
+        """
+        x = np.asarray(features, dtype=np.float32)
+        if x.ndim != 2 or x.shape[1] != self.mean.size:
+            raise ValueError(f"Expected features (N, {self.mean.size}). Received: {x.shape}")
+        points = self.points.astype(np.float32)
+        scores = _project(x, self.mean, self.scale, self.basis)
+        squared = (
+            np.square(scores).sum(axis=1)[:, None]
+            - 2.0 * scores @ points.T
+            + np.square(points).sum(axis=1)[None, :]
+        )  # (N, films)
+        order = np.argsort(squared, axis=1, kind="stable")[:, :k]
+        return [self._films(row) for row in order]
+
+    def _films(self, rows: NDArray[np.intp]) -> NearestFilms:
+        counts = np.bincount(self.kinds[rows], minlength=len(KINDS))
+        return NearestFilms(
+            **{kind: int(count) for kind, count in zip(KINDS, counts, strict=True)},
+            positions=tuple(int(row) for row in rows),
+            paths=tuple(str(path) for path in self.paths[rows]) if self.paths.size else (),
+        )
+
+    def save(self, path: str | Path) -> None:
+        """Write the films' points to `path` (.npz), compressed."""
+        np.savez_compressed(
+            path, **{field.name: getattr(self, field.name) for field in fields(self)}
+        )
+
+    @classmethod
+    def load(cls, path: str | Path) -> "Neighbours":
+        """Read what `save` wrote; raises BundleError where `path` holds something else."""
+        try:
+            with np.load(path, allow_pickle=False) as stored:
+                return cls(**{field.name: stored[field.name] for field in fields(cls)})
+        except (OSError, ValueError, KeyError, EOFError, zipfile.BadZipFile) as error:
+            raise BundleError(
+                f"{Path(path).name} holds no training films that this version can read: train the "
+                "model again, or rebuild it with `python -m xray_core finish`."
+            ) from error
+
+
+def fit_neighbours(
+    features: NDArray[np.floating],
+    labels: Sequence[str],
+    subtypes: Sequence[str],
+    paths: Sequence[str] | None = None,
+) -> Neighbours:
+    """Reduce the training films' `features` (N, D) by PCA and keep them with what they were.
+
+    `labels` are "NORMAL" or "PNEUMONIA", `subtypes` "bacteria", "virus" or "none". The basis and
+    the points are rounded to float16, which moves no film among its neighbours noticeably.
+    """
+    from sklearn.utils.extmath import randomized_svd
+
+    x = np.asarray(features, dtype=np.float32)
+    count, width = x.shape
+    if not len(labels) == len(subtypes) == count:
+        raise ValueError(
+            f"Expected one label and subtype a film. Received: {count} films, {len(labels)} "
+            f"labels, {len(subtypes)} subtypes"
+        )
+    mean = x.mean(axis=0)
+    spread = x.std(axis=0)
+    scale = np.where(spread > 0, spread, 1.0).astype(np.float32)
+    kept = max(1, min(DIMENSIONS, count - 1, width, BASIS_NUMBERS // width))
+    _, _, directions = randomized_svd((x - mean) / scale, n_components=kept, random_state=0)
+    basis = directions.T.astype(np.float16)
+    return Neighbours(
+        mean=mean,
+        scale=scale,
+        basis=basis,
+        points=_project(x, mean, scale, basis).astype(np.float16),
+        kinds=np.array(
+            [_kind(label, subtype) for label, subtype in zip(labels, subtypes, strict=True)],
+            dtype=np.uint8,
+        ),
+        paths=np.array(paths if paths is not None else [], dtype=np.str_),
+    )
+
+
+def _project(
+    x: NDArray[np.float32],
+    mean: NDArray[np.float32],
+    scale: NDArray[np.float32],
+    basis: NDArray[np.float16],
+) -> NDArray[np.float32]:
+    return ((x - mean) / scale) @ basis.astype(np.float32)  # (N, D) -> (N, K)
+
+
+def _kind(label: str, subtype: str) -> int:
+    if label == "NORMAL":
+        return KINDS.index("normal")
+    return KINDS.index({"bacteria": "bacterial", "virus": "viral"}.get(subtype, "pneumonia"))
