@@ -1,0 +1,191 @@
+"""The surroundings of every page: navigation, model picker, disclaimer, and errors as sentences.
+
+A page calls `frame` first. It must not rely on `app.py` having run: with a folder named `pages/`,
+Streamlit answers the first request of a fresh process for `/dataset` by running that page alone.
+Calling `st.navigation` from the page turns that mechanism off and draws the right menu.
+"""
+
+import logging
+import os
+from pathlib import Path
+
+import streamlit as st
+from starlette.formparsers import MultiPartParser
+from streamlit.navigation.page import Page
+
+from xray_core.errors import XrayError
+
+ROOT = Path(__file__).resolve().parent.parent
+APP_NAME = "Chest X-ray pneumonia demo"
+DISCLAIMER = (
+    "**A demonstration, not a medical device.** "
+    "It knows only films of young children, and it errs. Do not base care on it."
+)
+DEFAULT_MODEL = "resnet50"
+
+logger = logging.getLogger(__name__)
+
+
+def pages() -> dict[str, Page]:
+    """Return the pages by name, in the order of the menu; the first is the start page."""
+    folder = ROOT / "pages"
+    return {
+        "prediction": st.Page(
+            folder / "prediction.py",
+            title="Prediction",
+            icon=":material/radiology:",
+            url_path="prediction",
+            default=True,
+        ),
+        "dataset": st.Page(
+            folder / "dataset.py",
+            title="Dataset",
+            icon=":material/photo_library:",
+            url_path="dataset",
+        ),
+        "evaluation": st.Page(
+            folder / "evaluation.py",
+            title="Evaluation",
+            icon=":material/query_stats:",
+            url_path="evaluation",
+        ),
+        "training": st.Page(
+            folder / "training.py",
+            title="Training",
+            icon=":material/model_training:",
+            url_path="training",
+        ),
+    }
+
+
+def navigation() -> Page:
+    """Draw the menu and return the page that was asked for."""
+    return st.navigation(list(pages().values()))
+
+
+def run_page(page: Page) -> None:
+    """Run a page; whatever it raises reaches the person as a sentence and the log as a place."""
+    try:
+        page.run()
+    except XrayError as error:
+        st.error(str(error), icon=":material/error:")
+    except Exception as error:
+        log_failure(error)
+        st.error(
+            "Something went wrong on this page. Nothing was saved. Reload the page to start "
+            "again; if it happens again, the log of the app says where.",
+            icon=":material/error:",
+        )
+
+
+def log_failure(error: BaseException) -> None:
+    """Log the type and place of an error, without its message, which may name a visitor's file."""
+    trace = error.__traceback__
+    while trace is not None and trace.tb_next is not None:
+        trace = trace.tb_next
+    place = "unknown place"
+    if trace is not None:
+        place = f"{Path(trace.tb_frame.f_code.co_filename).name}:{trace.tb_lineno}"
+    logger.error("%s at %s", type(error).__name__, place)
+
+
+def frame(title: str) -> str | None:
+    """Draw what surrounds a page, as the page's first call.
+
+    Returns the name of the chosen bundle, or None where there is none that can be opened (the
+    page has then been told so, and how to train one).
+    """
+    st.set_page_config(
+        page_title=f"{title} · {APP_NAME}",
+        page_icon=_FAVICON,
+        layout="wide",
+    )
+    keep_uploads_in_memory()
+    navigation()
+    st.html(_STYLE)
+    with st.container(key="disclaimer"):
+        st.caption(DISCLAIMER)
+    return _model_picker()
+
+
+def open_in_prediction(path: Path) -> None:
+    """Go to the Prediction page with the film at an absolute path."""
+    st.session_state["open_path"] = str(path)
+    st.switch_page(pages()["prediction"])
+
+
+def models_folder() -> Path:
+    """Return the folder of the trained bundles: XRAY_MODELS, or `models/` beside the app."""
+    return Path(os.environ.get("XRAY_MODELS") or ROOT / "models")
+
+
+def keep_uploads_in_memory() -> None:
+    """Keep whole uploads in memory, since the server would spool those over 1 MB to a file.
+
+    0 means no limit for `tempfile.SpooledTemporaryFile`. The server stops reading a request at
+    `server.maxUploadSize`, and that bounds the memory.
+    """
+    MultiPartParser.spool_max_size = 0
+
+
+def _model_picker() -> str | None:
+    bundles = dict(list_models())
+    if not bundles:
+        st.sidebar.selectbox("Model", [], placeholder="None trained yet", disabled=True)
+        st.info(
+            "There is no trained model yet. Train one with `python train.py` (it says where it "
+            "looks for the films, and how to download them); it then appears here.",
+            icon=":material/model_training:",
+        )
+        return None
+    names = list(bundles)
+    healthy = [name for name, problem in bundles.items() if problem is None]
+    preferred = st.session_state.get("model_name")
+    if preferred not in names:
+        preferred = DEFAULT_MODEL if DEFAULT_MODEL in healthy else (healthy or names)[0]
+    name = st.sidebar.selectbox(
+        "Model",
+        names,
+        index=names.index(preferred),
+        format_func=lambda name: name if bundles[name] is None else f"{name} (cannot be opened)",
+        help="Trained models in the folder `models`.",
+    )
+    # Widgets belong to one page; this entry carries the choice to the others.
+    st.session_state["model_name"] = name
+    if bundles[name] is not None:
+        st.warning(bundles[name], icon=":material/warning:")
+        return None
+    return name
+
+
+def list_models() -> list[tuple[str, str | None]]:
+    """Return (name, problem or None) of every bundle in the models folder."""
+    try:
+        from xray_core.model.bundle import list_bundles
+    except ModuleNotFoundError:
+        return []
+
+    return list_bundles(models_folder())
+
+
+# A Material icon as favicon would be fetched from fonts.gstatic.com.
+_FAVICON = (
+    '<svg xmlns="http://www.w3.org/2000/svg" viewBox="0 0 32 32">'
+    '<rect width="32" height="32" rx="6" fill="#101820"/>'
+    '<g fill="none" stroke="#cfe3f5" stroke-width="2" stroke-linecap="round">'
+    '<path d="M16 5v22M13 10q-6 0-7 5M13 15q-6 0-7 5M13 20q-5 0-6 5'
+    'M19 10q6 0 7 5M19 15q6 0 7 5M19 20q5 0 6 5"/></g></svg>'
+)
+
+_STYLE = """
+<style>
+.st-key-disclaimer {
+  position: fixed; left: 0; right: 0; bottom: 0; z-index: 1000000;
+  width: 100% !important; padding: .3rem 1rem; align-items: center;
+  background: var(--st-secondary-background-color, #f1f4f8);
+  border-top: 1px solid rgba(128, 128, 128, .35);
+}
+.st-key-disclaimer p { margin: 0; text-align: center; color: var(--st-text-color); opacity: 1; }
+[data-testid="stMainBlockContainer"] { padding-top: 2.6rem; padding-bottom: 4.5rem; }
+</style>
+"""
