@@ -195,7 +195,7 @@ def _on_black(rgba: Image.Image) -> Image.Image:
 
 def _has_colour(rgb: Image.Image) -> bool:
     # A grid of samples tells a photograph as surely as all pixels, at no cost.
-    size = (min(rgb.width, 256), min(rgb.height, 256))
+    size = (min(rgb.width, 96), min(rgb.height, 96))
     red, green, blue = rgb.resize(size, Image.Resampling.NEAREST).split()
     brightest = ImageChops.lighter(ImageChops.lighter(red, green), blue)
     darkest = ImageChops.darker(ImageChops.darker(red, green), blue)
