@@ -1,0 +1,1 @@
+"""Judging a model: metrics with intervals, comparison of two models, figures. No TensorFlow."""

@@ -1,0 +1,121 @@
+"""Results for parts of a set: outside the uncertain band, by subtype, by outcome of the gate."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+import pandas as pd
+
+from xray_core.evaluation.films import POSITIVE, prepare
+from xray_core.evaluation.metrics import Metrics, evaluate
+
+
+def evaluate_table(
+    films: pd.DataFrame, *, threshold: float, prior: float = 0.5, n_bootstrap: int = 2000
+) -> Metrics | None:
+    """All metrics of a predictions table (label, probability, patient); None for an empty one."""
+    if films.empty:
+        return None
+    ready = prepare(
+        films["label"].to_numpy(),
+        films["probability"].to_numpy(),
+        films["patient"].to_numpy(),
+        prior=prior,
+        n_bootstrap=n_bootstrap,
+    )
+    return evaluate(ready, threshold=threshold)
+
+
+@dataclass(frozen=True)
+class Abstention:
+    """What holds where the model decides: outside the uncertain band and not refused.
+
+    `share_decided` in [0, 1]; `metrics` of the decided films alone, None where there are none.
+    """
+
+    films: int
+    decided: int
+    uncertain: int
+    refused: int
+    metrics: Metrics | None
+
+    @property
+    def share_decided(self) -> float:
+        return self.decided / self.films if self.films else float("nan")
+
+
+def outside_band(
+    films: pd.DataFrame, band: tuple[float, float], *, threshold: float, prior: float = 0.5
+) -> Abstention:
+    """The metrics of the films with a probability outside `band` (its ends count as uncertain).
+
+    `films` has label, probability, patient and, if known, gate; refused films are not decided.
+    """
+    low, high = band
+    refused = films["gate"].eq("refused") if "gate" in films else pd.Series(False, films.index)
+    inside = films["probability"].between(low, high) & ~refused
+    decided = films[~inside & ~refused]
+    return Abstention(
+        films=len(films),
+        decided=len(decided),
+        uncertain=int(inside.sum()),
+        refused=int(refused.sum()),
+        metrics=evaluate_table(decided, threshold=threshold, prior=prior),
+    )
+
+
+def by_subtype(films: pd.DataFrame, *, threshold: float, prior: float = 0.5) -> dict[str, Metrics]:
+    """Each subtype of pneumonia against all normal films; subtypes in alphabetical order.
+
+    The normal films are the same in each, so only sensitivity and what follows from it differ.
+    """
+    normal = films[films["label"] != POSITIVE]
+    return _by_group(
+        films[films["label"] == POSITIVE],
+        "subtype",
+        lambda part: pd.concat([part, normal]),
+        threshold=threshold,
+        prior=prior,
+    )
+
+
+def by_gate(films: pd.DataFrame, *, threshold: float, prior: float = 0.5) -> dict[str, Metrics]:
+    """The films that the gate passed, cautioned about and refused, each by itself."""
+    return _by_group(films, "gate", lambda part: part, threshold=threshold, prior=prior)
+
+
+def _by_group(
+    films: pd.DataFrame,
+    column: str,
+    complete: Callable[[pd.DataFrame], pd.DataFrame],
+    **options: Any,
+) -> dict[str, Metrics]:
+    if column not in films:
+        return {}
+    found = {
+        str(name): evaluate_table(complete(part), **options)
+        for name, part in films.groupby(column, sort=True)
+    }
+    return {name: metrics for name, metrics in found.items() if metrics is not None}
+
+
+def accuracy_against_share(
+    label: np.ndarray, probability: np.ndarray, threshold: float
+) -> pd.DataFrame:
+    """Accuracy of the films farthest from the threshold, as more and more films are decided.
+
+    Distance is in log-odds. One row per film decided: share_decided, accuracy (both in [0, 1]).
+    """
+    truth = np.asarray(label, bool)
+    p = np.clip(np.asarray(probability, float), 1e-12, 1 - 1e-12)
+    limit = np.clip(threshold, 1e-12, 1 - 1e-12)
+    distance = np.abs(np.log(p / (1 - p)) - np.log(limit / (1 - limit)))
+    order = np.argsort(-distance, kind="stable")
+    right = ((p >= limit) == truth)[order]
+    decided = np.arange(1, len(right) + 1)
+    return pd.DataFrame(
+        {"share_decided": decided / len(right), "accuracy": right.cumsum() / decided}
+    )

@@ -1,0 +1,193 @@
+"""Every number of the Evaluation page, each with a 95% interval from a bootstrap over patients.
+
+`evaluate_scores` does all in one call. Who moves a threshold calls `prepare` once, which draws the
+patients, and then `evaluate`, which takes a few milliseconds.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import dataclass, fields
+
+import numpy as np
+import pandas as pd
+from numpy.typing import ArrayLike
+
+from xray_core.errors import XrayError
+from xray_core.evaluation.films import NEGATIVE, POSITIVE, Films, prepare
+from xray_core.evaluation.rates import Confusion, rates
+from xray_core.evaluation.resampling import Estimate, wilson
+
+
+@dataclass(frozen=True)
+class Metrics:
+    """What `evaluate` measured. Rates are in [0, 1]; NaN stands for "not defined on these films".
+
+    `prevalence` is the share of pneumonia among the films; `stated_prevalence` the one for which
+    `ppv` and `npv` hold. `brier`, `calibration_error` (ECE of P(PNEUMONIA), ten equal-width bins)
+    and `log_loss` (natural logarithm) are of probabilities whose log-odds were shifted from their
+    prior to `prevalence`.
+    """
+
+    threshold: float
+    films: int
+    patients: int
+    prevalence: float
+    stated_prevalence: float
+    confusion: Confusion
+    accuracy: Estimate
+    sensitivity: Estimate
+    specificity: Estimate
+    ppv: Estimate
+    npv: Estimate
+    f1: Estimate
+    balanced_accuracy: Estimate
+    mcc: Estimate
+    positive_likelihood_ratio: Estimate
+    negative_likelihood_ratio: Estimate
+    roc_auc: Estimate
+    average_precision: Estimate
+    brier: Estimate
+    calibration_error: Estimate
+    log_loss: Estimate
+
+    def estimates(self) -> Iterator[tuple[str, Estimate]]:
+        """The metrics with intervals, by name, in the order of the fields."""
+        for field in fields(self):
+            value = getattr(self, field.name)
+            if isinstance(value, Estimate):
+                yield field.name, value
+
+
+def evaluate_scores(
+    label: ArrayLike,
+    probability: ArrayLike,
+    patient: ArrayLike,
+    *,
+    threshold: float,
+    prevalence: float | None = None,
+    n_bootstrap: int = 2000,
+    seed: int = 0,
+    prior: float = 0.5,
+) -> Metrics:
+    """All metrics of a set of films at one threshold; see `prepare` and `evaluate`."""
+    films = prepare(label, probability, patient, n_bootstrap=n_bootstrap, seed=seed, prior=prior)
+    return evaluate(films, threshold=threshold, prevalence=prevalence)
+
+
+def evaluate(films: Films, *, threshold: float, prevalence: float | None = None) -> Metrics:
+    """All metrics at `threshold`: a film with a probability at or above it is called PNEUMONIA.
+
+    `threshold` is on the scale of the given probabilities (prior 50%). PPV and NPV hold at
+    `prevalence`, by default that of the films. Where no draw of patients differs from the estimate
+    (no error at all, say), the interval comes from Wilson's limits of sensitivity and specificity
+    with patients in place of films, so that "100%" never comes with "100% to 100%".
+    """
+    if not 0 <= threshold <= 1:
+        raise XrayError(f"A threshold lies between 0 and 1. Received: {threshold}.")
+    if prevalence is not None and not 0 < prevalence < 1:
+        raise XrayError(f"A prevalence lies between 0 and 1. Received: {prevalence}.")
+    called, truth = films.probability >= threshold, films.label
+    cells = np.stack([truth & called, truth & ~called, ~truth & called, ~truth & ~called], axis=1)
+    counts = films.weights.sums(films.per_patient(cells.astype(float)))  # (rows, 4)
+    tp, fn, fp, tn = counts.T
+    rows = rates(tp, fn, fp, tn, prevalence)
+    corners = _corners(films, rows, prevalence)
+    found = {}
+    for name, values in rows.items():
+        found[name] = films.weights.interval(values)
+        if films.weights.is_constant(values) and not np.isnan(values[0]):
+            ends = np.append(corners[name], values[0])
+            found[name] = Estimate(float(values[0]), float(ends.min()), float(ends.max()))
+    table = Confusion(*(int(x) for x in np.rint(counts[0])))
+    return Metrics(
+        threshold=float(threshold),
+        films=len(truth),
+        patients=films.weights.patients,
+        prevalence=films.prevalence,
+        stated_prevalence=films.prevalence if prevalence is None else float(prevalence),
+        confusion=table,
+        **found,
+        **films.threshold_free,
+    )
+
+
+def _corners(
+    films: Films, rows: dict[str, np.ndarray], prevalence: float | None
+) -> dict[str, np.ndarray]:
+    """The metrics at the low and high Wilson limits of sensitivity and specificity together.
+
+    All are monotone in both, so the two corners bound them.
+    """
+    limits = []
+    for name, side in (("sensitivity", True), ("specificity", False)):
+        patients, rate = len(np.unique(films.patient[films.label == side])), rows[name][0]
+        limits.append(np.array(wilson(rate * patients, patients)) if patients else np.zeros(2))
+    (sensitivity, specificity), share = limits, films.prevalence
+    return rates(
+        sensitivity * share,
+        (1 - sensitivity) * share,
+        (1 - specificity) * (1 - share),
+        specificity * (1 - share),
+        prevalence,
+    )
+
+
+@dataclass(frozen=True)
+class NaturalFrequencies:
+    """What becomes of 100 films with pneumonia, and of 100 normal ones; each four add up to 100.
+
+    `pneumonia_films` and `normal_films` say on how many films the counts rest; with no film of a
+    class its four are 0.
+    """
+
+    pneumonia_films: int
+    called: int  # of 100 with pneumonia, called PNEUMONIA
+    uncertain: int
+    missed: int  # called NORMAL
+    refused: int
+    normal_films: int
+    cleared: int  # of 100 normal ones, called NORMAL
+    normal_uncertain: int
+    flagged: int  # called PNEUMONIA
+    normal_refused: int
+
+
+def natural_frequencies(predictions: pd.DataFrame, fold: str = "test") -> NaturalFrequencies:
+    """Verdicts per 100 films of each class, from the columns fold, label and verdict.
+
+    Rounded so that the parts still add up to 100 (largest remainder).
+    """
+    chosen = predictions[predictions["fold"] == fold]
+    order = [POSITIVE, "UNCERTAIN", NEGATIVE, "REFUSED"]
+    parts, films = {}, {}
+    for label in (POSITIVE, NEGATIVE):
+        verdict = chosen.loc[chosen["label"] == label, "verdict"]
+        films[label] = len(verdict)
+        parts[label] = _per_hundred([int((verdict == name).sum()) for name in order])
+    called, uncertain, missed, refused = parts[POSITIVE]
+    flagged, normal_uncertain, cleared, normal_refused = parts[NEGATIVE]
+    return NaturalFrequencies(
+        pneumonia_films=films[POSITIVE],
+        called=called,
+        uncertain=uncertain,
+        missed=missed,
+        refused=refused,
+        normal_films=films[NEGATIVE],
+        cleared=cleared,
+        normal_uncertain=normal_uncertain,
+        flagged=flagged,
+        normal_refused=normal_refused,
+    )
+
+
+def _per_hundred(counts: list[int]) -> list[int]:
+    total = sum(counts)
+    if total == 0:
+        return [0] * len(counts)
+    exact = [100 * count / total for count in counts]
+    whole = [int(x) for x in exact]
+    by_remainder = sorted(range(len(counts)), key=lambda k: whole[k] - exact[k])
+    for k in by_remainder[: 100 - sum(whole)]:
+        whole[k] += 1
+    return whole

@@ -1,0 +1,160 @@
+"""An evaluation as a JSON-able dictionary and as a table for the terminal."""
+
+from __future__ import annotations
+
+import math
+from dataclasses import asdict
+from typing import Any, Protocol
+
+import pandas as pd
+
+from xray_core.errors import XrayError
+from xray_core.evaluation.calibration_error import calibrated_reference
+from xray_core.evaluation.films import prepare
+from xray_core.evaluation.groups import by_gate, by_subtype, outside_band
+from xray_core.evaluation.metrics import Metrics, evaluate, natural_frequencies
+from xray_core.evaluation.resampling import Estimate
+
+NAMES = {
+    "accuracy": "Accuracy",
+    "sensitivity": "Sensitivity",
+    "specificity": "Specificity",
+    "ppv": "Positive predictive value",
+    "npv": "Negative predictive value",
+    "f1": "F1 score",
+    "balanced_accuracy": "Balanced accuracy",
+    "mcc": "Matthews correlation",
+    "positive_likelihood_ratio": "Positive likelihood ratio",
+    "negative_likelihood_ratio": "Negative likelihood ratio",
+    "roc_auc": "ROC AUC",
+    "average_precision": "Average precision",
+    "brier": "Brier score",
+    "calibration_error": "Expected calibration error",
+    "log_loss": "Log loss",
+}
+AS_PERCENT = ("accuracy", "sensitivity", "specificity", "ppv", "npv", "balanced_accuracy")
+
+
+class OperatingPoints(Protocol):
+    """What an evaluation needs of a bundle's calibration (all are calibrated probabilities)."""
+
+    @property
+    def prior(self) -> float: ...
+    @property
+    def main(self) -> float: ...
+    @property
+    def rule_out(self) -> float: ...
+    @property
+    def uncertain(self) -> tuple[float, float]: ...
+
+
+def summary(
+    predictions: pd.DataFrame, calibration: OperatingPoints, fold: str = "test"
+) -> dict[str, Any]:
+    """Everything measured on one fold of a predictions table, ready for JSON (NaN becomes None).
+
+    `predictions` has fold, label, subtype, patient, probability, verdict, gate. Every film of the
+    fold counts in `metrics`, refused ones too. Raises XrayError where the fold has no film.
+    """
+    films = predictions[predictions["fold"] == fold]
+    if films.empty:
+        raise XrayError(f"The predictions hold no film of the {fold} fold.")
+    ready = prepare(
+        films["label"].to_numpy(),
+        films["probability"].to_numpy(),
+        films["patient"].to_numpy(),
+        prior=calibration.prior,
+    )
+    main = evaluate(ready, threshold=calibration.main)
+    rule_out = evaluate(ready, threshold=calibration.rule_out)
+    low, high, _ = calibrated_reference(ready.shifted)
+    options = {"threshold": calibration.main, "prior": calibration.prior}
+    decided = outside_band(films, calibration.uncertain, **options)
+    return finite(
+        {
+            "fold": fold,
+            **metrics_json(main),
+            "interval": "95%, BCa bootstrap over patients, 2000 draws",
+            "calibration_error_if_perfect": [low, high],
+            "rule_out": metrics_json(rule_out),
+            "outside_uncertain_band": {
+                "band": list(calibration.uncertain),
+                "films": decided.films,
+                "decided": decided.decided,
+                "share_decided": decided.share_decided,
+                **({} if decided.metrics is None else metrics_json(decided.metrics)),
+            },
+            "by_subtype": {k: metrics_json(v) for k, v in by_subtype(films, **options).items()},
+            "by_gate": {k: metrics_json(v) for k, v in by_gate(films, **options).items()},
+            "natural_frequencies": asdict(natural_frequencies(films, fold)),
+        }
+    )
+
+
+def metrics_json(metrics: Metrics) -> dict[str, Any]:
+    """One set of metrics as a dictionary: counts, and {"value", "low", "high"} by metric name."""
+    return finite(
+        {
+            "films": metrics.films,
+            "patients": metrics.patients,
+            "prevalence": metrics.prevalence,
+            "threshold": metrics.threshold,
+            "stated_prevalence": metrics.stated_prevalence,
+            "confusion": asdict(metrics.confusion),
+            "metrics": {name: asdict(estimate) for name, estimate in metrics.estimates()},
+        }
+    )
+
+
+def metrics_table(found: dict[str, Any]) -> str:
+    """The result of `summary` or `metrics_json` as lines for the terminal."""
+    counts = found["confusion"]
+    lines = [
+        f"{found['films']} films of {found['patients']} patients, "
+        f"{found['prevalence']:.1%} with pneumonia; called pneumonia from {found['threshold']:.3f}",
+        f"right: {counts['true_positive']} pneumonia, {counts['true_negative']} normal; "
+        f"missed: {counts['false_negative']}; wrongly flagged: {counts['false_positive']}",
+        "",
+    ]
+    for name, title in NAMES.items():
+        estimate = Estimate(**{k: _number(v) for k, v in found["metrics"][name].items()})
+        lines.append(f"{title:<28} {as_text(name, estimate)}")
+    lines += ["", "Intervals: 95%, bootstrap over patients. Calibration is measured after shifting"]
+    lines += ["the log-odds from the model's prior to the share of pneumonia among these films."]
+    if "calibration_error_if_perfect" in found:
+        low, high = found["calibration_error_if_perfect"]
+        lines.append(
+            f"A perfectly calibrated model would show an error of {low:.3f} to {high:.3f}."
+        )
+    return "\n".join(lines)
+
+
+def as_text(name: str, estimate: Estimate) -> str:
+    """An estimate with its interval, in the metric's own unit: "93.0% (90.8% to 94.9%)"."""
+    if math.isnan(estimate.value):
+        return "not defined"
+    if name in AS_PERCENT:
+        show = "{:.1%}".format
+    elif name.endswith("ratio"):
+        show = "{:.2f}".format
+    else:
+        show = "{:.3f}".format
+    value = show(estimate.value).replace("inf", "infinite")
+    if math.isnan(estimate.low):
+        return f"{value} (no interval)"
+    return f"{value} ({show(estimate.low)} to {show(estimate.high)})".replace("inf)", "infinite)")
+
+
+def finite(value: Any) -> Any:
+    """The same with None for NaN and "Infinity" for infinity, which JSON has no number for."""
+    if isinstance(value, dict):
+        return {key: finite(item) for key, item in value.items()}
+    if isinstance(value, list | tuple):
+        return [finite(item) for item in value]
+    if isinstance(value, float) and not math.isfinite(value):
+        return None if math.isnan(value) else "Infinity"
+    return value
+
+
+def _number(value: float | str | None) -> float:
+    return math.nan if value is None else float(value)
