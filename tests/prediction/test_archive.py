@@ -1,0 +1,146 @@
+"""Films come out of a ZIP in memory; bombs, paths and damage are sentences, not accidents."""
+
+import io
+import struct
+import tracemalloc
+import zipfile
+
+import pytest
+
+from xray_core.errors import UnreadableImage
+from xray_core.prediction.archive import is_archive, read_archive
+
+
+def zipped(files: dict[str, bytes], method: int = zipfile.ZIP_DEFLATED) -> bytes:
+    buffer = io.BytesIO()
+    with zipfile.ZipFile(buffer, "w", method) as archive:
+        for name, data in files.items():
+            archive.writestr(name, data)
+    return buffer.getvalue()
+
+
+def test_files_come_in_order_and_strays_are_stepped_over():
+    data = zipped(
+        {
+            "b/": b"",
+            "b/2.png": b"two",
+            "__MACOSX/b/._2.png": b"junk",
+            "b/.DS_Store": b"junk",
+            "a/1.dcm": b"one",
+        }
+    )
+
+    films = list(read_archive(data))
+
+    assert [(film.name, film.data) for film in films] == [("b/2.png", b"two"), ("a/1.dcm", b"one")]
+
+
+def test_a_zip_is_known_by_its_first_bytes():
+    assert is_archive(zipped({"a": b"1"}))
+    assert not is_archive(b"\xff\xd8\xff\xe0 a JPEG")
+    assert not is_archive(b"")
+
+
+@pytest.mark.parametrize(
+    "name", ["../evil.png", "/etc/passwd", "a/../../evil.png", "..\\evil.png", "C:\\evil.png"]
+)
+def test_a_path_that_points_outside_is_reported_and_the_run_goes_on(name):
+    films = list(read_archive(zipped({name: b"x", "good.png": b"y"})))
+
+    assert films[0].data is None
+    assert "points outside" in films[0].problem
+    assert films[1].data == b"y"
+
+
+def test_a_damaged_file_does_not_end_the_run():
+    data = bytearray(zipped({"bad.png": b"B" * 50, "good.png": b"G"}, zipfile.ZIP_STORED))
+    data[data.index(b"BBBB")] = 0  # the checksum no longer fits
+
+    films = list(read_archive(bytes(data)))
+
+    assert "damaged" in films[0].problem
+    assert films[1].data == b"G"
+
+
+def test_an_encrypted_file_is_reported():
+    data = bytearray(zipped({"secret.png": b"x"}))
+    data[data.index(b"PK\x01\x02") + 8] |= 1
+
+    (film,) = read_archive(bytes(data))
+
+    assert film.problem == "This file is protected by a password."
+
+
+def test_a_zip_inside_a_zip_is_not_opened():
+    (film,) = read_archive(zipped({"inner.zip": zipped({"a.png": b"x"})}))
+
+    assert film.data is None
+    assert "ZIP inside the ZIP" in film.problem
+
+
+def test_what_would_unpack_to_gigabytes_is_refused_before_reading():
+    data = bytearray(zipped({f"{number}.png": b"0" * 100 for number in range(3)}))
+    position = -1
+    for _ in range(3):  # three times 0.5 GB, declared in the table of contents
+        position = data.index(b"PK\x01\x02", position + 1)
+        data[position + 24 : position + 28] = struct.pack("<L", 2**29)
+
+    with pytest.raises(UnreadableImage, match="more than 1 GB"):
+        next(read_archive(bytes(data)))
+
+
+def test_a_file_that_unpacks_to_more_than_it_declares_is_not_believed():
+    data = bytearray(zipped({"bomb.png": b"0" * 30_000_000}))
+    assert len(data) < 40_000
+    directory = data.index(b"PK\x01\x02")
+    data[directory + 24 : directory + 28] = struct.pack("<L", 1000)
+    data[22:26] = struct.pack("<L", 1000)
+
+    tracemalloc.start()
+    (film,) = read_archive(bytes(data))
+    peak = tracemalloc.get_traced_memory()[1]
+    tracemalloc.stop()
+
+    assert film.data is None or len(film.data) <= 1000
+    assert peak < 5_000_000
+
+
+def test_a_file_over_the_limit_is_reported():
+    films = list(
+        read_archive(zipped({"big": b"0" * 2_000_001, "small": b"1"}), max_film_bytes=2_000_000)
+    )
+
+    assert films[0].data is None
+    assert "larger than" in films[0].problem
+    assert films[1].data == b"1"
+
+
+@pytest.mark.parametrize("count", [501, 5000])
+def test_more_files_than_are_read_at_once_are_refused(count):
+    data = zipped({f"{number}.png": b"" for number in range(count)}, zipfile.ZIP_STORED)
+
+    with pytest.raises(UnreadableImage, match="at most 500"):
+        next(read_archive(data))
+
+
+@pytest.mark.parametrize(
+    "data",
+    [
+        b"",
+        b"PK\x03\x04",
+        b"PK\x05\x06",
+        zipped({"a.png": b"x" * 1000})[:-30],
+        zipped({"a.png": b"x"})[:-22] + b"PK\x05\x06" + b"\xff" * 18,
+        zipped({}),
+    ],
+)
+def test_a_damaged_or_empty_zip_is_refused_with_a_sentence(data):
+    with pytest.raises(UnreadableImage, match="ZIP"):
+        list(read_archive(data))
+
+
+def test_every_truncation_gives_a_sentence_or_a_film():
+    whole = zipped({"a.png": b"abc" * 100, "b.png": b"def"})
+    for length in range(len(whole)):
+        with pytest.raises(UnreadableImage):
+            list(read_archive(whole[:length]))
