@@ -67,13 +67,7 @@ def build_index(
     whose films lie in two folds.
     """
     root = find_dataset(folder)
-    rows = [
-        (path, split, label, size)
-        for split in _present_splits(root)
-        for label in LABELS
-        for path, size in _images(root, split, label)
-    ]
-    index = pd.DataFrame(rows, columns=["path", "split", "label", "bytes"])
+    index = pd.DataFrame(list_images(root))
     index["patient"] = [patient_key(path) for path in index["path"]]
     index["subtype"] = [
         subtype_of(path) if label == "PNEUMONIA" else "none"
@@ -85,6 +79,19 @@ def build_index(
     if check:
         check_folds(index)
     return index
+
+
+def list_images(root: Path) -> list[dict[str, str | int]]:
+    """Return path (relative to `root`), split, label, bytes and time of change (ns) of each image.
+
+    Stray files are stepped over. Raises DatasetError as `build_index` does.
+    """
+    return [
+        image
+        for split in _present_splits(root)
+        for label in LABELS
+        for image in _images(root, split, label)
+    ]
 
 
 def patient_key(filename: str) -> str:
@@ -145,28 +152,43 @@ def _present_splits(root: Path) -> list[str]:
     return [split for split in SPLITS if (root / split).is_dir()]
 
 
-def _images(root: Path, split: str, label: str) -> list[tuple[str, int]]:
-    """Return (path relative to root, bytes) of a class folder's images, without stray files."""
+def _images(root: Path, split: str, label: str) -> list[dict[str, str | int]]:
     folder = root / split / label
     if not folder.is_dir():
         raise DatasetError(
             f"{root / split} holds no folder {label}: both classes, NORMAL and PNEUMONIA, are "
             "needed in every split."
         )
-    with os.scandir(folder) as entries:
-        images = [
-            (f"{split}/{label}/{entry.name}", entry.stat().st_size)
-            for entry in entries
-            if not entry.name.startswith(".")
-            and os.path.splitext(entry.name)[1].lower() in SUFFIXES
-            and entry.is_file()
-        ]
+    try:
+        with os.scandir(folder) as entries:
+            images = [
+                _image(entry, split, label)
+                for entry in entries
+                if not entry.name.startswith(".")
+                and os.path.splitext(entry.name)[1].lower() in SUFFIXES
+                and entry.is_file()
+            ]
+    except OSError:
+        raise DatasetError(
+            f"{folder} cannot be read: give this program the right to list it."
+        ) from None
     if not images:
         raise DatasetError(
             f"{folder} holds no image ({', '.join(sorted(SUFFIXES))}): every class folder needs "
             "at least one."
         )
     return images
+
+
+def _image(entry: os.DirEntry[str], split: str, label: str) -> dict[str, str | int]:
+    status = entry.stat()
+    return {
+        "path": f"{split}/{label}/{entry.name}",
+        "split": split,
+        "label": label,
+        "bytes": status.st_size,
+        "modified": status.st_mtime_ns,
+    }
 
 
 def _linked_patients(root: Path, index: pd.DataFrame) -> pd.Series:
@@ -192,7 +214,8 @@ def _patients_of_equal_files(root: Path, rows: pd.DataFrame) -> Iterable[Sequenc
     alike = rows[rows.duplicated("bytes", keep=False)]
     by_content: dict[bytes, list[str]] = {}
     for path, patient in zip(alike["path"], alike["patient"], strict=True):
-        content = hashlib.sha256((root / path).read_bytes()).digest()
+        with open(os.path.join(root, path), "rb") as file:
+            content = hashlib.sha256(file.read()).digest()
         by_content.setdefault(content, []).append(patient)
     return [patients for patients in by_content.values() if len(set(patients)) > 1]
 

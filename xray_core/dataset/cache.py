@@ -1,0 +1,87 @@
+"""Where measurements are kept between runs: the user's cache folder, never the dataset's own.
+
+`XRAY_CACHE` names another folder. A cache that cannot be read or written is no error: the work is
+then done again.
+"""
+
+import hashlib
+import os
+import sys
+import tempfile
+from collections.abc import Callable
+from contextlib import suppress
+from pathlib import Path
+from typing import IO
+
+import pandas as pd
+
+NUMBER_TYPES = {
+    "width": "Int64",
+    "height": "Int64",
+    "mean": "float64",
+    "spread": "float64",
+    "sharpness": "float64",
+    "border": "float64",
+}
+_TYPES = NUMBER_TYPES | {"bytes": "int64", "modified": "int64"}
+_FORMAT = 1  # raise it whenever a column or its meaning changes
+
+
+def cache_folder() -> Path:
+    """Return the folder of this program's caches: XRAY_CACHE, or the platform's own place."""
+    if named := os.environ.get("XRAY_CACHE"):
+        return Path(named).expanduser()
+    if sys.platform == "win32":
+        base = Path(os.environ.get("LOCALAPPDATA") or Path.home() / "AppData" / "Local")
+    elif sys.platform == "darwin":
+        base = Path.home() / "Library" / "Caches"
+    else:
+        base = Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache")
+    return base / "xray-demo"
+
+
+def cache_file(dataset: Path, name: str) -> Path:
+    """Return the cache file called `name` (with suffix) of the dataset at `dataset`."""
+    place = hashlib.sha256(str(dataset.resolve()).encode()).hexdigest()[:16]
+    return cache_folder() / f"{place}-v{_FORMAT}-{name}"
+
+
+def read_table(dataset: Path, name: str) -> pd.DataFrame | None:
+    """Return the kept table called `name`, or None where there is none that can be read."""
+    try:
+        return read_measured(cache_file(dataset, f"{name}.csv"))
+    except (OSError, ValueError):
+        return None
+
+
+def read_measured(file: Path) -> pd.DataFrame:
+    """Return a table of films from CSV with the types it was measured in; any text stays text."""
+    columns = pd.read_csv(file, nrows=0).columns
+    types = {column: _TYPES.get(column, "str") for column in columns}
+    return pd.read_csv(
+        file,
+        dtype=types,
+        keep_default_na=False,
+        na_values={column: [""] for column in columns if column in NUMBER_TYPES},
+    )
+
+
+def write_table(dataset: Path, name: str, table: pd.DataFrame) -> None:
+    """Keep `table` under `name`, whole or not at all."""
+    write_whole(
+        cache_file(dataset, f"{name}.csv"),
+        lambda file: table.to_csv(file, index=False, lineterminator="\n"),
+    )
+
+
+def write_whole(file: Path, write: Callable[[IO[bytes]], None]) -> None:
+    """Write a cache file beside its place and move it there; a full disk is passed over."""
+    with suppress(OSError):
+        file.parent.mkdir(parents=True, exist_ok=True)
+        with tempfile.NamedTemporaryFile(dir=file.parent, delete=False) as beside:
+            try:
+                write(beside)
+            except BaseException:
+                os.unlink(beside.name)
+                raise
+        os.replace(beside.name, file)

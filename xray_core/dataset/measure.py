@@ -1,0 +1,212 @@
+"""Every film's plain properties, measured once and kept until the file changes."""
+
+import hashlib
+import io
+import os
+from collections.abc import Callable, Iterator, Sequence
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pandas as pd
+
+from xray_core.dataset.cache import NUMBER_TYPES, read_table, write_table
+from xray_core.dataset.index import build_index, find_dataset, list_images
+from xray_core.errors import UnreadableImage
+
+MEASURED = (
+    "width",
+    "height",
+    "mode",
+    "mean",
+    "spread",
+    "sharpness",
+    "border",
+    "sha256",
+    "perceptual_hash",
+    "problem",
+)
+BORDER_SHARE = 0.05
+HASH_BITS = 256  # of the perceptual hash
+_HASH_SIDE = 16
+_CHUNK = 64  # files handed to a process at once
+_FEW = 256  # fewer files than this are measured here: starting processes would take longer
+_SAVE_EVERY = 4096  # files between two writings of the cache, so that a stopped run is not lost
+
+Progress = Callable[[int, int], None]
+
+
+def dataset_table(
+    folder: str | os.PathLike[str] | None = None,
+    *,
+    progress: Progress | None = None,
+    processes: int | None = None,
+) -> pd.DataFrame:
+    """Return the index of `folder` with its measurements: `build_index` and `measure_index`.
+
+    Shared patients are left for the audit to find. The whole table is kept, so that an unchanged
+    folder costs one listing. Raises DatasetError as `build_index` does.
+    """
+    root = find_dataset(folder)
+    listing = pd.DataFrame(list_images(root)).sort_values("path", ignore_index=True)
+    kept = read_table(root, "table")
+    key = ["path", "bytes", "modified"]
+    if kept is not None and kept[key].equals(listing[key]):
+        return kept.drop(columns="modified")
+    index = build_index(root, check=False)
+    table = measure_index(index, root, progress=progress, processes=processes)
+    write_table(root, "table", table.merge(listing[["path", "modified"]], on="path"))
+    return table
+
+
+def measure_index(
+    index: pd.DataFrame,
+    folder: str | os.PathLike[str],
+    *,
+    progress: Progress | None = None,
+    processes: int | None = None,
+) -> pd.DataFrame:
+    """Return `index` with the columns MEASURED; only new and changed files are read.
+
+    `width` and `height` are in pixels as stored, `mode` is Pillow's colour mode, `mean` and
+    `spread` (standard deviation) are grey levels in [0, 255], `sharpness` is the variance of the
+    Laplacian (Pech-Pacheco et al. 2000), `border` the mean grey of the outermost 5% on each side,
+    `sha256` of the file's bytes, `perceptual_hash` the 256-bit pHash (64 hex digits) of the film
+    shrunk to 64 x 64. A file that cannot be read is a row with the reason in `problem`, which is
+    "" otherwise. Pixels are never held for more than one film a process.
+
+    `progress(done, total)` is called as files are measured. `processes` defaults to one a core.
+    """
+    root = Path(folder)
+    stamped = index[["path"]].assign(**_stamps(root, list(index["path"])))
+    kept = read_table(root, "measured")
+    others = None
+    known = pd.DataFrame(columns=[*stamped.columns, *MEASURED])
+    if kept is not None:
+        known = stamped.merge(kept, on=list(stamped.columns))
+        others = kept[~kept["path"].isin(stamped["path"])]
+    missing = stamped[~stamped["path"].isin(known["path"])]
+    rows: list[dict[str, Any]] = []
+    saved = 0
+    for chunk in _measured(root, list(missing["path"]), processes):
+        rows.extend(chunk)
+        if progress:
+            progress(len(rows), len(missing))
+        if len(rows) - saved >= _SAVE_EVERY and len(rows) < len(missing):
+            saved = len(rows)
+            write_table(root, "measured", _joined(others, known, _frame(rows, missing)))
+    if rows:
+        known = _joined(known, _frame(rows, missing))
+        write_table(root, "measured", _joined(others, known))
+    return index.merge(known[["path", *MEASURED]], how="left", on="path")
+
+
+def measure_file(root: Path, path: str) -> dict[str, Any]:
+    """Return the measurements of the one film at `root / path`, as `measure_index` names them."""
+    import cv2
+    from imagehash import phash
+    from PIL import Image
+
+    from xray_core.images import read_radiograph
+
+    row: dict[str, Any] = dict.fromkeys(MEASURED)
+    row |= {"path": path, "problem": "", "mode": "", "sha256": "", "perceptual_hash": ""}
+    try:
+        data = (root / path).read_bytes()
+    except OSError:
+        return row | {"problem": "The file cannot be opened; may this program read it?"}
+    row["sha256"] = hashlib.sha256(data).hexdigest()
+    try:
+        film = read_radiograph(data)
+    except UnreadableImage as error:
+        return row | {"problem": str(error)}
+    grey = film.pixels  # (H, W)
+    levels = grey.astype(np.uint8)
+    mean, spread = _moments(grey)
+    _, roughness = _moments(cv2.Laplacian(grey, cv2.CV_32F))
+    # Shrunk at once to pHash's own 64 x 64, which spares it a resize that keeps details it drops.
+    small = Image.fromarray(levels).resize((4 * _HASH_SIDE,) * 2, Image.Resampling.BOX)
+    return row | {
+        "height": film.original_size[0],
+        "width": film.original_size[1],
+        "mode": _mode(data),
+        "mean": round(mean, 3),
+        "spread": round(spread, 3),
+        "sharpness": round(roughness**2, 3),
+        "border": round(_border(grey, mean), 3),
+        "perceptual_hash": np.packbits(phash(small, _HASH_SIDE).hash).tobytes().hex(),
+    }
+
+
+def _measured(root: Path, paths: Sequence[str], processes: int | None) -> Iterator[list[dict]]:
+    """Yield the rows of `paths` in chunks, in any order."""
+    chunks = [paths[start : start + _CHUNK] for start in range(0, len(paths), _CHUNK)]
+    count = processes or os.cpu_count() or 1
+    if len(paths) < _FEW or count == 1:
+        yield from (_measure_chunk(root, chunk) for chunk in chunks)
+        return
+    # joblib's processes, unlike those of the standard library, do not run the main module again,
+    # which under Streamlit is the page itself.
+    from joblib import Parallel, delayed
+
+    parallel = Parallel(n_jobs=count, return_as="generator_unordered", batch_size=1)
+    yield from parallel(delayed(_measure_chunk)(root, chunk) for chunk in chunks)
+
+
+def _measure_chunk(root: Path, paths: Sequence[str]) -> list[dict[str, Any]]:
+    import cv2
+
+    cv2.setNumThreads(1)  # the processes already fill the cores
+    return [measure_file(root, path) for path in paths]
+
+
+def _stamps(root: Path, paths: Sequence[str]) -> dict[str, list[int]]:
+    """Return size and time of change of each file: what tells that it is still the same."""
+    sizes, times = [], []
+    for path in paths:
+        try:
+            status = os.stat(root / path)
+        except OSError:  # gone since it was listed; measuring says so
+            sizes.append(-1)
+            times.append(-1)
+        else:
+            sizes.append(status.st_size)
+            times.append(status.st_mtime_ns)
+    return {"bytes": sizes, "modified": times}
+
+
+def _frame(rows: list[dict[str, Any]], stamped: pd.DataFrame) -> pd.DataFrame:
+    return stamped.merge(pd.DataFrame(rows).astype(NUMBER_TYPES), on="path")
+
+
+def _joined(*tables: pd.DataFrame | None) -> pd.DataFrame:
+    return pd.concat([t for t in tables if t is not None and len(t)], ignore_index=True)
+
+
+def _moments(values: np.ndarray) -> tuple[float, float]:
+    """Return mean and standard deviation, without the temporary arrays of `values.std()`."""
+    flat = values.ravel()
+    mean = float(flat.mean(dtype=np.float64))
+    square = float(np.dot(flat, flat)) / flat.size
+    return mean, max(square - mean * mean, 0.0) ** 0.5
+
+
+def _border(grey: np.ndarray, mean: float) -> float:
+    height, width = grey.shape
+    rows, columns = (max(1, round(BORDER_SHARE * side)) for side in (height, width))
+    inside = grey[rows : height - rows, columns : width - columns]
+    if not inside.size:
+        return mean
+    total = mean * grey.size - float(inside.mean(dtype=np.float64)) * inside.size
+    return max(total / (grey.size - inside.size), 0.0)
+
+
+def _mode(data: bytes) -> str:
+    """Return Pillow's name of the stored colour mode; the header alone is read."""
+    from PIL import Image, UnidentifiedImageError
+
+    try:
+        with Image.open(io.BytesIO(data)) as image:
+            return image.mode
+    except (UnidentifiedImageError, OSError):  # DICOM under a picture's name
+        return ""
