@@ -14,7 +14,7 @@ from scipy.special import ndtr, ndtri
 
 from xray_core.errors import XrayError
 
-_Z = 1.959963984540054  # 97.5% point of the standard normal
+Z_95 = 1.959963984540054  # 97.5% point of the standard normal
 _MAX_JACKKNIFE_GROUPS = 400
 _MAX_UNDEFINED_SHARE = 0.10
 
@@ -84,7 +84,7 @@ def _bca_shares(value: float, draws: np.ndarray, jackknife: np.ndarray) -> tuple
     influence = finite.mean() - finite if len(finite) else np.zeros(1)
     spread = np.sum(influence**2)
     skewness = np.sum(influence**3) / (6 * spread**1.5) if spread > 0 else 0.0
-    ends = bias + np.array([-_Z, _Z])
+    ends = bias + np.array([-Z_95, Z_95])
     shares = ndtr(bias + ends / (1 - skewness * ends))
     return float(shares[0]), float(shares[1])
 
@@ -115,9 +115,11 @@ def wilson(successes: float, trials: float) -> tuple[float, float]:
     if trials <= 0:
         return math.nan, math.nan
     rate = successes / trials
-    centre = (rate + _Z**2 / (2 * trials)) / (1 + _Z**2 / trials)
+    centre = (rate + Z_95**2 / (2 * trials)) / (1 + Z_95**2 / trials)
     half = (
-        _Z / (1 + _Z**2 / trials) * math.sqrt(rate * (1 - rate) / trials + (_Z / trials) ** 2 / 4)
+        Z_95
+        / (1 + Z_95**2 / trials)
+        * math.sqrt(rate * (1 - rate) / trials + (Z_95 / trials) ** 2 / 4)
     )
     low = 0.0 if successes == 0 else max(0.0, centre - half)
     high = 1.0 if successes == trials else min(1.0, centre + half)

@@ -1,0 +1,49 @@
+"""The intervals hold what they promise: coverage of 95% by simulation, with films in patients."""
+
+import numpy as np
+import pytest
+
+from xray_core.evaluation.metrics import evaluate_scores
+
+DRAWS = 2000
+COVERED = ("accuracy", "sensitivity", "specificity", "ppv", "npv", "mcc", "roc_auc")
+
+
+def draw_films(rng, with_pneumonia, normal):
+    """A test set like the real one: 1.92 films a patient with pneumonia, 1.17 a normal one."""
+    films = np.r_[1 + rng.poisson(0.92, with_pneumonia), 1 + rng.poisson(0.17, normal)]
+    patient = np.repeat(np.arange(len(films)), films)
+    ill = (np.arange(len(films)) < with_pneumonia)[patient]
+    of_patient = rng.normal(size=len(films)) * 0.8  # films of a patient resemble each other
+    logit = np.where(ill, 2.0, -2.0) + of_patient[patient] + rng.normal(size=len(patient)) * 1.1
+    return ill, 1 / (1 + np.exp(-logit)), patient
+
+
+@pytest.mark.slow
+def test_the_intervals_cover_the_truth_in_95_of_100_test_sets():
+    from sklearn.metrics import matthews_corrcoef, roc_auc_score
+
+    rng = np.random.default_rng(20)
+    label, score, _ = draw_films(rng, 1_015_000, 1_000_000)  # the population itself
+    called = score >= 0.5
+    truth = {
+        "accuracy": np.mean(called == label),
+        "sensitivity": np.mean(called[label]),
+        "specificity": np.mean(~called[~label]),
+        "ppv": np.mean(label[called]),
+        "npv": np.mean(~label[~called]),
+        "mcc": matthews_corrcoef(label, called),
+        "roc_auc": roc_auc_score(label, score),
+    }
+    held = dict.fromkeys(COVERED, 0)
+    for draw in range(DRAWS):
+        found = evaluate_scores(
+            *draw_films(rng, 203, 200), threshold=0.5, n_bootstrap=1000, seed=draw
+        )
+        for name in COVERED:
+            estimate = getattr(found, name)
+            held[name] += bool(estimate.low <= truth[name] <= estimate.high)
+    coverage = {name: count / DRAWS for name, count in held.items()}
+    print(coverage)
+    for name, share in coverage.items():
+        assert 0.935 <= share <= 0.965, coverage | {"failed": name}

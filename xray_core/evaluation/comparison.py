@@ -1,0 +1,142 @@
+"""Two models on the same films: areas, decisions, and the films on which they disagree."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numpy as np
+import pandas as pd
+
+from xray_core.errors import XrayError
+from xray_core.evaluation.delong import delong, difference_p_value
+from xray_core.evaluation.films import NEGATIVE, POSITIVE, Films, prepare
+from xray_core.evaluation.ranking import rank_rows
+from xray_core.evaluation.resampling import Estimate
+
+
+@dataclass(frozen=True)
+class Comparison:
+    """Model A against model B on the same films, each at its own threshold.
+
+    Differences are A minus B with 95% bootstrap intervals over patients (the same ones drawn for
+    both). `auc_p_value` is DeLong's with films of a patient as one cluster (Obuchowski 1997),
+    `auc_p_value_films` the same as if all films were independent; `mcnemar_p_value` is exact and
+    takes films as independent too. `disagreements` holds the films with unlike decisions: file,
+    label, subtype (if known), probability_a, probability_b, right ("A" or "B").
+    """
+
+    films: int
+    patients: int
+    auc_difference: Estimate
+    accuracy_difference: Estimate
+    sensitivity_difference: Estimate
+    specificity_difference: Estimate
+    auc_p_value: float
+    auc_p_value_films: float
+    both_right: int
+    only_a_right: int
+    only_b_right: int
+    neither_right: int
+    mcnemar_p_value: float
+    disagreements: pd.DataFrame
+
+
+def compare(
+    a: pd.DataFrame,
+    b: pd.DataFrame,
+    *,
+    threshold_a: float,
+    threshold_b: float,
+    n_bootstrap: int = 2000,
+    seed: int = 0,
+) -> Comparison:
+    """Compare two predictions tables (file, label, patient, probability) of the same films.
+
+    The order of the rows does not matter. Raises XrayError where the films differ, a film stands
+    twice in a table, or the tables disagree about a label.
+    """
+    both = _matched(a, b)
+    ready = prepare(
+        both["label"].to_numpy(),
+        both["probability_a"].to_numpy(),
+        both["patient"].to_numpy(),
+        n_bootstrap=n_bootstrap,
+        seed=seed,
+    )
+    truth = ready.label
+    score_b = both["probability_b"].to_numpy(float)
+    called_a, called_b = ready.probability >= threshold_a, score_b >= threshold_b
+    right_a, right_b = called_a == truth, called_b == truth
+    only_a, only_b = int((right_a & ~right_b).sum()), int((right_b & ~right_a).sum())
+    scores = np.stack([ready.probability, score_b])
+    unlike = called_a != called_b
+    columns = ["file", "label", *(["subtype"] if "subtype" in both else [])]
+    listed = both.loc[unlike, [*columns, "probability_a", "probability_b"]]
+    return Comparison(
+        films=len(both),
+        patients=ready.weights.patients,
+        auc_difference=_auc_difference(ready, score_b),
+        accuracy_difference=_rate_difference(ready, right_a, right_b, np.ones_like(truth)),
+        sensitivity_difference=_rate_difference(ready, right_a, right_b, truth),
+        specificity_difference=_rate_difference(ready, right_a, right_b, ~truth),
+        auc_p_value=difference_p_value(*delong(truth, scores, ready.patient)),
+        auc_p_value_films=difference_p_value(*delong(truth, scores)),
+        both_right=int((right_a & right_b).sum()),
+        only_a_right=only_a,
+        only_b_right=only_b,
+        neither_right=int((~right_a & ~right_b).sum()),
+        mcnemar_p_value=mcnemar_p_value(only_a, only_b),
+        disagreements=listed.assign(right=np.where(right_a, "A", "B")[unlike]).reset_index(
+            drop=True
+        ),
+    )
+
+
+def mcnemar_p_value(only_a_right: int, only_b_right: int) -> float:
+    """Two-sided exact p of McNemar's test; 1 where no decision differs."""
+    from scipy.stats import binomtest
+
+    discordant = only_a_right + only_b_right
+    return float(binomtest(only_a_right, discordant).pvalue) if discordant else 1.0
+
+
+def _matched(a: pd.DataFrame, b: pd.DataFrame) -> pd.DataFrame:
+    for name, table in (("A", a), ("B", b)):
+        twice = table.loc[table["file"].duplicated(), "file"]
+        if len(twice):
+            raise XrayError(f"Model {name} has two predictions for {twice.iloc[0]}.")
+    only_a, only_b = set(a["file"]) - set(b["file"]), set(b["file"]) - set(a["file"])
+    if only_a or only_b:
+        example = sorted(only_a or only_b)[0]
+        raise XrayError(
+            "Two models can only be compared on the same films. "
+            f"{len(only_a)} films have a prediction of model A alone and {len(only_b)} of model B "
+            f"alone, for example {example}."
+        )
+    both = a.merge(
+        b[["file", "label", "probability"]], on="file", suffixes=("_a", "_b"), validate="1:1"
+    ).rename(columns={"label_a": "label"})
+    unlike = both["label"] != both["label_b"]
+    if unlike.any():
+        raise XrayError(
+            f"The two models' tables disagree about what {unlike.sum()} films are, for example "
+            f"{both.loc[unlike, 'file'].iloc[0]}."
+        )
+    if not set(both["label"]) <= {POSITIVE, NEGATIVE}:
+        raise XrayError("A label is NORMAL or PNEUMONIA.")
+    return both
+
+
+def _rate_difference(
+    films: Films, right_a: np.ndarray, right_b: np.ndarray, among: np.ndarray
+) -> Estimate:
+    gained = films.weights.sums(films.per_patient((right_a * 1.0 - right_b) * among))
+    total = films.weights.sums(films.per_patient(among * 1.0))
+    with np.errstate(invalid="ignore"):
+        return films.weights.interval(gained / total)
+
+
+def _auc_difference(films: Films, score_b: np.ndarray) -> Estimate:
+    area_a, _ = rank_rows(films.label, films.probability, films.patient, films.weights)
+    area_b, _ = rank_rows(films.label, score_b, films.patient, films.weights)
+    return films.weights.interval(area_a - area_b)
