@@ -1,4 +1,4 @@
-"""The one door for pixels: a file becomes a `Radiograph`, a radiograph becomes the model's input."""
+"""The one door for pixels: a file becomes a `Radiograph`, and that the model's input."""
 
 from __future__ import annotations
 
@@ -60,7 +60,7 @@ def read_radiograph(
     """
     data = _read_bytes(source)
     try:
-        return _read_picture(data)
+        return _read_dicom(data, window) if _is_dicom(data) else _read_picture(data)
     except UnreadableImage:
         raise
     except MemoryError:
@@ -80,10 +80,7 @@ def to_model_input(pixels: np.ndarray | Radiograph) -> np.ndarray:
     An image of 224 x 224 passes unchanged but for rounding. Raises `ValueError` for another shape
     or range.
     """
-    if isinstance(pixels, Radiograph):
-        grey = pixels.pixels
-    else:
-        grey = _checked_grey(pixels)
+    grey = pixels.pixels if isinstance(pixels, Radiograph) else _checked_grey(pixels)
     if grey.shape != MODEL_SIZE:
         film = Image.fromarray(np.ascontiguousarray(grey, dtype=np.float32))  # mode "F"
         # Pillow's BILINEAR widens its kernel when shrinking, so that every pixel counts.
@@ -169,6 +166,42 @@ def _read_picture(data: bytes) -> Radiograph:
         source_format=source_format,
         frames=frames,
         notes=tuple(notes),
+    )
+
+
+def _is_dicom(data: bytes) -> bool:
+    """Tell whether bytes begin as a DICOM or ACR-NEMA file does, with or without a preamble."""
+    if data[128:132] == b"DICM":
+        return True
+    # Without preamble the first element is of group 2 or 8 (PS3.10, 7.1), in either byte order.
+    little, big = data[:2] in (b"\x02\x00", b"\x08\x00"), data[:2] == b"\x00\x08"
+    if len(data) < 16 or not (little or big):
+        return False
+    explicit = data[4:6].isalpha() and data[4:6].isupper()
+    length = int.from_bytes(data[4:8], "little" if little else "big")
+    return explicit or (data[3 if little else 2] == 0 and length <= 64)
+
+
+def _read_dicom(data: bytes, window: int) -> Radiograph:
+    from xray_core.dicom import read_dicom  # pydicom costs half a second, and few files need it
+
+    film = read_dicom(data, window=window, max_pixels=MAX_PIXELS)
+    pixels, had_colour = film.pixels, False
+    if pixels.ndim == 3:  # (H, W, 3) -> (H, W)
+        image = Image.fromarray(pixels)
+        pixels, had_colour = np.asarray(image.convert("L")), _has_colour(image)
+    return Radiograph(
+        pixels=_frozen(pixels),
+        original_size=(pixels.shape[0], pixels.shape[1]),
+        had_colour=had_colour,
+        source_format="DICOM",
+        modality=film.modality,
+        view=film.view,
+        body_part=film.body_part,
+        age_years=film.age_years,
+        frames=film.frames,
+        notes=film.notes,
+        windows=film.windows,
     )
 
 

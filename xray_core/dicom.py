@@ -1,0 +1,385 @@
+"""What the stored values of a DICOM film mean: the steps from them to grey levels, and its facts.
+
+The steps keep the standard's order: modality lookup table, window, inversion of MONOCHROME1.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+
+import numpy as np
+from PIL import Image
+from pydicom.dataset import Dataset
+from pydicom.multival import MultiValue
+from pydicom.pixels import apply_modality_lut, apply_voi_lut, apply_windowing
+
+from xray_core.dicom_file import StoredFilm, read_stored_film, silent_pydicom, value
+
+_XRAY_MODALITIES = ("CR", "DX", "RG")
+_CHEST = ("CHEST", "THORAX", "LUNG")
+_LATERAL_VIEWS = ("LL", "RL", "LATERAL", "LAT")
+_DAYS_PER_UNIT = {"D": 1.0, "W": 7.0, "M": 365.25 / 12, "Y": 365.25}
+_DEPTHS = (8, 10, 12, 14, 16)
+
+
+@dataclass(frozen=True, eq=False)
+class DicomFilm:
+    """A film's display values and its facts; nothing that tells whose it is.
+
+    `pixels` is float32 (H, W), grey in [0, 255], bone bright; or uint8 (H, W, 3) RGB.
+    """
+
+    pixels: np.ndarray
+    modality: str | None
+    view: str | None
+    body_part: str | None
+    age_years: float | None
+    frames: int
+    notes: tuple[str, ...]
+    windows: tuple[str, ...]
+
+
+def read_dicom(data: bytes, *, window: int, max_pixels: int) -> DicomFilm:
+    """Read the first frame of a DICOM file as it is meant to be seen.
+
+    `window` chooses among `windows`; one that does not exist counts as the first.
+    Raises `UnreadableImage`; damaged content may raise anything else, for the caller to catch.
+    """
+    with silent_pydicom():
+        stored = read_stored_film(data, max_pixels)
+        header = with_functional_groups(stored.header)
+        views = display_views(header)
+        notes: list[str] = []
+        if stored.photometric.startswith("MONOCHROME"):
+            chosen = views[window if 0 <= window < len(views) else 0] if views else None
+            pixels = grey_levels(stored, header, chosen, notes)
+        else:
+            views = []
+            pixels = rgb_levels(stored, header)
+        return DicomFilm(
+            pixels=pixels,
+            modality=_code(header, "Modality"),
+            view=_code(header, "ViewPosition"),
+            body_part=_code(header, "BodyPartExamined"),
+            age_years=age_in_years(header),
+            frames=stored.frames,
+            notes=(*_cautions(header, stored.frames), *notes),
+            windows=tuple(view.name for view in views),
+        )
+
+
+@dataclass(frozen=True)
+class DisplayView:
+    """One way in which the file's maker meant the film to be seen (PS3.3, C.11.2)."""
+
+    name: str
+    apply: Callable[[np.ndarray], np.ndarray]  # modality units -> [0, 255]
+
+
+def display_views(header: Dataset) -> list[DisplayView]:
+    """List the VOI lookup tables (0028,3010), then the windows (0028,1050), of a header."""
+    views = []
+    for number, item in enumerate(_items(header, "VOILUTSequence"), start=1):
+        table = _lookup_table(item)
+        if table is not None:
+            views.append(
+                DisplayView(_words(item, "LUTExplanation") or f"table {number}", _voi(table))
+            )
+    centers, widths = _numbers(header, "WindowCenter"), _numbers(header, "WindowWidth")
+    names = value(header, "WindowCenterWidthExplanation")
+    labels = list(names) if isinstance(names, list | MultiValue) else [names]
+    function = str(value(header, "VOILUTFunction") or "LINEAR").strip().upper()
+    for number, (center, width) in enumerate(zip(centers, widths, strict=False)):
+        if np.isfinite(center) and np.isfinite(width) and width > 0:
+            label = _plain(labels[number]) if number < len(labels) else ""
+            name = label or f"centre {center:g}, width {width:g}"
+            views.append(DisplayView(name, _windowing(center, width, function)))
+    return views
+
+
+def grey_levels(
+    stored: StoredFilm, header: Dataset, view: DisplayView | None, notes: list[str]
+) -> np.ndarray:
+    """Turn stored values into grey levels, float32 (H, W) in [0, 255].
+
+    Without a view, or with one that leaves the film black or white: up to 8 bits are shown as they
+    are, deeper values and floats are stretched between their 0.1% and 99.9% quantiles.
+    """
+    values = stored.values
+    narrow = values.dtype.kind in "iu" and values.dtype.itemsize <= 2
+    if narrow:
+        # Every step works value by value, so it is done once for each value that can occur.
+        unsigned = np.dtype(f"u{values.dtype.itemsize}")
+        codes = np.ascontiguousarray(values).view(unsigned)
+        possible = np.arange(2 ** (8 * unsigned.itemsize)).astype(unsigned)
+        counts = np.zeros(possible.size, dtype=np.int64)
+        for block in _blocks(codes):
+            counts += np.bincount(block.ravel(), minlength=counts.size)
+        possible = possible.view(values.dtype)
+    else:
+        step = max(1, int((values.size / 1_000_000) ** 0.5))
+        possible = values[::step, ::step].ravel()
+        possible = possible[np.isfinite(possible)]
+        counts = np.ones(possible.size, dtype=np.int64)
+    bits = _bits_stored(header, values.dtype)
+    if narrow and not stored.compressed:
+        possible = within_bits(possible, bits)
+    padding = is_padding(possible, header)
+    units = modality_units(possible, header)
+    seen = np.where(padding, 0, counts)
+
+    levels = view.apply(units) if view else None
+    if levels is not None and _saturated(levels, seen):
+        notes.append("The file's display window leaves no detail; the full range is shown instead.")
+        levels = None
+    if levels is None:
+        low, high = _shown_range(units, seen, bits if narrow else 32)
+        view = DisplayView("", lambda values: stretched(values, low, high))
+        if bits > 8 and not notes:
+            notes.append("The file names no display window; its full range of greys is shown.")
+        levels = view.apply(units)
+
+    inverted = stored.photometric == "MONOCHROME1"
+
+    def shown(levels: np.ndarray, padding: np.ndarray) -> np.ndarray:
+        upright = 255 - levels if inverted else levels
+        return np.where(padding, 0, np.nan_to_num(upright)).astype(np.float32)
+
+    out = np.empty(values.shape, dtype=np.float32)
+    if narrow:
+        table = shown(levels, padding)
+        for block, target in zip(_blocks(codes), _blocks(out), strict=True):
+            target[...] = table[block]
+    else:
+        assert view is not None
+        for block, target in zip(_blocks(values), _blocks(out), strict=True):
+            level = view.apply(modality_units(block, header))
+            target[...] = shown(level, is_padding(block, header))
+    return out
+
+
+def rgb_levels(stored: StoredFilm, header: Dataset) -> np.ndarray:
+    """Turn stored colours or palette indices into RGB, uint8 (H, W, 3)."""
+    values = stored.values
+    if stored.photometric == "PALETTE COLOR":
+        from pydicom.pixels import apply_color_lut
+
+        values = np.concatenate([apply_color_lut(block, header) for block in _blocks(values)])
+        values = values[..., :3]
+        bits = 8 * values.dtype.itemsize
+    else:
+        bits = _bits_stored(header, values.dtype)
+    if values.dtype != np.uint8 or bits < 8:
+        scale = 255 / (2**bits - 1)
+        values = np.clip(np.rint(values * np.float32(scale)), 0, 255).astype(np.uint8)
+    if stored.photometric.startswith("YBR"):
+        size = values.shape[1::-1]
+        ybr = Image.frombuffer("YCbCr", size, np.ascontiguousarray(values), "raw", "YCbCr", 0, 1)
+        values = np.asarray(ybr.convert("RGB"))
+    return values
+
+
+def within_bits(stored: np.ndarray, bits: int) -> np.ndarray:
+    """Drop what lies above Bits Stored (0028,0101), such as overlays, and extend the sign.
+
+    Takes and gives integers of the same type; unchanged where all bits are in use.
+    """
+    spare = 8 * stored.dtype.itemsize - bits
+    # Shifting up and down again extends the sign of signed types, and clears others.
+    return (stored << spare) >> spare if spare > 0 else stored
+
+
+def is_padding(stored: np.ndarray, header: Dataset) -> np.ndarray:
+    """Tell which stored values stand for no tissue (0028,0120), (0028,0121); PS3.3, C.7.5.1.1.2."""
+    first = _numbers(header, "PixelPaddingValue")
+    if not first or stored.dtype.kind == "f":
+        return np.zeros(stored.shape, dtype=bool)
+    limit = _numbers(header, "PixelPaddingRangeLimit") or first
+    low, high = sorted((int(first[0]), int(limit[0])))
+    if stored.dtype.kind == "i" and low == high > np.iinfo(stored.dtype).max:
+        low = high = low - 2 ** (8 * stored.dtype.itemsize)  # written as if unsigned
+    return (stored >= low) & (stored <= high)
+
+
+def modality_units(stored: np.ndarray, header: Dataset) -> np.ndarray:
+    """Apply the modality's lookup table (0028,3000) or rescaling; PS3.3, C.11.1.
+
+    Unchanged where the header has neither, or one that makes no sense.
+    """
+    for item in _items(header, "ModalityLUTSequence")[:1]:
+        table = _lookup_table(item)
+        if table is not None and stored.dtype.kind in "iu":
+            own = Dataset()
+            own.ModalityLUTSequence = [table]
+            return apply_modality_lut(stored.astype(np.int32), own).astype(np.int32)
+    slope, intercept = _numbers(header, "RescaleSlope"), _numbers(header, "RescaleIntercept")
+    if not (slope or intercept):
+        return stored if stored.dtype.kind == "f" else stored.astype(np.int32)
+    own = Dataset()
+    own.add_new("RescaleSlope", "FD", slope[0] if slope and slope[0] else 1.0)
+    own.add_new("RescaleIntercept", "FD", intercept[0] if intercept else 0.0)
+    if not (np.isfinite(own.RescaleSlope) and np.isfinite(own.RescaleIntercept)):
+        return stored.astype(np.int32)
+    return apply_modality_lut(stored, own)
+
+
+def stretched(units: np.ndarray, low: float, high: float) -> np.ndarray:
+    """Map [low, high] to [0, 255], clipping what lies outside."""
+    if not high > low:
+        return np.zeros(units.shape, dtype=np.float32)
+    return np.clip((units - low) * (255 / (high - low)), 0, 255)
+
+
+def age_in_years(header: Dataset) -> float | None:
+    """Give the patient's age (0010,1010), an age string such as 018M, in years."""
+    match = re.fullmatch(r"(\d{1,3})([DWMY])", str(value(header, "PatientAge") or "").strip())
+    if not match:
+        return None
+    return int(match[1]) if match[2] == "Y" else int(match[1]) * _DAYS_PER_UNIT[match[2]] / 365.25
+
+
+def with_functional_groups(header: Dataset) -> Dataset:
+    """Lift the first frame's rescaling and window to where single-frame films keep theirs."""
+    for groups in ("SharedFunctionalGroupsSequence", "PerFrameFunctionalGroupsSequence"):
+        for group in _items(header, groups)[:1]:
+            for name in ("PixelValueTransformationSequence", "FrameVOILUTSequence"):
+                for item in _items(group, name)[:1]:
+                    for element in item:
+                        if element.tag not in header:
+                            header.add(element)
+    return header
+
+
+def _shown_range(units: np.ndarray, seen: np.ndarray, bits: int) -> tuple[float, float]:
+    if bits <= 8:
+        return float(units.min()), float(units.max())
+    present = np.flatnonzero(seen)
+    if present.size == 0:
+        return 0.0, 0.0
+    order = present[np.argsort(units[present], kind="stable")]
+    share = np.cumsum(seen[order]) / seen.sum()
+    low, high = np.searchsorted(share, [0.001, 0.999])
+    return float(units[order[low]]), float(units[order[min(high, order.size - 1)]])
+
+
+def _saturated(levels: np.ndarray, seen: np.ndarray) -> bool:
+    several = np.count_nonzero(seen) > 2
+    return bool(several and seen[(levels > 0) & (levels < 255)].sum() < 0.01 * seen.sum())
+
+
+def _windowing(center: float, width: float, function: str) -> Callable[[np.ndarray], np.ndarray]:
+    window = Dataset()
+    window.PhotometricInterpretation = "MONOCHROME2"
+    # pydicom's windows give back the range of these bits: [0, 255].
+    window.BitsStored, window.PixelRepresentation = 8, 0
+    window.add_new("WindowCenter", "FD", center)
+    window.add_new("WindowWidth", "FD", width)
+    if function not in ("LINEAR_EXACT", "SIGMOID"):
+        function = "LINEAR" if width >= 1 else "LINEAR_EXACT"  # LINEAR has no width below 1
+    window.VOILUTFunction = function
+    return lambda units: apply_windowing(units, window)
+
+
+def _voi(table: Dataset) -> Callable[[np.ndarray], np.ndarray]:
+    own = Dataset()
+    own.VOILUTSequence = [table]
+    highest = max(table.LUTData)
+    # Some writers declare 16 bits for entries of 12: the entries tell.
+    scale = 255 / (2 ** next(depth for depth in _DEPTHS if highest < 2**depth) - 1)
+    return lambda units: apply_voi_lut(np.rint(units).astype(np.int32), own) * scale
+
+
+def _lookup_table(item: Dataset) -> Dataset | None:
+    """Rewrite a lookup table (0028,3002), (0028,3006) in the one form that pydicom always reads."""
+    descriptor, data = _numbers(item, "LUTDescriptor"), value(item, "LUTData")
+    if len(descriptor) != 3 or data is None:
+        return None
+    entries, first = int(descriptor[0]) or 2**16, int(descriptor[1])
+    if isinstance(data, bytes):
+        order = "<" if item.original_encoding[1] in (True, None) else ">"
+        packed = len(data) in (entries, entries + entries % 2) and entries > 1
+        data = np.frombuffer(data, "u1" if packed else f"{order}u2").tolist()
+    table = [int(entry) & 0xFFFF for entry in data][:entries] if isinstance(data, Sequence) else []
+    if len(table) < 2:
+        return None
+    own = Dataset()
+    own.add_new("LUTDescriptor", "SL", [len(table), first, 16])
+    own.add_new("LUTData", "US", table)
+    return own
+
+
+def _blocks(array: np.ndarray) -> list[np.ndarray]:
+    rows = max(1, 2**20 // max(1, array[:1].size))
+    return [array[at : at + rows] for at in range(0, len(array), rows)]
+
+
+def _bits_stored(header: Dataset, dtype: np.dtype) -> int:
+    bits = _numbers(header, "BitsStored")
+    whole = 8 * dtype.itemsize
+    return int(bits[0]) if bits and 0 < bits[0] <= whole else whole
+
+
+def _items(dataset: Dataset, keyword: str) -> list[Dataset]:
+    found = value(dataset, keyword)
+    return (
+        [item for item in found if isinstance(item, Dataset)] if isinstance(found, Sequence) else []
+    )
+
+
+def _numbers(dataset: Dataset, keyword: str) -> list[float]:
+    found = value(dataset, keyword)
+    if found is None or isinstance(found, bytes):
+        return []
+    several = [found] if isinstance(found, str) or not isinstance(found, Sequence) else list(found)
+    try:
+        return [float(str(number)) for number in several]
+    except ValueError:
+        return []
+
+
+def _code(header: Dataset, keyword: str) -> str | None:
+    # A code string (PS3.5, 6.2) has no room for a name; what does not look like one is dropped.
+    code = str(value(header, keyword) or "").strip().upper()
+    return code if re.fullmatch(r"[A-Z0-9 _]{1,16}", code) else None
+
+
+def _words(dataset: Dataset, keyword: str) -> str:
+    return _plain(value(dataset, keyword))
+
+
+def _plain(words: object) -> str:
+    return re.sub(r"[^A-Za-z0-9 .,_+-]", "", str(words or "")).strip()[:40]
+
+
+def _cautions(header: Dataset, frames: int) -> list[str]:
+    notes = []
+    if frames > 1:
+        notes.append(f"Only the first of {frames} frames was read.")
+    modality, part = _code(header, "Modality"), _code(header, "BodyPartExamined")
+    if modality and modality not in _XRAY_MODALITIES:
+        notes.append(f"The file says that this is no X-ray film (modality {modality}).")
+    if part and not any(chest in part for chest in _CHEST):
+        notes.append(f"The file says that this is not a chest (body part {part}).")
+    if is_lateral(header):
+        notes.append("The file says that this is a side view; the model knows frontal films only.")
+    if value(header, "PresentationIntentType") == "FOR PROCESSING":
+        notes.append("The file holds raw detector data, not a film made for viewing.")
+    return notes
+
+
+def is_lateral(header: Dataset) -> bool:
+    """Tell whether View Position (0018,5101), the view's code or the description says lateral."""
+    view = _code(header, "ViewPosition")
+    if view:
+        return view in _LATERAL_VIEWS
+    words = [str(value(item, "CodeMeaning") or "") for item in _items(header, "ViewCodeSequence")]
+    words += [
+        str(value(header, keyword) or "") for keyword in ("SeriesDescription", "ProtocolName")
+    ]
+    text = " ".join(words).upper()
+    # A lateral decubitus is a frontal view of a patient who lies on the side.
+    return bool(re.search(r"\bLAT(ERAL)?\b", text)) and not re.search(
+        r"DECUB|\b[AP]\.?[AP]\b", text
+    )
