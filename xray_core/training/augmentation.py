@@ -1,0 +1,143 @@
+"""Varied copies of a film: augmentation for training, simulated other hospitals for validation.
+
+All functions take and give grey levels, float32 (H, W) in [0, 255], and draw from the generator
+they are handed, so that the same seed gives the same film.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+import cv2
+import numpy as np
+
+from xray_core.model.recipes import Augmentation
+
+Pixels = np.ndarray
+Generator = np.random.Generator
+
+
+def augment(pixels: Pixels, how: Augmentation, rng: Generator) -> Pixels:
+    """One random variation of a film, as the recipe's augmentation says; shape and range stay."""
+    film = _warped(pixels, how, rng)
+    if how.gamma != (1.0, 1.0):
+        film = _gamma(film, _log_uniform(rng, *how.gamma))
+    if how.gain != (1.0, 1.0) or how.offset:
+        film = film * rng.uniform(*how.gain) + rng.uniform(-how.offset, how.offset)
+    if how.resolution and rng.random() < how.degrade:
+        longest = max(how.resolution + 1, min(200, film.shape[0]))
+        film = _resolution(film, int(rng.integers(how.resolution, longest)))
+    if how.blur and rng.random() < how.degrade:
+        film = cv2.GaussianBlur(film, (0, 0), rng.uniform(0.3, max(0.3, how.blur)))
+    if how.noise and rng.random() < how.degrade:
+        spread = rng.uniform(0, how.noise)
+        film = film + spread * rng.standard_normal(film.shape, dtype=np.float32)
+    if how.erase and rng.random() < how.erase:
+        film = _erased(film, rng)
+    return np.clip(film, 0, 255).astype(np.float32)
+
+
+def _warped(pixels: Pixels, how: Augmentation, rng: Generator) -> Pixels:
+    """Mirror, rotate, magnify, shear and shift in one resampling; outside the film is black."""
+    height, width = pixels.shape
+    angle = np.deg2rad(rng.uniform(-how.rotation, how.rotation))
+    scale = _log_uniform(rng, *how.zoom)
+    shear = rng.uniform(-how.shear, how.shear)
+    shift = rng.uniform(-how.shift, how.shift, size=2)
+    mirror = np.where(rng.random(2) < 0.5, -1.0, 1.0)
+    mirror = np.where([how.flip_horizontal, how.flip_vertical], mirror, 1.0)
+    rotation = np.array([[np.cos(angle), -np.sin(angle)], [np.sin(angle), np.cos(angle)]])
+    linear = scale * rotation @ np.array([[1.0, shear], [0.0, 1.0]]) @ np.diag(mirror)
+    if np.allclose(linear, np.eye(2)) and not shift.any():
+        return pixels
+    centre = np.array([(width - 1) / 2, (height - 1) / 2])
+    matrix = np.column_stack([linear, centre + shift - linear @ centre])
+    return cv2.warpAffine(pixels, matrix, (width, height), flags=cv2.INTER_LINEAR)
+
+
+def _log_uniform(rng: Generator, low: float, high: float) -> float:
+    return float(np.exp(rng.uniform(np.log(low), np.log(high))))
+
+
+def _gamma(film: Pixels, gamma: float) -> Pixels:
+    return np.float32(255) * (np.clip(film, 0, 255) / np.float32(255)) ** np.float32(gamma)
+
+
+def _resolution(film: Pixels, side: int) -> Pixels:
+    """Shrink to `side` pixels and enlarge again, as a coarse detector or a small copy does."""
+    small = cv2.resize(film, (side, side), interpolation=cv2.INTER_AREA)
+    return cv2.resize(small, film.shape[::-1], interpolation=cv2.INTER_LINEAR)
+
+
+def _erased(film: Pixels, rng: Generator) -> Pixels:
+    """Fill one rectangle, 10% to 40% of each side, with a flat grey: no single spot may decide."""
+    height, width = film.shape
+    h = int(height * rng.uniform(0.1, 0.4))
+    w = int(width * rng.uniform(0.1, 0.4))
+    top, left = rng.integers(0, height - h + 1), rng.integers(0, width - w + 1)
+    film = film.copy()
+    film[top : top + h, left : left + w] = rng.uniform(0, 255)
+    return film
+
+
+# Simulated shift: what another hospital's machine, archive or technician does to a film.
+
+
+def _contrast(film: Pixels, rng: Generator) -> Pixels:
+    factor = _log_uniform(rng, 0.6, 1.6)
+    return (film - film.mean()) * factor + film.mean()
+
+
+def _brightness(film: Pixels, rng: Generator) -> Pixels:
+    return film + rng.uniform(-45, 45)
+
+
+def _sharpness(film: Pixels, rng: Generator) -> Pixels:
+    amount = rng.uniform(0.5, 2.0)
+    return film + amount * (film - cv2.GaussianBlur(film, (0, 0), 2.0))
+
+
+def _local_contrast(film: Pixels, rng: Generator) -> Pixels:
+    clahe = cv2.createCLAHE(clipLimit=float(rng.uniform(1.0, 4.0)), tileGridSize=(8, 8))
+    return clahe.apply(np.clip(film, 0, 255).astype(np.uint8)).astype(np.float32)
+
+
+def _cropped(film: Pixels, rng: Generator) -> Pixels:
+    """Cut up to 12% off each side and squash the rest to the size it had."""
+    height, width = film.shape
+    top, bottom = (int(height * share) for share in rng.uniform(0, 0.12, 2))
+    left, right = (int(width * share) for share in rng.uniform(0, 0.12, 2))
+    rest = film[top : height - bottom, left : width - right]
+    return cv2.resize(rest, (width, height), interpolation=cv2.INTER_LINEAR)
+
+
+def _jpeg(film: Pixels, rng: Generator) -> Pixels:
+    quality = [cv2.IMWRITE_JPEG_QUALITY, int(rng.integers(20, 80))]
+    _, data = cv2.imencode(".jpg", np.clip(film, 0, 255).astype(np.uint8), quality)
+    return cv2.imdecode(data, cv2.IMREAD_GRAYSCALE).astype(np.float32)
+
+
+def _tilted(film: Pixels, rng: Generator) -> Pixels:
+    return _warped(film, Augmentation(rotation=10.0, shift=10.0), rng)
+
+
+SHIFTS: dict[str, Callable[[Pixels, Generator], Pixels]] = {
+    "gamma": lambda film, rng: _gamma(film, _log_uniform(rng, 0.55, 1.8)),
+    "contrast": _contrast,
+    "brightness": _brightness,
+    "blur": lambda film, rng: cv2.GaussianBlur(film, (0, 0), rng.uniform(0.6, 1.8)),
+    "sharpness": _sharpness,
+    "resolution": lambda film, rng: _resolution(film, int(rng.integers(64, 160))),
+    "local contrast": _local_contrast,
+    "crop": _cropped,
+    "JPEG quality": _jpeg,
+    "tilt": _tilted,
+}
+
+
+def shifted(pixels: Pixels, rng: Generator, *, kinds: int = 3) -> Pixels:
+    """A film as another hospital might have sent it: `kinds` of `SHIFTS`, drawn and combined."""
+    film = pixels
+    for name in rng.choice(list(SHIFTS), size=kinds, replace=False):
+        film = SHIFTS[str(name)](film, rng)
+    return np.clip(film, 0, 255).astype(np.float32)
