@@ -37,7 +37,9 @@ def test_wilson_without_trials_is_not_defined():
 def test_the_interval_is_scipys_bca_interval():
     from scipy.stats import bootstrap
 
-    values = np.random.default_rng(1).exponential(size=80)  # skewed, so that the acceleration counts
+    values = np.random.default_rng(1).exponential(
+        size=80
+    )  # skewed, so that the acceleration counts
     weights = draw_patients(80, n_bootstrap=20_000, seed=1)
     found = weights.interval(weights.sums(values) / weights.sums(np.ones(80)))
     expected = bootstrap(
@@ -83,7 +85,8 @@ def test_no_patient_is_no_evaluation():
 
 def test_delong_matches_the_hand_worked_variance():
     # Shares of the right order: 1, 1, 1/2 (positives) and 2/3, 5/6, 1 (negatives); area 5/6.
-    # S10 = (1/36 + 1/36 + 1/9) / 2 = 1/12, S01 = (1/36 + 0 + 1/36) / 2 = 1/36; (S10 + S01) / 3 = 1/27.
+    # S10 = (1/36 + 1/36 + 1/9) / 2 = 1/12, S01 = (1/36 + 0 + 1/36) / 2 = 1/36.
+    # Variance: (S10 + S01) / 3 = 1/27.
     areas, covariance = delong(
         np.array([1, 1, 1, 0, 0, 0], bool), np.array([0.9, 0.8, 0.4, 0.7, 0.4, 0.1])
     )

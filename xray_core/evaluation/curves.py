@@ -1,0 +1,118 @@
+"""The curves behind the figures, as tables: ROC, precision-recall, decision curve, histograms.
+
+Computed once, drawn by `figures` (files) and by the Evaluation page.
+"""
+
+from __future__ import annotations
+
+import numpy as np
+import pandas as pd
+
+from xray_core.evaluation.calibration_error import shift_prior
+from xray_core.evaluation.films import Films
+from xray_core.evaluation.ranking import cumulative_counts
+
+
+def roc_curve(films: Films) -> pd.DataFrame:
+    """The ROC curve: one row per distinct score, with the threshold that reaches it.
+
+    Columns threshold (infinite in the first row), false_positive_rate, sensitivity in [0, 1].
+    Empty where a class is missing.
+    """
+    thresholds, tp, fp = _steps(films)
+    if films.prevalence in (0.0, 1.0):
+        return pd.DataFrame(columns=["threshold", "false_positive_rate", "sensitivity"])
+    return pd.DataFrame(
+        {
+            "threshold": np.r_[np.inf, thresholds],
+            "false_positive_rate": np.r_[0, fp / fp[-1]],
+            "sensitivity": np.r_[0, tp / tp[-1]],
+        }
+    )
+
+
+def roc_band(films: Films, points: int = 101) -> pd.DataFrame:
+    """The pointwise 95% band of sensitivity at given false-positive rates, over drawn patients.
+
+    Columns false_positive_rate, low, high. Empty where a class is missing. Vertical averaging:
+    Fawcett, Pattern Recognition Letters 27 (2006) 861.
+    """
+    grid = np.linspace(0, 1, points)
+    if films.prevalence in (0.0, 1.0):
+        return pd.DataFrame(columns=["false_positive_rate", "low", "high"])
+    table = films.weights.table[1 : 1 + films.weights.bootstrap]
+    drawn = []
+    for tp, fp in cumulative_counts(films.label, films.probability, films.patient, table):
+        for hits, alarms in zip(tp, fp, strict=True):
+            if hits[-1] and alarms[-1]:
+                # The last of equal abscissae is the top of a vertical step.
+                drawn.append(
+                    np.interp(grid, np.r_[0, alarms / alarms[-1]], np.r_[0, hits / hits[-1]])
+                )
+    low, high = np.quantile(np.array(drawn), [0.025, 0.975], axis=0)
+    return pd.DataFrame({"false_positive_rate": grid, "low": low, "high": high})
+
+
+def precision_recall_curve(films: Films) -> pd.DataFrame:
+    """Precision against recall, one row per distinct score: threshold, recall, precision.
+
+    The baseline, a model that guesses, is the films' prevalence.
+    """
+    thresholds, tp, fp = _steps(films)
+    if not films.label.any():
+        return pd.DataFrame(columns=["threshold", "recall", "precision"])
+    return pd.DataFrame(
+        {"threshold": thresholds, "recall": tp / tp[-1], "precision": tp / (tp + fp)}
+    )
+
+
+def decision_curve(films: Films, prevalence: float | None = None) -> pd.DataFrame:
+    """Net benefit per film of acting on the model, against acting on all films and on none.
+
+    Columns risk (the probability from which one would act, 1% to 99%), model, low, high (95%, over
+    drawn patients), all, none. Net benefit is true positives minus false positives weighted by
+    risk / (1 - risk), per film, at `prevalence` (default: the films' own), to which the
+    probabilities are shifted. Source: Vickers and Elkin, Medical Decision Making 26 (2006) 565.
+    """
+    share = films.prevalence if prevalence is None else prevalence
+    risk = np.arange(1, 100) / 100
+    columns = ["risk", "model", "low", "high", "all", "none"]
+    if films.prevalence in (0.0, 1.0):
+        return pd.DataFrame(columns=columns)
+    shifted = shift_prior(films.probability, source=films.prior, target=share)
+    called = shifted[:, None] >= risk - 1e-12  # (films, 99)
+    truth = films.label[:, None]
+    hits = films.weights.sums(films.per_patient((called & truth) * 1.0))  # (rows, 99)
+    alarms = films.weights.sums(films.per_patient((called & ~truth) * 1.0))
+    ill = films.weights.sums(films.per_patient(truth * 1.0))
+    well = films.weights.sums(films.per_patient(~truth * 1.0))
+    odds = risk / (1 - risk)
+    with np.errstate(invalid="ignore"):
+        benefit = share * hits / ill - (1 - share) * odds * alarms / well
+    drawn = benefit[1 : 1 + films.weights.bootstrap]
+    low, high = np.nanquantile(drawn, [0.025, 0.975], axis=0)
+    everyone = share - (1 - share) * odds
+    return pd.DataFrame(
+        dict(
+            zip(columns, (risk, benefit[0], low, high, everyone, np.zeros_like(risk)), strict=True)
+        )
+    )
+
+
+def score_histogram(films: Films, bins: int = 20) -> pd.DataFrame:
+    """Films per class in equal bins of their probability: label, low, high, films."""
+    edges = np.linspace(0, 1, bins + 1)
+    parts = []
+    for label, side in (("NORMAL", False), ("PNEUMONIA", True)):
+        counts, _ = np.histogram(films.probability[films.label == side], edges)
+        parts.append(
+            pd.DataFrame({"label": label, "low": edges[:-1], "high": edges[1:], "films": counts})
+        )
+    return pd.concat(parts, ignore_index=True)
+
+
+def _steps(films: Films) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+    """Distinct scores, falling, and the true and false positives from each on."""
+    whole = films.weights.table[:1]
+    tp, fp = next(cumulative_counts(films.label, films.probability, films.patient, whole))
+    return np.unique(films.probability)[::-1], tp[0].astype(float), fp[0].astype(float)
