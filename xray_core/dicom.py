@@ -17,7 +17,8 @@ from pydicom.pixels import apply_modality_lut, apply_voi_lut, apply_windowing
 
 from xray_core.dicom_file import StoredFilm, read_stored_film, silent_pydicom, value
 
-_XRAY_MODALITIES = ("CR", "DX", "RG")
+# OT and SC are what digitisers and screen captures call themselves.
+_XRAY_MODALITIES = ("CR", "DX", "RG", "OT", "SC")
 _CHEST = ("CHEST", "THORAX", "LUNG")
 _LATERAL_VIEWS = ("LL", "RL", "LATERAL", "LAT")
 _DAYS_PER_UNIT = {"D": 1.0, "W": 7.0, "M": 365.25 / 12, "Y": 365.25}

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import io
 import logging
+import re
 import struct
 import threading
 import warnings
@@ -189,8 +190,8 @@ def _geometry(header: Dataset, keyword: str, max_pixels: int) -> dict:
     """Collect pydicom's decoding options, with the standard's defaults for what old files omit."""
 
     def number(name: str, default: int) -> int:
-        found = value(header, name)
-        return default if found is None else int(str(found))
+        digits = re.match(r"\s*(\d+)", str(value(header, name)))
+        return int(digits[1]) if digits else default
 
     rows, columns = number("Rows", 0), number("Columns", 0)
     if rows < 1 or columns < 1:
@@ -243,7 +244,7 @@ def _not_an_image(header: Dataset, meta: Dataset) -> str:
         ("CDA", "a document"),
         ("Waveform", "a waveform such as an ECG"),
         ("ECG", "a waveform such as an ECG"),
-        ("RT", "a radiotherapy plan"),
+        ("RT", "radiotherapy data"),
         ("Presentation State", "display settings"),
         ("Key Object", "a list of images"),
     ):

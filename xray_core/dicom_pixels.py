@@ -25,6 +25,17 @@ from pydicom.uid import (
 from xray_core.errors import UnreadableImage
 
 
+@dataclass(frozen=True)
+class Codestream:
+    """What the header of a compressed frame says about itself."""
+
+    kind: str  # "JPEG" | "JPEG lossless" | "JPEG-LS" | "JPEG 2000"
+    rows: int
+    columns: int
+    bits: int
+    components: int
+
+
 def frame_bytes(options: dict) -> int:
     values = options["rows"] * options["columns"] * options["samples_per_pixel"]
     return (values * options["bits_allocated"] + 7) // 8
@@ -79,28 +90,63 @@ def compressed_frame(frame: bytes, options: dict, declared: UID) -> tuple[np.nda
             "samples_per_pixel": stream.components,
             "photometric_interpretation": photometric,
         }
+    if stream.kind != "JPEG 2000":
+        allocated = 8 if stream.bits <= 8 else 16
+        options = options | {
+            "bits_allocated": allocated,
+            "bits_stored": min(options["bits_stored"], allocated),
+        }
     options = options | {"transfer_syntax_uid": syntax, "number_of_frames": 1, "pixel_vr": "OB"}
     try:
+        if syntax == JPEGExtended12Bit:
+            return _jpeg_12_bit(frame, stream, options), options["photometric_interpretation"]
         return _decoded(syntax, encapsulate([frame], has_bot=False), options)
     except (RuntimeError, NotImplementedError):
         raise UnreadableImage(_undecodable(declared)) from None
 
 
 def _decoded(syntax: UID, source: bytes | memoryview, options: dict) -> tuple[np.ndarray, str]:
-    # raw: YBR stays as it is, since its Y is the grey that is wanted.
-    values, found = get_decoder(syntax).as_array(source, index=0, raw=True, **options)
-    return values, str(found["photometric_interpretation"])
+    decoder = get_decoder(syntax)
+    # Pillow's decoders meet more hostile files than GDCM's; what they cannot do, GDCM may.
+    preferred = "pillow" if "pillow" in decoder.available_plugins else ""
+    for plugin in dict.fromkeys((preferred, "")):
+        try:
+            # raw: YBR stays as it is, since its Y is the grey that is wanted.
+            values, found = decoder.as_array(
+                source, index=0, raw=True, decoding_plugin=plugin, **options
+            )
+            return values, str(found["photometric_interpretation"])
+        except RuntimeError:
+            continue
+    raise RuntimeError(f"no decoder for {syntax}")
 
 
-@dataclass(frozen=True)
-class Codestream:
-    """What the header of a compressed frame says about itself."""
+def _jpeg_12_bit(frame: bytes, stream: Codestream, options: dict) -> np.ndarray:
+    """Decode 12-bit JPEG with GDCM, which can, though pydicom's plug-in does not ask it to."""
+    import gdcm
 
-    kind: str  # "JPEG" | "JPEG lossless" | "JPEG-LS" | "JPEG 2000"
-    rows: int
-    columns: int
-    bits: int
-    components: int
+    if stream.components != 1:
+        raise NotImplementedError("12-bit JPEG in colour")
+    fragment = gdcm.Fragment()
+    fragment.SetByteStringValue(frame)
+    fragments = gdcm.SequenceOfFragments.New()
+    fragments.AddFragment(fragment)
+    element = gdcm.DataElement(gdcm.Tag(0x7FE0, 0x0010))
+    element.SetValue(fragments.__ref__())
+    image = gdcm.Image()
+    image.SetNumberOfDimensions(2)
+    image.SetDimensions((stream.columns, stream.rows, 1))
+    image.SetDataElement(element)
+    grey = gdcm.PhotometricInterpretation(gdcm.PhotometricInterpretation.MONOCHROME2)
+    image.SetPhotometricInterpretation(grey)
+    image.SetTransferSyntax(gdcm.TransferSyntax(gdcm.TransferSyntax.JPEGExtendedProcess2_4))
+    sign = options["pixel_representation"]
+    image.SetPixelFormat(gdcm.PixelFormat(1, 16, stream.bits, stream.bits - 1, sign))
+    decoded = image.GetBuffer()
+    if decoded is None:
+        raise RuntimeError("GDCM gives no image")
+    buffer = decoded.encode("utf-8", "surrogateescape")  # GDCM hands bytes over as text
+    return np.frombuffer(buffer, "<i2" if sign else "<u2").reshape(stream.rows, stream.columns)
 
 
 def codestream(frame: bytes) -> Codestream | None:

@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import BinaryIO
 
 import numpy as np
-from PIL import Image, ImageChops
+from PIL import Image, ImageChops, UnidentifiedImageError
 
 from xray_core.errors import UnreadableImage
 
@@ -22,6 +22,30 @@ MODEL_SIZE = (224, 224)
 
 # Decoders that an upload may reach. Pillow knows some forty more, few of them hardened.
 PILLOW_FORMATS = ("JPEG", "PNG", "TIFF", "BMP", "GIF", "WEBP")
+
+_DAMAGED = "The image is damaged or incomplete and cannot be read. Please export it again."
+_SIGNATURES = (b"\xff\xd8\xff", b"\x89PNG", b"II*\0", b"MM\0*", b"BM", b"GIF8", b"RIFF")
+# What people drop by mistake: signature, where it stands, and its name.
+_OTHER_FILES = (
+    (b"%pdf", 0, "a PDF document"),
+    (b"<!doctype html", 0, "a web page"),
+    (b"<html", 0, "a web page"),
+    (b"<svg", 0, "a drawing (SVG)"),
+    (b"<?xml", 0, "an XML file"),
+    (b"pk\x03\x04", 0, "a ZIP archive or an office document"),
+    (b"\x1f\x8b", 0, "a compressed file (gzip)"),
+    (b"7z\xbc\xaf", 0, "a compressed file (7z)"),
+    (b"rar!", 0, "a compressed file (RAR)"),
+    (b"\xd0\xcf\x11\xe0", 0, "an office document"),
+    (b"{\\rtf", 0, "an office document"),
+    (b"ftypheic", 4, "a phone's photograph in HEIC format"),
+    (b"ftypheix", 4, "a phone's photograph in HEIC format"),
+    (b"ftypmif1", 4, "a phone's photograph in HEIC format"),
+    (b"ftypavif", 4, "an AVIF image"),
+    (b"ftyp", 4, "a video"),
+    (b"\0\0\0\x0cjp", 0, "a JPEG 2000 image"),
+    (b"\xff\x4f\xff\x51", 0, "a JPEG 2000 image"),
+)
 
 _DEPTHS = (8, 10, 12, 14, 16)
 
@@ -66,9 +90,7 @@ def read_radiograph(
     except MemoryError:
         raise UnreadableImage("The image is too large for this computer's memory.") from None
     except (Exception, RecursionError):
-        raise UnreadableImage(
-            "The image is damaged or incomplete and cannot be read. Please export it again."
-        ) from None
+        raise UnreadableImage(_DAMAGED) from None
 
 
 def to_model_input(pixels: np.ndarray | Radiograph) -> np.ndarray:
@@ -147,8 +169,10 @@ def _read_bytes(source: str | os.PathLike[str] | bytes | BinaryIO) -> bytes:
 def _read_picture(data: bytes) -> Radiograph:
     try:
         image = Image.open(io.BytesIO(data), formats=PILLOW_FORMATS)
-    except Image.DecompressionBombError:
+    except (Image.DecompressionBombError, Image.DecompressionBombWarning):
         raise UnreadableImage(_too_many_pixels()) from None
+    except UnidentifiedImageError:
+        raise UnreadableImage(_not_an_image(data)) from None
     with image:
         width, height = image.size
         if width * height > MAX_PIXELS:
@@ -203,6 +227,16 @@ def _read_dicom(data: bytes, window: int) -> Radiograph:
         notes=film.notes,
         windows=film.windows,
     )
+
+
+def _not_an_image(data: bytes) -> str:
+    start = data[:1024].lstrip(b"\xef\xbb\xbf \t\r\n")
+    for signature, at, kind in _OTHER_FILES:
+        if start[at : at + len(signature)].lower() == signature:
+            return f"This is {kind}, not an image. Please upload the film as JPEG, PNG or DICOM."
+    if any(start.startswith(signature) for signature in _SIGNATURES):
+        return _DAMAGED
+    return "This is not an image that can be read. Please upload the film as JPEG, PNG or DICOM."
 
 
 def _to_grey(image: Image.Image, notes: list[str]) -> tuple[np.ndarray, bool]:
