@@ -92,7 +92,11 @@ def layer_table(network: keras.Model) -> list[dict[str, Any]]:
 
 def _preprocessed(film: Any, kind: str, *, channels: int) -> Any:
     """Grey levels to what the network expects: (B, H, W, 1) -> (B, H, W, channels)."""
-    x = film if channels == 1 else layers.Concatenate(name="three_channels", dtype="float32")([film] * channels)
+    x = (
+        film
+        if channels == 1
+        else layers.Concatenate(name="three_channels", dtype="float32")([film] * channels)
+    )
     if kind == "rescale":
         return layers.Rescaling(1 / 255, name="preprocessing", dtype="float32")(x)
     # Grey has no channel order: blue, green and red differ in the mean that is taken off alone.

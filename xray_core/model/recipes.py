@@ -38,7 +38,9 @@ class Augmentation:
     offset: float = 0.0  # grey levels, either way
     blur: float = 0.0  # greatest sigma of the Gaussian, pixels
     noise: float = 0.0  # greatest standard deviation, grey levels
-    resolution: int = 0  # fewest pixels a side that a film is reduced to and enlarged from; 0: never
+    resolution: int = (
+        0  # fewest pixels a side that a film is reduced to and enlarged from; 0: never
+    )
     erase: float = 0.0  # share of films on which one rectangle is filled with a flat grey
     degrade: float = 0.3
 

@@ -202,9 +202,7 @@ class _WholeCourse(_Course):
         self._to_logit = keras.Model(network.input, network.get_layer("logit").output)
 
     def batches(self, epoch: int) -> tf.data.Dataset:
-        return pipeline.training_batches(
-            self._training, self._recipe, seed=self._seed, epoch=epoch
-        )
+        return pipeline.training_batches(self._training, self._recipe, seed=self._seed, epoch=epoch)
 
     def validation_logits(self) -> np.ndarray:
         return self._to_logit.predict(pipeline.film_batches(self._validation), verbose=0)[:, 0]

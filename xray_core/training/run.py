@@ -57,9 +57,15 @@ def train(
     if limit is not None:
         index = limited(index, limit, seed)
     _check_folds_filled(index)
-    name = _chosen_name(models, name or recipe.name, fixed=name is not None, **{
-        "overwrite": overwrite, "resume": resume,
-    })
+    name = _chosen_name(
+        models,
+        name or recipe.name,
+        fixed=name is not None,
+        **{
+            "overwrite": overwrite,
+            "resume": resume,
+        },
+    )
     run_folder = models / f".{name}.training"
     weights = None if backbone_weights == "none" else backbone_weights
     identity = {

@@ -1,0 +1,123 @@
+"""From a network's log-odds to a probability that means something, and from that to a verdict.
+
+Probabilities are calibrated to a stated prior of 50%: they say how strongly the film speaks for
+pneumonia, not how common pneumonia is where the film was taken.
+"""
+
+from __future__ import annotations
+
+from dataclasses import asdict, dataclass
+from typing import Any, Literal
+
+import numpy as np
+
+Verdict = Literal["NORMAL", "PNEUMONIA", "UNCERTAIN"]
+
+PRIOR = 0.5
+MAIN = 0.5  # where both errors weigh the same: a choice of principle, not of data
+RULE_OUT_SENSITIVITY = 0.99
+ACCURACY_OUTSIDE = 0.98
+NARROWEST, WIDEST = 0.6, 0.9  # upper end of the uncertain band; the lower end mirrors it
+
+
+@dataclass(frozen=True)
+class Calibration:
+    """How one network's log-odds are read.
+
+    Attributes:
+        temperature, shift: probability = sigmoid(logit / temperature + shift).
+        prior: share of pneumonia at which the probability is calibrated.
+        main: operating point that the verdict turns at, as a probability.
+        rule_out: operating point of high sensitivity, as a probability.
+        uncertain: (low, high) around `main`; between them, ends included, no verdict is given.
+    """
+
+    temperature: float
+    shift: float
+    prior: float
+    main: float
+    rule_out: float
+    uncertain: tuple[float, float]
+
+    def probability(self, logit: Any) -> np.ndarray:
+        """Calibrated probability of pneumonia, float64, in the shape of `logit`."""
+        z = np.asarray(logit, np.float64) / self.temperature + self.shift
+        return np.exp(-np.logaddexp(0, -z))
+
+    def verdict(self, probability: float) -> Verdict:
+        """What the probability means in a word."""
+        low, high = self.uncertain
+        if low <= probability <= high:
+            return "UNCERTAIN"
+        return "PNEUMONIA" if probability > self.main else "NORMAL"
+
+    def to_dict(self) -> dict[str, Any]:
+        """Plain data for `config.json`."""
+        return asdict(self)
+
+    @classmethod
+    def from_dict(cls, data: dict[str, Any]) -> Calibration:
+        """What `to_dict` gave, read back."""
+        low, high = data["uncertain"]
+        return cls(**{**data, "uncertain": (float(low), float(high))})
+
+
+def fit_calibration(
+    logit: np.ndarray, label: np.ndarray, *, trained_prior: float = PRIOR
+) -> Calibration:
+    """Fit temperature, rule-out point and uncertain band to validation films.
+
+    The temperature minimises the cross-entropy with both classes weighing the same (Guo et al.,
+    ICML 2017, at a prior of 50%). The uncertain band is the narrowest one, symmetric in log-odds,
+    outside which 98% are right; the rule-out point the highest that finds 99% of pneumonia.
+
+    Args:
+        logit: float (N,), raw log-odds of the validation films.
+        label: (N,), 1 for pneumonia; both classes must be there.
+        trained_prior: share of pneumonia that training showed the network, weights counted in.
+    """
+    from scipy.optimize import minimize_scalar
+
+    z = np.asarray(logit, np.float64) - np.log(trained_prior / (1 - trained_prior))
+    y = np.asarray(label) == 1
+    if not (y.any() and (~y).any()):
+        raise ValueError("Calibration needs films of both classes.")
+    weight = np.where(y, 0.5 / y.sum(), 0.5 / (~y).sum())
+
+    def loss(log_temperature: float) -> float:
+        scaled = z / np.exp(log_temperature)
+        return float(weight @ np.logaddexp(0, np.where(y, -scaled, scaled)))
+
+    fitted = minimize_scalar(loss, bounds=(np.log(0.05), np.log(20)), method="bounded")
+    temperature = float(np.exp(fitted.x))
+    probability = np.exp(-np.logaddexp(0, -z / temperature))
+    return Calibration(
+        temperature=temperature,
+        shift=float(-np.log(trained_prior / (1 - trained_prior)) / temperature),
+        prior=PRIOR,
+        main=MAIN,
+        rule_out=_rule_out(probability[y]),
+        uncertain=_uncertain_band(probability, y, weight),
+    )
+
+
+def _rule_out(probability: np.ndarray) -> float:
+    """Highest threshold that 99% of pneumonia reaches, and never above the main point."""
+    ranked = np.sort(probability)
+    missed = int((1 - RULE_OUT_SENSITIVITY) * len(ranked))
+    return float(min(ranked[missed], MAIN))
+
+
+def _uncertain_band(
+    probability: np.ndarray, y: np.ndarray, weight: np.ndarray
+) -> tuple[float, float]:
+    """Narrowest band around the main point outside which 98% are right, both classes alike."""
+    for high in np.arange(NARROWEST, WIDEST + 1e-9, 0.01):
+        outside = (probability > high) | (probability < 1 - high)
+        right = outside & ((probability > MAIN) == y)
+        if (
+            weight[outside].sum()
+            and weight[right].sum() / weight[outside].sum() >= ACCURACY_OUTSIDE
+        ):
+            break
+    return (round(float(1 - high), 4), round(float(high), 4))
