@@ -1,0 +1,217 @@
+"""Shared by all tests: hand-made films, and a whole tiny bundle that answers for them."""
+
+import io
+import os
+from collections.abc import Callable
+from dataclasses import replace
+from pathlib import Path
+
+import numpy as np
+import pytest
+from PIL import Image
+
+os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
+
+Film = Callable[..., np.ndarray]
+
+
+def _film(seed: int = 0, sick: bool = False, height: int = 224, width: int = 224) -> np.ndarray:
+    """Draw what looks like a chest film from afar: uint8 (H, W), the sick with a white patch."""
+    random = np.random.default_rng([seed, sick])
+    y, x = np.mgrid[0:height, 0:width].astype(np.float32)
+    y, x = y / height * 2 - 1, x / width * 2 - 1  # both in [-1, 1]
+    x += random.uniform(-0.03, 0.03)
+    y += random.uniform(-0.03, 0.03)
+
+    def blob(cx: float, cy: float, rx: float, ry: float) -> np.ndarray:
+        return np.exp(-((((x - cx) / rx) ** 2 + ((y - cy) / ry) ** 2) ** 2))
+
+    image = 150 * blob(0, 0.3, 0.95, 1.2)
+    image += 60 * blob(0, 0.2, 0.12, 1.0)  # spine
+    for side in (-1, 1):
+        image -= 95 * blob(0.42 * side, 0.0, 0.3, 0.62)  # lungs
+    image += 18 * np.cos(14 * y + 5 * x**2) * blob(0, 0, 0.8, 0.8)  # ribs
+    if sick:
+        image += 80 * blob(random.uniform(0.3, 0.5), random.uniform(0.1, 0.4), 0.22, 0.25)
+    image = image * random.uniform(0.9, 1.1) + random.normal(0, 4, image.shape) + 30
+    return np.clip(np.rint(image), 0, 255).astype(np.uint8)
+
+
+def png(pixels: np.ndarray) -> bytes:
+    """Return uint8 pixels as the bytes of a PNG."""
+    buffer = io.BytesIO()
+    Image.fromarray(pixels).save(buffer, "PNG")
+    return buffer.getvalue()
+
+
+@pytest.fixture(scope="session")
+def film() -> Film:
+    """`film(seed, sick, height, width)`: a hand-made chest film, uint8 (H, W)."""
+    return _film
+
+
+@pytest.fixture(scope="session")
+def film_png() -> Callable[..., bytes]:
+    """As `film`, but as the bytes of a PNG."""
+    return lambda *args, **kwargs: png(_film(*args, **kwargs))
+
+
+@pytest.fixture(scope="session")
+def micro_models(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A models folder with one whole bundle, `micro`, that tells sick from well hand-made films."""
+    models = tmp_path_factory.mktemp("models")
+    _write_micro_bundle(models / "micro")
+    return models
+
+
+@pytest.fixture(scope="session")
+def micro_bundle(micro_models: Path) -> Path:
+    """The folder of the bundle `micro`; tests that change it copy it first."""
+    return micro_models / "micro"
+
+
+def _write_micro_bundle(target: Path) -> None:
+    import keras
+    import pandas as pd
+
+    from xray_core.model.architectures import build_network, layer_table
+    from xray_core.model.bundle import save_weights, seal, sha256, writing
+    from xray_core.model.calibration import fit_calibration
+    from xray_core.model.gate import fit_gate
+    from xray_core.model.neighbours import fit_neighbours
+    from xray_core.model.recipes import find_recipe
+
+    recipe = replace(
+        find_recipe("cnn"), name="micro", filters=(8, 16), pool=4, pooling="average", dense=0
+    )
+    network = build_network(recipe)
+    random = np.random.default_rng(0)
+    network.set_weights([random.normal(0, 0.5, w.shape) for w in network.get_weights()])
+
+    counts = {"train": 48, "validation": 16, "test": 16}
+    rows, films = [], []
+    for fold, count in counts.items():
+        for i in range(count):
+            sick = i % 2 == 1
+            number = len(rows)
+            subtype = ("bacteria", "virus")[i // 2 % 2] if sick else "none"
+            name = f"person{number}_{subtype}_{number}" if sick else f"IM-{number:04d}-0001"
+            label = "PNEUMONIA" if sick else "NORMAL"
+            split = "test" if fold == "test" else "train"
+            rows.append(
+                {
+                    "path": f"{split}/{label}/{name}.png",
+                    "split": split,
+                    "fold": fold,
+                    "label": label,
+                    "subtype": subtype,
+                    "patient": f"{subtype}-{number}" if sick else f"IM-{number:04d}",
+                    "bytes": 30_000 + number,
+                    "width": 224,
+                    "height": 224,
+                    "mode": "L",
+                }
+            )
+            films.append(_film(number, sick))
+    table = pd.DataFrame(rows)
+    pixels = np.stack(films).astype(np.float32)
+    table["mean"] = pixels.mean(axis=(1, 2)).round(2)
+    table["spread"] = pixels.std(axis=(1, 2)).round(2)
+    sick = (table["label"] == "PNEUMONIA").to_numpy()
+    train, validation = (table["fold"] == name for name in ("train", "validation"))
+
+    # The convolutions stay random; one step of linear discriminant analysis makes the head.
+    looks = keras.Model(network.input, network.get_layer("features").output)
+    features = np.asarray(looks.predict_on_batch(pixels[..., np.newaxis]))
+    known, answer = features[train], sick[train]
+    means = [known[answer == side].mean(axis=0) for side in (False, True)]
+    within = np.cov((known - np.where(answer[:, None], means[1], means[0])).T)
+    direction = np.linalg.solve(within + 1e-3 * np.trace(within) * np.eye(16), means[1] - means[0])
+    direction *= 6 / (direction @ (means[1] - means[0]))
+    network.get_layer("logit").set_weights(
+        [direction[:, None], np.array([-direction @ (means[0] + means[1]) / 2])]
+    )
+    with writing(target) as folder:
+        save_weights(network, folder / "model.weights.h5")
+        network.load_weights(folder / "model.weights.h5")  # in half precision from here on
+        outputs = keras.Model(
+            network.input, [network.get_layer(name).output for name in ("features", "logit")]
+        )
+        features, logits = map(np.asarray, outputs.predict_on_batch(pixels[..., np.newaxis]))
+        logit = logits[:, 0]
+        calibration = replace(
+            fit_calibration(logit[validation], sick[validation]), temperature=1.0, shift=0.0
+        )
+        gate = fit_gate(features[train], sick[train], features[validation])
+        gate.save(folder / "gate.npz")
+        fit_neighbours(
+            features[train], table["label"][train], table["subtype"][train], table["path"][train]
+        ).save(folder / "neighbours.npz")
+
+        predictions = table.loc[~train, ["path", "fold", "label", "subtype", "patient"]]
+        predictions = predictions.rename(columns={"path": "file"})
+        predictions["logit"] = logit[~train]
+        predictions["probability"] = calibration.probability(logit[~train])
+        outcomes = [gate.outcome(d) for d in gate.squared_distance(features[~train])]
+        predictions["verdict"] = [
+            "REFUSED" if outcome == "refused" else calibration.verdict(probability)
+            for outcome, probability in zip(outcomes, predictions["probability"], strict=True)
+        ]
+        predictions["gate"] = outcomes
+        predictions.to_csv(folder / "predictions.csv", index=False)
+        table.to_csv(folder / "dataset.csv", index=False)
+        _history().to_csv(folder / "history.csv", index=False)
+        (folder / "MODEL_CARD.md").write_text("# micro\n\nA network for tests.\n")
+        (folder / "examples").mkdir()
+        for label, is_sick in (("normal", False), ("pneumonia", True)):
+            (folder / "examples" / f"{label}.png").write_bytes(png(_film(1000, is_sick)))
+        seal(
+            folder,
+            {
+                "name": "micro",
+                "version": f"2026-01-02-{sha256(folder / 'model.weights.h5')[:8]}",
+                "created": "2026-01-02",
+                "recipe": recipe.to_dict(),
+                "labels": ["NORMAL", "PNEUMONIA"],
+                "input_size": [224, 224],
+                "calibration": calibration.to_dict(),
+                "gate": {"caution": gate.caution, "refuse": gate.refuse},
+                "cautions": {"border_share": 0.6},
+                "layers": layer_table(network),
+                "dataset": {
+                    "fingerprint": "0" * 64,
+                    "films": len(table),
+                    "patients": int(table["patient"].nunique()),
+                    "counts": {
+                        fold: {
+                            label: int(((table["fold"] == fold) & (table["label"] == label)).sum())
+                            for label in ("NORMAL", "PNEUMONIA")
+                        }
+                        for fold in counts
+                    },
+                },
+                "libraries": {"keras": keras.__version__},
+                "seed": 0,
+                "git_commit": None,
+                "training": {"epochs": 3, "best_epoch": 2, "seconds": 30.0},
+                "metrics": {"validation": {}, "test": {}},
+            },
+        )
+
+
+def _history():  # type: ignore[no-untyped-def]
+    import pandas as pd
+
+    return pd.DataFrame(
+        {
+            "epoch": [1, 2, 3],
+            "loss": [0.6, 0.4, 0.3],
+            "val_loss": [0.5, 0.35, 0.36],
+            "accuracy": [0.7, 0.85, 0.9],
+            "val_accuracy": [0.75, 0.9, 0.9],
+            "auc": [0.8, 0.92, 0.96],
+            "val_auc": [0.85, 0.95, 0.95],
+            "learning_rate": [1e-3, 1e-3, 5e-4],
+            "seconds": [10.0, 10.0, 10.0],
+        }
+    )

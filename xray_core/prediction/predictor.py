@@ -1,0 +1,301 @@
+"""From a film to an answer: `Predictor` holds a trained model and gives a `Prediction` for a film.
+
+One forward pass gives the features that the gate judges, the logit that becomes the probability,
+and the activations that a map is drawn from.
+"""
+
+import threading
+from collections.abc import Iterable, Iterator
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass, field, replace
+from itertools import islice
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, BinaryIO, Literal, NamedTuple
+
+import numpy as np
+from numpy.typing import NDArray
+
+from xray_core.errors import UnreadableImage
+from xray_core.images import Radiograph, read_radiograph, to_model_input
+from xray_core.model.bundle import Bundle, open_bundle
+from xray_core.model.gate import Gate, Outcome, check_pixels
+from xray_core.model.neighbours import NearestFilms, Neighbours
+from xray_core.prediction import wording
+from xray_core.prediction.explain import METHODS, Explainer, border_share, on_film
+from xray_core.prediction.pose import Suggestion, turned_input, turns_to_try
+
+if TYPE_CHECKING:
+    import keras
+
+Source = str | Path | bytes | BinaryIO | Radiograph
+Verdict = Literal["NORMAL", "PNEUMONIA", "UNCERTAIN", "REFUSED", "UNREADABLE"]
+FloatArray = NDArray[np.float32]
+
+
+@dataclass(frozen=True)
+class Prediction:
+    """What the model says about one film.
+
+    `probability` of pneumonia in [0, 1], calibrated; None if refused or unreadable.
+    `reasons` are sentences: why the film was refused or unreadable, else what to be careful about.
+    `heatmap` is float32 (H, W) in [0, 1] on the film's own pixels, None where none was asked for,
+    and all zero where no area spoke for pneumonia; `map_note` says what it shows.
+    `model` is the model's name and version. `logit` is the network's own log-odds.
+    `gate` is None only for an unreadable file; `gate_distance` is the squared distance to the
+    training films in units of the one where cautions begin (None where the pixels sufficed).
+    `suggestion` says how to turn a film that seems to lie on its side or to be inverted.
+    """
+
+    probability: float | None
+    verdict: Verdict
+    reasons: tuple[str, ...]
+    heatmap: FloatArray | None = field(default=None, compare=False, repr=False)
+    model: str = ""
+    logit: float | None = None
+    gate: Outcome | None = None
+    gate_distance: float | None = None
+    suggestion: Suggestion | None = None
+    neighbours: NearestFilms | None = None
+    method: str | None = None
+    map_note: str | None = None
+
+
+class _Admitted(NamedTuple):
+    """What is kept of a film that was read: small, whatever the film's own size."""
+
+    film: FloatArray  # (224, 224, 1)
+    refusals: list[str]
+    radiograph: Radiograph  # without its pixels
+    shape: tuple[int, int]
+
+
+class _Pass(NamedTuple):
+    """The outputs of one forward pass over N films."""
+
+    features: FloatArray  # (N, D)
+    logit: FloatArray  # (N,)
+    activations: FloatArray  # (N, h, w, C)
+
+
+class Predictor:
+    """A trained model, ready to answer; safe to be asked from several threads at once."""
+
+    def __init__(
+        self,
+        bundle: Bundle,
+        network: "keras.Model",
+        gate: Gate,
+        neighbours: Neighbours,
+    ) -> None:
+        self.bundle = bundle
+        self.network = network
+        self.gate = gate
+        self.neighbours = neighbours
+        self.calibration = bundle.calibration
+        self.model = f"{bundle.name} {bundle.version}"
+        self._explainer: Explainer | None = None
+        self._explainer_lock = threading.Lock()
+        self._forward = _compiled(network)
+
+    @classmethod
+    def load(cls, path: str | Path = "models/resnet50") -> "Predictor":
+        """Load the bundle in the folder `path`; takes seconds, as Keras is imported here.
+
+        Raises BundleError for a bundle that is missing, incomplete or changed.
+        """
+        bundle = open_bundle(path)
+        return cls(
+            bundle,
+            bundle.load_network(),
+            Gate.load(bundle.gate_file),
+            Neighbours.load(bundle.neighbours_file),
+        )
+
+    def model_input(self, source: Source) -> FloatArray:
+        """Return exactly what the network is given for a film: float32 (224, 224, 1)."""
+        return to_model_input(_radiograph(source))
+
+    def predict(self, source: Source, *, explain: str | None = None) -> Prediction:
+        """Predict one film: a path, bytes, a file object or a `Radiograph` already read.
+
+        With `explain`, one of METHODS, the prediction has a map. Raises UnreadableImage for what
+        cannot be read, and ValueError for an unknown method.
+        """
+        if explain is not None and explain not in METHODS:
+            raise ValueError(f"The methods are {', '.join(METHODS)}. Received: {explain!r}")
+        admitted = _admit(source)
+        if admitted.refusals:
+            return self._refused(admitted.refusals)
+        outputs = self._run(admitted.film[np.newaxis])
+        prediction = self._judge([admitted], outputs)[0]
+        if explain is None or prediction.verdict == "REFUSED":
+            return prediction
+        heatmap = self._map(explain, admitted, outputs)
+        return self._with_map(prediction, explain, heatmap)
+
+    def explain(self, source: Source, method: str) -> FloatArray:
+        """Return the map of one film, float32 (H, W) in [0, 1], whatever the gate says of it.
+
+        The map is of the logit for every verdict: what raised the score for pneumonia. Raises as
+        `predict` does.
+        """
+        admitted = _admit(source)
+        return self._map(method, admitted, self._run(admitted.film[np.newaxis]))
+
+    def predict_many(self, sources: Iterable[Source], batch_size: int = 32) -> Iterator[Prediction]:
+        """Predict films one after the other, in order, without maps.
+
+        What cannot be read is yielded with the verdict "UNREADABLE" and its reason. Memory holds
+        two batches of model inputs, whatever the films' own sizes; the next batch is read while
+        the network runs.
+        """
+        with ThreadPoolExecutor(max_workers=2) as readers:
+            waiting: list[Any] = []
+            remaining = iter(sources)
+            while chunk := list(islice(remaining, batch_size)):
+                ahead = [readers.submit(_admit_or_say_why, source) for source in chunk]
+                yield from self._predict_batch([task.result() for task in waiting])
+                waiting = ahead
+            yield from self._predict_batch([task.result() for task in waiting])
+
+    def _predict_batch(self, batch: list[_Admitted | str]) -> list[Prediction]:
+        films = [film for film in batch if isinstance(film, _Admitted) and not film.refusals]
+        judged: Iterator[Prediction] = iter(())
+        if films:
+            outputs = self._run(np.stack([film.film for film in films]))
+            judged = iter(self._judge(films, outputs))
+        return [
+            Prediction(None, "UNREADABLE", (film,), model=self.model)
+            if isinstance(film, str)
+            else self._refused(film.refusals)
+            if film.refusals
+            else next(judged)
+            for film in batch
+        ]
+
+    def _run(self, films: FloatArray) -> _Pass:
+        """(N, 224, 224, 1) -> features (N, D), logit (N,), activations (N, h, w, C)."""
+        features, logit, activations = self._forward(films)
+        return _Pass(features.numpy(), logit.numpy()[:, 0], activations.numpy())
+
+    def _judge(self, films: list[_Admitted], outputs: _Pass) -> list[Prediction]:
+        distances = self.gate.squared_distance(outputs.features)
+        nearest = self.neighbours.nearest(outputs.features)
+        return [
+            self._answer(film, float(logit), float(distance), neighbours)
+            for film, logit, distance, neighbours in zip(
+                films, outputs.logit, distances, nearest, strict=True
+            )
+        ]
+
+    def _answer(
+        self,
+        admitted: _Admitted,
+        logit: float,
+        distance: float,
+        neighbours: NearestFilms,
+    ) -> Prediction:
+        outcome = self.gate.outcome(distance)
+        relative = distance / self.gate.caution
+        suggestion = self._better_pose(admitted.film, distance, outcome)
+        if outcome == "refused" or suggestion is not None:
+            reasons = [suggestion.sentence] if suggestion else [wording.NOT_A_CHEST_FILM]
+            return replace(
+                self._refused(reasons), gate_distance=relative, suggestion=suggestion, logit=logit
+            )
+        probability = float(self.calibration.probability(logit))
+        verdict: Verdict = self.calibration.verdict(probability)
+        return Prediction(
+            probability=probability,
+            verdict=verdict,
+            reasons=wording.cautions(
+                admitted.radiograph, probability, verdict, outcome, self.bundle.config
+            ),
+            model=self.model,
+            logit=logit,
+            gate=outcome,
+            gate_distance=relative,
+            neighbours=neighbours,
+        )
+
+    def _refused(self, reasons: list[str]) -> Prediction:
+        return Prediction(None, "REFUSED", tuple(reasons), model=self.model, gate="refused")
+
+    def _better_pose(
+        self, film: FloatArray, distance: float, outcome: Outcome
+    ) -> Suggestion | None:
+        """Return how to turn the film, if the gate passes the turned film clearly rather than it.
+
+        Only films that do not pass are asked about, so that the others cost one pass.
+        """
+        turns = turns_to_try(outcome)
+        if not turns:
+            return None
+        features = self._run(np.stack([turned_input(film, turn) for turn in turns])).features
+        distances = self.gate.squared_distance(features)
+        best = int(np.argmin(distances))
+        passes = self.gate.outcome(float(distances[best])) == "passed"
+        return turns[best] if passes and distances[best] < 0.5 * distance else None
+
+    def _map(self, method: str, admitted: _Admitted, outputs: _Pass) -> FloatArray:
+        with self._explainer_lock:
+            if self._explainer is None:
+                self._explainer = Explainer(self.network)
+        coarse = self._explainer.coarse_map(method, admitted.film[np.newaxis], outputs.activations)
+        return on_film(coarse, admitted.shape)
+
+    def _with_map(self, prediction: Prediction, method: str, heatmap: FloatArray) -> Prediction:
+        reasons = prediction.reasons
+        if border_share(heatmap) > wording.limit(self.bundle.config, "border_share"):
+            reasons = (*reasons, wording.MAP_AT_THE_BORDER)
+        return replace(
+            prediction,
+            heatmap=heatmap,
+            method=method,
+            map_note=wording.what_the_map_shows(prediction.verdict, heatmap),
+            reasons=reasons,
+        )
+
+
+def _radiograph(source: Source) -> Radiograph:
+    return source if isinstance(source, Radiograph) else read_radiograph(source)
+
+
+def _admit(source: Source) -> _Admitted:
+    radiograph = _radiograph(source)
+    return _Admitted(
+        film=to_model_input(radiograph),
+        refusals=check_pixels(radiograph),
+        radiograph=replace(radiograph, pixels=np.empty((0, 0), np.float32)),
+        shape=radiograph.pixels.shape,
+    )
+
+
+def _admit_or_say_why(source: Source) -> _Admitted | str:
+    try:
+        return _admit(source)
+    except UnreadableImage as error:
+        return str(error)
+    except MemoryError:
+        return "The image is too large for this computer's memory."
+
+
+def _compiled(network: "keras.Model") -> Any:
+    """Return the network as a function of (N, H, W, 1), traced once for every N.
+
+    A call of the Keras model itself runs layer by layer, at a third of the speed; `predict` costs
+    more than the network for a single film; and tracing here rather than on first use keeps
+    threads from tracing at once.
+    """
+    import keras
+    import tensorflow as tf
+
+    from xray_core.model.architectures import last_spatial_layer
+
+    names = ("features", "logit", last_spatial_layer(network))
+    whole = keras.Model(network.inputs, [network.get_layer(name).output for name in names])
+    signature = tf.TensorSpec((None, *network.input_shape[1:]), tf.float32)
+    traced = tf.function(lambda films: whole(films, training=False)).get_concrete_function(
+        signature
+    )
+    return lambda films: traced(tf.constant(films))

@@ -1,0 +1,141 @@
+"""The sentences of a prediction, so that page, report and table say the same."""
+
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from xray_core.images import Radiograph
+from xray_core.model.gate import Outcome
+
+if TYPE_CHECKING:
+    import pandas as pd
+
+DISCLAIMER = (
+    "A demonstration, not a medical device. The model knows only films of young children from one "
+    "hospital, and it errs. Do not base care on it."
+)
+NOT_A_CHEST_FILM = (
+    "This does not look like a frontal chest X-ray such as those the model was trained on, so no "
+    "probability is given."
+)
+UNLIKE_TRAINING = (
+    "This film is unlike those the model was trained on, which were of children of 1 to 5 years "
+    "from one hospital: an adult, another machine or another projection may be why. Trust the "
+    "result less."
+)
+UNCERTAIN = (
+    "The probability lies where the model often errs. Read it as: refer the film to a radiologist, "
+    "not as a weak yes."
+)
+TOO_SURE = (
+    "A probability this near to 0% or 100% says more about the network than about the film: it is "
+    "as sure when it is wrong."
+)
+MAP_AT_THE_BORDER = (
+    "The map lies mainly near the border of the film, where no lung is: the network may have "
+    "looked at markers, shoulders or the edge rather than at the lungs."
+)
+LATERAL = "The file says that this is a lateral view; the model was trained on frontal views only."
+YOUNGER = "The patient is younger than 1 year; the model was trained on ages 1 to 5."
+OLDER = "The patient is older than 5 years; the model was trained on ages 1 to 5."
+
+LIMITS = {"border_share": 0.6, "too_sure": 0.98}
+"""Where cautions begin, for bundles whose config does not say: the share of a map's energy near
+the border, and the probability (or one less it) that is too near to certainty."""
+
+VERDICTS = {
+    "PNEUMONIA": "Signs of pneumonia",
+    "NORMAL": "No signs of pneumonia",
+    "UNCERTAIN": "Uncertain: refer to a radiologist",
+    "REFUSED": "No answer for this picture",
+    "UNREADABLE": "This file cannot be read",
+}
+
+
+def limit(config: dict[str, Any], name: str) -> float:
+    """Return the caution limit `name` of a bundle's config, or the usual one."""
+    return float(config.get("cautions", {}).get(name, LIMITS[name]))
+
+
+def cautions(
+    radiograph: Radiograph,
+    probability: float,
+    verdict: str,
+    outcome: Outcome,
+    config: dict[str, Any],
+) -> tuple[str, ...]:
+    """Return what to be careful about with this film, the gravest first."""
+    found = []
+    if outcome == "caution":
+        found.append(UNLIKE_TRAINING)
+    # The notes say what the file gives away: a side view, another body part, the first frame only.
+    found.extend(radiograph.notes)
+    if radiograph.age_years is not None and radiograph.age_years < 1:
+        found.append(YOUNGER)
+    # A child is 5 until the sixth birthday.
+    if radiograph.age_years is not None and radiograph.age_years >= 6:
+        found.append(OLDER)
+    if verdict == "UNCERTAIN":
+        found.append(UNCERTAIN)
+    sure = limit(config, "too_sure")
+    if probability > sure or probability < 1 - sure:
+        found.append(TOO_SURE)
+    return tuple(found)
+
+
+def what_the_map_shows(verdict: str, heatmap: NDArray[np.float32]) -> str:
+    """Return the sentence that belongs beside a map, for its film's verdict."""
+    if not heatmap.any():
+        return (
+            "The map is empty: no area of the film raised the network's score for pneumonia by "
+            "this method."
+        )
+    limits = (
+        "It is scaled to its own maximum and is no outline of disease, and a map that looks "
+        "plausible does not make the answer right."
+    )
+    if verdict == "NORMAL":
+        return (
+            "The network calls this film normal; the map shows which areas spoke for pneumonia "
+            f"most even so. {limits}"
+        )
+    return f"The map shows which areas raised the network's score for pneumonia. {limits}"
+
+
+def in_natural_frequencies(predictions: "pd.DataFrame") -> str:
+    """Return what the verdicts mean, counted on the test films of a bundle's predictions.
+
+    Films that the gate refused count neither as found nor as missed, and are named if there are
+    any. An empty text where there are no test films of both classes.
+    """
+    test = predictions[predictions["fold"] == "test"]
+    shares = {}
+    for label in ("PNEUMONIA", "NORMAL"):
+        verdicts = test.loc[test["label"] == label, "verdict"]
+        if verdicts.empty:
+            return ""
+        shares[label] = _of_hundred(verdicts.value_counts().to_dict())
+    sick, well = shares["PNEUMONIA"], shares["NORMAL"]
+    text = (
+        f"Of 100 films with pneumonia in the test set it calls {sick['PNEUMONIA']}, is uncertain "
+        f"about {sick['UNCERTAIN']} and misses {sick['NORMAL']}; of 100 normal ones it wrongly "
+        f"flags {well['PNEUMONIA']} and is uncertain about {well['UNCERTAIN']}."
+    )
+    if sick["REFUSED"] or well["REFUSED"]:
+        text += (
+            f" It refuses {sick['REFUSED']} of the 100 with pneumonia and {well['REFUSED']} of "
+            "the normal ones."
+        )
+    return text
+
+
+def _of_hundred(counts: dict[Any, int]) -> dict[str, int]:
+    """Return the counts as whole numbers that sum to 100, by largest remainder."""
+    names = ("PNEUMONIA", "NORMAL", "UNCERTAIN", "REFUSED")
+    exact = {name: 100 * counts.get(name, 0) / sum(counts.values()) for name in names}
+    whole = {name: int(share) for name, share in exact.items()}
+    left = 100 - sum(whole.values())
+    for name in sorted(names, key=lambda name: exact[name] - whole[name], reverse=True)[:left]:
+        whole[name] += 1
+    return whole
