@@ -1,0 +1,133 @@
+"""Bundles with simulated predictions, for whatever only reads tables: no network, no films."""
+
+import json
+from dataclasses import asdict
+from pathlib import Path
+
+import numpy as np
+import pandas as pd
+
+from xray_core.evaluation.report import summary
+from xray_core.model.bundle import seal, writing
+from xray_core.model.calibration import Calibration
+from xray_core.model.recipes import RECIPES
+
+CALIBRATION = Calibration(
+    temperature=1.4, shift=0.0, prior=0.5, main=0.5, rule_out=0.22, uncertain=(0.35, 0.65)
+)
+CARD = """# resnet50
+
+A network that tells pneumonia from normal on films of children.
+
+## Limits
+
+- It knows only children of one to five years, from one hospital.
+"""
+
+
+def predictions(seed: int = 1, separation: float = 2.6) -> pd.DataFrame:
+    """A predictions table as a bundle stores it; as many patients as the real test split has."""
+    rng = np.random.default_rng(seed)
+    rows = []
+    for fold, folder, ill, well in (("validation", "train", 130, 65), ("test", "test", 203, 200)):
+        for number in range(ill + well):
+            is_ill = number < ill
+            subtype = ("bacteria" if number % 8 < 5 else "virus") if is_ill else "none"
+            label = "PNEUMONIA" if is_ill else "NORMAL"
+            level = (separation if is_ill else -separation) + rng.normal()
+            for film in range(1 + rng.poisson(0.92 if is_ill else 0.17)):
+                name = (
+                    f"person{number}_{subtype}_{film}" if is_ill else f"IM-{number:04d}-{film:04d}"
+                )
+                logit = (
+                    level + rng.normal() - 0.5 * (subtype == "virus")
+                ) * CALIBRATION.temperature
+                rows.append(
+                    {
+                        "file": f"{folder}/{label}/{name}.jpeg",
+                        "fold": fold,
+                        "label": label,
+                        "subtype": subtype,
+                        "patient": f"{fold}-{subtype}-{number}",
+                        "logit": logit,
+                        "probability": float(CALIBRATION.probability(logit)),
+                        "gate": "caution" if rng.random() < 0.03 else "passed",
+                    }
+                )
+    table = pd.DataFrame(rows)
+    table["verdict"] = [CALIBRATION.verdict(p) for p in table["probability"]]
+    return table
+
+
+def history() -> pd.DataFrame:
+    """Eight epochs of training, the sixth the best."""
+    epoch = np.arange(1, 9)
+    return pd.DataFrame(
+        {
+            "epoch": epoch,
+            "loss": 0.5 / epoch + 0.12,
+            "val_loss": 0.2 + 0.012 * (epoch - 6) ** 2,
+            "accuracy": 0.98 - 0.2 / epoch,
+            "val_accuracy": 0.96 - 0.004 * (epoch - 6) ** 2,
+            "auc": 0.99 - 0.1 / epoch,
+            "val_auc": 0.985 - 0.002 * (epoch - 6) ** 2,
+            "learning_rate": 4e-4 / epoch,
+            "seconds": 150.0,
+        }
+    )
+
+
+def write_bundle(models: Path, name: str = "resnet50", **options: float) -> Path:
+    """Write a bundle that opens, whose weights, gate and neighbours are empty files."""
+    table = predictions(**options)
+    config = {
+        "name": name,
+        "version": "2026-11-20 1a2b3c4d",
+        "created": "2026-11-20T10:30:00+00:00",
+        "recipe": json.loads(json.dumps(asdict(RECIPES["resnet50"]))),
+        "labels": ["NORMAL", "PNEUMONIA"],
+        "input_size": [224, 224],
+        "calibration": CALIBRATION.to_dict(),
+        "gate": {"caution": 3000.0, "refuse": 6000.0},
+        "cautions": {"border_share": 0.2},
+        "layers": [
+            _layer("image", "InputLayer", [None, 224, 224, 1], 0, True),
+            _layer("conv1_conv", "Conv2D", [None, 112, 112, 64], 9472, False),
+            _layer("conv4_block6_out", "Activation", [None, 14, 14, 1024], 0, True),
+            _layer("features", "GlobalAveragePooling2D", [None, 1024], 0, True),
+            _layer("logit", "Dense", [None, 1], 1025, True),
+        ],
+        "dataset": {
+            "fingerprint": "c0ffee" * 10,
+            "films": 5856,
+            "patients": 2790,
+            "counts": {"train": {"NORMAL": 1215, "PNEUMONIA": 3495}},
+        },
+        "libraries": {"python": "3.11.9", "tensorflow": "2.21.0", "keras": "3.15.1"},
+        "seed": 0,
+        "git_commit": "0123456789abcdef",
+        "training": {"epochs": 8, "best_epoch": 6, "seconds": 1200.0},
+        "metrics": {fold: summary(table, CALIBRATION, fold) for fold in ("validation", "test")},
+    }
+    models.mkdir(parents=True, exist_ok=True)
+    with writing(models / name) as folder:
+        for empty in ("model.weights.h5", "gate.npz", "neighbours.npz"):
+            (folder / empty).write_bytes(b"")
+        table.to_csv(folder / "predictions.csv", index=False)
+        history().to_csv(folder / "history.csv", index=False)
+        table[["file", "label"]].rename(columns={"file": "path"}).to_csv(
+            folder / "dataset.csv", index=False
+        )
+        (folder / "MODEL_CARD.md").write_text(CARD)
+        seal(folder, config)
+    return models / name
+
+
+def _layer(name: str, kind: str, shape: list, parameters: int, trained: bool) -> dict:
+    return {
+        "name": name,
+        "type": kind,
+        "shape": shape,
+        "parameters": parameters,
+        "trained": trained,
+    }
