@@ -2,7 +2,11 @@
 
 from __future__ import annotations
 
+import json
+import math
 import struct
+import subprocess
+import sys
 from dataclasses import dataclass
 
 import numpy as np
@@ -22,7 +26,16 @@ from pydicom.uid import (
     JPEGLSNearLossless,
 )
 
+from xray_core import gdcm_worker
 from xray_core.errors import UnreadableImage
+
+_JPEG_2000 = b"\xff\x4f\xff\x51"
+_GDCM_SYNTAXES = {
+    "JPEG": JPEGExtended12Bit,
+    "JPEG lossless": JPEGLossless,
+    "JPEG-LS": JPEGLSLossless,
+    "JPEG 2000": JPEG2000,
+}
 
 
 @dataclass(frozen=True)
@@ -34,6 +47,7 @@ class Codestream:
     columns: int
     bits: int
     components: int
+    signed: bool = False
 
 
 def frame_bytes(options: dict) -> int:
@@ -67,6 +81,8 @@ def native_frame(data: memoryview, length: int, options: dict, big: bool) -> tup
 
 def compressed_frame(frame: bytes, options: dict, declared: UID) -> tuple[np.ndarray, str]:
     """Decode one compressed frame, believing its own header over the file's transfer syntax."""
+    if frame.startswith(b"\0\0\0\x0cjP  "):  # a JP2 file around the codestream
+        frame = frame[max(0, frame[:4096].find(_JPEG_2000)) :]
     stream = codestream(frame)
     if stream is None:
         if "RLE" not in declared.name:
@@ -76,86 +92,86 @@ def compressed_frame(frame: bytes, options: dict, declared: UID) -> tuple[np.nda
         raise UnreadableImage("The DICOM file contradicts itself about the size of its image.")
     if stream.components not in (1, 3):
         raise UnreadableImage("The DICOM file's image has an unusual number of colours.")
+    if stream.kind == "JPEG 2000" or (stream.kind == "JPEG" and stream.bits == 8):
+        try:
+            return _with_pillow(frame, stream, options, declared)
+        except (RuntimeError, NotImplementedError):
+            pass  # what Pillow's decoders cannot do, GDCM's may
+    photometric = options["photometric_interpretation"]
+    if photometric in ("YBR_RCT", "YBR_ICT"):  # a JPEG 2000 decoder undoes these itself
+        photometric = "RGB"
+    return _with_gdcm(frame, stream, options, declared), photometric
+
+
+def _with_pillow(
+    frame: bytes, stream: Codestream, options: dict, declared: UID
+) -> tuple[np.ndarray, str]:
     if stream.kind == "JPEG":
-        syntax = JPEGBaseline8Bit if stream.bits == 8 else JPEGExtended12Bit
-    elif stream.kind == "JPEG lossless":
-        syntax = JPEGLossless
-    elif stream.kind == "JPEG-LS":
-        syntax = JPEGLSNearLossless if declared == JPEGLSNearLossless else JPEGLSLossless
+        syntax = JPEGBaseline8Bit
+        options = options | {"bits_allocated": 8, "bits_stored": min(options["bits_stored"], 8)}
     else:
         syntax = JPEG2000Lossless if declared == JPEG2000Lossless else JPEG2000
-    if stream.components != options["samples_per_pixel"]:
-        photometric = "RGB" if stream.components == 3 else "MONOCHROME2"
-        options = options | {
-            "samples_per_pixel": stream.components,
-            "photometric_interpretation": photometric,
-        }
-    if stream.kind != "JPEG 2000":
-        allocated = 8 if stream.bits <= 8 else 16
-        options = options | {
-            "bits_allocated": allocated,
-            "bits_stored": min(options["bits_stored"], allocated),
-        }
     options = options | {"transfer_syntax_uid": syntax, "number_of_frames": 1, "pixel_vr": "OB"}
+    return _decoded(syntax, encapsulate([frame], has_bot=False), options, plugin="pillow")
+
+
+def _decoded(
+    syntax: UID, source: bytes | memoryview, options: dict, plugin: str = ""
+) -> tuple[np.ndarray, str]:
+    # raw: YBR stays as it is, since its Y is the grey that is wanted.
+    values, found = get_decoder(syntax).as_array(
+        source, index=0, raw=True, decoding_plugin=plugin, **options
+    )
+    return values, str(found["photometric_interpretation"])
+
+
+def _with_gdcm(frame: bytes, stream: Codestream, options: dict, declared: UID) -> np.ndarray:
+    syntax = _GDCM_SYNTAXES[stream.kind]
+    if stream.kind == "JPEG-LS" and declared == JPEGLSNearLossless:
+        syntax = JPEGLSNearLossless
+    lossy_jpeg_in_grey = stream.bits in (8, 12) and stream.components == 1
+    if stream.bits > 16 or (stream.kind == "JPEG" and not lossy_jpeg_in_grey):
+        raise UnreadableImage(_undecodable(declared))
+    width = 1 if stream.bits <= 8 else 2
+    request = {
+        "transfer_syntax": str(syntax),
+        "rows": stream.rows,
+        "columns": stream.columns,
+        "samples": stream.components,
+        "allocated": 8 * width,
+        "bits": stream.bits,
+        "signed": stream.signed,
+    }
     try:
-        if syntax == JPEGExtended12Bit:
-            return _jpeg_12_bit(frame, stream, options), options["photometric_interpretation"]
-        return _decoded(syntax, encapsulate([frame], has_bot=False), options)
-    except (RuntimeError, NotImplementedError):
+        worker = subprocess.run(
+            [sys.executable, "-P", gdcm_worker.__file__],
+            input=json.dumps(request).encode() + b"\n" + frame,
+            stdout=subprocess.PIPE,
+            stderr=subprocess.DEVNULL,
+            timeout=gdcm_worker.MAX_SECONDS,
+            check=True,
+        )
+    except (OSError, subprocess.SubprocessError):
         raise UnreadableImage(_undecodable(declared)) from None
-
-
-def _decoded(syntax: UID, source: bytes | memoryview, options: dict) -> tuple[np.ndarray, str]:
-    decoder = get_decoder(syntax)
-    # Pillow's decoders meet more hostile files than GDCM's; what they cannot do, GDCM may.
-    preferred = "pillow" if "pillow" in decoder.available_plugins else ""
-    for plugin in dict.fromkeys((preferred, "")):
-        try:
-            # raw: YBR stays as it is, since its Y is the grey that is wanted.
-            values, found = decoder.as_array(
-                source, index=0, raw=True, decoding_plugin=plugin, **options
-            )
-            return values, str(found["photometric_interpretation"])
-        except RuntimeError:
-            continue
-    raise RuntimeError(f"no decoder for {syntax}")
-
-
-def _jpeg_12_bit(frame: bytes, stream: Codestream, options: dict) -> np.ndarray:
-    """Decode 12-bit JPEG with GDCM, which can, though pydicom's plug-in does not ask it to."""
-    import gdcm
-
-    if stream.components != 1:
-        raise NotImplementedError("12-bit JPEG in colour")
-    fragment = gdcm.Fragment()
-    fragment.SetByteStringValue(frame)
-    fragments = gdcm.SequenceOfFragments.New()
-    fragments.AddFragment(fragment)
-    element = gdcm.DataElement(gdcm.Tag(0x7FE0, 0x0010))
-    element.SetValue(fragments.__ref__())
-    image = gdcm.Image()
-    image.SetNumberOfDimensions(2)
-    image.SetDimensions((stream.columns, stream.rows, 1))
-    image.SetDataElement(element)
-    grey = gdcm.PhotometricInterpretation(gdcm.PhotometricInterpretation.MONOCHROME2)
-    image.SetPhotometricInterpretation(grey)
-    image.SetTransferSyntax(gdcm.TransferSyntax(gdcm.TransferSyntax.JPEGExtendedProcess2_4))
-    sign = options["pixel_representation"]
-    image.SetPixelFormat(gdcm.PixelFormat(1, 16, stream.bits, stream.bits - 1, sign))
-    decoded = image.GetBuffer()
-    if decoded is None:
-        raise RuntimeError("GDCM gives no image")
-    buffer = decoded.encode("utf-8", "surrogateescape")  # GDCM hands bytes over as text
-    return np.frombuffer(buffer, "<i2" if sign else "<u2").reshape(stream.rows, stream.columns)
+    values = np.frombuffer(worker.stdout, f"<u{width}")
+    shape = (stream.rows, stream.columns, stream.components)
+    if values.size != math.prod(shape):
+        raise UnreadableImage(_undecodable(declared))
+    if stream.components == 3:
+        return values.reshape(shape)
+    # The header decides whether the stream's uppermost bit is a sign.
+    values = values.view(f"<{'i' if options['pixel_representation'] else 'u'}{width}")
+    spare = 8 * width - stream.bits
+    return ((values << spare) >> spare).reshape(shape[:2])
 
 
 def codestream(frame: bytes) -> Codestream | None:
     """Read the size from a JPEG, JPEG-LS or JPEG 2000 header (ITU-T T.81, T.87, T.800)."""
-    j2k = frame[:4096].find(b"\xff\x4f\xff\x51")
-    if j2k >= 0 and not frame.startswith(b"\xff\xd8"):
-        x1, y1, x0, y0 = struct.unpack(">4L", frame[j2k + 8 : j2k + 24])
-        components, bits = struct.unpack(">HB", frame[j2k + 40 : j2k + 43])
-        return Codestream("JPEG 2000", y1 - y0, x1 - x0, (bits & 0x7F) + 1, components)
+    if frame.startswith(_JPEG_2000):
+        x1, y1, x0, y0 = struct.unpack(">4L", frame[8:24])
+        components, bits = struct.unpack(">HB", frame[40:43])
+        size = y1 - y0, x1 - x0
+        return Codestream("JPEG 2000", *size, (bits & 0x7F) + 1, components, bits >= 0x80)
     if not frame.startswith(b"\xff\xd8"):
         return None
     at = 2
