@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import BinaryIO
 
 import numpy as np
-from PIL import Image, ImageChops, UnidentifiedImageError
+from PIL import Image, UnidentifiedImageError
 
 from xray_core.errors import UnreadableImage
 
@@ -72,6 +72,7 @@ class Radiograph:
     frames: int = 1
     notes: tuple[str, ...] = ()
     windows: tuple[str, ...] = ()
+    colour_mode: str = ""  # Pillow's name of the stored mode ("L", "RGB"); "" for DICOM
 
 
 def read_radiograph(
@@ -177,6 +178,7 @@ def _read_picture(data: bytes) -> Radiograph:
         width, height = image.size
         if width * height > MAX_PIXELS:
             raise UnreadableImage(_too_many_pixels())
+        colour_mode = image.mode
         source_format = "JPEG" if image.format == "MPO" else str(image.format)
         frames = getattr(image, "n_frames", 1)
         notes = [f"Only the first of {frames} frames was read."] if frames > 1 else []
@@ -190,6 +192,7 @@ def _read_picture(data: bytes) -> Radiograph:
         source_format=source_format,
         frames=frames,
         notes=tuple(notes),
+        colour_mode=colour_mode,
     )
 
 
@@ -263,11 +266,11 @@ def _on_black(rgba: Image.Image) -> Image.Image:
 def _has_colour(rgb: Image.Image) -> bool:
     # A grid of samples tells a photograph as surely as all pixels, at no cost.
     size = (min(rgb.width, 96), min(rgb.height, 96))
-    red, green, blue = rgb.resize(size, Image.Resampling.NEAREST).split()
-    brightest = ImageChops.lighter(ImageChops.lighter(red, green), blue)
-    darkest = ImageChops.darker(ImageChops.darker(red, green), blue)
-    spread = ImageChops.subtract(brightest, darkest).histogram()
-    return sum(spread[21:]) > 0.005 * sum(spread)
+    sample = np.asarray(rgb.resize(size, Image.Resampling.NEAREST))
+    red, green, blue = sample[..., 0], sample[..., 1], sample[..., 2]
+    brightest = np.maximum(np.maximum(red, green), blue)
+    darkest = np.minimum(np.minimum(red, green), blue)
+    return bool(np.count_nonzero(brightest - darkest > 20) > 0.005 * brightest.size)
 
 
 def _scaled(values: np.ndarray, notes: list[str]) -> np.ndarray:

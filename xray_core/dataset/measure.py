@@ -1,7 +1,6 @@
 """Every film's plain properties, measured once and kept until the file changes."""
 
 import hashlib
-import io
 import os
 from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
@@ -29,6 +28,7 @@ MEASURED = (
 BORDER_SHARE = 0.05
 HASH_BITS = 256  # of the perceptual hash
 _HASH_SIDE = 16
+_SHRUNK = 32  # side of the film that pHash sees
 _CHUNK = 64  # files handed to a process at once
 _FEW = 256  # fewer files than this are measured here: starting processes would take longer
 _SAVE_EVERY = 4096  # files between two writings of the cache, so that a stopped run is not lost
@@ -69,11 +69,11 @@ def measure_index(
     """Return `index` with the columns MEASURED; only new and changed files are read.
 
     `width` and `height` are in pixels as stored, `mode` is Pillow's colour mode, `mean` and
-    `spread` (standard deviation) are grey levels in [0, 255], `sharpness` is the variance of the
-    Laplacian (Pech-Pacheco et al. 2000), `border` the mean grey of the outermost 5% on each side,
-    `sha256` of the file's bytes, `perceptual_hash` the 256-bit pHash (64 hex digits) of the film
-    shrunk to 64 x 64. A file that cannot be read is a row with the reason in `problem`, which is
-    "" otherwise. Pixels are never held for more than one film a process.
+    `spread` (standard deviation) are grey levels in [0, 255], `sharpness` is the energy of the
+    Laplacian (mean square; Pertuz et al. 2013), `border` the mean grey of the outermost 5% on each
+    side, `sha256` of the file's bytes, `perceptual_hash` the 256-bit pHash (64 hex digits) of the
+    film shrunk to 32 x 32. A file that cannot be read is a row with the reason in `problem`, which
+    is "" otherwise. Pixels are never held for more than one film a process.
 
     `progress(done, total)` is called as files are measured. `processes` defaults to one a core.
     """
@@ -120,21 +120,19 @@ def measure_file(root: Path, path: str) -> dict[str, Any]:
         film = read_radiograph(data)
     except UnreadableImage as error:
         return row | {"problem": str(error)}
-    grey = film.pixels  # (H, W)
-    levels = grey.astype(np.uint8)
-    mean, spread = _moments(grey)
-    _, roughness = _moments(cv2.Laplacian(grey, cv2.CV_32F))
-    # Shrunk at once to pHash's own 64 x 64, which spares it a resize that keeps details it drops.
-    small = Image.fromarray(levels).resize((4 * _HASH_SIDE,) * 2, Image.Resampling.BOX)
+    levels = cv2.convertScaleAbs(film.pixels)  # (H, W), whole grey levels
+    mean, spread = cv2.meanStdDev(levels)
+    small = cv2.resize(levels, (_SHRUNK, _SHRUNK), interpolation=cv2.INTER_AREA)
+    bits = phash(Image.fromarray(small), _HASH_SIDE, _SHRUNK // _HASH_SIDE).hash  # (16, 16)
     return row | {
         "height": film.original_size[0],
         "width": film.original_size[1],
-        "mode": _mode(data),
-        "mean": round(mean, 3),
-        "spread": round(spread, 3),
-        "sharpness": round(roughness**2, 3),
-        "border": round(_border(grey, mean), 3),
-        "perceptual_hash": np.packbits(phash(small, _HASH_SIDE).hash).tobytes().hex(),
+        "mode": film.colour_mode,
+        "mean": round(float(mean[0, 0]), 3),
+        "spread": round(float(spread[0, 0]), 3),
+        "sharpness": round(cv2.norm(cv2.Laplacian(levels, cv2.CV_16S)) ** 2 / levels.size, 3),
+        "border": round(_border(levels), 3),
+        "perceptual_hash": np.packbits(bits).tobytes().hex(),
     }
 
 
@@ -183,30 +181,13 @@ def _joined(*tables: pd.DataFrame | None) -> pd.DataFrame:
     return pd.concat([t for t in tables if t is not None and len(t)], ignore_index=True)
 
 
-def _moments(values: np.ndarray) -> tuple[float, float]:
-    """Return mean and standard deviation, without the temporary arrays of `values.std()`."""
-    flat = values.ravel()
-    mean = float(flat.mean(dtype=np.float64))
-    square = float(np.dot(flat, flat)) / flat.size
-    return mean, max(square - mean * mean, 0.0) ** 0.5
+def _border(levels: np.ndarray) -> float:
+    """Return the mean grey of a frame that is 5% of height and width wide."""
+    import cv2
 
-
-def _border(grey: np.ndarray, mean: float) -> float:
-    height, width = grey.shape
-    rows, columns = (max(1, round(BORDER_SHARE * side)) for side in (height, width))
-    inside = grey[rows : height - rows, columns : width - columns]
-    if not inside.size:
-        return mean
-    total = mean * grey.size - float(inside.mean(dtype=np.float64)) * inside.size
-    return max(total / (grey.size - inside.size), 0.0)
-
-
-def _mode(data: bytes) -> str:
-    """Return Pillow's name of the stored colour mode; the header alone is read."""
-    from PIL import Image, UnidentifiedImageError
-
-    try:
-        with Image.open(io.BytesIO(data)) as image:
-            return image.mode
-    except (UnidentifiedImageError, OSError):  # DICOM under a picture's name
-        return ""
+    height, width = levels.shape
+    down, across = (max(1, round(BORDER_SHARE * side)) for side in (height, width))
+    inside = levels[down : height - down, across : width - across]
+    frame_size = levels.size - inside.size
+    inner_sum = cv2.sumElems(inside)[0] if inside.size else 0.0
+    return float(cv2.sumElems(levels)[0] - inner_sum) / frame_size
