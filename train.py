@@ -1,0 +1,133 @@
+"""Train a model that the app can load: `python train.py`, or `python train.py --help`."""
+
+from __future__ import annotations
+
+import argparse
+import os
+import shlex
+import sys
+from pathlib import Path
+
+from xray_core.errors import XrayError
+from xray_core.model.recipes import RECIPES, find_recipe, with_settings
+
+
+def parser() -> argparse.ArgumentParser:
+    recipes = "\n".join(f"  {recipe.name:<16} {recipe.summary}" for recipe in RECIPES.values())
+    made = argparse.ArgumentParser(
+        description="Train a model on the chest X-ray dataset, calibrate and evaluate it, and save "
+        "it as a bundle that the app can load.",
+        epilog=f"recipes:\n{recipes}\n\nexamples:\n"
+        "  python train.py --data data/chest_xray\n"
+        "  python train.py --recipe cnn --epochs 5 --limit 200 --name quick\n"
+        "  python train.py --set last_stage=conv5 --set augmentation.rotation=20\n"
+        "  python train.py --resume          (goes on with a run that was stopped)",
+        formatter_class=argparse.RawDescriptionHelpFormatter,
+    )
+    option = made.add_argument
+    option("--recipe", default="resnet50", metavar="NAME", help="what to train (default: resnet50)")
+    option(
+        "--set",
+        action="append",
+        default=[],
+        metavar="FIELD=VALUE",
+        dest="settings",
+        help="change a field of the recipe; may be given several times",
+    )
+    option(
+        "--data",
+        metavar="DIR",
+        help="the dataset's folder (default: $CHEST_XRAY_DIR, then data/chest_xray)",
+    )
+    option("--name", help="name of the bundle (default: the recipe's, or the next free one)")
+    option(
+        "--models", type=Path, default=Path("models"), metavar="DIR", help="where bundles are kept"
+    )
+    option(
+        "--overwrite",
+        action="store_true",
+        help="replace a bundle of that name when the new is whole",
+    )
+    option("--epochs", type=int, metavar="N", help="at most so many epochs")
+    option(
+        "--limit",
+        type=int,
+        metavar="N",
+        help="at most N films per class and fold, to try things out",
+    )
+    option(
+        "--backbone-weights",
+        default="imagenet",
+        metavar="imagenet|none|FILE",
+        help="what the backbone starts from (default: ImageNet's weights, downloaded by Keras)",
+    )
+    option(
+        "--resume", action="store_true", help="go on after the last finished epoch of a stopped run"
+    )
+    option("--seed", type=int, default=0, metavar="N", help="equal seeds give equal numbers")
+    return made
+
+
+def main(arguments: list[str] | None = None) -> int:
+    given = sys.argv[1:] if arguments is None else arguments
+    options = parser().parse_args(given)
+    os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
+    try:
+        settings = list(options.settings)
+        if options.epochs is not None:
+            settings.append(f"epochs={options.epochs}")
+        recipe = with_settings(find_recipe(options.recipe), settings)
+
+        from xray_core.training.run import train  # brings TensorFlow, after options are checked
+
+        bundle = train(
+            recipe,
+            data=options.data,
+            models=options.models,
+            name=options.name,
+            overwrite=options.overwrite,
+            resume=options.resume,
+            limit=options.limit,
+            backbone_weights=options.backbone_weights,
+            seed=options.seed,
+            command=_public(given),
+            verbose=1 if sys.stdout.isatty() else 2,
+        )
+    except XrayError as error:
+        print(error, file=sys.stderr)
+        return 1
+    except KeyboardInterrupt:
+        print(
+            "\nStopped. Nothing of the finished epochs is lost: go on with the same options and "
+            "--resume.",
+            file=sys.stderr,
+        )
+        return 130
+    from xray_core.evaluation.report import metrics_table
+
+    for fold in ("validation", "test"):
+        print(f"\n{fold.capitalize()}\n{metrics_table(bundle.config['metrics'][fold])}")
+    print(f"\nThe model is in {bundle.folder}. Open it with: streamlit run app.py")
+    if options.models != Path("models"):
+        print(f"(with the environment variable XRAY_MODELS={options.models})")
+    return 0
+
+
+def _public(given: list[str]) -> str:
+    """The options that another person needs to train the same, without folders of this machine."""
+    kept, skip = [], False
+    for word in given:
+        option, _, value = word.partition("=")
+        if skip:
+            skip = False
+        elif option in ("--data", "--models", "--backbone-weights", "--name"):
+            skip = not value
+            if option == "--backbone-weights":
+                kept.append("--backbone-weights FILE")
+        elif option not in ("--overwrite", "--resume"):
+            kept.append(shlex.quote(word))
+    return " ".join(kept)
+
+
+if __name__ == "__main__":
+    sys.exit(main())

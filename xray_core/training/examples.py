@@ -1,0 +1,98 @@
+"""The two example films of a bundle: composites that belong to nobody.
+
+Each is the pixel average of five mutually similar training films of five patients. (The average
+of a whole class would not serve: it looks like no film, and the gate refuses it, rightly.)
+"""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import cv2
+import keras
+import numpy as np
+import pandas as pd
+from PIL import Image
+
+from xray_core.model.calibration import Calibration
+from xray_core.model.gate import Gate
+from xray_core.model.recipes import LABELS
+from xray_core.training.pipeline import Films
+
+MEMBERS = 5
+TRIALS = 40
+NEARLY_EQUAL = 0.995  # correlation of two copies of one film; no two members come closer
+
+
+def write_examples(
+    folder: Path,
+    network: keras.Model,
+    films: Films,
+    calibration: Calibration,
+    gate: Gate,
+) -> list[Path]:
+    """Write `normal.png` and `pneumonia.png` (224 x 224, grey) where the films allow it.
+
+    Of the most similar groups the first is taken whose average the model answers rightly, outside
+    the uncertain band, and the gate passes. A class without such a group gets no example.
+    """
+    both = keras.Model(
+        network.input, [network.get_layer("features").output, network.get_layer("logit").output]
+    )
+    folder.mkdir(parents=True, exist_ok=True)
+    written = []
+    for value, label in enumerate(LABELS):
+        groups = similar_groups(films, value)
+        if not groups:
+            continue
+        means = [films.pixels[group].astype(np.float32).mean(axis=0) for group in groups]
+        composites = np.rint(np.stack(means))  # (trials, 224, 224, 1)
+        features, logit = both.predict(composites, verbose=0)
+        for film, distance, z in zip(
+            composites, gate.squared_distance(features), logit[:, 0], strict=True
+        ):
+            right = calibration.verdict(float(calibration.probability(z))) == label
+            if right and gate.outcome(distance) == "passed":
+                path = folder / f"{label.lower()}.png"
+                Image.fromarray(film[..., 0].astype(np.uint8)).save(path, optimize=True)
+                written.append(path)
+                break
+    return written
+
+
+def similar_groups(films: Films, value: int, *, trials: int = TRIALS) -> list[np.ndarray]:
+    """Groups of five similar films of five patients with label `value`, the most alike first.
+
+    Similarity is the correlation of the films at 32 x 32 pixels. Copies of one film are nearly
+    equal; no group holds two such.
+
+    Returns:
+        At most `trials` arrays of five positions in `films`.
+    """
+    rows = np.flatnonzero(films.label == value)
+    patient = pd.factorize(films.table["patient"].to_numpy()[rows])[0]
+    if len(np.unique(patient)) < MEMBERS:
+        return []
+    small = np.stack(
+        [
+            cv2.resize(film[..., 0], (32, 32), interpolation=cv2.INTER_AREA).reshape(-1)
+            for film in films.pixels[rows]
+        ]
+    ).astype(np.float32)
+    small -= small.mean(axis=1, keepdims=True)
+    small /= np.maximum(np.linalg.norm(small, axis=1, keepdims=True), 1e-6)
+    groups: list[tuple[float, np.ndarray]] = []
+    for start in range(len(rows)):
+        alike = small @ small[start]  # (N,) correlation with the film that the group begins with
+        members = [start]
+        for candidate in np.argsort(-alike, kind="stable")[:60]:
+            if patient[candidate] in patient[members]:
+                continue
+            if float((small[members] @ small[candidate]).max()) < NEARLY_EQUAL:
+                members.append(int(candidate))
+            if len(members) == MEMBERS:
+                mutual = small[members] @ small[members].T
+                groups.append((float(mutual.min()), rows[members]))
+                break
+    groups.sort(key=lambda group: -group[0])
+    return [members for _, members in groups[:trials]]

@@ -1,0 +1,273 @@
+"""All that follows the weights: calibration, gate, neighbours, predictions, examples, card.
+
+One function makes a bundle, whether the weights come from a training that has just ended or from
+a bundle whose remainder is rebuilt.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import keras
+import numpy as np
+import pandas as pd
+
+from xray_core.dataset.index import build_index, fingerprint, limited
+from xray_core.dataset.measure import measure_index
+from xray_core.errors import BundleError
+from xray_core.evaluation.figures import write_figures
+from xray_core.evaluation.report import finite, summary
+from xray_core.images import read_radiograph
+from xray_core.model import bundle as bundles
+from xray_core.model.architectures import layer_table
+from xray_core.model.bundle import Bundle, open_bundle
+from xray_core.model.calibration import Calibration, fit_calibration
+from xray_core.model.gate import Gate, check_pixels, fit_gate
+from xray_core.model.neighbours import fit_neighbours
+from xray_core.model.recipes import INPUT_SIZE, LABELS, Recipe
+from xray_core.prediction.explain import Explainer, border_share, on_film
+from xray_core.training import pipeline
+from xray_core.training.card import model_card
+from xray_core.training.examples import write_examples
+from xray_core.training.pipeline import Films, film_batches, load_films
+
+MAPPED_FILMS = 200  # validation films whose maps say how much of a map usually lies at the border
+CALIBRATION_COPIES = 4  # shifted copies of each validation film that the calibration is fitted to
+
+
+@dataclass(frozen=True)
+class Provenance:
+    """What only training knows of a network; finishing passes it on.
+
+    Attributes:
+        recipe: what the network was trained by.
+        history: one row an epoch.
+        facts: for `config.json`: seed, limit, versions, commit, date, epochs, seconds, ...
+        storage: what rounding to half precision changed; None before it was measured.
+    """
+
+    recipe: Recipe
+    history: pd.DataFrame
+    facts: dict[str, Any]
+    storage: dict[str, Any] | None = None
+
+
+@dataclass(frozen=True)
+class Outputs:
+    """A network's answers for the films of one fold: features (N, D) and logit (N,), float32."""
+
+    films: Films
+    features: np.ndarray
+    logit: np.ndarray
+
+
+def finish(
+    network: keras.Model,
+    made: Provenance,
+    index: pd.DataFrame,
+    folder: Path,
+    target: Path,
+    *,
+    say: Callable[[str], None] = print,
+) -> Bundle:
+    """Make the bundle `target` from a trained network and the dataset it was trained on.
+
+    The network, in float32, is left with the weights as they are stored. The test fold is
+    predicted here, once, after everything was chosen.
+
+    Args:
+        index: as `build_index` gave it, drawn from if there was a limit.
+        folder: where the films of the index are.
+    """
+    seed = int(made.facts["seed"])
+    with bundles.writing(target) as partial:
+        validation_films = load_films(index, folder, "validation")
+        test_films = load_films(index, folder, "test")
+        before = None
+        if made.storage is None:
+            say("Predicting validation and test films with the network as trained ...")
+            before = [_outputs(network, films).logit for films in (validation_films, test_films)]
+        bundles.save_weights(network, partial / bundles.WEIGHTS)
+        network.load_weights(partial / bundles.WEIGHTS)
+
+        say("Predicting validation films, and their copies as other hospitals might send them ...")
+        validation = _outputs(network, validation_films)
+        varied = pipeline.shifted_films(validation_films, CALIBRATION_COPIES, seed=seed + 1)
+        copies = _outputs(network, varied)
+        calibration = fit_calibration(
+            copies.logit,
+            copies.films.label,
+            trained_prior=_trained_prior(made.recipe, index),
+        )
+        say("Learning what the training films look like to the network ...")
+        training = _outputs(network, load_films(index, folder, "train"))
+        gate = fit_gate(training.features, training.films.label, validation.features)
+        gate.save(partial / bundles.GATE)
+        table = training.films.table
+        fit_neighbours(
+            training.features, list(table["label"]), list(table["subtype"]), list(table["path"])
+        ).save(partial / bundles.NEIGHBOURS)
+        write_examples(partial / "examples", network, training.films, calibration, gate)
+
+        say("Predicting the test films, once ...")
+        test = _outputs(network, test_films)
+        predictions = pd.concat(
+            [_predictions(outputs, folder, calibration, gate) for outputs in (validation, test)],
+            ignore_index=True,
+        )
+        predictions.to_csv(partial / bundles.PREDICTIONS, index=False)
+        storage = made.storage
+        if before is not None:
+            after = [validation.logit, test.logit]
+            storage = _rounding(np.concatenate(before), np.concatenate(after), calibration)
+        measured = measure_index(index, folder)
+        measured.to_csv(partial / bundles.DATASET, index=False)
+        made.history.to_csv(partial / bundles.HISTORY, index=False)
+        config = {
+            "name": target.name,
+            "version": f"{made.facts['created']}-{bundles.sha256(partial / bundles.WEIGHTS)[:8]}",
+            "recipe": made.recipe.to_dict(),
+            "labels": list(LABELS),
+            "input_size": list(INPUT_SIZE),
+            "calibration": calibration.to_dict(),
+            "gate": {"caution": gate.caution, "refuse": gate.refuse},
+            "cautions": _cautions(network, validation_films),
+            "layers": layer_table(network),
+            "dataset": _dataset_facts(index),
+            "storage": storage,
+            **made.facts,
+            "metrics": {
+                "validation": summary(predictions, calibration, "validation"),
+                "shifted_validation": _shifted_summary(copies, calibration),
+                "test": summary(predictions, calibration, "test"),
+            },
+        }
+        config = finite(config)
+        write_figures(
+            partial, predictions, calibration, made.history, made.facts["training"]["best_epoch"]
+        )
+        (partial / bundles.CARD).write_text(model_card(config), encoding="utf-8")
+        bundles.seal(partial, config)
+    return open_bundle(target)
+
+
+def finish_again(bundle: Bundle, folder: Path, *, say: Callable[[str], None] = print) -> Bundle:
+    """Rebuild all that follows a bundle's weights, from the films it was trained on.
+
+    Raises:
+        BundleError: the films in `folder` are not those.
+    """
+    facts = {key: bundle.config[key] for key in ("created", "libraries", "seed", "git_commit")}
+    facts |= {"limit": bundle.config["limit"], "training": bundle.config["training"]}
+    index = build_index(folder, seed=facts["seed"])
+    if facts["limit"] is not None:
+        index = limited(index, facts["limit"], facts["seed"])
+    if fingerprint(index) != bundle.config["dataset"]["fingerprint"]:
+        raise BundleError(
+            f"The films in {folder} are not those that {bundle.name} was trained on, so what "
+            "follows its weights cannot be rebuilt from them."
+        )
+    network = bundle.load_network()
+    for layer, row in zip(network.layers, bundle.config["layers"], strict=True):
+        layer.trainable = row["trained"]
+    made = Provenance(bundle.recipe, bundle.history(), facts, bundle.config["storage"])
+    return finish(network, made, index, folder, bundle.folder, say=say)
+
+
+def _outputs(network: keras.Model, films: Films) -> Outputs:
+    both = keras.Model(
+        network.input, [network.get_layer("features").output, network.get_layer("logit").output]
+    )
+    features, logit = both.predict(film_batches(films), verbose=0)
+    return Outputs(films, features, logit[:, 0])
+
+
+def _trained_prior(recipe: Recipe, index: pd.DataFrame) -> float:
+    """The share of pneumonia that the loss has seen, weights counted in."""
+    if recipe.imbalance != "none":
+        return 0.5
+    return float((index.loc[index["fold"] == "train", "label"] == LABELS[1]).mean())
+
+
+def _predictions(
+    outputs: Outputs, folder: Path, calibration: Calibration, gate: Gate
+) -> pd.DataFrame:
+    """The rows of `predictions.csv` for one fold; a probability is there for refused films, too."""
+    table = outputs.films.table
+    probability = calibration.probability(outputs.logit)
+    gated = [gate.outcome(distance) for distance in gate.squared_distance(outputs.features)]
+    for row, path in enumerate(table["path"]):
+        if check_pixels(read_radiograph(folder / path)):
+            gated[row] = "refused"
+    verdict = [
+        "REFUSED" if outcome == "refused" else calibration.verdict(p)
+        for outcome, p in zip(gated, probability, strict=True)
+    ]
+    return pd.DataFrame(
+        {
+            "file": table["path"],
+            "fold": table["fold"],
+            "label": table["label"],
+            "subtype": table["subtype"],
+            "patient": table["patient"],
+            "logit": outputs.logit.astype(np.float64).round(6),
+            "probability": probability.round(6),
+            "verdict": verdict,
+            "gate": gated,
+        }
+    )
+
+
+def _shifted_summary(copies: Outputs, calibration: Calibration) -> dict[str, Any]:
+    """The metrics on validation films and their shifted copies, which all choices rest on."""
+    probability = calibration.probability(copies.logit)
+    table = copies.films.table.assign(
+        probability=probability,
+        verdict=[calibration.verdict(p) for p in probability],
+        gate="passed",
+    )
+    return summary(table, calibration, "validation")
+
+
+def _rounding(before: np.ndarray, after: np.ndarray, calibration: Calibration) -> dict[str, Any]:
+    """What half-precision kernels changed, over all validation and test films."""
+    p, q = calibration.probability(before), calibration.probability(after)
+    changed = sum(
+        calibration.verdict(a) != calibration.verdict(b) for a, b in zip(p, q, strict=True)
+    )
+    return {
+        "kernels": "float16",
+        "films": len(p),
+        "largest_probability_change": float(np.abs(p - q).max()),
+        "verdicts_changed": int(changed),
+    }
+
+
+def _dataset_facts(index: pd.DataFrame) -> dict[str, Any]:
+    counts = index.groupby(["fold", "label", "subtype"]).size()
+    return {
+        "fingerprint": fingerprint(index),
+        "films": len(index),
+        "patients": int(index["patient"].nunique()),
+        "counts": [
+            {"fold": fold, "label": label, "subtype": subtype, "films": int(films)}
+            for (fold, label, subtype), films in counts.items()
+        ],
+    }
+
+
+def _cautions(network: keras.Model, films: Films) -> dict[str, float]:
+    """Limits that validation sets: the share of a map at the border that 99% of films stay under."""
+    explainer = Explainer(network)
+    to_activations = keras.Model(network.input, network.get_layer(explainer.layer).output)
+    chosen = np.random.default_rng(0).permutation(len(films))[:MAPPED_FILMS]
+    pixels = films.pixels[chosen].astype(np.float32)
+    activations = to_activations.predict(pixels, verbose=0)
+    shares = [
+        border_share(on_film(explainer.coarse_map("gradcam", film[None], seen[None]), INPUT_SIZE))
+        for film, seen in zip(pixels, activations, strict=True)
+    ]
+    return {"border_share": float(np.quantile(shares, 0.99))}
