@@ -265,7 +265,7 @@ def _on_black(rgba: Image.Image) -> Image.Image:
 
 def _has_colour(rgb: Image.Image) -> bool:
     # A grid of samples tells a photograph as surely as all pixels, at no cost.
-    size = (min(rgb.width, 96), min(rgb.height, 96))
+    size = (min(rgb.width, 64), min(rgb.height, 64))
     sample = np.asarray(rgb.resize(size, Image.Resampling.NEAREST))
     red, green, blue = sample[..., 0], sample[..., 1], sample[..., 2]
     brightest = np.maximum(np.maximum(red, green), blue)
@@ -280,17 +280,22 @@ def _scaled(values: np.ndarray, notes: list[str]) -> np.ndarray:
     holds the largest: PNG and TIFF cannot say that a detector's 12 bits lie in their 16.
     Floats up to 1 are taken for [0, 1]. All else (negative, larger) is stretched, with a note.
     """
-    finite = np.nan_to_num(values.astype(np.float32), nan=0.0, posinf=0.0, neginf=0.0)
-    low, high = float(finite.min()), float(finite.max())
+    grey = values.astype(np.float32)  # a copy, to be changed in place
+    if values.dtype.kind == "f":
+        np.nan_to_num(grey, copy=False, nan=0.0, posinf=0.0, neginf=0.0)
+    low, high = float(grey.min()), float(grey.max())
     if values.dtype.kind == "f" and low >= 0 and high <= 1:
-        return finite * np.float32(255)
-    if low >= 0 and high <= 65_535:
+        grey *= 255
+    elif low >= 0 and high <= 65_535:
         bits = next(depth for depth in _DEPTHS if high <= 2**depth - 1)
         if bits < 16:
             notes.append(f"The grey values use {bits} bits and were read on that scale.")
-        return finite * np.float32(255 / (2**bits - 1))
-    notes.append("The grey values have no known scale; darkest and brightest were stretched.")
-    return (finite - low) * np.float32(255 / (high - low))
+        grey *= 255 / (2**bits - 1)
+    else:
+        notes.append("The grey values have no known scale; darkest and brightest were stretched.")
+        grey -= low
+        grey *= 255 / (high - low) if high > low else 0
+    return grey
 
 
 def _orientation(image: Image.Image) -> int:

@@ -112,7 +112,8 @@ def measure_file(root: Path, path: str) -> dict[str, Any]:
     row: dict[str, Any] = dict.fromkeys(MEASURED)
     row |= {"path": path, "problem": "", "mode": "", "sha256": "", "perceptual_hash": ""}
     try:
-        data = (root / path).read_bytes()
+        with open(os.path.join(root, path), "rb") as file:
+            data = file.read()
     except OSError:
         return row | {"problem": "The file cannot be opened; may this program read it?"}
     row["sha256"] = hashlib.sha256(data).hexdigest()
