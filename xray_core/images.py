@@ -236,7 +236,7 @@ def _not_an_image(data: bytes) -> str:
     start = data[:1024].lstrip(b"\xef\xbb\xbf \t\r\n")
     for signature, at, kind in _OTHER_FILES:
         if start[at : at + len(signature)].lower() == signature:
-            return f"This is {kind}, not an image. Please upload the film as JPEG, PNG or DICOM."
+            return f"This is {kind}. Please upload the film itself as JPEG, PNG or DICOM."
     if any(start.startswith(signature) for signature in _SIGNATURES):
         return _DAMAGED
     return "This is not an image that can be read. Please upload the film as JPEG, PNG or DICOM."
@@ -246,8 +246,13 @@ def _to_grey(image: Image.Image, notes: list[str]) -> tuple[np.ndarray, bool]:
     if image.mode in ("1", "L"):
         return np.asarray(image.convert("L"), dtype=np.float32), False
     if image.mode[0] in "IF":
-        return _scaled(np.asarray(image), notes), False
-    if image.mode in ("RGBA", "LA", "PA", "La", "RGBa") or "transparency" in image.info:
+        grey = _scaled(np.asarray(image), notes)
+        # TIFF's WhiteIsZero (tag 262), which Pillow undoes for shallow pixels only.
+        tags = getattr(image, "tag_v2", {})
+        return 255 - grey if tags.get(262) == 0 else grey, False
+    if image.mode in ("RGBA", "LA", "PA", "La", "RGBa") or (
+        image.mode in ("P", "RGB") and "transparency" in image.info
+    ):
         image = _on_black(image.convert("RGBA"))
     rgb = image if image.mode == "RGB" else image.convert("RGB")
     return np.asarray(rgb.convert("L"), dtype=np.float32), _has_colour(rgb)
