@@ -33,7 +33,7 @@ SMALLEST_RANGE = 12.0
 FEWEST_LEVELS = 32
 LARGEST_BLACK = 0.85
 LARGEST_WHITE = 0.5
-LARGEST_FLAT = 0.5
+LARGEST_FLAT = 0.4
 LARGEST_LEVEL = 0.25
 
 
@@ -128,7 +128,7 @@ def fit_gate(
     kept = max(1, min(width, count - 1, BASIS_FLOATS // width))
     basis, spectrum = _leading_directions(z, kept)
     variance = (1.0 - shrinkage) * spectrum + shrinkage * average
-    others = max(width - kept, 1)
+    others = max(width - spectrum.size, 1)
     left = max(average * width - float(spectrum.sum()), 0.0) / others
     rest = (1.0 - shrinkage) * left + shrinkage * average
     tiny = 1e-6 * max(average, 1e-12)
@@ -149,15 +149,22 @@ def fit_gate(
 def _leading_directions(
     z: FloatArray, kept: int
 ) -> tuple[NDArray[np.floating], NDArray[np.floating]]:
-    """Return the `kept` leading eigenvectors (D, K) of z'z / N and their eigenvalues (K,)."""
+    """Return at most `kept` leading eigenvectors (D, K) of z'z / N and their eigenvalues (K,)."""
     count, width = z.shape
+    if count < width and count <= 4096:
+        # The same eigenvalues from the smaller of the two products.
+        values, vectors = np.linalg.eigh((z @ z.T).astype(np.float64) / count)
+        values, vectors = values[::-1][:kept], vectors[:, ::-1][:, :kept]
+        real = values > 1e-6 * values[0]  # below is rounding, with no direction of its own
+        values = np.maximum(values[real], 1e-12)
+        return z.T @ vectors[:, real] / np.sqrt(values * count), values
     if width <= 4096:
         values, vectors = np.linalg.eigh((z.T @ z).astype(np.float64) / count)
         return vectors[:, ::-1][:, :kept], np.maximum(values[::-1][:kept], 0.0)
     from sklearn.utils.extmath import randomized_svd
 
-    _, singular, directions = randomized_svd(z, n_components=kept, random_state=0)
-    return directions.T, singular**2 / count
+    _, singular, found = randomized_svd(z, n_components=kept, random_state=0)
+    return found.T, singular**2 / count
 
 
 def check_pixels(radiograph: "Radiograph") -> list[str]:
@@ -185,16 +192,14 @@ def check_pixels(radiograph: "Radiograph") -> list[str]:
 
 def _flatness(pixels: FloatArray) -> list[str]:
     """Return the reason why the grey levels are not those of a film, at most one."""
-    low, high = np.percentile(pixels, (1, 99))
+    # A grid as fine as the network's input: a film enlarged without smoothing is not flat.
+    step = max(1, max(pixels.shape) // 224)
+    grid = np.clip(np.rint(pixels[::step, ::step]), 0, 255).astype(np.int16)
+    low, high = np.percentile(grid, (1, 99))
     if high - low < SMALLEST_RANGE:
         return ["The image is blank: it holds nearly one shade of grey only."]
 
-    step = max(1, max(pixels.shape) // 512)
-    # Neighbours are compared before thinning out, or smooth areas would look less flat.
-    rows = np.rint(pixels[::step]).astype(np.int16)
-    same = (rows[:, 1:] == rows[:, :-1])[:, ::step]
-    levels = np.bincount(np.clip(rows[:, ::step].ravel(), 0, 255), minlength=256)
-    share = levels / levels.sum()
+    share = np.bincount(grid.ravel(), minlength=256) / grid.size
     lit = np.sort(share[6:])[::-1]
     if share[:6].sum() > LARGEST_BLACK:
         return ["The image is nearly all black, with little on it: a mask, or an empty film."]
@@ -206,7 +211,8 @@ def _flatness(pixels: FloatArray) -> list[str]:
             f"The image has only {levels_of_most} shades of grey: a drawing, a mask or text rather "
             "than an X-ray."
         ]
-    grey = (rows[:, :-1] > 5)[:, ::step]
-    if share[8:250].max() > LARGEST_LEVEL or (same & grey).mean() > LARGEST_FLAT:
+    corner = grid[:-1, :-1]
+    flat = (corner > 5) & (corner == grid[1:, :-1]) & (corner == grid[:-1, 1:])
+    if share[8:250].max() > LARGEST_LEVEL or flat.mean() > LARGEST_FLAT:
         return ["Large parts of the image are one even shade, as on a screenshot or a drawing."]
     return []

@@ -1,0 +1,234 @@
+import io
+import subprocess
+import sys
+import tracemalloc
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import replace
+
+import numpy as np
+import pytest
+
+from xray_core.errors import BundleError, UnreadableImage
+from xray_core.images import Radiograph, read_radiograph, turned
+from xray_core.prediction import wording
+from xray_core.prediction.pose import Suggestion, turned_input
+
+# Films that the tiny model answers rightly, with some distance to its uncertain band.
+WELL, SICK = (2007, False), (2001, True)
+
+
+def as_radiograph(pixels, **known):
+    return Radiograph(pixels.astype(np.float32), pixels.shape, **known)
+
+
+@pytest.fixture(scope="module")
+def noise():
+    values = np.random.default_rng(0).normal(128, 30, (224, 224))
+    return as_radiograph(values.clip(0, 255))
+
+
+@pytest.mark.parametrize(("which", "verdict"), [(WELL, "NORMAL"), (SICK, "PNEUMONIA")])
+def test_a_film_is_answered(predictor, film_png, which, verdict):
+    prediction = predictor.predict(film_png(*which))
+    assert prediction.verdict == verdict
+    assert (prediction.probability > 0.5) == (verdict == "PNEUMONIA")
+    assert prediction.gate == "passed"
+    assert prediction.heatmap is None
+    assert prediction.model.startswith("micro 2026-01-02-")
+
+
+def test_the_probability_is_the_calibrated_logit(predictor, film_png):
+    prediction = predictor.predict(film_png(*SICK))
+    # The tiny bundle has temperature 1 and shift 0.
+    assert prediction.probability == pytest.approx(1 / (1 + np.exp(-prediction.logit)), abs=1e-9)
+    film = predictor.model_input(film_png(*SICK))
+    direct = predictor.network.predict_on_batch(film[np.newaxis])[0, 0]
+    assert prediction.probability == pytest.approx(float(direct), abs=1e-6)
+
+
+def test_bytes_paths_files_and_radiographs_give_one_answer(predictor, film_png, tmp_path):
+    data = film_png(*SICK)
+    path = tmp_path / "film.png"
+    path.write_bytes(data)
+    sources = [data, path, str(path), io.BytesIO(data), read_radiograph(data)]
+    assert len({predictor.predict(source).logit for source in sources}) == 1
+
+
+def test_the_model_input_is_the_film_itself_at_the_network_s_size(predictor, film, film_png):
+    tensor = predictor.model_input(film_png(*WELL))
+    assert tensor.dtype == np.float32
+    assert np.array_equal(tensor[:, :, 0], film(*WELL))
+
+
+def test_predicting_twice_gives_the_same(predictor, film_png):
+    first, second = (predictor.predict(film_png(*SICK), explain="gradcam++") for _ in range(2))
+    assert first == second
+    assert np.array_equal(first.heatmap, second.heatmap)
+
+
+def test_many_films_give_what_one_gives_in_order(predictor, film_png, noise):
+    sources = [film_png(i, i % 3 == 0) for i in range(11)]
+    sources[4] = b"no image"
+    sources[7] = noise
+    many = list(predictor.predict_many(sources, batch_size=3))
+    assert [p.verdict for p in many][4] == "UNREADABLE"
+    assert many[4].probability is None
+    assert len(many[4].reasons) == 1
+    assert many[7].verdict == "REFUSED"
+    for i in set(range(11)) - {4}:
+        alone = predictor.predict(sources[i])
+        assert (many[i].verdict, many[i].reasons) == (alone.verdict, alone.reasons)
+        assert many[i].logit == pytest.approx(alone.logit, abs=1e-3)
+
+
+def test_no_films_give_no_predictions(predictor):
+    assert list(predictor.predict_many([])) == []
+    assert [p.verdict for p in predictor.predict_many([b"", b"x"])] == ["UNREADABLE"] * 2
+
+
+def test_many_films_are_asked_for_as_they_are_needed(predictor, film_png):
+    asked = 0
+
+    def endless():
+        nonlocal asked
+        while True:
+            asked += 1
+            yield film_png(*WELL)
+
+    predictions = predictor.predict_many(endless(), batch_size=4)
+    for _ in range(3):
+        next(predictions)
+    predictions.close()
+    assert asked <= 12
+
+
+def test_memory_does_not_grow_with_the_films(predictor, film_png, tmp_path):
+    path = tmp_path / "large.png"
+    path.write_bytes(film_png(*WELL, 1000, 1000))
+
+    def peak(count):
+        tracemalloc.start()
+        for _ in predictor.predict_many([path] * count, batch_size=2):
+            pass
+        high = tracemalloc.get_traced_memory()[1]
+        tracemalloc.stop()
+        return high
+
+    few = peak(8)  # 4 MB a film as float32
+    assert peak(32) < 1.5 * few
+
+
+def test_threads_get_what_one_thread_gets(predictor, film_png):
+    sources = [film_png(3000 + i, i % 2 == 1) for i in range(8)]
+    methods = ["gradcam", "gradcam++", "layercam", "scorecam"] * 2
+    serial = [predictor.predict(s, explain=m) for s, m in zip(sources, methods, strict=True)]
+    with ThreadPoolExecutor(4) as pool:
+        parallel = list(pool.map(lambda s, m: predictor.predict(s, explain=m), sources, methods))
+    assert parallel == serial
+    for one, other in zip(serial, parallel, strict=True):
+        if one.heatmap is not None:
+            assert np.array_equal(one.heatmap, other.heatmap)
+
+
+def test_noise_is_refused_without_a_probability(predictor, noise):
+    prediction = predictor.predict(noise, explain="gradcam")
+    assert prediction.verdict == "REFUSED"
+    assert prediction.probability is None
+    assert prediction.heatmap is None
+    assert prediction.reasons == (wording.NOT_A_CHEST_FILM,)
+    assert prediction.suggestion is None
+
+
+def test_what_the_pixels_give_away_never_reaches_the_network(predictor, monkeypatch):
+    monkeypatch.setattr(predictor, "_forward", None)
+    prediction = predictor.predict(as_radiograph(np.full((300, 300), 77.0)))
+    assert prediction.verdict == "REFUSED"
+    assert "blank" in prediction.reasons[0]
+
+
+@pytest.mark.parametrize(
+    ("turns", "inverted", "words"),
+    [
+        (1, False, "lie on its side: turned by 90 degrees to the right"),
+        (2, False, "stand on its head: turned by 180 degrees"),
+        (3, False, "lie on its side: turned by 90 degrees to the left"),
+        (0, True, "be inverted, with bone dark and air bright: with black and white exchanged"),
+        (1, True, "lie on its side and to be inverted"),
+    ],
+)
+def test_a_film_that_lies_wrong_is_recognised_and_put_right(
+    predictor, film, turns, inverted, words
+):
+    right = as_radiograph(film(*WELL))
+    wrong = turned(right, -turns, inverted)
+    prediction = predictor.predict(wrong)
+    assert prediction.verdict == "REFUSED"
+    assert prediction.suggestion == Suggestion(turns, inverted)
+    assert words in prediction.reasons[0]
+    again = turned(wrong, prediction.suggestion.quarter_turns, prediction.suggestion.inverted)
+    assert predictor.predict(again).verdict == "NORMAL"
+    assert next(predictor.predict_many([wrong])).suggestion == prediction.suggestion
+
+
+def test_turning_the_model_input_equals_turning_the_film():
+    corner = np.zeros((4, 4, 1), np.float32)
+    corner[0, 0] = 200.0
+    # Clockwise, the upper left corner goes to the upper right.
+    assert turned_input(corner, Suggestion(1, False))[0, 3, 0] == 200.0
+    assert turned_input(corner, Suggestion(2, True))[3, 3, 0] == 55.0
+
+
+def test_a_map_lies_on_the_film_s_own_pixels(predictor, film):
+    wide = as_radiograph(film(*SICK).repeat(2, axis=0).repeat(3, axis=1))
+    prediction = predictor.predict(wide, explain="layercam")
+    assert prediction.heatmap.shape == (448, 672)
+    assert prediction.heatmap.dtype == np.float32
+    assert 0 <= prediction.heatmap.min() <= prediction.heatmap.max() <= 1
+    assert prediction.method == "layercam"
+    assert "raised the network's score" in prediction.map_note
+    assert np.array_equal(predictor.explain(wide, "layercam"), prediction.heatmap)
+
+
+def test_an_unknown_method_is_an_error_that_names_the_known(predictor, film_png):
+    with pytest.raises(ValueError, match=r"gradcam\+\+.*Received: 'lime'"):
+        predictor.predict(film_png(), explain="lime")
+
+
+def test_what_is_no_image_raises(predictor):
+    with pytest.raises(UnreadableImage):
+        predictor.predict(b"no image")
+
+
+def test_cautions_that_the_file_gives_rise_to(predictor, film):
+    note = "The file says that this is not a chest (body part KNEE)."
+    old = as_radiograph(film(*WELL), age_years=43.0, notes=(note,))
+    reasons = predictor.predict(old).reasons
+    assert wording.OLDER in reasons
+    assert note in reasons
+    assert "43" not in " ".join(reasons)
+
+
+def test_a_map_at_the_border_is_a_caution(predictor, film_png):
+    alert = replace(predictor.bundle, config={**predictor.bundle.config})
+    alert.config["cautions"] = {"border_share": 0.0}
+    before, predictor.bundle = predictor.bundle, alert
+    try:
+        reasons = predictor.predict(film_png(*SICK), explain="layercam").reasons
+    finally:
+        predictor.bundle = before
+    assert wording.MAP_AT_THE_BORDER in reasons
+
+
+def test_a_missing_bundle_is_said(tmp_path):
+    from xray_core import Predictor
+
+    with pytest.raises(BundleError, match="no model at"):
+        Predictor.load(tmp_path / "nothing")
+
+
+def test_the_predictor_s_module_loads_without_keras():
+    code = (
+        "import sys, xray_core; xray_core.Predictor\n"
+        "assert not {'tensorflow', 'keras', 'sklearn', 'pandas'} & set(sys.modules)"
+    )
+    subprocess.run([sys.executable, "-c", code], check=True)

@@ -1,0 +1,94 @@
+import numpy as np
+import pandas as pd
+import pytest
+
+from xray_core.images import Radiograph
+from xray_core.prediction import wording
+
+
+def radiograph(**known):
+    return Radiograph(np.zeros((2, 2), np.float32), (2, 2), **known)
+
+
+@pytest.mark.parametrize(
+    ("known", "probability", "verdict", "outcome", "expected"),
+    [
+        ({}, 0.9, "PNEUMONIA", "passed", ()),
+        ({}, 0.9, "PNEUMONIA", "caution", (wording.UNLIKE_TRAINING,)),
+        ({}, 0.5, "UNCERTAIN", "passed", (wording.UNCERTAIN,)),
+        ({}, 0.995, "PNEUMONIA", "passed", (wording.TOO_SURE,)),
+        ({}, 0.005, "NORMAL", "passed", (wording.TOO_SURE,)),
+        ({"age_years": 0.5}, 0.9, "PNEUMONIA", "passed", (wording.YOUNGER,)),
+        ({"age_years": 1.0}, 0.9, "PNEUMONIA", "passed", ()),
+        ({"age_years": 5.9}, 0.9, "PNEUMONIA", "passed", ()),
+        ({"age_years": 6.0}, 0.9, "PNEUMONIA", "passed", (wording.OLDER,)),
+        ({"notes": ("A note.",)}, 0.9, "PNEUMONIA", "passed", ("A note.",)),
+        (
+            {"age_years": 70.0, "notes": ("A note.",)},
+            0.45,
+            "UNCERTAIN",
+            "caution",
+            (wording.UNLIKE_TRAINING, "A note.", wording.OLDER, wording.UNCERTAIN),
+        ),
+    ],
+)
+def test_cautions(known, probability, verdict, outcome, expected):
+    found = wording.cautions(radiograph(**known), probability, verdict, outcome, {})
+    assert found == expected
+
+
+def test_limits_come_from_the_bundle_where_it_has_them():
+    config = {"cautions": {"too_sure": 0.7}}
+    found = wording.cautions(radiograph(), 0.8, "PNEUMONIA", "passed", config)
+    assert found == (wording.TOO_SURE,)
+
+
+def test_an_uncertain_result_reads_as_refer():
+    assert "refer" in wording.UNCERTAIN
+    assert "refer" in wording.VERDICTS["UNCERTAIN"]
+
+
+@pytest.mark.parametrize(
+    ("verdict", "top", "word"),
+    [
+        ("NORMAL", 1.0, "even so"),
+        ("PNEUMONIA", 1.0, "raised the network's score"),
+        ("UNCERTAIN", 1.0, "raised the network's score"),
+        ("PNEUMONIA", 0.0, "map is empty"),
+        ("NORMAL", 0.0, "map is empty"),
+    ],
+)
+def test_the_map_s_sentence(verdict, top, word):
+    assert word in wording.what_the_map_shows(verdict, np.full((2, 2), top, np.float32))
+
+
+def predictions(sick, well):
+    rows = [("test", "PNEUMONIA", v) for v, n in sick.items() for _ in range(n)]
+    rows += [("test", "NORMAL", v) for v, n in well.items() for _ in range(n)]
+    rows += [("validation", "NORMAL", "PNEUMONIA")] * 50
+    return pd.DataFrame(rows, columns=["fold", "label", "verdict"])
+
+
+def test_natural_frequencies_are_of_the_test_films():
+    table = predictions(
+        {"PNEUMONIA": 370, "UNCERTAIN": 12, "NORMAL": 8},
+        {"NORMAL": 200, "PNEUMONIA": 20, "UNCERTAIN": 14},
+    )
+    # 370/390 = 94.87, 12/390 = 3.08, 8/390 = 2.05; 20/234 = 8.55, 14/234 = 5.98
+    assert wording.in_natural_frequencies(table) == (
+        "Of 100 films with pneumonia in the test set it calls 95, is uncertain about 3 and misses "
+        "2; of 100 normal ones it wrongly flags 9 and is uncertain about 6."
+    )
+
+
+def test_natural_frequencies_sum_to_a_hundred_and_name_the_refused():
+    table = predictions({"PNEUMONIA": 1, "UNCERTAIN": 1, "REFUSED": 1}, {"NORMAL": 3, "REFUSED": 1})
+    assert wording.in_natural_frequencies(table) == (
+        "Of 100 films with pneumonia in the test set it calls 34, is uncertain about 33 and misses "
+        "0; of 100 normal ones it wrongly flags 0 and is uncertain about 0. It refuses 33 of the "
+        "100 with pneumonia and 25 of the normal ones."
+    )
+
+
+def test_natural_frequencies_need_both_classes():
+    assert wording.in_natural_frequencies(predictions({"PNEUMONIA": 3}, {})) == ""
