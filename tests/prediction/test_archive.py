@@ -8,7 +8,7 @@ import zipfile
 import pytest
 
 from xray_core.errors import UnreadableImage
-from xray_core.prediction.archive import is_archive, read_archive
+from xray_core.prediction.archive import film_count, is_archive, read_archive
 
 
 def zipped(files: dict[str, bytes], method: int = zipfile.ZIP_DEFLATED) -> bytes:
@@ -32,6 +32,7 @@ def test_files_come_in_order_and_strays_are_stepped_over():
 
     films = list(read_archive(data))
 
+    assert film_count(data) == 2
     assert [(film.name, film.data) for film in films] == [("b/2.png", b"two"), ("a/1.dcm", b"one")]
 
 

@@ -50,27 +50,40 @@ def read_archive(data: bytes, *, max_film_bytes: int = MAX_BYTES) -> Iterator[Ar
     `UnreadableImage`, on the first step, for an archive that is damaged, empty, or would unpack to
     more than `MAX_UNPACKED_BYTES` or `MAX_FILMS` files.
     """
-    _check_directory(data)
-    try:
-        archive = zipfile.ZipFile(io.BytesIO(data))
-    except (zipfile.BadZipFile, ValueError, NotImplementedError, struct.error, OSError):
-        raise UnreadableImage("The ZIP file is damaged; please pack it again.") from None
-    with archive:
-        entries = [entry for entry in archive.infolist() if not _is_stray(entry)]
-        if not entries:
-            raise UnreadableImage("The ZIP file holds no files.")
-        if len(entries) > MAX_FILMS:
-            raise UnreadableImage(
-                f"The ZIP file holds {len(entries)} files; at most {MAX_FILMS} are read at once. "
-                "Please split it."
-            )
-        if sum(entry.file_size for entry in entries) > MAX_UNPACKED_BYTES:
-            raise UnreadableImage(_too_much())
+    with _opened(data) as archive:
         left = MAX_UNPACKED_BYTES
-        for entry in entries:
+        for entry in _films(archive):
             film = _read_entry(archive, entry, min(max_film_bytes, left))
             yield film
             left -= len(film.data or b"")
+
+
+def film_count(data: bytes) -> int:
+    """Return how many films `read_archive` will yield; raises as it does."""
+    with _opened(data) as archive:
+        return len(_films(archive))
+
+
+def _opened(data: bytes) -> zipfile.ZipFile:
+    _check_directory(data)
+    try:
+        return zipfile.ZipFile(io.BytesIO(data))
+    except (zipfile.BadZipFile, ValueError, NotImplementedError, struct.error, OSError):
+        raise UnreadableImage("The ZIP file is damaged; please pack it again.") from None
+
+
+def _films(archive: zipfile.ZipFile) -> list[zipfile.ZipInfo]:
+    entries = [entry for entry in archive.infolist() if not _is_stray(entry)]
+    if not entries:
+        raise UnreadableImage("The ZIP file holds no files.")
+    if len(entries) > MAX_FILMS:
+        raise UnreadableImage(
+            f"The ZIP file holds {len(entries)} files; at most {MAX_FILMS} are read at once. "
+            "Please split it."
+        )
+    if sum(entry.file_size for entry in entries) > MAX_UNPACKED_BYTES:
+        raise UnreadableImage(_too_much())
+    return entries
 
 
 def _check_directory(data: bytes) -> None:
