@@ -1,0 +1,261 @@
+import csv
+import os
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import pytest
+
+from xray_core.errors import XrayError
+from xray_core.prediction.screen import COLUMNS, cell, screen
+
+ROOT = Path(__file__).resolve().parents[2]
+HEADER = '"file","verdict","probability","gate","reasons","model"\n'
+
+
+def rows(path):
+    with open(path, newline="", encoding="utf-8") as file:
+        return list(csv.DictReader(file))
+
+
+def names(path):
+    return [row["file"] for row in rows(path)]
+
+
+@pytest.fixture
+def folder(tmp_path, film_png):
+    """Six films in two folders, and two files that are none."""
+    root = tmp_path / "films"
+    (root / "b").mkdir(parents=True)
+    for i in range(4):
+        (root / f"{i}.png").write_bytes(film_png(i, i % 2 == 1))
+    for i in (4, 5):
+        (root / "b" / f"{i}.png").write_bytes(film_png(i, i % 2 == 1))
+    (root / "notes.txt").write_text("no film")
+    (root / "empty.png").write_bytes(b"")
+    return root
+
+
+def run(folder, out, predictor, **options):
+    return screen(folder, out, predictor, progress=False, batch_size=3, **options)
+
+
+def test_one_row_a_file_in_a_stable_order(folder, tmp_path, predictor):
+    out = tmp_path / "out.csv"
+    counts = run(folder, out, predictor)
+    assert out.read_text().startswith(HEADER)
+    assert names(out) == [
+        "0.png", "1.png", "2.png", "3.png", "b/4.png", "b/5.png", "empty.png", "notes.txt",
+    ]  # fmt: skip
+    assert counts["UNREADABLE"] == 2
+    assert sum(counts.values()) == 8
+    table = rows(out)
+    assert table[6]["reasons"] == "The file is empty."
+    assert table[6]["probability"] == ""
+    for row in table[:6]:
+        assert row["verdict"] in ("NORMAL", "PNEUMONIA", "UNCERTAIN")
+        assert 0 <= float(row["probability"]) <= 1
+        assert row["model"] == predictor.model
+
+
+def test_the_rows_are_the_predictions(folder, tmp_path, predictor):
+    run(folder, tmp_path / "out.csv", predictor)
+    for row in rows(tmp_path / "out.csv")[:6]:
+        alone = predictor.predict(folder / row["file"])
+        assert float(row["probability"]) == pytest.approx(alone.probability, abs=1e-4)
+        assert row["verdict"] == alone.verdict
+
+
+def test_a_second_run_adds_nothing_and_counts_the_same(folder, tmp_path, predictor):
+    out = tmp_path / "out.csv"
+    first = run(folder, out, predictor)
+    before = out.read_bytes()
+    assert run(folder, out, predictor) == first
+    assert out.read_bytes() == before
+
+
+@pytest.mark.parametrize("kept", [0, 1, 30, len(HEADER), len(HEADER) + 5, 200, 290])
+def test_a_table_torn_anywhere_is_gone_on_with(folder, tmp_path, predictor, kept):
+    out, whole = tmp_path / "out.csv", tmp_path / "whole.csv"
+    run(folder, whole, predictor)
+    out.write_bytes(whole.read_bytes()[:kept])
+    run(folder, out, predictor)
+    assert out.read_bytes().count(b"\n") == 9
+    assert sorted(names(out)) == names(whole)
+
+
+def test_new_files_are_added_at_the_end(folder, tmp_path, predictor, film_png):
+    out = tmp_path / "out.csv"
+    run(folder, out, predictor)
+    (folder / "00.png").write_bytes(film_png(9))
+    run(folder, out, predictor)
+    assert names(out)[-1] == "00.png"
+    assert len(rows(out)) == 9
+
+
+def test_a_table_of_another_model_is_left_alone(folder, tmp_path, predictor, monkeypatch):
+    out = tmp_path / "out.csv"
+    run(folder, out, predictor)
+    before = out.read_bytes()
+    monkeypatch.setattr(predictor, "model", "other 1")
+    with pytest.raises(XrayError, match=r"begun by the model micro .*, not by other 1"):
+        run(folder, out, predictor)
+    assert out.read_bytes() == before
+
+
+@pytest.mark.parametrize("content", ["a,b\n1,2\n", "my notes", "\n", HEADER + '"x"\n'])
+def test_a_file_that_is_no_table_of_ours_is_left_alone(folder, tmp_path, predictor, content):
+    out = tmp_path / "out.csv"
+    out.write_text(content)
+    with pytest.raises(XrayError, match=r"--out"):
+        run(folder, out, predictor)
+    assert out.read_text() == content
+
+
+def test_the_table_may_lie_among_the_films(folder, predictor):
+    run(folder, folder / "a.csv", predictor)
+    run(folder, folder / "a.csv", predictor)
+    assert len(rows(folder / "a.csv")) == 8
+    assert "a.csv" not in names(folder / "a.csv")
+
+
+def test_links_that_lead_back_end(folder, tmp_path, predictor):
+    (folder / "b" / "back").symlink_to(folder)
+    (folder / "self").symlink_to("self")
+    (folder / "gone.png").symlink_to("nowhere.png")
+    run(folder, tmp_path / "out.csv", predictor)
+    table = {row["file"]: row["verdict"] for row in rows(tmp_path / "out.csv")}
+    assert len(table) == 10
+    assert table["self"] == table["gone.png"] == "UNREADABLE"
+
+
+def test_a_linked_folder_is_followed(folder, tmp_path, predictor, film_png):
+    elsewhere = tmp_path / "elsewhere"
+    elsewhere.mkdir()
+    (elsewhere / "x.png").write_bytes(film_png(7))
+    (folder / "link").symlink_to(elsewhere)
+    run(folder, tmp_path / "out.csv", predictor)
+    assert "link/x.png" in names(tmp_path / "out.csv")
+
+
+def test_a_folder_that_cannot_be_opened_gets_a_row(folder, tmp_path, predictor, monkeypatch):
+    real = os.scandir
+
+    def scandir(path):
+        if Path(path).name == "b":
+            raise PermissionError(13, "Permission denied")
+        return real(path)
+
+    monkeypatch.setattr(os, "scandir", scandir)
+    run(folder, tmp_path / "out.csv", predictor)
+    table = {row["file"]: row for row in rows(tmp_path / "out.csv")}
+    assert table["b/"]["verdict"] == "UNREADABLE"
+    assert table["b/"]["reasons"] == "This folder cannot be opened."
+    assert len(table) == 7
+
+
+def test_hidden_files_and_strays_get_no_row(folder, tmp_path, predictor):
+    (folder / ".DS_Store").write_bytes(b"x")
+    (folder / "Thumbs.db").write_bytes(b"x")
+    (folder / "__MACOSX").mkdir()
+    (folder / "__MACOSX" / "0.png").write_bytes(b"x")
+    run(folder, tmp_path / "out.csv", predictor)
+    assert len(rows(tmp_path / "out.csv")) == 8
+
+
+@pytest.mark.parametrize(
+    ("text", "shown"),
+    [
+        ("film.png", "film.png"),
+        ("=1+1.png", "'=1+1.png"),
+        ("+1.png", "'+1.png"),
+        ("-1.png", "'-1.png"),
+        ("@x.png", "'@x.png"),
+        ("\uff1dx.png", "'\uff1dx.png"),
+        (" =x.png", "' =x.png"),
+        ("'=x.png", "''=x.png"),
+        ("\t=x.png", "\\u0009=x.png"),
+        ("a\nb.png", "a\\u000ab.png"),
+        ("a\\b.png", "a\\\\b.png"),
+        ("a\udcffb.png", "a\\udcffb.png"),
+        ("sub/=x.png", "sub/=x.png"),
+        ("\u80ba.png", "\u80ba.png"),
+    ],
+)
+def test_no_cell_is_a_formula_or_breaks_its_line(text, shown):
+    assert cell(text) == shown
+
+
+def test_files_with_such_names_are_done_once(tmp_path, predictor, film_png):
+    folder = tmp_path / "films"
+    folder.mkdir()
+    odd = [
+        "=cmd()|x.png",
+        "a\nb.png",
+        'say "so", then.png',
+        "'=cmd()|x.png",
+        os.fsdecode(b"\xff.png"),
+    ]
+    for name in odd:
+        (folder / name).write_bytes(film_png(3))
+    out = tmp_path / "out.csv"
+    run(folder, out, predictor)
+    run(folder, out, predictor)
+    assert sorted(names(out)) == sorted(cell(name) for name in odd)
+    assert not any(name.startswith("=") for name in names(out))
+
+
+def test_no_folder_is_a_sentence(tmp_path, predictor):
+    with pytest.raises(XrayError, match="no folder at"):
+        run(tmp_path / "nothing", tmp_path / "out.csv", predictor)
+    with pytest.raises(XrayError, match="cannot be written"):
+        run(tmp_path, tmp_path / "no" / "out.csv", predictor)
+
+
+def test_the_bar_begins_where_the_run_does(folder, tmp_path, predictor, capsys):
+    out = tmp_path / "out.csv"
+    run(folder, out, predictor)
+    (folder / "zz.txt").write_text("new")
+    screen(folder, out, predictor)
+    assert "9/9" in capsys.readouterr().err
+
+
+SLOW_RUN = """
+import sys, time
+from types import SimpleNamespace
+from xray_core.prediction.predictor import Prediction
+from xray_core.prediction.screen import screen
+
+def predict_many(sources, batch_size):
+    for source in sources:
+        time.sleep(0.01)
+        yield Prediction(0.5, "UNCERTAIN", ("A reason.",), model="slow 1", gate="passed")
+
+screen(sys.argv[1], sys.argv[2], SimpleNamespace(model="slow 1", predict_many=predict_many),
+       progress=False)
+"""
+
+
+def test_killed_in_the_middle_and_run_again_each_file_is_there_once(tmp_path):
+    folder, out = tmp_path / "films", tmp_path / "out.csv"
+    folder.mkdir()
+    for i in range(60):
+        (folder / f"{i:02}.png").touch()
+    command = [sys.executable, "-c", SLOW_RUN, str(folder), str(out)]
+    for lines in (10, 35):
+        process = subprocess.Popen(command, cwd=ROOT)
+        deadline = time.monotonic() + 60
+        while not (out.exists() and out.read_bytes().count(b"\n") > lines):
+            assert time.monotonic() < deadline
+            time.sleep(0.005)
+        process.send_signal(signal.SIGKILL)
+        process.wait()
+    assert len(rows(out)) < 60
+    subprocess.run(command, cwd=ROOT, check=True)
+    assert names(out) == [f"{i:02}.png" for i in range(60)]
+
+
+def test_the_columns_are_those_of_the_contract():
+    assert COLUMNS == ("file", "verdict", "probability", "gate", "reasons", "model")
