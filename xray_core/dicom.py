@@ -15,7 +15,8 @@ from pydicom.dataset import Dataset
 from pydicom.multival import MultiValue
 from pydicom.pixels import apply_modality_lut, apply_voi_lut, apply_windowing
 
-from xray_core.dicom_file import StoredFilm, read_stored_film, silent_pydicom, value
+from xray_core.dicom_file import StoredFilm, read_stored_film, value
+from xray_core.quiet import quiet
 
 # OT and SC are what digitisers and screen captures call themselves.
 _XRAY_MODALITIES = ("CR", "DX", "RG", "OT", "SC")
@@ -48,7 +49,7 @@ def read_dicom(data: bytes, *, window: int, max_pixels: int) -> DicomFilm:
     `window` chooses among `windows`; one that does not exist counts as the first.
     Raises `UnreadableImage`; damaged content may raise anything else, for the caller to catch.
     """
-    with silent_pydicom():
+    with quiet("pydicom"):
         stored = read_stored_film(data, max_pixels)
         header = with_functional_groups(stored.header)
         views = display_views(header)

@@ -8,14 +8,9 @@ number of a patient is ever decoded.
 from __future__ import annotations
 
 import io
-import logging
 import re
 import struct
-import threading
-import warnings
 import zlib
-from collections.abc import Iterator
-from contextlib import contextmanager
 from dataclasses import dataclass
 
 import numpy as np
@@ -251,29 +246,3 @@ def _not_an_image(header: Dataset, meta: Dataset) -> str:
         if sign in words:
             return f"This DICOM file holds {what}, not an image."
     return "This DICOM file holds no image."
-
-
-_reading = threading.local()
-
-
-class _NotWhileReading(logging.Filter):
-    """Drops what pydicom logs in a thread that reads an upload: it may quote the file's values."""
-
-    def filter(self, record: logging.LogRecord) -> bool:
-        return not getattr(_reading, "active", False)
-
-
-logging.getLogger("pydicom").addFilter(_NotWhileReading())
-
-
-@contextmanager
-def silent_pydicom() -> Iterator[None]:
-    """Keep what pydicom has to say about an upload out of log and terminal, in this thread."""
-    # `warnings.catch_warnings` is not safe among threads; a filter that stays is.
-    if not any(getattr(entry[3], "pattern", "") == "pydicom" for entry in warnings.filters):
-        warnings.filterwarnings("ignore", module="pydicom")
-    _reading.active = True
-    try:
-        yield
-    finally:
-        _reading.active = False

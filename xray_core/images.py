@@ -13,6 +13,7 @@ import numpy as np
 from PIL import Image, UnidentifiedImageError
 
 from xray_core.errors import UnreadableImage
+from xray_core.quiet import quiet
 
 # The largest radiographic detectors have 19 megapixels, mammography 29, a phone's camera 50. At 64
 # megapixels the float32 film takes 256 MB, which a server of 1 GB still survives.
@@ -85,7 +86,8 @@ def read_radiograph(
     """
     data = _read_bytes(source)
     try:
-        return _read_dicom(data, window) if _is_dicom(data) else _read_picture(data)
+        with quiet("PIL"):
+            return _read_dicom(data, window) if _is_dicom(data) else _read_picture(data)
     except UnreadableImage:
         raise
     except MemoryError:
@@ -182,6 +184,8 @@ def _read_picture(data: bytes) -> Radiograph:
         source_format = "JPEG" if image.format == "MPO" else str(image.format)
         frames = getattr(image, "n_frames", 1)
         notes = [f"Only the first of {frames} frames was read."] if frames > 1 else []
+        if getattr(image, "tag_v2", {}).get(274, 1) >= 5:
+            width, height = height, width  # Pillow gives the size of TIFF as it is to be turned
         image.load()
         orientation = _orientation(image)  # after load(), which turns TIFF upright by itself
         grey, had_colour = _to_grey(image, notes)
