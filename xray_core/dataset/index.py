@@ -7,8 +7,9 @@ No pixel is read here; `measure.py` does that.
 import hashlib
 import os
 import re
-from collections.abc import Iterable, Sequence
-from pathlib import Path, PurePosixPath
+from collections import Counter
+from collections.abc import Iterable, Mapping, Sequence
+from pathlib import Path
 
 import pandas as pd
 
@@ -102,7 +103,7 @@ def patient_key(filename: str) -> str:
     "NORMAL2-IM-0381", `IM-0115-0001.jpeg` -> "IM-0115". A name of another pattern says nothing
     about patients: the film then counts as a patient of its own, and the key is `filename` whole.
     """
-    name = PurePosixPath(filename).name
+    name = filename.rpartition("/")[2]
     if match := _PNEUMONIA_NAME.match(name):
         return f"{match[2].lower()}-{match[1]}"
     if match := _NORMAL_NAME.match(name):
@@ -112,7 +113,7 @@ def patient_key(filename: str) -> str:
 
 def subtype_of(filename: str) -> str:
     """Return "bacteria" or "virus" where the file's name says so, else "none"."""
-    match = _PNEUMONIA_NAME.match(PurePosixPath(filename).name)
+    match = _PNEUMONIA_NAME.match(filename.rpartition("/")[2])
     return match[2].lower() if match else "none"
 
 
@@ -224,7 +225,7 @@ def _folds(index: pd.DataFrame, group: pd.Series, share: float, seed: int) -> li
     """Return each row's fold; the groups of a stratum go to validation by a seeded draw."""
     pool = index.assign(group=group)[index["split"] != "test"]
     strata = pool.groupby("group", sort=True)[["label", "subtype"]].first()
-    sizes = pool.groupby("group", sort=True).size()
+    sizes = Counter(pool["group"])
     validation: set[str] = set()
     for _, stratum in strata.groupby(["label", "subtype"], sort=True):
         drawn = sorted(stratum.index, key=lambda name: _draw(seed, name))
@@ -235,9 +236,9 @@ def _folds(index: pd.DataFrame, group: pd.Series, share: float, seed: int) -> li
     ]
 
 
-def _fill(drawn: Sequence[str], sizes: pd.Series, share: float) -> list[str]:
+def _fill(drawn: Sequence[str], sizes: Mapping[str, int], share: float) -> list[str]:
     """Return the first groups whose films fit into `share` of all; one at least where two are."""
-    target = round(share * int(sizes[list(drawn)].sum()))
+    target = round(share * sum(sizes[name] for name in drawn))
     chosen: list[str] = []
     films = 0
     for name in drawn:
@@ -245,7 +246,7 @@ def _fill(drawn: Sequence[str], sizes: pd.Series, share: float) -> list[str]:
             chosen.append(name)
             films += sizes[name]
     if not chosen and share > 0 and len(drawn) > 1:
-        chosen = [min(drawn, key=lambda name: sizes[name])]
+        chosen = [min(drawn, key=sizes.__getitem__)]
     return chosen
 
 

@@ -1,0 +1,193 @@
+"""Plain properties that tell the classes apart without any look at the lungs."""
+
+import pandas as pd
+
+from xray_core.dataset.finding import Finding
+from xray_core.dataset.statistics import PROPERTIES, Auc, property_auc, with_derived
+
+# An AUC's whole interval must lie beyond these.
+GRAVE_AUC = 0.75
+CAUTION_AUC = 0.60
+SHIFT_AUC = 0.60
+EXTREMES = 12  # films shown from either end of a property
+
+_SIZE = ("width", "height", "aspect")
+_WHY = {
+    "bytes": "No network sees a file's size, but the size follows the detail and noise that it "
+    "does see: how a film was exposed, cropped and compressed, not what the lungs look like.",
+    "sharpness": "A network can read this from any patch of the film: it tells the scanner, the "
+    "exposure and the resizing as well as the disease.",
+    "spread": "A network can read contrast from any film; it follows exposure and cropping as "
+    "well as disease.",
+    "mean": "A network can read brightness from any film; it follows the exposure.",
+    "border": "The border shows no lung: it tells how films were cropped and exposed.",
+    "colour": "How a file was stored says who exported it, not what the lungs look like.",
+}
+_SIZE_WHY = (
+    "The size says how a film was taken and cropped, which here goes with the class. A network fed "
+    "with films at their own size or aspect can use it without any look at the lungs."
+)
+_BEYOND = " Blur, noise and contrast as augmentation weaken such cues; an outside test shows them."
+
+
+def property_table(table: pd.DataFrame) -> pd.DataFrame:
+    """Return each property's AUC for pneumonia: property, name, films ("training" or "test"),
+    auc, low, high (95% over patients), strength; without those that do not vary.
+    """
+    table = with_derived(table)
+    rows = []
+    for films, part in _parts(table).items():
+        for name, words in PROPERTIES.items():
+            auc = property_auc(part, name) if name in part else None
+            if auc:
+                rows.append(
+                    {
+                        "property": name,
+                        "name": words,
+                        "films": films,
+                        "auc": auc.value,
+                        "low": auc.low,
+                        "high": auc.high,
+                        "strength": auc.strength,
+                    }
+                )
+    columns = ["property", "name", "films", "auc", "low", "high", "strength"]
+    return pd.DataFrame(rows, columns=columns)
+
+
+def shortcut_findings(table: pd.DataFrame) -> list[Finding]:
+    """Return the properties that tell the classes apart, the strongest first."""
+    table = with_derived(table)
+    parts = _parts(table)
+    present = [name for name in PROPERTIES if name in table]
+    aucs = {name: property_auc(parts["training"], name) for name in present}
+    findings = []
+    weak: list[tuple[str, Auc]] = []
+    for name, auc in sorted(aucs.items(), key=lambda item: -(item[1].strength if item[1] else 0)):
+        if auc is None:
+            continue
+        if auc.strength_interval[0] <= CAUTION_AUC:
+            weak.append((name, auc))
+        else:
+            findings.append(_shortcut(table, name, auc, property_auc(parts["test"], name)))
+    if findings or weak:
+        findings += _no_shortcut(weak)
+    return findings + _one_size(table)
+
+
+def shift_findings(table: pd.DataFrame) -> list[Finding]:
+    """Return whether plain properties tell the test films from the training films of one class."""
+    table = with_derived(table)
+    rows = []
+    for label, films in table.groupby("label"):
+        # The same question, with "is in the test split" in the place of the disease.
+        asked = films.assign(
+            label=(films["split"] == "test").map({True: "PNEUMONIA", False: "NORMAL"})
+        )
+        for name in PROPERTIES:
+            if name not in asked or not (auc := property_auc(asked, name)):
+                continue
+            low, high = auc.strength_interval
+            side = "higher" if auc.value >= 0.5 else "lower"
+            rows.append(
+                {"label": label, "property": PROPERTIES[name], "test films are": side}
+                | {"auc": auc.strength, "low": low, "high": high, "key": name}
+            )
+    if not rows:
+        return []
+    shifts = pd.DataFrame(rows).sort_values("auc", ascending=False, ignore_index=True)
+    first = shifts.iloc[shifts["low"].argmax()]
+    found = first["low"] > SHIFT_AUC
+    words = f"{_plain(first['key'])} alone tells the {first['label']} films of the test split from"
+    title = f"{words} those of the other splits with an AUC of {first['auc']:.2f}."
+    return [
+        Finding(
+            "shift",
+            "caution" if found else "fine",
+            title if found else "The test films look like the others of their class.",
+            float(first["auc"]),
+            "AUC",
+            "The test split was put together differently from the training films. Expect scores "
+            "that fall from validation to test, and thresholds from validation that do not hold."
+            if found
+            else "No plain property tells the splits of one class apart by more than an AUC of "
+            f"{SHIFT_AUC:.2f}.",
+            shifts.drop(columns="key"),
+        )
+    ]
+
+
+def _parts(table: pd.DataFrame) -> dict[str, pd.DataFrame]:
+    tested = table["split"] == "test"
+    return {"training": table[~tested], "test": table[tested]}
+
+
+def _shortcut(table: pd.DataFrame, name: str, auc: Auc, on_test: Auc | None) -> Finding:
+    low, high = auc.strength_interval
+    side = "higher" if auc.value >= 0.5 else "lower"
+    title = (
+        f"{_plain(name)} alone tells the classes apart with an AUC of {auc.strength:.2f} "
+        f"(95% interval {low:.2f} to {high:.2f}): it is {side} in pneumonia."
+    )
+    why = _SIZE_WHY if name in _SIZE else _WHY[name]
+    if on_test:
+        same = (on_test.value >= 0.5) == (auc.value >= 0.5)
+        area = on_test.strength if same else 1 - on_test.strength
+        why += f" On the test split the same rule has an AUC of {area:.2f}."
+    severity = "grave" if low > GRAVE_AUC else "caution"
+    ordered = table.dropna(subset=name).sort_values(name)
+    columns = ["path", "split", "label", "subtype", "patient", name]
+    ends = pd.concat([ordered.head(EXTREMES), ordered.tail(EXTREMES)])[columns]
+    rows = ends[~ends["path"].duplicated()].reset_index(drop=True)
+    return Finding(f"shortcut-{name}", severity, title, auc.strength, "AUC", why + _BEYOND, rows)
+
+
+def _no_shortcut(weak: list[tuple[str, Auc]]) -> list[Finding]:
+    if not weak:
+        return []
+    rows = pd.DataFrame(
+        {
+            "property": [PROPERTIES[name] for name, _ in weak],
+            "auc": [auc.strength for _, auc in weak],
+            "low": [auc.strength_interval[0] for _, auc in weak],
+            "high": [auc.strength_interval[1] for _, auc in weak],
+        }
+    )
+    names = ", ".join(_plain(name).lower() for name, _ in weak)
+    return [
+        Finding(
+            "no-shortcut",
+            "fine",
+            f"These tell next to nothing by themselves: {names}.",
+            float(rows["auc"].max()),
+            "AUC",
+            f"The lower end of each interval is at most {CAUTION_AUC:.2f}; 0.5 is pure chance.",
+            rows,
+        )
+    ]
+
+
+def _one_size(table: pd.DataFrame) -> list[Finding]:
+    if "width" not in table:
+        return []
+    sizes = table[["width", "height"]].dropna().drop_duplicates()
+    if len(sizes) != 1:
+        return []
+    width, height = sizes.iloc[0]
+    return [
+        Finding(
+            "one-size",
+            "note",
+            f"All films here are {width} x {height}: size shortcuts cannot be seen in copies "
+            "of one size.",
+            len(table),
+            "films",
+            "In the original Kaggle files the classes differ in size (normal 1686 x 1379 on "
+            "average, pneumonia 1195 x 820) and in aspect. Copies of one size hide that, and "
+            "squashing them to it keeps a trace of the aspect in the anatomy's proportions.",
+        )
+    ]
+
+
+def _plain(name: str) -> str:
+    return PROPERTIES[name].split(" (")[0].split(" in colour")[0]
