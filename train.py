@@ -53,7 +53,7 @@ def parser() -> argparse.ArgumentParser:
         "--limit",
         type=int,
         metavar="N",
-        help="at most N films per class and fold, to try things out",
+        help="at most N films per class and fold, for a trial",
     )
     option(
         "--backbone-weights",
@@ -91,7 +91,6 @@ def main(arguments: list[str] | None = None) -> int:
             backbone_weights=options.backbone_weights,
             seed=options.seed,
             command=_public(given),
-            verbose=1 if sys.stdout.isatty() else 2,
         )
     except XrayError as error:
         print(error, file=sys.stderr)

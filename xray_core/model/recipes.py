@@ -189,7 +189,7 @@ RECIPES: dict[str, Recipe] = {
         ),
         Recipe(
             name="resnet50-frozen",
-            summary="ResNet50 from ImageNet, frozen; a hidden layer of 1024 learns on its features.",
+            summary="ResNet50 from ImageNet, frozen; a hidden layer learns on its features.",
             backbone="resnet50",
             dense=1024,
             batch_norm=True,

@@ -260,7 +260,7 @@ def _dataset_facts(index: pd.DataFrame) -> dict[str, Any]:
 
 
 def _cautions(network: keras.Model, films: Films) -> dict[str, float]:
-    """Limits that validation sets: the share of a map at the border that 99% of films stay under."""
+    """Limits from validation: the share of a map at the border that 99% of films stay below."""
     explainer = Explainer(network)
     to_activations = keras.Model(network.input, network.get_layer(explainer.layer).output)
     chosen = np.random.default_rng(0).permutation(len(films))[:MAPPED_FILMS]

@@ -13,12 +13,13 @@ import time
 from collections.abc import Callable
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
-from typing import Any
+from typing import Any, Protocol
 
 import keras
 import numpy as np
 import pandas as pd
 import tensorflow as tf
+from tqdm import tqdm
 
 from xray_core.errors import BundleError
 from xray_core.model.architectures import head_of
@@ -71,7 +72,6 @@ def fit(
     identity: dict[str, Any],
     resume: bool = False,
     say: Callable[[str], None] = print,
-    verbose: int = 1,
 ) -> Fitted:
     """Train `network` in place and leave it with the weights of its best epoch.
 
@@ -121,7 +121,8 @@ def fit(
             epochs=epoch,
             steps_per_epoch=steps,
             shuffle=False,
-            verbose=verbose,
+            verbose=0,
+            callbacks=[_Bar(epoch, recipe.epochs, steps)],
         )
         row: dict[str, float] = {"epoch": epoch}
         row["loss"] = float(fitted.history["loss"][-1])
@@ -178,19 +179,37 @@ def logits_of(network: keras.Model, batches: tf.data.Dataset) -> np.ndarray:
     return to_logit.predict(batches, verbose=0)[:, 0]
 
 
-class _Course:
+class _Bar(keras.callbacks.Callback):
+    """A progress bar for one epoch: films batch by batch, loss, metrics, time left."""
+
+    def __init__(self, epoch: int, epochs: int, steps: int) -> None:
+        super().__init__()
+        self._title, self._steps = f"Epoch {epoch}/{epochs}", steps
+
+    def on_train_begin(self, logs: dict[str, float] | None = None) -> None:
+        self._bar = tqdm(total=self._steps, desc=self._title, unit="batch", disable=None)
+
+    def on_train_batch_end(self, batch: int, logs: dict[str, float] | None = None) -> None:
+        self._bar.set_postfix({k: f"{v:.3f}" for k, v in (logs or {}).items()}, refresh=False)
+        self._bar.update()
+
+    def on_train_end(self, logs: dict[str, float] | None = None) -> None:
+        self._bar.close()
+
+
+class _Course(Protocol):
     """What is trained on what: a model, its batches epoch by epoch, and its validation."""
 
     model: keras.Model
 
     def batches(self, epoch: int) -> tf.data.Dataset:
-        raise NotImplementedError
+        """(input, label (B, 1), weight (B,)) for one epoch."""
 
     def validation_logits(self) -> np.ndarray:
-        raise NotImplementedError
+        """Log-odds (N,) of the validation films as the model stands."""
 
 
-class _WholeCourse(_Course):
+class _WholeCourse:
     """The whole network on augmented films."""
 
     def __init__(
@@ -208,7 +227,7 @@ class _WholeCourse(_Course):
         return self._to_logit.predict(pipeline.film_batches(self._validation), verbose=0)[:, 0]
 
 
-class _HeadCourse(_Course):
+class _HeadCourse:
     """Only the head, on features that the frozen backbone gave once for each augmented view.
 
     Epoch e sees view (e - 1) modulo K of every film: with K views the backbone runs K times
@@ -224,7 +243,7 @@ class _HeadCourse(_Course):
         self._weight = pipeline.class_weights(training.label, recipe.imbalance)
         to_features = keras.Model(network.input, network.get_layer("features").output)
         self._views = [
-            to_features.predict(pipeline.augmented_view(training, recipe, seed, view), verbose=1)
+            to_features.predict(pipeline.augmented_view(training, recipe, seed, view), verbose=0)
             for view in range(min(recipe.cached_views, recipe.epochs))
         ]
         self._validation = to_features.predict(pipeline.film_batches(validation), verbose=0)

@@ -63,7 +63,13 @@ def load_films(index: pd.DataFrame, folder: Path, fold: str) -> Films:
         )
         .prefetch(tf.data.AUTOTUNE)
     )
-    bar = tqdm(dataset.as_numpy_iterator(), total=len(table), desc=f"Reading {fold}", unit="film")
+    bar = tqdm(
+        dataset.as_numpy_iterator(),
+        total=len(table),
+        desc=f"Reading {fold}",
+        unit="film",
+        disable=None,
+    )
     for row, film in enumerate(bar):
         pixels[row] = film
     return Films(table, pixels, (table["label"] == LABELS[1]).to_numpy(np.float32))

@@ -43,7 +43,6 @@ def train(
     seed: int = 0,
     command: str = "",
     say: Callable[[str], None] = print,
-    verbose: int = 1,
 ) -> Bundle:
     """Train a recipe and leave a whole bundle in `models`.
 
@@ -99,7 +98,6 @@ def train(
             identity=identity,
             resume=resume,
             say=say,
-            verbose=verbose,
         )
         facts = _facts(fitted, seed, limit, identity["backbone weights"], command)
         made = Provenance(recipe, fitted.history, facts)
