@@ -28,6 +28,7 @@ LARGEST_SIDE = 1000
 MARGIN = 48.0  # all lengths in points, 1/72 inch
 GAP = 12.0
 PICTURES_HEIGHT = 250.0
+FOOT = MARGIN + 34.0
 INK, PALE, BAND = "#1a1a1a", "#5a5a5a", "#d9d9d9"
 
 
@@ -67,9 +68,8 @@ def report_pdf(
     if prediction.probability is not None:
         top = _scale(canvas, prediction.probability, bundle, top - 6, inner)
     top = _pictures(canvas, prediction, radiograph, overlay, top - GAP, inner)
-    floor = _text(canvas, wording.DISCLAIMER, MARGIN + 34, inner, size=9, bold=True) - 2
-    assert floor > 0
-    _words(canvas, prediction, bundle, top - GAP, MARGIN + 44, inner)
+    _text(canvas, wording.DISCLAIMER, FOOT, inner, size=9, bold=True)
+    _words(canvas, prediction, bundle, top - GAP, FOOT + GAP, inner)
     canvas.showPage()
     canvas.save()
     return page.getvalue()
