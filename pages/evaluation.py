@@ -1,8 +1,105 @@
-"""The Evaluation page."""
+"""The Evaluation page: every number of a model with its interval."""
 
 import streamlit as st
 
+from ui.evaluation_compare import comparison
+from ui.evaluation_data import OWN, Evaluated, stored
+from ui.evaluation_errors import errors
+from ui.evaluation_numbers import all_numbers, controls, headline
+from ui.evaluation_own import own_films
+from ui.evaluation_sections import calibration, groups, ranking, usefulness
 from ui.frame import frame
+from xray_core.errors import XrayError
+from xray_core.evaluation.metrics import evaluate
 
-frame("Evaluation")
-st.write("This page is being built.")
+SECTIONS = {
+    "Numbers": all_numbers,
+    "Ranking": ranking,
+    "Calibration": calibration,
+    "Usefulness": usefulness,
+    "Groups": groups,
+    "Errors": errors,
+}
+COMPARE, OWN_FILMS = "Compare", "Your films"
+SOURCES = {"test": "Test split", "validation": "Validation split", "own": "Your films"}
+
+
+def choose(model: str) -> tuple[str, Evaluated]:
+    """Which films are evaluated; beside the title, since the default is what most want."""
+    sources = [name for name in SOURCES if name != "own" or OWN in st.session_state]
+    with st.container(horizontal=True, vertical_alignment="bottom", key="evaluation-title"):
+        st.title("Evaluation", width="stretch")
+        if st.session_state.pop("evaluation_show_own", False):
+            st.session_state["evaluation_source"] = "own"
+        elif st.session_state.get("evaluation_source") not in sources:
+            st.session_state["evaluation_source"] = "test"
+        source = st.segmented_control(
+            "Films",
+            sources,
+            format_func=SOURCES.get,
+            required=True,
+            key="evaluation_source",
+            label_visibility="collapsed",
+        )
+    if source == "own":
+        return source, st.session_state[OWN]
+    return source, stored(model, source)
+
+
+def introduce(source: str, chosen: Evaluated) -> None:
+    """One line on the films, and what to mind about them."""
+    films = chosen.films
+    which = "your films" if source == "own" else f"the {chosen.title}"
+    st.markdown(
+        f"**{chosen.model}** on {which}: {len(films.label)} films of {films.weights.patients} "
+        f"patients, {films.prevalence:.1%} with pneumonia. Under each number its 95% interval."
+    )
+    if source == "validation":
+        st.warning(
+            "The operating points and the calibration were chosen on these films, so the numbers "
+            "flatter the model. The test split decides.",
+            icon=":material/warning:",
+        )
+    for note in chosen.notes:
+        st.info(note)
+
+
+@st.fragment
+def numbers(source: str, chosen: Evaluated) -> None:
+    """All that the sliders move. A fragment: a move does not run the rest of the page."""
+    top = st.container()
+    threshold, prevalence = controls(chosen)
+    found = evaluate(chosen.films, threshold=threshold, prevalence=prevalence)
+    with top:
+        headline(found)
+    section = st.segmented_control(
+        "Section",
+        [*SECTIONS, COMPARE, OWN_FILMS],
+        default="Numbers",
+        required=True,
+        key="evaluation_section",
+        label_visibility="collapsed",
+    )
+    if section == OWN_FILMS:
+        own_films(chosen.model)
+    elif section == COMPARE and source == "own":
+        st.info("Two models are compared on the stored predictions: choose a split above.")
+    elif section == COMPARE:
+        comparison(chosen, source)
+    else:
+        SECTIONS[section or "Numbers"](chosen, found)
+
+
+def page(model: str) -> None:
+    """Everything beneath the frame."""
+    source, chosen = choose(model)
+    introduce(source, chosen)
+    numbers(source, chosen)
+
+
+name = frame("Evaluation")
+if name is not None:
+    try:
+        page(name)
+    except XrayError as error:
+        st.error(str(error), icon=":material/error:")

@@ -20,7 +20,7 @@ from xray_core.evaluation.calibration_error import (
     reliability,
 )
 from xray_core.evaluation.curves import roc_band, roc_curve
-from xray_core.evaluation.films import prepare
+from xray_core.evaluation.groups import prepare_table
 from xray_core.evaluation.metrics import Metrics, evaluate
 from xray_core.evaluation.rates import Confusion
 from xray_core.evaluation.report import OperatingPoints, as_text
@@ -46,7 +46,7 @@ def draw_roc(
         color=BLUE,
         alpha=0.2,
         linewidth=0,
-        label="95% band (patients drawn anew)",
+        label="95% band (bootstrap over patients)",
     )
     axes.plot(
         curve["false_positive_rate"].astype(float),
@@ -192,12 +192,7 @@ def write_figures(
     `predictions` as in `report.summary`. Returns the files in that order.
     """
     films = predictions[predictions["fold"] == fold]
-    ready = prepare(
-        films["label"].to_numpy(),
-        films["probability"].to_numpy(),
-        films["patient"].to_numpy(),
-        prior=calibration.prior,
-    )
+    ready = prepare_table(films, prior=calibration.prior)
     main = evaluate(ready, threshold=calibration.main)
     points = {"main": main, "rule-out": evaluate(ready, threshold=calibration.rule_out)}
     low, high, _ = calibrated_reference(ready.shifted)

@@ -2,31 +2,23 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
 from dataclasses import dataclass
-from typing import Any
 
 import numpy as np
 import pandas as pd
 
-from xray_core.evaluation.films import POSITIVE, prepare
+from xray_core.evaluation.films import POSITIVE, Films, prepare
 from xray_core.evaluation.metrics import Metrics, evaluate
 
 
-def evaluate_table(
-    films: pd.DataFrame, *, threshold: float, prior: float = 0.5, n_bootstrap: int = 2000
-) -> Metrics | None:
-    """All metrics of a predictions table (label, probability, patient); None for an empty one."""
-    if films.empty:
-        return None
-    ready = prepare(
+def prepare_table(films: pd.DataFrame, *, prior: float = 0.5) -> Films:
+    """A predictions table (label, probability, patient), ready for `evaluate`."""
+    return prepare(
         films["label"].to_numpy(),
         films["probability"].to_numpy(),
         films["patient"].to_numpy(),
         prior=prior,
-        n_bootstrap=n_bootstrap,
     )
-    return evaluate(ready, threshold=threshold)
 
 
 @dataclass(frozen=True)
@@ -63,43 +55,40 @@ def outside_band(
         decided=len(decided),
         uncertain=int(inside.sum()),
         refused=int(refused.sum()),
-        metrics=evaluate_table(decided, threshold=threshold, prior=prior),
+        metrics=None
+        if decided.empty
+        else evaluate(prepare_table(decided, prior=prior), threshold=threshold),
     )
 
 
-def by_subtype(films: pd.DataFrame, *, threshold: float, prior: float = 0.5) -> dict[str, Metrics]:
-    """Each subtype of pneumonia against all normal films; subtypes in alphabetical order.
+def subtype_films(films: pd.DataFrame, *, prior: float = 0.5) -> dict[str, Films]:
+    """Each subtype of pneumonia with all normal films; subtypes in alphabetical order.
 
     The normal films are the same in each, so only sensitivity and what follows from it differ.
+    Empty where the table has no column subtype.
     """
-    normal = films[films["label"] != POSITIVE]
-    return _by_group(
-        films[films["label"] == POSITIVE],
-        "subtype",
-        lambda part: pd.concat([part, normal]),
-        threshold=threshold,
-        prior=prior,
-    )
-
-
-def by_gate(films: pd.DataFrame, *, threshold: float, prior: float = 0.5) -> dict[str, Metrics]:
-    """The films that the gate passed, cautioned about and refused, each by itself."""
-    return _by_group(films, "gate", lambda part: part, threshold=threshold, prior=prior)
-
-
-def _by_group(
-    films: pd.DataFrame,
-    column: str,
-    complete: Callable[[pd.DataFrame], pd.DataFrame],
-    **options: Any,
-) -> dict[str, Metrics]:
-    if column not in films:
+    if "subtype" not in films:
         return {}
-    found = {
-        str(name): evaluate_table(complete(part), **options)
-        for name, part in films.groupby(column, sort=True)
+    ill = films["label"] == POSITIVE
+    return {
+        str(name): prepare_table(pd.concat([part, films[~ill]]), prior=prior)
+        for name, part in films[ill].groupby("subtype", sort=True)
     }
-    return {name: metrics for name, metrics in found.items() if metrics is not None}
+
+
+def gate_films(films: pd.DataFrame, *, prior: float = 0.5) -> dict[str, Films]:
+    """The films that the gate passed, cautioned about and refused, each by itself.
+
+    Empty where the table has no column gate.
+    """
+    if "gate" not in films:
+        return {}
+    found = dict(iter(films.groupby("gate")))
+    return {
+        name: prepare_table(found[name], prior=prior)
+        for name in ("passed", "caution", "refused")
+        if name in found
+    }
 
 
 def accuracy_against_share(

@@ -1,4 +1,4 @@
-"""The textbook intervals, which take all films as independent: to be read beside the bootstrap's."""
+"""The textbook intervals, which take all films as independent; to be shown beside the others."""
 
 from __future__ import annotations
 

@@ -10,8 +10,8 @@ import pandas as pd
 
 from xray_core.errors import XrayError
 from xray_core.evaluation.calibration_error import calibrated_reference
-from xray_core.evaluation.films import prepare
-from xray_core.evaluation.groups import by_gate, by_subtype, outside_band
+from xray_core.evaluation.films import Films
+from xray_core.evaluation.groups import gate_films, outside_band, prepare_table, subtype_films
 from xray_core.evaluation.metrics import Metrics, evaluate, natural_frequencies
 from xray_core.evaluation.resampling import Estimate
 
@@ -59,17 +59,17 @@ def summary(
     films = predictions[predictions["fold"] == fold]
     if films.empty:
         raise XrayError(f"The predictions hold no film of the {fold} fold.")
-    ready = prepare(
-        films["label"].to_numpy(),
-        films["probability"].to_numpy(),
-        films["patient"].to_numpy(),
-        prior=calibration.prior,
-    )
+    ready = prepare_table(films, prior=calibration.prior)
     main = evaluate(ready, threshold=calibration.main)
     rule_out = evaluate(ready, threshold=calibration.rule_out)
     low, high, _ = calibrated_reference(ready.shifted)
-    options = {"threshold": calibration.main, "prior": calibration.prior}
-    decided = outside_band(films, calibration.uncertain, **options)
+    decided = outside_band(
+        films, calibration.uncertain, threshold=calibration.main, prior=calibration.prior
+    )
+
+    def at_main(parts: dict[str, Films]) -> dict[str, Any]:
+        return {k: metrics_json(evaluate(v, threshold=calibration.main)) for k, v in parts.items()}
+
     return finite(
         {
             "fold": fold,
@@ -84,8 +84,8 @@ def summary(
                 "share_decided": decided.share_decided,
                 **({} if decided.metrics is None else metrics_json(decided.metrics)),
             },
-            "by_subtype": {k: metrics_json(v) for k, v in by_subtype(films, **options).items()},
-            "by_gate": {k: metrics_json(v) for k, v in by_gate(films, **options).items()},
+            "by_subtype": at_main(subtype_films(films, prior=calibration.prior)),
+            "by_gate": at_main(gate_films(films, prior=calibration.prior)),
             "natural_frequencies": asdict(natural_frequencies(films, fold)),
         }
     )

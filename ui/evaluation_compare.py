@@ -1,0 +1,136 @@
+"""Two models side by side, on the same films."""
+
+from __future__ import annotations
+
+import pandas as pd
+import streamlit as st
+
+from ui import evaluation_charts as charts
+from ui.evaluation_data import Evaluated, stored
+from ui.evaluation_numbers import csv_button
+from ui.frame import list_models
+from xray_core.errors import XrayError
+from xray_core.evaluation.comparison import Comparison, compare
+from xray_core.evaluation.metrics import evaluate
+from xray_core.evaluation.report import NAMES, as_text
+from xray_core.evaluation.resampling import Estimate
+
+_COMPARED = ("sensitivity", "specificity", "accuracy", "roc_auc", "calibration_error")
+
+
+def comparison(chosen: Evaluated, fold: str) -> None:
+    """Choose another model; each is judged at its own main operating point."""
+    st.subheader("Two models on the same films")
+    others = [name for name, problem in list_models() if not problem and name != chosen.model]
+    if not others:
+        st.info(
+            "There is no other model to compare with. Train one, for example with "
+            "`python train.py --recipe cnn`.",
+            icon=":material/model_training:",
+        )
+        return
+    other_name = st.selectbox("Compare with", others, key="evaluation_other")
+    try:
+        other = stored(other_name, fold)
+        found = _compared(chosen.model, other_name, fold, chosen, other)
+    except XrayError as error:
+        st.error(str(error), icon=":material/error:")
+        return
+    st.markdown(_in_words(chosen.model, other_name, found))
+    left, right = st.columns([3, 2], gap="large")
+    with left:
+        table = _table(chosen, other, found)
+        st.dataframe(table, hide_index=True)
+        st.caption(
+            "Differences with 95% intervals, the same patients drawn for both. DeLong with films "
+            f"of a patient as one cluster: p = {_p(found.auc_p_value)} (all films independent: "
+            f"{_p(found.auc_p_value_films)}). McNemar, exact, films independent: "
+            f"p = {_p(found.mcnemar_p_value)}."
+        )
+        csv_button(table, f"{chosen.slug}-against-{other_name}", "Download the comparison (CSV)")
+        st.dataframe(
+            pd.DataFrame(
+                {
+                    "": [f"{chosen.model} right", f"{chosen.model} wrong"],
+                    f"{other_name} right": [found.both_right, found.only_b_right],
+                    f"{other_name} wrong": [found.only_a_right, found.neither_right],
+                }
+            ),
+            hide_index=True,
+        )
+    with right:
+        st.altair_chart(
+            charts.roc(chosen.roc, chosen.band, {}, other.roc),
+            alt=f"ROC curves of {chosen.model} (solid) and {other_name} (dashed)",
+        )
+        st.caption(f"Solid, with its band: {chosen.model}. Dashed: {other_name}.")
+    st.markdown(f"**Films that the two call differently: {len(found.disagreements)}**")
+    listed = found.disagreements.rename(
+        columns={"probability_a": chosen.model, "probability_b": other_name}
+    ).replace({"right": {"A": chosen.model, "B": other_name}})
+    percent = st.column_config.NumberColumn(format="percent")
+    st.dataframe(
+        listed, hide_index=True, column_config={chosen.model: percent, other_name: percent}
+    )
+    csv_button(
+        listed, f"{chosen.slug}-disagreements-{other_name}", "Download the disagreements (CSV)"
+    )
+
+
+@st.cache_resource(max_entries=8, show_spinner="Comparing...")
+def _compared(
+    name: str, other_name: str, fold: str, _chosen: Evaluated, _other: Evaluated
+) -> Comparison:
+    return compare(
+        _chosen.table,
+        _other.table,
+        threshold_a=_chosen.calibration.main,
+        threshold_b=_other.calibration.main,
+    )
+
+
+def _table(chosen: Evaluated, other: Evaluated, found: Comparison) -> pd.DataFrame:
+    a = evaluate(chosen.films, threshold=chosen.calibration.main)
+    b = evaluate(other.films, threshold=other.calibration.main)
+    differences = {
+        "sensitivity": found.sensitivity_difference,
+        "specificity": found.specificity_difference,
+        "accuracy": found.accuracy_difference,
+        "roc_auc": found.auc_difference,
+    }
+    return pd.DataFrame(
+        [
+            {
+                "Metric": NAMES[name],
+                chosen.model: as_text(name, getattr(a, name)),
+                other.model: as_text(name, getattr(b, name)),
+                "Difference": _signed(name, differences[name]) if name in differences else "",
+            }
+            for name in _COMPARED
+        ]
+    )
+
+
+def _signed(name: str, difference: Estimate) -> str:
+    if name == "roc_auc":
+        text = "{:+.3f} ({:+.3f} to {:+.3f})"
+        return text.format(difference.value, difference.low, difference.high)
+    text = "{:+.1f} points ({:+.1f} to {:+.1f})"
+    return text.format(*(100 * x for x in (difference.value, difference.low, difference.high)))
+
+
+def _in_words(name: str, other: str, found: Comparison) -> str:
+    difference = found.accuracy_difference
+    if difference.low > 0 or difference.high < 0:
+        better = name if difference.value > 0 else other
+        verdict = f"**{better}** is right more often, by more than chance explains"
+    else:
+        verdict = "chance alone could explain the difference in accuracy"
+    return (
+        f"On {found.films} films of {found.patients} patients, {name} alone is right on "
+        f"{found.only_a_right} and {other} alone on {found.only_b_right}: {verdict}."
+    )
+
+
+def _p(value: float) -> str:
+    return "under 0.001" if value < 0.001 else f"{value:.3f}"

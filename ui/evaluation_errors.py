@@ -1,0 +1,78 @@
+"""The most confident errors with their films, and two models side by side."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import pandas as pd
+import streamlit as st
+
+from ui.evaluation_data import Evaluated, film_on_disk, films_folder
+from ui.evaluation_numbers import csv_button
+from ui.frame import open_in_prediction
+from xray_core.evaluation.metrics import Metrics
+from xray_core.evaluation.predictions import confident_errors
+
+_SHOWN = 8
+
+
+def errors(chosen: Evaluated, found: Metrics) -> None:
+    """The films on the wrong side of the threshold, the most confident first."""
+    st.subheader("Most confident errors")
+    wrong = confident_errors(chosen.table, threshold=found.threshold)
+    if wrong.empty:
+        st.success("No film is on the wrong side of this threshold.")
+        return
+    missed = int((wrong["error"] == "missed").sum())
+    st.markdown(
+        f"{len(wrong)} of {found.films} films are on the wrong side of {found.threshold:.1%}: "
+        f"{missed} missed, {len(wrong) - missed} wrongly flagged. The farthest from it come first. "
+        "A wrong label in the data set looks like this, too."
+    )
+    _gallery(wrong)
+    columns = ["file", "error", "probability", "label", "subtype", "gate", "verdict", "patient"]
+    table = wrong[[name for name in columns if name in wrong]]
+    st.dataframe(
+        table,
+        hide_index=True,
+        column_config={"probability": st.column_config.NumberColumn(format="percent")},
+    )
+    csv_button(table, f"{chosen.slug}-errors", "Download the errors (CSV)")
+
+
+def _gallery(wrong: pd.DataFrame) -> None:
+    first = wrong.head(_SHOWN)
+    found = [film_on_disk(str(file)) for file in first["file"]]
+    if not any(found):
+        where = films_folder()
+        st.info(
+            "The films are not on this disk, so only their names are listed. "
+            + (
+                "Put the data set under `data/chest_xray`, or set `CHEST_XRAY_DIR`, to see them."
+                if where is None
+                else f"The data set at {where} does not hold them."
+            ),
+            icon=":material/image_not_supported:",
+        )
+        return
+    columns = st.columns(4)
+    for place, (path, row) in enumerate(zip(found, first.itertuples(), strict=True)):
+        with columns[place % 4]:
+            _card(path, row)
+
+
+def _card(path: Path | None, row: Any) -> None:
+    kind = getattr(row, "subtype", "none")
+    words = f"{row.label.capitalize()}{'' if kind in ('none', '') else f' ({kind})'}"
+    if path is None:
+        st.caption(f"{words}: not on this disk")
+        return
+    st.image(str(path), caption=f"{words}, {row.error}: {row.probability:.1%}")
+    if st.button(
+        "Open in Prediction",
+        key=f"open-{row.file}",
+        help=f"{row.file}, with its overlay",
+        width="stretch",
+    ):
+        open_in_prediction(path)

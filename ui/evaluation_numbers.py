@@ -1,0 +1,211 @@
+"""The first screen of the Evaluation page: headline numbers, sliders, and the table of them all."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable
+from functools import partial
+
+import pandas as pd
+import streamlit as st
+
+from ui.evaluation_data import Evaluated
+from ui.evaluation_words import frequencies, meanings
+from xray_core.evaluation.independent import film_intervals
+from xray_core.evaluation.metrics import Metrics
+from xray_core.evaluation.rates import Confusion
+from xray_core.evaluation.report import NAMES, as_text
+
+HEADLINE = {
+    "sensitivity": "Sensitivity",
+    "specificity": "Specificity",
+    "accuracy": "Accuracy",
+    "roc_auc": "ROC AUC",
+    "calibration_error": "Calibration error",
+}
+_POINTS = {"main": "Main", "rule_out": "Rule-out"}
+_DEFAULT_PREVALENCE = 10  # percent
+_WHY_PREVALENCE = (
+    "How many of those examined have pneumonia. Predictive values hang on it, and the "
+    "{share:.1%} of these films is no clinic's: they were collected to have many of both. Set the "
+    "share where you work, from 1% (screening) to 70% (a ward)."
+)
+
+
+def headline(found: Metrics) -> None:
+    """The numbers that matter first, each with its interval and, one click away, its meaning."""
+    words = meanings(found)
+    at = f"at {found.stated_prevalence:.0%}"
+    with st.container(horizontal=True, gap="small", key="evaluation-headline"):
+        for name, title in {**HEADLINE, "ppv": f"PPV {at}", "npv": f"NPV {at}"}.items():
+            value, _, interval = as_text(name, getattr(found, name)).partition(" (")
+            st.metric(
+                title,
+                value,
+                delta=interval.rstrip(")") or "no interval",
+                delta_color="off",
+                delta_arrow="off",
+                help=f"{words[name]} Below: 95% interval.",
+                border=True,
+                width=150,
+            )
+    st.markdown(frequencies(found))
+
+
+def controls(chosen: Evaluated) -> tuple[float, float]:
+    """The sliders: threshold in [0, 1] on the calibrated probability, and prevalence in [0, 1]."""
+    points = {"main": chosen.calibration.main, "rule_out": chosen.calibration.rule_out}
+    st.session_state.setdefault("evaluation_point", "main")
+    left, right = st.columns(2, gap="large")
+    with left:
+        point = st.segmented_control(
+            "Operating point",
+            list(points),
+            format_func=lambda name: f"{_POINTS[name]} ({points[name]:.1%})",
+            key="evaluation_point",
+            help="Main weighs both errors alike; rule-out finds 99% of pneumonia on the "
+            "validation split. Both were fixed before the test split was looked at.",
+        )
+    start = 100 * points[point or "main"]
+    if "evaluation_threshold" not in st.session_state or point:
+        st.session_state["evaluation_threshold"] = round(start, 1)
+    with left:
+        percent = st.slider(
+            "Threshold: called pneumonia from",
+            0.0,
+            100.0,
+            step=0.1,
+            format="%.1f%%",
+            key="evaluation_threshold",
+            on_change=_leave_operating_point,
+        )
+    with right:
+        st.session_state.setdefault("evaluation_prevalence", _DEFAULT_PREVALENCE)
+        prevalence = st.slider(
+            "Prevalence: share of pneumonia where it is used",
+            1,
+            70,
+            format="%d%%",
+            key="evaluation_prevalence",
+            help=_WHY_PREVALENCE.format(share=chosen.films.prevalence),
+        )
+        st.caption(
+            "Moves PPV, NPV and the net benefit. "
+            f"The {chosen.films.prevalence:.1%} of these films is no clinic's."
+        )
+    # The slider shows a rounded value; at an operating point the exact one counts.
+    return (points[point] if point else percent / 100), prevalence / 100
+
+
+def all_numbers(chosen: Evaluated, found: Metrics) -> None:
+    """Confusion matrix in counts and rates, and every metric with both kinds of interval."""
+    left, right = st.columns([2, 3], gap="large")
+    with left:
+        st.subheader("Confusion matrix")
+        st.html(_matrix(found.confusion))
+        figure_buttons("confusion", chosen.slug, lambda kind: _draw_confusion(found, kind))
+    with right:
+        st.subheader("Every number")
+        table = metrics_frame(chosen, found)
+        st.dataframe(table, hide_index=True, height=35 * (len(table) + 1) + 3)
+        st.caption(
+            "Interval: 95%, patients drawn anew 2,000 times (BCa), since films of one patient "
+            "resemble each other. Beside it Wilson's or DeLong's, which take all films as "
+            "independent. F1, accuracy and average precision hold at these films' share of "
+            f"pneumonia ({found.prevalence:.1%}); calibration, Brier score and log loss after "
+            "shifting the log-odds from a prior of 50% to that share."
+        )
+        csv_button(table, f"{chosen.slug}-metrics", "Download the numbers (CSV)")
+    with st.expander("What each number means"):
+        words = meanings(found)
+        st.markdown("\n".join(f"- **{NAMES[name]}**: {words[name]}" for name in NAMES))
+
+
+def metrics_frame(chosen: Evaluated, found: Metrics) -> pd.DataFrame:
+    """Every metric as a row: name, value, interval, interval if films were independent."""
+    independent = film_intervals(chosen.films, found)
+    rows = []
+    for name, estimate in found.estimates():
+        value, _, interval = as_text(name, estimate).partition(" (")
+        alone = independent.get(name)
+        where = f" at {found.stated_prevalence:.0%}" if name in ("ppv", "npv") else ""
+        rows.append(
+            {
+                "Metric": NAMES[name] + where,
+                "Value": value,
+                "95% interval": interval.rstrip(")"),
+                "if films were independent": ""
+                if alone is None or math.isnan(alone[0])
+                else as_text(name, type(estimate)(estimate.value, *alone)).split("(")[1][:-1],
+            }
+        )
+    return pd.DataFrame(rows)
+
+
+def csv_button(table: pd.DataFrame, name: str, label: str = "Download (CSV)") -> None:
+    """A button that downloads a table."""
+    st.download_button(
+        label,
+        data=lambda: table.to_csv(index=False).encode(),
+        file_name=f"{name}.csv",
+        mime="text/csv",
+        key=f"csv-{name}",
+        on_click="ignore",
+        icon=":material/download:",
+    )
+
+
+def figure_buttons(figure: str, slug: str, draw: Callable[[str], bytes]) -> None:
+    """Buttons that download a figure as PNG and SVG; it is drawn when one is pressed."""
+    with st.container(horizontal=True):
+        for kind, mime in (("png", "image/png"), ("svg", "image/svg+xml")):
+            st.download_button(
+                kind.upper(),
+                data=partial(draw, kind),
+                file_name=f"{slug}-{figure}.{kind}",
+                mime=mime,
+                key=f"{figure}-{kind}",
+                on_click="ignore",
+                icon=":material/download:",
+                help=f"The figure as {kind.upper()}",
+            )
+
+
+def _draw_confusion(found: Metrics, kind: str) -> bytes:
+    from xray_core.evaluation.figures import as_bytes, draw_confusion
+
+    return as_bytes(draw_confusion(found.confusion), kind)
+
+
+def _leave_operating_point() -> None:
+    st.session_state["evaluation_point"] = None
+
+
+def _matrix(table: Confusion) -> str:
+    """The confusion matrix as an accessible HTML table: counts, and shares of each true class."""
+    rows = (
+        ("Pneumonia", table.true_positive, table.false_negative, "found", "missed"),
+        ("Normal", table.false_positive, table.true_negative, "wrongly flagged", "cleared"),
+    )
+    body = ""
+    for name, as_ill, as_normal, ill_word, normal_word in rows:
+        total = as_ill + as_normal
+        cells = ""
+        for count, word in ((as_ill, ill_word), (as_normal, normal_word)):
+            share = count / total if total else 0.0
+            text = f"{share:.1%}" if total else "no film"
+            cells += (
+                f"<td style='background:rgba(47,134,209,{0.08 + 0.42 * share:.2f})'>"
+                f"<b>{count}</b><br>{text}<br><small>{word}</small></td>"
+            )
+        body += f"<tr><th scope='row'>{name}<br><small>{total} films</small></th>{cells}</tr>"
+    return (
+        "<style>.confusion{border-collapse:separate;border-spacing:4px;width:100%}"
+        ".confusion th{font-weight:600;padding:.3rem;text-align:center}"
+        ".confusion td{padding:.7rem .3rem;text-align:center;border-radius:6px}"
+        ".confusion b{font-size:1.6rem}</style>"
+        "<table class='confusion'><caption style='caption-side:top;text-align:left'>"
+        "Rows: what a film is. Columns: what it is called.</caption>"
+        "<tr><td style='background:none'></td><th scope='col'>called pneumonia</th>"
+        f"<th scope='col'>called normal</th></tr>{body}</table>"
+    )
