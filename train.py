@@ -10,6 +10,7 @@ from pathlib import Path
 
 from xray_core.errors import XrayError
 from xray_core.model.recipes import RECIPES, find_recipe, with_settings
+from xray_core.training.plan import plan_training
 
 
 def parser() -> argparse.ArgumentParser:
@@ -76,12 +77,8 @@ def main(arguments: list[str] | None = None) -> int:
         settings = list(options.settings)
         if options.epochs is not None:
             settings.append(f"epochs={options.epochs}")
-        recipe = with_settings(find_recipe(options.recipe), settings)
-
-        from xray_core.training.run import train  # brings TensorFlow, after options are checked
-
-        bundle = train(
-            recipe,
+        plan = plan_training(
+            with_settings(find_recipe(options.recipe), settings),
             data=options.data,
             models=options.models,
             name=options.name,
@@ -92,6 +89,10 @@ def main(arguments: list[str] | None = None) -> int:
             seed=options.seed,
             command=_public(given),
         )
+
+        from xray_core.training.run import train  # brings TensorFlow, once all is checked
+
+        bundle = train(plan)
     except XrayError as error:
         print(error, file=sys.stderr)
         return 1

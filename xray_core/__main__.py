@@ -8,6 +8,8 @@ import os
 import sys
 from pathlib import Path
 
+from tqdm import tqdm
+
 from xray_core.errors import XrayError
 
 
@@ -15,7 +17,7 @@ def parser() -> argparse.ArgumentParser:
     """The four commands and their options."""
     made = argparse.ArgumentParser(
         prog="python -m xray_core",
-        description="Screen folders of X-rays, evaluate models, rebuild bundles, fetch the dataset.",
+        description="Screen folders of X-rays, evaluate models, rebuild bundles, get the dataset.",
     )
     commands = made.add_subparsers(dest="command", required=True, metavar="COMMAND")
 
@@ -87,9 +89,23 @@ def _evaluate(options: argparse.Namespace) -> None:
         predictions = bundle.predictions()
         origin = "stored predictions"
     else:
+        from xray_core.dataset.index import build_index, find_dataset
         from xray_core.prediction.labelled import predict_labelled
+        from xray_core.prediction.predictor import Predictor
 
-        predictions = predict_labelled(bundle, options.data)
+        folder = find_dataset(options.data)
+        index = build_index(folder)
+        with tqdm(total=int((index["fold"] == "test").sum()), unit="film", disable=None) as bar:
+            predictions = predict_labelled(
+                Predictor.load(bundle.folder),
+                index[index["fold"] == "test"],
+                folder,
+                progress=lambda done, _: bar.update(done - bar.n) or None,
+            )
+        unseen = int(predictions["probability"].isna().sum())
+        if unseen:
+            print(f"{unseen} films have no probability (unreadable, or no films) and do not count.")
+        predictions = predictions[predictions["probability"].notna()]
         origin = options.data
     found = summary(predictions, bundle.calibration)
     print(f"{bundle.name} {bundle.version}, test split, {origin}")

@@ -114,7 +114,7 @@ def _cropped(film: Pixels, rng: Generator) -> Pixels:
 def _jpeg(film: Pixels, rng: Generator) -> Pixels:
     quality = [cv2.IMWRITE_JPEG_QUALITY, int(rng.integers(20, 80))]
     _, data = cv2.imencode(".jpg", np.clip(film, 0, 255).astype(np.uint8), quality)
-    return cv2.imdecode(data, cv2.IMREAD_GRAYSCALE).astype(np.float32)
+    return np.asarray(cv2.imdecode(data, cv2.IMREAD_GRAYSCALE), np.float32)
 
 
 def _tilted(film: Pixels, rng: Generator) -> Pixels:

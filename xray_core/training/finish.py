@@ -20,15 +20,16 @@ from xray_core.dataset.measure import measure_index
 from xray_core.errors import BundleError
 from xray_core.evaluation.figures import write_figures
 from xray_core.evaluation.report import finite, summary
-from xray_core.images import read_radiograph
 from xray_core.model import bundle as bundles
 from xray_core.model.architectures import layer_table
 from xray_core.model.bundle import Bundle, open_bundle
 from xray_core.model.calibration import Calibration, fit_calibration
-from xray_core.model.gate import Gate, check_pixels, fit_gate
+from xray_core.model.gate import fit_gate
 from xray_core.model.neighbours import fit_neighbours
 from xray_core.model.recipes import INPUT_SIZE, LABELS, Recipe
 from xray_core.prediction.explain import Explainer, border_share, on_film
+from xray_core.prediction.labelled import predict_labelled
+from xray_core.prediction.predictor import Predictor
 from xray_core.training import pipeline
 from xray_core.training.card import model_card
 from xray_core.training.examples import write_examples
@@ -107,26 +108,12 @@ def finish(
         gate = fit_gate(training.features, training.films.label, validation.features)
         gate.save(partial / bundles.GATE)
         table = training.films.table
-        fit_neighbours(
+        neighbours = fit_neighbours(
             training.features, list(table["label"]), list(table["subtype"]), list(table["path"])
-        ).save(partial / bundles.NEIGHBOURS)
-        write_examples(partial / "examples", network, training.films, calibration, gate)
-
-        say("Predicting the test films, once ...")
-        test = _outputs(network, test_films)
-        predictions = pd.concat(
-            [_predictions(outputs, folder, calibration, gate) for outputs in (validation, test)],
-            ignore_index=True,
         )
-        predictions.to_csv(partial / bundles.PREDICTIONS, index=False)
-        storage = made.storage
-        if before is not None:
-            after = [validation.logit, test.logit]
-            storage = _rounding(np.concatenate(before), np.concatenate(after), calibration)
-        measured = measure_index(index, folder)
-        measured.to_csv(partial / bundles.DATASET, index=False)
-        made.history.to_csv(partial / bundles.HISTORY, index=False)
-        config = {
+        neighbours.save(partial / bundles.NEIGHBOURS)
+        write_examples(partial / "examples", network, training.films, calibration, gate)
+        config: dict[str, Any] = {
             "name": target.name,
             "version": f"{made.facts['created']}-{bundles.sha256(partial / bundles.WEIGHTS)[:8]}",
             "recipe": made.recipe.to_dict(),
@@ -137,15 +124,31 @@ def finish(
             "cautions": _cautions(network, validation_films),
             "layers": layer_table(network),
             "dataset": _dataset_facts(index),
-            "storage": storage,
             **made.facts,
-            "metrics": {
-                "validation": summary(predictions, calibration, "validation"),
-                "shifted_validation": _shifted_summary(copies, calibration),
-                "test": summary(predictions, calibration, "test"),
-            },
+        }
+
+        say("Predicting the test films, once ...")
+        test = _outputs(network, test_films)
+        predictor = Predictor(Bundle(partial, config), network, gate, neighbours)
+        predictions = pd.concat(
+            [_predictions(predictor, outputs, folder) for outputs in (validation, test)],
+            ignore_index=True,
+        )
+        predictions.to_csv(partial / bundles.PREDICTIONS, index=False)
+        config["storage"] = made.storage
+        if before is not None:
+            after = [validation.logit, test.logit]
+            config["storage"] = _rounding(
+                np.concatenate(before), np.concatenate(after), calibration
+            )
+        config["metrics"] = {
+            "validation": summary(predictions, calibration, "validation"),
+            "shifted_validation": _shifted_summary(copies, calibration),
+            "test": summary(predictions, calibration, "test"),
         }
         config = finite(config)
+        measure_index(index, folder).to_csv(partial / bundles.DATASET, index=False)
+        made.history.to_csv(partial / bundles.HISTORY, index=False)
         write_figures(
             partial, predictions, calibration, made.history, made.facts["training"]["best_epoch"]
         )
@@ -192,33 +195,16 @@ def _trained_prior(recipe: Recipe, index: pd.DataFrame) -> float:
     return float((index.loc[index["fold"] == "train", "label"] == LABELS[1]).mean())
 
 
-def _predictions(
-    outputs: Outputs, folder: Path, calibration: Calibration, gate: Gate
-) -> pd.DataFrame:
-    """The rows of `predictions.csv` for one fold; a probability is there for refused films, too."""
-    table = outputs.films.table
-    probability = calibration.probability(outputs.logit)
-    gated = [gate.outcome(distance) for distance in gate.squared_distance(outputs.features)]
-    for row, path in enumerate(table["path"]):
-        if check_pixels(read_radiograph(folder / path)):
-            gated[row] = "refused"
-    verdict = [
-        "REFUSED" if outcome == "refused" else calibration.verdict(p)
-        for outcome, p in zip(gated, probability, strict=True)
-    ]
-    return pd.DataFrame(
-        {
-            "file": table["path"],
-            "fold": table["fold"],
-            "label": table["label"],
-            "subtype": table["subtype"],
-            "patient": table["patient"],
-            "logit": outputs.logit.astype(np.float64).round(6),
-            "probability": probability.round(6),
-            "verdict": verdict,
-            "gate": gated,
-        }
-    )
+def _predictions(predictor: Predictor, outputs: Outputs, folder: Path) -> pd.DataFrame:
+    """The rows of `predictions.csv` for one fold: what the app would answer for these files.
+
+    The log-odds of films that their pixels alone rule out come from the network all the same.
+    """
+    table = predict_labelled(predictor, outputs.films.table, folder)
+    unasked = table["logit"].isna()
+    table.loc[unasked, "logit"] = outputs.logit[unasked].astype(np.float64).round(6)
+    table["probability"] = predictor.calibration.probability(table["logit"]).round(6)
+    return table
 
 
 def _shifted_summary(copies: Outputs, calibration: Calibration) -> dict[str, Any]:
@@ -247,15 +233,12 @@ def _rounding(before: np.ndarray, after: np.ndarray, calibration: Calibration) -
 
 
 def _dataset_facts(index: pd.DataFrame) -> dict[str, Any]:
-    counts = index.groupby(["fold", "label", "subtype"]).size()
+    counts = index.value_counts(["fold", "label", "subtype"]).rename("films").sort_index()
     return {
         "fingerprint": fingerprint(index),
         "films": len(index),
         "patients": int(index["patient"].nunique()),
-        "counts": [
-            {"fold": fold, "label": label, "subtype": subtype, "films": int(films)}
-            for (fold, label, subtype), films in counts.items()
-        ],
+        "counts": counts.reset_index().to_dict("records"),
     }
 
 

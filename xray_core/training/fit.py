@@ -348,7 +348,7 @@ def _save(
     shutil.copyfile(best, partial / "best.weights.h5")
     variables: dict[str, np.ndarray] = {}
     optimizer.save_own_variables(variables)
-    np.savez(partial / "optimizer.npz", **variables)
+    np.savez(partial / "optimizer.npz", **variables)  # type: ignore[arg-type]
     (partial / "state.json").write_text(json.dumps(asdict(state)))
     partial.rename(target)
     for old in run_folder.glob("epoch-*"):

@@ -1,0 +1,61 @@
+"""Predictions for films whose labels are known: the table that every evaluation starts from."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from pathlib import Path
+
+import numpy as np
+import pandas as pd
+
+from xray_core.prediction.predictor import Predictor
+
+COLUMNS = (
+    "file",
+    "fold",
+    "label",
+    "subtype",
+    "patient",
+    "logit",
+    "probability",
+    "verdict",
+    "gate",
+)
+
+
+def predict_labelled(
+    predictor: Predictor,
+    index: pd.DataFrame,
+    folder: Path,
+    *,
+    progress: Callable[[int, int], None] | None = None,
+) -> pd.DataFrame:
+    """Predict the films of an index and return them as a table with COLUMNS.
+
+    A film that the gate refuses keeps the probability that the network would have given, so that
+    an evaluation can count it; one that is unreadable, or that its pixels alone rule out, has
+    none (NaN).
+
+    Args:
+        index: rows of `build_index`: path, fold, label, subtype, patient.
+        folder: where the paths start.
+        progress: called with the films done and the films in all.
+    """
+    logits: list[float] = []
+    verdicts: list[str] = []
+    gates: list[str] = []
+    films = (folder / path for path in index["path"])
+    for done, prediction in enumerate(predictor.predict_many(films), start=1):
+        logits.append(np.nan if prediction.logit is None else prediction.logit)
+        verdicts.append(prediction.verdict)
+        gates.append(prediction.gate or "refused")
+        if progress is not None:
+            progress(done, len(index))
+    logit = np.array(logits, np.float64)
+    table = index[["fold", "label", "subtype", "patient"]].reset_index(drop=True)
+    table.insert(0, "file", index["path"].to_numpy())
+    table["logit"] = logit.round(6)
+    table["probability"] = predictor.calibration.probability(logit).round(6)
+    table["verdict"] = verdicts
+    table["gate"] = gates
+    return table
