@@ -110,9 +110,9 @@ def _model_words(bundle: Bundle) -> str:
     low, high = calibration.uncertain
     words = (
         f"{bundle.name}, version {bundle.version}. The probability is calibrated to a prior of "
-        f"{calibration.prior:.0%}. From {calibration.main:.0%} it counts as pneumonia; between "
-        f"{low:.0%} and {high:.0%} it is uncertain; below {calibration.rule_out:.0%} pneumonia is "
-        "ruled out with high sensitivity. "
+        f"{calibration.prior:.0%}: above {high:.0%} counts as pneumonia, below {low:.0%} as "
+        f"normal, between them as uncertain. Below {calibration.rule_out:.0%}, the rule-out point, "
+        "hardly any film with pneumonia was found in validation. "
     )
     return words + wording.in_natural_frequencies(bundle.predictions())
 
