@@ -22,7 +22,7 @@ from PIL import Image
 sys.path.insert(0, str(Path(__file__).resolve().parent.parent))
 
 from xray_core.dataset.index import build_index, find_dataset
-from xray_core.dataset.measure import _measure_chunk
+from xray_core.dataset.measure import measure_files
 from xray_core.images import read_radiograph
 
 CHUNK = 64
@@ -56,7 +56,7 @@ def main() -> None:
     root = find_dataset(options.folder).resolve()
     paths = list(build_index(root, check=False)["path"])
     chunks = [paths[start : start + CHUNK] for start in range(0, len(paths), CHUNK)]
-    jobs = {"decode": decode, "read": read, "measure": _measure_chunk}
+    jobs = {"decode": decode, "read": read, "measure": measure_files}
     wall: dict[str, list[float]] = {name: [] for name in jobs}
     processor: dict[str, list[float]] = {name: [] for name in jobs}
     with Parallel(n_jobs=options.processes, batch_size=1) as parallel:

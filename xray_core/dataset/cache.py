@@ -8,10 +8,8 @@ import hashlib
 import os
 import sys
 import tempfile
-from collections.abc import Callable
 from contextlib import suppress
 from pathlib import Path
-from typing import IO
 
 import pandas as pd
 
@@ -68,20 +66,19 @@ def read_measured(file: Path) -> pd.DataFrame:
 
 def write_table(dataset: Path, name: str, table: pd.DataFrame) -> None:
     """Keep `table` under `name`, whole or not at all."""
-    write_whole(
-        cache_file(dataset, f"{name}.csv"),
-        lambda file: table.to_csv(file, index=False, lineterminator="\n"),
-    )
+    text = table.to_csv(index=False, lineterminator="\n")
+    write_whole(cache_file(dataset, f"{name}.csv"), text.encode())
 
 
-def write_whole(file: Path, write: Callable[[IO[bytes]], None]) -> None:
+def write_whole(file: Path, data: bytes) -> None:
     """Write a cache file beside its place and move it there; a full disk is passed over."""
     with suppress(OSError):
         file.parent.mkdir(parents=True, exist_ok=True)
-        with tempfile.NamedTemporaryFile(dir=file.parent, delete=False) as beside:
-            try:
-                write(beside)
-            except BaseException:
-                os.unlink(beside.name)
-                raise
-        os.replace(beside.name, file)
+        descriptor, beside = tempfile.mkstemp(dir=file.parent)
+        try:
+            with os.fdopen(descriptor, "wb") as opened:
+                opened.write(data)
+            os.replace(beside, file)
+        except BaseException:
+            os.unlink(beside)
+            raise

@@ -2,7 +2,7 @@
 
 import hashlib
 import os
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -11,6 +11,7 @@ import pandas as pd
 
 from xray_core.dataset.cache import NUMBER_TYPES, read_table, write_table
 from xray_core.dataset.index import build_index, find_dataset, list_images
+from xray_core.dataset.parallel import in_chunks
 from xray_core.errors import UnreadableImage
 
 MEASURED = (
@@ -29,8 +30,6 @@ BORDER_SHARE = 0.05
 HASH_BITS = 256  # of the perceptual hash
 _HASH_SIDE = 16
 _SHRUNK = 32  # side of the film that pHash sees
-_CHUNK = 64  # files handed to a process at once
-_FEW = 256  # fewer files than this are measured here: starting processes would take longer
 _SAVE_EVERY = 4096  # files between two writings of the cache, so that a stopped run is not lost
 
 Progress = Callable[[int, int], None]
@@ -88,7 +87,7 @@ def measure_index(
     missing = stamped[~stamped["path"].isin(known["path"])]
     rows: list[dict[str, Any]] = []
     saved = 0
-    for chunk in _measured(root, list(missing["path"]), processes):
+    for chunk in in_chunks(measure_files, root, list(missing["path"]), processes):
         rows.extend(chunk)
         if progress:
             progress(len(rows), len(missing))
@@ -137,22 +136,8 @@ def measure_file(root: Path, path: str) -> dict[str, Any]:
     }
 
 
-def _measured(root: Path, paths: Sequence[str], processes: int | None) -> Iterator[list[dict]]:
-    """Yield the rows of `paths` in chunks, in any order."""
-    chunks = [paths[start : start + _CHUNK] for start in range(0, len(paths), _CHUNK)]
-    count = processes or os.cpu_count() or 1
-    if len(paths) < _FEW or count == 1:
-        yield from (_measure_chunk(root, chunk) for chunk in chunks)
-        return
-    # joblib's processes, unlike those of the standard library, do not run the main module again,
-    # which under Streamlit is the page itself.
-    from joblib import Parallel, delayed
-
-    parallel = Parallel(n_jobs=count, return_as="generator_unordered", batch_size=1)
-    yield from parallel(delayed(_measure_chunk)(root, chunk) for chunk in chunks)
-
-
-def _measure_chunk(root: Path, paths: Sequence[str]) -> list[dict[str, Any]]:
+def measure_files(root: Path, paths: Sequence[str]) -> list[dict[str, Any]]:
+    """Return `measure_file` of each path, on one core."""
     import cv2
 
     cv2.setNumThreads(1)  # the processes already fill the cores

@@ -1,0 +1,112 @@
+"""The average film of each class, and how far single films spread around it."""
+
+import io
+import os
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pandas as pd
+
+from xray_core.dataset.cache import cache_file, write_whole
+from xray_core.dataset.index import LABELS, fingerprint
+from xray_core.dataset.parallel import in_chunks
+from xray_core.errors import UnreadableImage
+
+
+@dataclass(frozen=True, eq=False)
+class Averages:
+    """Average film and spread of each class at the model's input size.
+
+    `mean[label]` and `spread[label]` (standard deviation) are (224, 224) in grey levels,
+    `films[label]` how many films went in. An average of a thousand films shows nobody.
+    """
+
+    mean: dict[str, np.ndarray]
+    spread: dict[str, np.ndarray]
+    films: dict[str, int]
+
+    @property
+    def difference(self) -> np.ndarray:
+        """Pneumonia less normal, (224, 224) grey levels; positive where pneumonia is brighter."""
+        return self.mean["PNEUMONIA"] - self.mean["NORMAL"]
+
+
+def average_films(
+    table: pd.DataFrame,
+    folder: str | os.PathLike[str],
+    *,
+    progress: Callable[[int, int], None] | None = None,
+    processes: int | None = None,
+) -> Averages | None:
+    """Return the averages of the films in `table`, kept until the files change.
+
+    None where a class has no readable film. Pixels are held for one film a process.
+    """
+    root = Path(folder)
+    kept = cache_file(root, f"averages-{fingerprint(table)[:16]}.npz")
+    try:
+        return read_averages(kept)
+    except (OSError, ValueError, KeyError):
+        pass
+    sums: dict[str, list] = {label: [0, 0.0, 0.0] for label in LABELS}
+    done = 0
+    for counted, parts in in_chunks(_sums, root, list(table["path"]), processes):
+        done += counted
+        for label, part in parts.items():
+            sums[label] = [kept + new for kept, new in zip(sums[label], part, strict=True)]
+        if progress:
+            progress(done, len(table))
+    if not all(total[0] for total in sums.values()):
+        return None
+    mean: dict[str, np.ndarray] = {}
+    spread: dict[str, np.ndarray] = {}
+    for label, (films, total, squares) in sums.items():
+        average = total / films
+        variance = np.maximum(squares / films - average**2, 0)
+        mean[label], spread[label] = np.asarray(average), np.sqrt(variance)
+    averages = Averages(mean, spread, {label: int(total[0]) for label, total in sums.items()})
+    write_whole(kept, averages_bytes(averages))
+    return averages
+
+
+def averages_bytes(averages: Averages) -> bytes:
+    """Return the averages as a compressed NPZ of whole tenths of grey levels, about 200 KB."""
+    arrays: dict[str, Any] = {}
+    for label in LABELS:
+        for name, films in (("mean", averages.mean[label]), ("spread", averages.spread[label])):
+            arrays[f"{name} {label}"] = np.rint(films * 10).astype(np.uint16)
+        arrays[f"films {label}"] = averages.films[label]
+    buffer = io.BytesIO()
+    np.savez_compressed(buffer, **arrays)
+    return buffer.getvalue()
+
+
+def read_averages(file: str | os.PathLike[str]) -> Averages:
+    """Return the averages in a file of `averages_bytes`; OSError, ValueError or KeyError if bad."""
+    with np.load(file, allow_pickle=False) as arrays:
+        return Averages(
+            {label: arrays[f"mean {label}"].astype(np.float32) / 10 for label in LABELS},
+            {label: arrays[f"spread {label}"].astype(np.float32) / 10 for label in LABELS},
+            {label: int(arrays[f"films {label}"]) for label in LABELS},
+        )
+
+
+def _sums(root: Path, paths: Sequence[str]) -> tuple[int, dict[str, list]]:
+    """Return how many paths, and of each class films, sum and sum of squares of their pixels."""
+    from xray_core.images import read_radiograph, to_model_input
+
+    sums: dict[str, list] = {}
+    for path in paths:
+        try:
+            grey = to_model_input(read_radiograph(root / path))[:, :, 0].astype(np.float64)
+        except UnreadableImage:
+            continue
+        label = path.split("/")[1]
+        total = sums.setdefault(label, [0, np.zeros_like(grey), np.zeros_like(grey)])
+        total[0] += 1
+        total[1] += grey
+        total[2] += grey**2
+    return len(paths), sums
