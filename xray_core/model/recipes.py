@@ -287,11 +287,8 @@ def with_settings(recipe: Recipe, settings: list[str]) -> Recipe:
 
 def _replaced(record: Any, name: str, text: str, *, prefix: str) -> Any:
     """`record` with the field `name` set to what `text` says, in the field's own type."""
-    settable = [
-        entry.name
-        for entry in dataclasses.fields(record)
-        if entry.name not in ("name", "summary", "augmentation")
-    ]
+    fixed = ("name", "summary", "backbone", "augmentation")
+    settable = [entry.name for entry in dataclasses.fields(record) if entry.name not in fixed]
     if name not in settable:
         near = difflib.get_close_matches(name, settable, n=1)
         hint = f" Did you mean {near[0]}?" if near else ""
@@ -299,23 +296,29 @@ def _replaced(record: Any, name: str, text: str, *, prefix: str) -> Any:
             f"A recipe has no field {prefix!r}.{hint} Its fields are: {', '.join(settable)}."
         )
     old = getattr(record, name)
-    try:
-        value = _as_tuple(ast.literal_eval(text.strip()))
-    except (ValueError, SyntaxError):
-        value = {"true": True, "false": False, "none": None}.get(text.strip().lower(), text.strip())
-    if isinstance(old, float) and type(value) is int:
-        value = float(value)
+    value = _parsed(text.strip(), old)
     if isinstance(old, tuple) and isinstance(value, tuple):
-        whole = all(type(part) is int for part in value)
-        fits = whole if name == "filters" else len(value) == len(old)
-        fits = fits and all(type(part) in (int, float) for part in value)
-    elif name == "backbone":
-        fits = True  # its choices are checked by the recipe itself
+        kinds = (int,) if name == "filters" else (int, float)
+        fits = all(type(part) in kinds for part in value)
+        fits = fits and (name == "filters" or len(value) == len(old))
     else:
         fits = type(value) is type(old)
     if not fits:
         raise RecipeError(f"Field {prefix!r} is like {old!r}. Received: {text!r}.")
     return replace(record, **{name: value})
+
+
+def _parsed(text: str, old: Any) -> Any:
+    """The value written in `text`, where the field holds `old` now; the text itself if none."""
+    if isinstance(old, str):
+        return text
+    if isinstance(old, bool):
+        return {"true": True, "false": False}.get(text.lower(), text)
+    try:
+        value = ast.literal_eval(text)
+    except (ValueError, SyntaxError):
+        return text
+    return float(value) if isinstance(old, float) and type(value) is int else _as_tuple(value)
 
 
 def _as_tuple(value: Any) -> Any:
