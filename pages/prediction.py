@@ -1,8 +1,153 @@
-"""The Prediction page."""
+"""The Prediction page: drop one X-ray, or a stack of them, and read the answer."""
+
+import random
+from pathlib import Path
 
 import streamlit as st
 
-from ui.frame import frame
+from ui.frame import frame, sentences
+from ui.prediction_answer import STYLE as ANSWER_STYLE
+from ui.prediction_detail import show
+from ui.prediction_films import (
+    Film,
+    drop_key,
+    films,
+    forget,
+    incoming,
+    on_drop,
+    take_path,
+)
+from ui.prediction_model import bundle, predictor
+from ui.prediction_run import judge_all, work_to_do
+from ui.prediction_style import STYLE
+from ui.prediction_table import choose_film, table_csv
+from xray_core.dataset.index import find_dataset
+from xray_core.errors import DatasetError, UnreadableImage
+from xray_core.model.bundle import Bundle
 
-frame("Prediction")
-st.write("This page is being built.")
+WELCOME = """
+Drop a **frontal chest X-ray** above, several of them, or a ZIP (JPEG, PNG, TIFF or DICOM), or
+press an example. The answer says what the network finds, how sure it is, where it looked, and
+what to be careful about.
+
+Your films stay in this computer's memory until you close the page. Nothing is stored or sent
+anywhere, and file names are shown only where you ask for them.
+"""
+
+
+def main() -> None:
+    model = frame("Prediction")
+    st.html(ANSWER_STYLE + STYLE)
+    st.html('<h1 class="page">Pneumonia on a chest X-ray</h1>')
+    if model is None:
+        return
+    chosen = bundle(model)
+    _opened_elsewhere()
+    _drop_row(chosen)
+    judged_by = f"{chosen.name} {chosen.version}"
+    if not films() and incoming() is None:
+        st.markdown(WELCOME)
+        return
+    asked = predictor(model)
+    if work_to_do(judged_by):
+        judge_all(asked, judged_by)
+    if len(films()) == 1:
+        shown = films()[0]
+    else:
+        shown = _several()
+    if shown is not None:
+        show(shown, asked, judged_by)
+
+
+def _drop_row(chosen: Bundle) -> None:
+    """Draw the drop zone with the examples beside it, in one low row."""
+    zone, others = st.columns([5, 4], vertical_alignment="center")
+    with zone, st.container(key="drop"):
+        st.file_uploader(
+            "Chest X-rays: JPEG, PNG, TIFF, DICOM or ZIP",
+            accept_multiple_files=True,
+            key=drop_key(),
+            on_change=on_drop,
+            label_visibility="collapsed",
+        )
+    with others, st.container(horizontal=True, key="examples"):
+        for label, path in chosen.examples().items():
+            kind = label.lower()
+            st.button(
+                f"Example: {kind}",
+                on_click=_take,
+                args=(path, f"Example: {kind} (an average of five similar training films)"),
+            )
+        tests = _test_films(chosen)
+        if tests:
+            st.button("Random test film", on_click=_random_film, args=(tests,))
+        if films():
+            st.button(
+                "Forget",
+                icon=":material/delete:",
+                type="tertiary",
+                on_click=forget,
+                help="Remove the films and their answers from memory now",
+            )
+
+
+def _test_films(chosen: Bundle) -> list[tuple[str, str]]:
+    """Return (path, label) of the test split's films where the dataset is on this disk."""
+    try:
+        folder = find_dataset(None)
+    except DatasetError:
+        return []
+    table = chosen.predictions()
+    table = table[table["fold"] == "test"]
+    return [
+        (str(folder / file), label)
+        for file, label in zip(table["file"], table["label"], strict=True)
+    ]
+
+
+def _random_film(tests: list[tuple[str, str]]) -> None:
+    path, label = random.choice(tests)
+    _take(Path(path), f"A film of the test split, labelled {label.lower()} there")
+
+
+def _opened_elsewhere() -> None:
+    """Open the film that another page asked for."""
+    path = st.session_state.pop("open_path", None)
+    if path:
+        _take(Path(path), "The film you opened")
+
+
+def _take(path: Path, origin: str) -> None:
+    """Open a film on disk, or say in a passing message why that cannot be done."""
+    try:
+        take_path(path, origin)
+    except UnreadableImage as error:
+        st.toast(str(error), icon=":material/error:")
+
+
+def _several() -> Film | None:
+    """Draw the table of several films and return the one to show below it."""
+    every = films()
+    names = st.session_state.get("prediction_names", False)
+    shown = choose_film(every, names=names)
+    with st.container(horizontal=True, vertical_alignment="center"):
+        st.checkbox(
+            "Show file names",
+            key="prediction_names",
+            help="File names can identify patients; they then stand in the table and the CSV.",
+        )
+        st.download_button(
+            "All answers (CSV)",
+            table_csv(every, names=names),
+            file_name="chest-xray-answers.csv",
+            mime="text/csv",
+            icon=":material/table:",
+            on_click="ignore",
+        )
+    if shown is None:
+        st.info("No film has one of these verdicts.")
+    return shown
+
+
+with sentences():
+    main()

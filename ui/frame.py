@@ -7,6 +7,8 @@ Calling `st.navigation` from the page turns that mechanism off and draws the rig
 
 import logging
 import os
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 
 import streamlit as st
@@ -14,13 +16,11 @@ from starlette.formparsers import MultiPartParser
 from streamlit.navigation.page import Page
 
 from xray_core.errors import XrayError
+from xray_core.model.bundle import list_bundles
+from xray_core.prediction.wording import DISCLAIMER
 
 ROOT = Path(__file__).resolve().parent.parent
 APP_NAME = "Chest X-ray pneumonia demo"
-DISCLAIMER = (
-    "**A demonstration, not a medical device.** "
-    "It knows only films of young children, and it errs. Do not base care on it."
-)
 DEFAULT_MODEL = "resnet50"
 
 logger = logging.getLogger(__name__)
@@ -64,16 +64,26 @@ def navigation() -> Page:
 
 
 def run_page(page: Page) -> None:
-    """Run a page; whatever it raises reaches the person as a sentence and the log as a place."""
-    try:
+    """Run a page; whatever it raises reaches the person as a sentence."""
+    with sentences():
         page.run()
+
+
+@contextmanager
+def sentences() -> Iterator[None]:
+    """Turn what is raised inside into a sentence on the page, and into a place in the log.
+
+    Fragments need their own, since they run again without the page around them.
+    """
+    try:
+        yield
     except XrayError as error:
         st.error(str(error), icon=":material/error:")
     except Exception as error:
         log_failure(error)
         st.error(
-            "Something went wrong on this page. Nothing was saved. Reload the page to start "
-            "again; if it happens again, the log of the app says where.",
+            "Something went wrong here. Nothing was saved. Reload the page to start again; if it "
+            "happens again, the log of the app says where.",
             icon=":material/error:",
         )
 
@@ -104,7 +114,8 @@ def frame(title: str) -> str | None:
     navigation()
     st.html(_STYLE)
     with st.container(key="disclaimer"):
-        st.caption(DISCLAIMER)
+        first, rest = DISCLAIMER.split(". ", 1)
+        st.caption(f"**{first}.** {rest}")
     return _model_picker()
 
 
@@ -159,13 +170,29 @@ def _model_picker() -> str | None:
 
 
 def list_models() -> list[tuple[str, str | None]]:
-    """Return (name, problem or None) of every bundle in the models folder."""
-    try:
-        from xray_core.model.bundle import list_bundles
-    except ModuleNotFoundError:
-        return []
+    """Return (name, problem or None) of every bundle in the models folder.
 
-    return list_bundles(models_folder())
+    Checking one means hashing all its files, so it is done again only after a file has changed.
+    """
+    folder = models_folder()
+    if not folder.is_dir():
+        return []
+    state = "|".join(bundle_state(path) for path in sorted(folder.iterdir()) if path.is_dir())
+    return _checked_bundles(str(folder), state)
+
+
+@st.cache_data(max_entries=4, show_spinner="Checking the models …")
+def _checked_bundles(folder: str, state: str) -> list[tuple[str, str | None]]:
+    return list_bundles(folder)
+
+
+def bundle_state(folder: Path) -> str:
+    """Return a text that changes when a file of the bundle does: names, sizes and times."""
+    files = sorted(path for path in folder.glob("**/*") if path.is_file())
+    stats = [(path.name, path.stat()) for path in files]
+    return f"{folder.name}:" + ",".join(
+        f"{name}/{stat.st_size}/{stat.st_mtime_ns}" for name, stat in stats
+    )
 
 
 # A Material icon as favicon would be fetched from fonts.gstatic.com.
@@ -179,13 +206,25 @@ _FAVICON = (
 
 _STYLE = """
 <style>
+.stApp {
+  --panel: light-dark(#f1f4f8, #1b2229);
+  --ink: light-dark(#1b2430, #e8edf2);
+  --soft-ink: light-dark(#4a5766, #b4c0cc);
+  --line: light-dark(#c5ced8, #3a4652);
+}
+[data-testid="stMainBlockContainer"] { padding: 1.6rem 2rem 4.5rem; }
 .st-key-disclaimer {
   position: fixed; left: 0; right: 0; bottom: 0; z-index: 1000000;
-  width: 100% !important; padding: .3rem 1rem; align-items: center;
-  background: var(--st-secondary-background-color, #f1f4f8);
-  border-top: 1px solid rgba(128, 128, 128, .35);
+  width: 100% !important; padding: .35rem 1rem; align-items: center;
+  background: var(--panel); border-top: 1px solid var(--line);
 }
-.st-key-disclaimer p { margin: 0; text-align: center; color: var(--st-text-color); opacity: 1; }
-[data-testid="stMainBlockContainer"] { padding-top: 2.6rem; padding-bottom: 4.5rem; }
+.st-key-disclaimer p {
+  margin: 0; text-align: center; color: var(--ink); font-size: .85rem; line-height: 1.3;
+}
+.st-key-disclaimer [data-testid="stCaptionContainer"] { opacity: 1; margin: 0; }
+@media (max-width: 640px) {
+  [data-testid="stMainBlockContainer"] { padding: 3rem 1rem 6rem; }
+  .st-key-disclaimer p { font-size: .75rem; }
+}
 </style>
 """

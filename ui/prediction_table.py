@@ -1,0 +1,111 @@
+"""Several films as a table: thumbnails, verdicts, filter, and a click that opens the film."""
+
+import csv
+import io
+
+import pandas as pd
+import streamlit as st
+
+from ui.prediction_answer import SIGNS, WORDS
+from ui.prediction_films import Film
+from xray_core.prediction.screen import cell
+
+_SHOWN, _VERDICTS = "prediction_shown", "prediction_verdicts"
+
+
+def choose_film(films: list[Film], *, names: bool) -> Film | None:
+    """Draw the table and return the film that is to be shown below it, None if none fits."""
+    counts = {
+        verdict: sum(film.prediction.verdict == verdict for film in films) for verdict in WORDS
+    }
+    present = [verdict for verdict in WORDS if counts[verdict]]
+    chosen = st.pills(
+        "Show only",
+        present,
+        selection_mode="multi",
+        format_func=lambda verdict: f"{SIGNS[verdict]} {WORDS[verdict]}: {counts.get(verdict, 0)}",
+        key=_VERDICTS,
+    )
+    rows = [film for film in films if not chosen or film.prediction.verdict in chosen]
+    if not rows:
+        return None
+    key = f"prediction-table-{'-'.join(chosen)}-{len(rows)}-{names}"
+
+    def clicked() -> None:
+        cells = st.session_state[key].selection.cells
+        if cells:
+            st.session_state[_SHOWN] = rows[cells[0][0]].number
+
+    st.dataframe(
+        _table(rows, names=names),
+        key=key,
+        on_select=clicked,
+        selection_mode="single-cell",
+        hide_index=True,
+        row_height=56,
+        height=min(300, 40 + 56 * len(rows)),
+        column_config={
+            "Picture": st.column_config.ImageColumn(width=70),
+            "Film": st.column_config.NumberColumn(width=60),
+            "Verdict": st.column_config.TextColumn(width=120),
+            "Probability": st.column_config.ProgressColumn(
+                format="percent", min_value=0.0, max_value=1.0, width=130
+            ),
+            "To mind": st.column_config.TextColumn(width="large"),
+        },
+        alt="The films with their verdicts; the list below the table opens one by its number.",
+    )
+    numbers = [film.number for film in rows]
+    if st.session_state.get(_SHOWN) not in numbers:
+        st.session_state[_SHOWN] = numbers[0]
+    number = st.selectbox(
+        "Film shown below (or click a row)",
+        numbers,
+        key=_SHOWN,
+        format_func=lambda number: _label(next(f for f in rows if f.number == number), names),
+    )
+    return next(film for film in rows if film.number == number)
+
+
+def table_csv(films: list[Film], *, names: bool) -> bytes:
+    """Return the answers as CSV, one row a film; file names only where they were asked for."""
+    text = io.StringIO()
+    writer = csv.writer(text, lineterminator="\n")
+    head = ["film", "verdict", "probability", "gate", "reasons", "model"]
+    writer.writerow([*head, "file"] if names else head)
+    for film in films:
+        answer = film.prediction
+        row = [
+            film.number,
+            answer.verdict,
+            "" if answer.probability is None else round(answer.probability, 6),
+            answer.gate or "",
+            cell(" ".join(answer.reasons)),
+            cell(answer.model),
+        ]
+        writer.writerow([*row, cell(film.name)] if names else row)
+    return text.getvalue().encode("utf-8-sig")
+
+
+def _table(films: list[Film], *, names: bool) -> pd.DataFrame:
+    table = pd.DataFrame(
+        {
+            "Picture": [film.thumbnail or None for film in films],
+            "Film": [film.number for film in films],
+            "Verdict": [_verdict(film) for film in films],
+            "Probability": [film.prediction.probability for film in films],
+            "To mind": [" ".join(film.prediction.reasons) for film in films],
+        }
+    )
+    if names:
+        table.insert(2, "File", [film.name for film in films])
+    return table
+
+
+def _verdict(film: Film) -> str:
+    verdict = film.prediction.verdict
+    return f"{SIGNS[verdict]} {WORDS[verdict]}"
+
+
+def _label(film: Film, names: bool) -> str:
+    return f"{film.number}: {_verdict(film)}" + (f" ({film.name})" if names else "")
