@@ -1,8 +1,120 @@
-"""The Training page."""
+"""The Training page: how the chosen model was made, and what it does not know."""
 
 import streamlit as st
 
+from ui.evaluation_data import bundle_of
+from ui.evaluation_numbers import csv_button, figure_buttons
 from ui.frame import frame
+from ui.training_tables import (
+    card_without_title,
+    curve,
+    layer_table,
+    limits,
+    provenance_table,
+    recipe_table,
+    stage_table,
+)
+from xray_core.errors import XrayError
+from xray_core.model.bundle import Bundle
 
-frame("Training")
-st.write("This page is being built.")
+
+def facts(bundle: Bundle) -> None:
+    """The training in one row."""
+    config = bundle.config
+    training = config.get("training") or {}
+    layers = layer_table(config.get("layers") or [])
+    parameters = int(layers["Parameters"].sum()) if len(layers) else 0
+    trained = (
+        int(layers.loc[layers["Trained"] == "trained", "Parameters"].sum()) if parameters else 0
+    )
+    data = config.get("dataset") or {}
+    with st.container(horizontal=True, key="training-facts"):
+        st.metric("Trained on", str(config.get("created") or "unknown")[:10], width=170)
+        st.metric("Films in the data set", f"{data.get('films', 0):,}", width=170)
+        st.metric("Patients", f"{data.get('patients', 0):,}", width=130)
+        best, epochs = training.get("best_epoch"), training.get("epochs")
+        st.metric("Best epoch", f"{best} of {epochs}", width=130)
+        st.metric(
+            "Parameters",
+            f"{parameters / 1e6:.1f} M",
+            delta=f"{trained / 1e6:.1f} M trained",
+            delta_color="off",
+            delta_arrow="off",
+            width=150,
+        )
+        st.metric("Training time", f"{float(training.get('seconds') or 0) / 60:.0f} min", width=130)
+
+
+def curves(bundle: Bundle) -> None:
+    """Accuracy and loss by epoch, with the best epoch marked."""
+    history = bundle.history()
+    best = (bundle.config.get("training") or {}).get("best_epoch")
+    for column, name in zip(st.columns(2, gap="large"), ("accuracy", "loss"), strict=True):
+        with column:
+            st.altair_chart(
+                curve(history, name, best),
+                alt=f"{name.capitalize()} by epoch, training and validation; best epoch {best}",
+            )
+    st.caption(
+        "The weights of the best epoch were kept. Training films are varied at random and drawn "
+        "evenly from both classes, validation films are not, so the two lines need not meet."
+    )
+
+    def draw(kind: str) -> bytes:
+        from xray_core.evaluation.figures import as_bytes, draw_training
+
+        return as_bytes(draw_training(history, best), kind)
+
+    figure_buttons("training", bundle.name, draw)
+    csv_button(history, f"{bundle.name}-history", "History (CSV)")
+
+
+def tables(bundle: Bundle) -> None:
+    """Model card, recipe, network and provenance."""
+    config = bundle.config
+    card, recipe, network, origin = st.tabs(
+        ["Model card", "Recipe", "Network", "Where it comes from"]
+    )
+    with card:
+        st.markdown(card_without_title(bundle.card()))
+    with recipe:
+        st.markdown(bundle.recipe.summary)
+        table = recipe_table(config["recipe"])
+        st.dataframe(table, hide_index=True)
+        csv_button(table, f"{bundle.name}-recipe")
+    with network:
+        layers = config.get("layers") or []
+        if layers:
+            st.dataframe(stage_table(layers), hide_index=True)
+            with st.expander(f"All {len(layers)} layers"):
+                st.dataframe(layer_table(layers), hide_index=True)
+            csv_button(layer_table(layers), f"{bundle.name}-layers", "All layers (CSV)")
+        else:
+            st.info("This model's file lists no layers.")
+    with origin:
+        table = provenance_table(config)
+        st.dataframe(table, hide_index=True)
+        csv_button(table, f"{bundle.name}-provenance")
+
+
+def page(name: str) -> None:
+    """Everything beneath the frame."""
+    bundle = bundle_of(name)
+    st.title("Training")
+    st.markdown(f"How **{bundle.name}** (version {bundle.version}) was made.")
+    facts(bundle)
+    curves(bundle)
+    known_limits = limits(bundle.card())
+    if known_limits:
+        st.subheader("Limits")
+        st.markdown(known_limits)
+    st.subheader("Details")
+    tables(bundle)
+
+
+chosen = frame("Training")
+if chosen is not None:
+    try:
+        page(chosen)
+    except XrayError as error:
+        st.error(str(error), icon=":material/error:")

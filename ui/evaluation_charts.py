@@ -123,7 +123,7 @@ def histogram(
         .encode(
             x=x,
             x2="high:Q",
-            y=alt.Y("films:Q", title=f"{label.capitalize()} films"),
+            y=alt.Y("films:Q", title=label.capitalize(), axis=alt.Axis(minExtent=40, tickCount=4)),
             tooltip=[
                 alt.Tooltip("low:Q", format=".0%", title="From"),
                 alt.Tooltip("high:Q", format=".0%", title="to"),
@@ -136,7 +136,7 @@ def histogram(
         .mark_rule(color=GREY, size=2, strokeDash=[5, 3])
         .encode(x="threshold:Q")
     )
-    return alt.layer(under, bars, line).properties(height=150)
+    return alt.layer(under, bars, line).properties(height=150 if normal else 180)
 
 
 def reliability(bins: list[ReliabilityBin]) -> alt.LayerChart | alt.FacetChart:

@@ -37,10 +37,10 @@ def comparison(chosen: Evaluated, fold: str) -> None:
         st.error(str(error), icon=":material/error:")
         return
     st.markdown(_in_words(chosen.model, other_name, found))
-    left, right = st.columns([3, 2], gap="large")
+    table = _table(chosen, other, found)
+    st.dataframe(table, hide_index=True)
+    left, right = st.columns(2, gap="medium")
     with left:
-        table = _table(chosen, other, found)
-        st.dataframe(table, hide_index=True)
         st.caption(
             "Differences with 95% intervals, the same patients drawn for both. DeLong with films "
             f"of a patient as one cluster: p = {_p(found.auc_p_value)} (all films independent: "

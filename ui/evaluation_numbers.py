@@ -21,7 +21,7 @@ HEADLINE = {
     "specificity": "Specificity",
     "accuracy": "Accuracy",
     "roc_auc": "ROC AUC",
-    "calibration_error": "Calibration error",
+    "calibration_error": "Calibration",
 }
 _POINTS = {"main": "Main", "rule_out": "Rule-out"}
 _DEFAULT_PREVALENCE = 10  # percent
@@ -46,8 +46,7 @@ def headline(found: Metrics) -> None:
                 delta_color="off",
                 delta_arrow="off",
                 help=f"{words[name]} Below: 95% interval.",
-                border=True,
-                width=150,
+                width=118,
             )
     st.markdown(frequencies(found))
 
@@ -99,7 +98,7 @@ def controls(chosen: Evaluated) -> tuple[float, float]:
 
 def all_numbers(chosen: Evaluated, found: Metrics) -> None:
     """Confusion matrix in counts and rates, and every metric with both kinds of interval."""
-    left, right = st.columns([2, 3], gap="large")
+    left, right = st.columns([2, 3], gap="medium")
     with left:
         st.subheader("Confusion matrix")
         st.html(_matrix(found.confusion))
@@ -110,7 +109,7 @@ def all_numbers(chosen: Evaluated, found: Metrics) -> None:
         st.dataframe(table, hide_index=True, height=35 * (len(table) + 1) + 3)
         st.caption(
             "Interval: 95%, patients drawn anew 2,000 times (BCa), since films of one patient "
-            "resemble each other. Beside it Wilson's or DeLong's, which take all films as "
+            "resemble each other. Beside it Wilson's and DeLong's, which take all films as "
             "independent. F1, accuracy and average precision hold at these films' share of "
             f"pneumonia ({found.prevalence:.1%}); calibration, Brier score and log loss after "
             "shifting the log-odds from a prior of 50% to that share."
@@ -122,7 +121,7 @@ def all_numbers(chosen: Evaluated, found: Metrics) -> None:
 
 
 def metrics_frame(chosen: Evaluated, found: Metrics) -> pd.DataFrame:
-    """Every metric as a row: name, value, interval, interval if films were independent."""
+    """Every metric as a row: name, value, interval, and Wilson's or DeLong's beside it."""
     independent = film_intervals(chosen.films, found)
     rows = []
     for name, estimate in found.estimates():
@@ -134,7 +133,7 @@ def metrics_frame(chosen: Evaluated, found: Metrics) -> pd.DataFrame:
                 "Metric": NAMES[name] + where,
                 "Value": value,
                 "95% interval": interval.rstrip(")"),
-                "if films were independent": ""
+                "Wilson, DeLong": ""
                 if alone is None or math.isnan(alone[0])
                 else as_text(name, type(estimate)(estimate.value, *alone)).split("(")[1][:-1],
             }

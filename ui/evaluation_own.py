@@ -4,11 +4,11 @@ from __future__ import annotations
 
 from pathlib import Path
 
-import numpy as np
 import pandas as pd
 import streamlit as st
+from streamlit.delta_generator import DeltaGenerator
 
-from ui.evaluation_data import OWN, Evaluated, bundle_of, evaluated
+from ui.evaluation_data import OWN, bundle_of, evaluated
 from ui.frame import models_folder
 from xray_core.errors import XrayError
 from xray_core.evaluation.predictions import read_predictions
@@ -20,8 +20,8 @@ def own_films(model: str) -> None:
     """The form; what it computed stands in the session as the page's films."""
     st.subheader("Evaluate your own films")
     st.markdown(
-        "The same page for films of yours. They stay on this computer, and what is computed from "
-        "them in this visit."
+        "The same page for films of yours. They stay on this computer, and the results are kept for "
+        "this visit only."
     )
     folder_tab, csv_tab = st.tabs(["A folder of films", "A CSV of predictions"])
     with folder_tab:
@@ -91,28 +91,32 @@ def _predict(model: str, folder: Path) -> tuple[pd.DataFrame, list[str]]:
     progress.progress(0.0, f"Loading the model for {len(index)} films...")
 
     from xray_core import Predictor  # three seconds, for TensorFlow: only whoever asks pays
+    from xray_core.prediction.labelled import predict_labelled
 
     predictor = Predictor.load(models_folder() / model)
-    rows: list[tuple[float | None, str]] = []
-    films = [folder / path for path in index["path"]]
-    for count, prediction in enumerate(predictor.predict_many(films), start=1):
-        rows.append((prediction.probability, prediction.verdict))
-        if count % 8 == 0 or count == len(films):
-            progress.progress(count / len(films), f"{count} of {len(films)} films")
-    progress.empty()
-    table = index.assign(
-        file=[str(film) for film in films],
-        probability=np.array([probability for probability, _ in rows], dtype=float),
-        verdict=[verdict for _, verdict in rows],
+    table = predict_labelled(
+        predictor,
+        index,
+        folder,
+        progress=lambda done, of: _show(progress, done, of),
     )
-    notes = [
-        f"{count} films were {word} and are left out of all numbers."
-        for verdict, word in (("REFUSED", "refused as foreign"), ("UNREADABLE", "unreadable"))
-        if (count := int((table["verdict"] == verdict).sum()))
-    ]
+    progress.empty()
+    table["file"] = [str((folder / file).resolve()) for file in table["file"]]
+    notes = []
+    unread = int(table["probability"].isna().sum())
+    if unread:
+        notes.append(
+            f"{unread} films could not be read, or are no X-ray films; they count nowhere."
+        )
+    refused = int(((table["gate"] == "refused") & table["probability"].notna()).sum())
+    if refused:
+        notes.append(
+            f"{refused} films were refused as foreign. In the numbers they count with the "
+            "probability that the network would have given; see Groups."
+        )
     return table[table["probability"].notna()].reset_index(drop=True), notes
 
 
-def own() -> Evaluated | None:
-    """What the visitor evaluated in this visit, or None."""
-    return st.session_state.get(OWN)
+def _show(progress: DeltaGenerator, done: int, of: int) -> None:
+    if done % 8 == 0 or done == of:
+        progress.progress(done / of, f"{done} of {of} films")

@@ -12,7 +12,7 @@ from xray_core.evaluation.curves import decision_curve
 from xray_core.evaluation.films import Films
 from xray_core.evaluation.groups import accuracy_against_share
 from xray_core.evaluation.metrics import Metrics, evaluate
-from xray_core.evaluation.report import as_text
+from xray_core.evaluation.report import NAMES, as_text
 
 _SUBTYPES = {"bacteria": "Bacterial pneumonia", "virus": "Viral pneumonia"}
 _GATE = {
@@ -89,7 +89,7 @@ def calibration(chosen: Evaluated, found: Metrics) -> None:
         f"calibrated model with these scores would measure {low:.3f} to {high:.3f} on these films, "
         f"so {verdict}."
     )
-    left, right = st.columns([3, 2], gap="large")
+    left, right = st.columns([5, 4], gap="medium")
     table = pd.DataFrame([vars(b) for b in chosen.bins])
     with left:
         st.altair_chart(
@@ -148,12 +148,22 @@ def groups(chosen: Evaluated, found: Metrics) -> None:
     """By subtype, by outcome of the gate, and what abstaining buys."""
     if chosen.subtypes:
         st.subheader("By kind of pneumonia")
-        st.caption("Each kind against the same normal films.")
-        _group_table(chosen, "subtype", _at(found, chosen.subtypes, _SUBTYPES))
+        st.caption(
+            "Each kind against the same normal films, so specificity is the same for all: "
+            f"{as_text('specificity', found.specificity)}."
+        )
+        _group_table(
+            chosen, "subtype", _at(found, chosen.subtypes, _SUBTYPES), ("sensitivity", "roc_auc")
+        )
     if chosen.gate:
         st.subheader("By outcome of the gate")
         st.caption("The gate compares a film with the training films before the verdict.")
-        _group_table(chosen, "gate", _at(found, chosen.gate, _GATE))
+        _group_table(
+            chosen,
+            "gate",
+            _at(found, chosen.gate, _GATE),
+            ("accuracy", "sensitivity", "specificity"),
+        )
     st.subheader("Where the model abstains")
     low, high = chosen.calibration.uncertain
     decided = chosen.decided
@@ -184,23 +194,17 @@ def _at(found: Metrics, parts: dict[str, Films], names: dict[str, str]) -> dict[
     return {names.get(k, k): evaluate(v, threshold=found.threshold) for k, v in parts.items()}
 
 
-def _group_table(chosen: Evaluated, column: str, parts: dict[str, Metrics]) -> None:
+def _group_table(
+    chosen: Evaluated, column: str, parts: dict[str, Metrics], shown: tuple[str, ...]
+) -> None:
     table = pd.DataFrame(
         [
             {
                 "Group": name,
                 "Films": part.films,
-                "with pneumonia": part.confusion.true_positive + part.confusion.false_negative,
+                "Pneumonia": part.confusion.true_positive + part.confusion.false_negative,
                 "Patients": part.patients,
-                **{
-                    title: as_text(metric, getattr(part, metric))
-                    for metric, title in (
-                        ("sensitivity", "Sensitivity"),
-                        ("specificity", "Specificity"),
-                        ("accuracy", "Accuracy"),
-                        ("roc_auc", "ROC AUC"),
-                    )
-                },
+                **{NAMES[metric]: as_text(metric, getattr(part, metric)) for metric in shown},
             }
             for name, part in parts.items()
         ]
