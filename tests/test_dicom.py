@@ -414,7 +414,7 @@ def test_age_in_years(age: str, years: float | None) -> None:
         ({"Modality": "MG"}, "no X-ray film"),
         ({"BodyPartExamined": "HAND"}, "not a chest"),
         ({"ViewPosition": "LL"}, "side view"),
-        ({"ViewPosition": "lateral "}, "side view"),
+        ({"ViewPosition": "LATERAL"}, "side view"),
         ({"SeriesDescription": "Chest LAT"}, "side view"),
         ({"PresentationIntentType": "FOR PROCESSING"}, "raw detector data"),
     ],

@@ -115,7 +115,7 @@ def _read(data: bytes, max_pixels: int) -> StoredFilm:
         specific_tags=_TAGS,
     )
     for tag in list(header.keys()):
-        if getattr(header.get_item(tag), "value", "") is None:  # put off because of its size
+        if header.get_item(tag, keep_deferred=True).value is None:  # put off because of its size
             del header[tag]
     implicit, little = map(bool, header.original_encoding)
     keyword, length = _pixel_element(stream, implicit, little)
@@ -191,13 +191,13 @@ def _geometry(header: Dataset, keyword: str, max_pixels: int) -> dict:
     rows, columns = number("Rows", 0), number("Columns", 0)
     if rows < 1 or columns < 1:
         raise UnreadableImage("The DICOM file does not say how many rows and columns it has.")
-    if rows * columns > max_pixels:
-        raise UnreadableImage(
-            f"The DICOM file claims {rows} x {columns} pixels, more than any film has."
-        )
     samples = number("SamplesPerPixel", 1)
     if samples not in (1, 3):
         raise UnreadableImage(f"The DICOM file has {samples} values a pixel; 1 or 3 can be read.")
+    if rows * columns * samples > max_pixels:
+        raise UnreadableImage(
+            f"The DICOM file claims {rows} x {columns} pixels, more than any film has."
+        )
     allocated = {"FloatPixelData": 32, "DoubleFloatPixelData": 64}.get(
         keyword, number("BitsAllocated", 0)
     )

@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import BinaryIO
 
 import numpy as np
-from PIL import Image, UnidentifiedImageError
+from PIL import Image, ImageChops, UnidentifiedImageError
 
 from xray_core.errors import UnreadableImage
 from xray_core.quiet import quiet
@@ -254,28 +254,21 @@ def _to_grey(image: Image.Image, notes: list[str]) -> tuple[np.ndarray, bool]:
         # TIFF's WhiteIsZero (tag 262), which Pillow undoes for shallow pixels only.
         tags = getattr(image, "tag_v2", {})
         return 255 - grey if tags.get(262) == 0 else grey, False
-    if image.mode in ("RGBA", "LA", "PA", "La", "RGBa") or (
-        image.mode in ("P", "RGB") and "transparency" in image.info
-    ):
-        image = _on_black(image.convert("RGBA"))
-    rgb = image if image.mode == "RGB" else image.convert("RGB")
-    return np.asarray(rgb.convert("L"), dtype=np.float32), _has_colour(rgb)
+    levels = image.convert("L")
+    if image.mode in ("RGBA", "LA", "PA") or "transparency" in image.info:
+        if "A" not in image.getbands():
+            image = image.convert("RGBA")
+        alpha = image.getchannel("A")
+        # Some exporters write an alpha of zero everywhere; the film is there all the same.
+        if alpha.getbbox() is not None:
+            levels = ImageChops.multiply(levels, alpha)  # on black
+    return np.asarray(levels, dtype=np.float32), _has_colour(image)
 
 
-def _on_black(rgba: Image.Image) -> Image.Image:
-    alpha = rgba.getchannel("A")
-    # Some exporters write an alpha of zero everywhere; the film is there all the same.
-    if alpha.getextrema()[1] == 0:
-        return rgba.convert("RGB")
-    black = Image.new("RGB", rgba.size)
-    black.paste(rgba, mask=alpha)
-    return black
-
-
-def _has_colour(rgb: Image.Image) -> bool:
+def _has_colour(image: Image.Image) -> bool:
     # A grid of samples tells a photograph as surely as all pixels, at no cost.
-    size = (min(rgb.width, 64), min(rgb.height, 64))
-    sample = np.asarray(rgb.resize(size, Image.Resampling.NEAREST))
+    size = (min(image.width, 64), min(image.height, 64))
+    sample = np.asarray(image.resize(size, Image.Resampling.NEAREST).convert("RGB"))
     red, green, blue = sample[..., 0], sample[..., 1], sample[..., 2]
     brightest = np.maximum(np.maximum(red, green), blue)
     darkest = np.minimum(np.minimum(red, green), blue)
