@@ -111,7 +111,7 @@ def _model_words(bundle: Bundle) -> str:
     words = (
         f"{bundle.name}, version {bundle.version}. The probability is calibrated to a prior of "
         f"{calibration.prior:.0%}: above {high:.0%} counts as pneumonia, below {low:.0%} as "
-        f"normal, between them as uncertain. Below {calibration.rule_out:.0%}, the rule-out point, "
+        f"normal, between them as uncertain. Below {_share(calibration.rule_out)}, the rule-out point, "
         "hardly any film with pneumonia was found in validation. "
     )
     return words + wording.in_natural_frequencies(bundle.predictions())
@@ -144,7 +144,7 @@ def _scale(canvas: "Canvas", probability: float, bundle: Bundle, top: float, wid
     canvas.drawRightString(MARGIN + width, bar - 11, "100%")
     legend = (
         f"triangle: this film; grey: uncertain, {low:.0%} to {high:.0%}; lines: rule-out "
-        f"{calibration.rule_out:.0%}, main {calibration.main:.0%}"
+        f"{_share(calibration.rule_out)}, main {_share(calibration.main)}"
     )
     canvas.drawCentredString(MARGIN + width / 2, bar - 11, legend)
     return bar - 16
@@ -157,6 +157,11 @@ def _percent(probability: float) -> str:
     if probability > 0.99:
         return "above 99%"
     return f"{probability:.0%}"
+
+
+def _share(point: float) -> str:
+    """Return percents, with a decimal where whole ones would say little."""
+    return f"{point:.0%}" if point >= 0.1 else f"{point:.1%}"
 
 
 def _pictures(
