@@ -15,6 +15,8 @@ from xray_core.dataset.index import LABELS, fingerprint
 from xray_core.dataset.parallel import in_chunks
 from xray_core.errors import UnreadableImage
 
+FEWEST = 100  # films of a class, below which an average would still show single films
+
 
 @dataclass(frozen=True, eq=False)
 class Averages:
@@ -70,6 +72,12 @@ def average_films(
     averages = Averages(mean, spread, {label: int(total[0]) for label, total in sums.items()})
     write_whole(kept, averages_bytes(averages))
     return averages
+
+
+def save_averages(averages: Averages | None, file: Path) -> None:
+    """Write the averages to a bundle's file, unless so few films went in that they show one."""
+    if averages and min(averages.films.values()) >= FEWEST:
+        file.write_bytes(averages_bytes(averages))
 
 
 def averages_bytes(averages: Averages) -> bytes:

@@ -15,6 +15,7 @@ import keras
 import numpy as np
 import pandas as pd
 
+from xray_core.dataset.averages import average_films, save_averages
 from xray_core.dataset.index import build_index, fingerprint, limited
 from xray_core.dataset.measure import measure_index
 from xray_core.errors import BundleError
@@ -148,6 +149,7 @@ def finish(
         }
         config = finite(config)
         measure_index(index, folder).to_csv(partial / bundles.DATASET, index=False)
+        save_averages(average_films(index, folder), partial / "averages.npz")
         made.history.to_csv(partial / bundles.HISTORY, index=False)
         write_figures(
             partial, predictions, calibration, made.history, made.facts["training"]["best_epoch"]
