@@ -12,7 +12,6 @@ import pytest
 from xray_core.errors import RecipeError
 from xray_core.model.architectures import (
     build_network,
-    head_of,
     last_spatial_layer,
     layer_table,
 )
@@ -140,13 +139,6 @@ def test_batch_normalisation_keeps_its_statistics_in_training(films: np.ndarray)
     assert np.allclose(np.asarray(inside(films, training=True)), in_use, atol=1e-5)
 
 
-def test_the_head_shares_the_networks_weights(networks: dict[str, keras.Model]) -> None:
-    network = networks["vgg16"]
-    head = head_of(network)
-    assert head.input_shape == (None, 512)
-    assert head.get_layer("logit") is network.get_layer("logit")
-
-
 def test_starting_weights_are_those_of_the_file(tmp_path: Path, films: np.ndarray) -> None:
     whole = keras.applications.ResNet50(include_top=False, weights=None, input_shape=(*SIZE, 3))
     path = tmp_path / "start.weights.h5"
@@ -181,5 +173,5 @@ def test_no_way_to_download_says_what_to_do(monkeypatch: pytest.MonkeyPatch) -> 
 
     offline.__name__ = "ResNet50"
     monkeypatch.setattr(keras.applications, "ResNet50", offline)
-    with pytest.raises(RecipeError, match="could not be downloaded.*--backbone-weights"):
+    with pytest.raises(RecipeError, match=r"could not be downloaded.*--backbone-weights"):
         build_network(find_recipe("resnet50"), input_size=SIZE, backbone_weights="imagenet")

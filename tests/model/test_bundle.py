@@ -111,7 +111,7 @@ def test_no_models_folder_is_an_empty_list(tmp_path: Path) -> None:
 
 def test_names_that_are_taken_or_no_names(copy: Path) -> None:
     models = copy.parent
-    with pytest.raises(BundleError, match="already.*--overwrite"):
+    with pytest.raises(BundleError, match=r"already.*--overwrite"):
         checked_name(models, "micro", overwrite=False)
     assert checked_name(models, "micro", overwrite=True) == "micro"
     for name in ("../micro", ".hidden", "", "a/b"):
@@ -157,9 +157,11 @@ def test_kernels_are_halved_and_statistics_are_not(tmp_path: Path) -> None:
     kinds: dict[int, set[str]] = {}
     with h5py.File(path) as file:
         file.visititems(
-            lambda _, item: kinds.setdefault(item.ndim, set()).add(str(item.dtype))
-            if isinstance(item, h5py.Dataset)
-            else None
+            lambda _, item: (
+                kinds.setdefault(item.ndim, set()).add(str(item.dtype))
+                if isinstance(item, h5py.Dataset)
+                else None
+            )
         )
     assert kinds == {1: {"float32"}, 4: {"float16"}}
     network.load_weights(path)

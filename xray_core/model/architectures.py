@@ -71,11 +71,6 @@ def last_spatial_layer(network: keras.Model) -> str:
     raise ValueError(f"{network.name} has no layer with a height and a width.")
 
 
-def head_of(network: keras.Model) -> keras.Model:
-    """The part of a network after `features`, sharing its weights: (B, D) -> `probability`."""
-    return keras.Model(network.get_layer("features").output, network.output)
-
-
 def layer_table(network: keras.Model) -> list[dict[str, Any]]:
     """One row a layer: name, type, output shape without the batch, parameters, whether trained."""
     return [

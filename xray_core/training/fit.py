@@ -22,7 +22,6 @@ import tensorflow as tf
 from tqdm import tqdm
 
 from xray_core.errors import BundleError
-from xray_core.model.architectures import head_of
 from xray_core.model.recipes import Recipe
 from xray_core.training import pipeline
 from xray_core.training.pipeline import Films
@@ -237,17 +236,17 @@ class _HeadCourse:
     def __init__(
         self, network: keras.Model, recipe: Recipe, training: Films, validation: Films, seed: int
     ) -> None:
-        head = head_of(network)
-        self.model = _objective(head, recipe)
+        features = network.get_layer("features").output
+        self.model = keras.Model(features, _objective(network, recipe).output)
         self._recipe, self._seed, self._label = recipe, seed, training.label
         self._weight = pipeline.class_weights(training.label, recipe.imbalance)
-        to_features = keras.Model(network.input, network.get_layer("features").output)
+        to_features = keras.Model(network.input, features)
         self._views = [
             to_features.predict(pipeline.augmented_view(training, recipe, seed, view), verbose=0)
             for view in range(min(recipe.cached_views, recipe.epochs))
         ]
         self._validation = to_features.predict(pipeline.film_batches(validation), verbose=0)
-        self._to_logit = keras.Model(head.input, head.get_layer("logit").output)
+        self._to_logit = keras.Model(features, network.get_layer("logit").output)
 
     def batches(self, epoch: int) -> tf.data.Dataset:
         view = self._views[(epoch - 1) % len(self._views)]

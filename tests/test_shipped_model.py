@@ -1,0 +1,87 @@
+"""The model in the repository: whole, small, as good as its card says, right about its examples."""
+
+import os
+from pathlib import Path
+
+import pytest
+
+from xray_core.evaluation.report import summary
+from xray_core.images import read_radiograph
+from xray_core.model.bundle import open_bundle
+from xray_core.prediction.predictor import Predictor
+
+MODELS = Path(__file__).parents[1] / "models"
+SHIPPED = sorted(path.name for path in MODELS.iterdir() if (path / "config.json").is_file())
+
+
+@pytest.fixture(scope="module")
+def predictor() -> Predictor:
+    return Predictor.load(MODELS / "resnet50")
+
+
+def test_the_default_model_is_there() -> None:
+    assert "resnet50" in SHIPPED
+
+
+@pytest.mark.parametrize("name", SHIPPED)
+def test_every_shipped_model_is_whole(name: str) -> None:
+    assert open_bundle(MODELS / name).name == name
+
+
+def test_models_are_small_enough_for_a_repository() -> None:
+    sizes = [path.stat().st_size for path in MODELS.rglob("*") if path.is_file()]
+    assert sum(sizes) <= 60e6
+    assert max(sizes) <= 50e6
+
+
+def test_half_precision_moved_no_verdict() -> None:
+    storage = open_bundle(MODELS / "resnet50").config["storage"]
+    assert storage["films"] == 1147  # 523 to validate on and 624 to test on
+    assert storage["largest_probability_change"] <= 0.005
+    assert storage["verdicts_changed"] == 0
+
+
+def test_stored_predictions_reach_the_published_level() -> None:
+    bundle = open_bundle(MODELS / "resnet50")
+    found = summary(bundle.predictions(), bundle.calibration)
+    assert found["films"] == 624
+    assert found["metrics"]["roc_auc"]["value"] >= 0.96
+    assert found["metrics"] == bundle.config["metrics"]["test"]["metrics"]
+
+
+@pytest.mark.parametrize("label", ["NORMAL", "PNEUMONIA"])
+def test_the_examples_are_answered_rightly_and_pass_the_gate(
+    label: str, predictor: Predictor
+) -> None:
+    answer = predictor.predict(predictor.bundle.examples()[label], explain="gradcam")
+    assert (answer.verdict, answer.gate) == (label, "passed")
+    assert answer.heatmap is not None
+    assert answer.heatmap.shape == (224, 224)
+
+
+def test_every_layer_was_trained() -> None:
+    table = open_bundle(MODELS / "resnet50").config["layers"]
+    assert [row["name"] for row in table if row["parameters"] and not row["trained"]] == []
+
+
+@pytest.mark.data
+def test_stored_predictions_are_what_the_model_answers_today(predictor: Predictor) -> None:
+    folder = Path(os.environ["CHEST_XRAY_DIR"])
+    rows = predictor.bundle.predictions().query("fold == 'test'").iloc[::13]
+    films = [folder / file for file in rows["file"]]
+    for row, answer in zip(rows.itertuples(), predictor.predict_many(films), strict=True):
+        assert answer.verdict == row.verdict
+        if answer.logit is not None:
+            assert answer.logit == pytest.approx(row.logit, abs=0.01)
+
+
+@pytest.mark.data
+def test_the_examples_are_no_film_of_the_dataset(predictor: Predictor) -> None:
+    import numpy as np
+
+    folder = Path(os.environ["CHEST_XRAY_DIR"])
+    examples = {k: read_radiograph(v).pixels for k, v in predictor.bundle.examples().items()}
+    for label, example in examples.items():
+        for path in sorted((folder / "train" / label).iterdir())[::5]:
+            film = read_radiograph(path).pixels
+            assert np.corrcoef(film.ravel(), example.ravel())[0, 1] < 0.99, path.name

@@ -1,0 +1,102 @@
+"""Augmentation: nothing asked, nothing changed; equal seeds, equal films."""
+
+from dataclasses import replace
+
+import numpy as np
+import pytest
+
+from xray_core.model.recipes import Augmentation, find_recipe
+from xray_core.training.augmentation import SHIFTS, augment, shifted
+
+
+@pytest.fixture
+def pixels() -> np.ndarray:
+    y, x = np.mgrid[0:224, 0:224].astype(np.float32)
+    fine = 15 * np.sin(2.1 * x) * np.cos(1.7 * y)
+    return np.clip(90 + 60 * np.sin(x / 17) + 40 * np.cos(y / 29) + x / 8 + fine, 0, 255)
+
+
+def rng(seed: int = 0) -> np.random.Generator:
+    return np.random.default_rng(seed)
+
+
+def test_nothing_asked_leaves_the_film_as_it_is(pixels: np.ndarray) -> None:
+    assert np.array_equal(augment(pixels, Augmentation(), rng()), pixels)
+
+
+def test_equal_seeds_give_equal_films_and_others_do_not(pixels: np.ndarray) -> None:
+    how = find_recipe("resnet50").augmentation
+    assert np.array_equal(augment(pixels, how, rng(3)), augment(pixels, how, rng(3)))
+    assert not np.array_equal(augment(pixels, how, rng(3)), augment(pixels, how, rng(4)))
+
+
+def test_the_film_is_not_written_to(pixels: np.ndarray) -> None:
+    before = pixels.copy()
+    for seed in range(5):
+        augment(pixels, find_recipe("resnet50").augmentation, rng(seed))
+    assert np.array_equal(pixels, before)
+
+
+@pytest.mark.parametrize("name", ["resnet50", "resnet50-frozen", "cnn"])
+def test_grey_levels_stay_in_range(name: str, pixels: np.ndarray) -> None:
+    for seed in range(10):
+        film = augment(pixels, find_recipe(name).augmentation, rng(seed))
+        assert film.shape == (224, 224)
+        assert film.dtype == np.float32
+        assert film.min() >= 0
+        assert film.max() <= 255
+
+
+def test_half_of_the_films_are_mirrored(pixels: np.ndarray) -> None:
+    how = Augmentation(flip_horizontal=True)
+    same = mirrored = 0
+    for seed in range(200):
+        film = augment(pixels, how, rng(seed))
+        same += np.allclose(film, pixels, atol=0.5)
+        mirrored += np.allclose(film, pixels[:, ::-1], atol=0.5)
+    assert same + mirrored == 200
+    assert 70 < mirrored < 130
+
+
+def test_brightness_is_a_factor_within_its_range() -> None:
+    how = Augmentation(gain=(0.8, 1.2))
+    flat = np.full((224, 224), 100, np.float32)
+    levels = np.array([augment(flat, how, rng(seed))[0, 0] for seed in range(200)])
+    assert 80 <= levels.min() < 84
+    assert 116 < levels.max() <= 120
+
+
+def test_a_rotation_turns_by_no_more_than_its_angle() -> None:
+    # A single bright point 80 pixels right of the centre stays within 80 * sin(12 deg) = 16.6 rows.
+    film = np.zeros((224, 224), np.float32)
+    film[110:114, 190:194] = 255
+    rows = []
+    for seed in range(100):
+        turned = augment(film, Augmentation(rotation=12.0), rng(seed))
+        rows.append(np.average(np.arange(224), weights=turned.sum(axis=1)))
+    assert max(abs(row - 111.5) for row in rows) <= 17.5
+    assert max(rows) > 124
+    assert min(rows) < 99
+
+
+@pytest.mark.parametrize("kind", list(SHIFTS))
+def test_every_kind_of_shift_changes_the_film(kind: str, pixels: np.ndarray) -> None:
+    film = SHIFTS[kind](pixels, rng(1))
+    assert film.shape == pixels.shape
+    assert np.abs(film - pixels).mean() > 0.1
+
+
+def test_shifted_films_stay_films(pixels: np.ndarray) -> None:
+    for seed in range(20):
+        film = shifted(pixels, rng(seed))
+        assert film.dtype == np.float32
+        assert film.min() >= 0
+        assert film.max() <= 255
+
+
+def test_erasing_fills_one_flat_rectangle(pixels: np.ndarray) -> None:
+    film = augment(pixels, replace(Augmentation(), erase=1.0), rng(2))
+    changed = film != pixels
+    values = np.unique(film[changed])
+    assert len(values) == 1
+    assert 0.01 <= changed.mean() <= 0.16

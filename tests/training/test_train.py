@@ -1,0 +1,206 @@
+"""`python train.py`: what is refused, and that a whole bundle comes out."""
+
+import shutil
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+import train
+from xray_core.model.bundle import open_bundle
+from xray_core.model.recipes import find_recipe
+from xray_core.training.plan import plan_training
+
+REPOSITORY = Path(__file__).parents[2]
+QUICK = ["--limit", "4", "--epochs", "1", "--backbone-weights", "none"]
+
+
+@pytest.fixture(autouse=True)
+def _no_dataset_elsewhere(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    monkeypatch.delenv("CHEST_XRAY_DIR", raising=False)
+    monkeypatch.chdir(tmp_path)
+
+
+def refused(arguments: list[str], capsys: pytest.CaptureFixture[str]) -> str:
+    assert train.main(arguments) == 1
+    message = capsys.readouterr().err
+    assert message.count("\n") == 1
+    assert "Traceback" not in message
+    return message
+
+
+def test_no_dataset_names_the_download(capsys: pytest.CaptureFixture[str]) -> None:
+    assert "python -m xray_core download" in refused([], capsys)
+
+
+def test_an_empty_class_folder_is_refused(
+    dataset: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    shutil.copytree(dataset, tmp_path / "set")
+    for path in (tmp_path / "set" / "test" / "NORMAL").iterdir():
+        path.unlink()
+    assert "NORMAL" in refused(["--data", "set"], capsys)
+
+
+def test_one_class_alone_is_refused(
+    dataset: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    shutil.copytree(dataset, tmp_path / "set")
+    for split in ("train", "test"):
+        shutil.rmtree(tmp_path / "set" / split / "PNEUMONIA")
+    assert "PNEUMONIA" in refused(["--data", "set"], capsys)
+
+
+@pytest.mark.parametrize(
+    ("arguments", "words"),
+    [
+        (["--recipe", "resnet51"], "Did you mean resnet50"),
+        (["--set", "epoch=3"], "Did you mean epochs"),
+        (["--epochs", "0"], "at least 1"),
+        (["--limit", "0"], "--limit must be at least 1"),
+        (["--name", "../up"], "A model's name"),
+        (["--backbone-weights", "nowhere.h5"], "There is no weights file nowhere.h5"),
+    ],
+)
+def test_options_that_do_not_fit(
+    arguments: list[str], words: str, dataset: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert words in refused(["--data", str(dataset), *arguments], capsys)
+
+
+def test_a_taken_name_is_refused_and_a_free_one_found(
+    dataset: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    (tmp_path / "models" / "cnn").mkdir(parents=True)
+    taken = ["--data", str(dataset), "--recipe", "cnn", "--name", "cnn"]
+    assert "--overwrite" in refused(taken, capsys)
+    plan = plan_training(find_recipe("cnn"), data=str(dataset))
+    assert plan.target == Path("models/cnn-2")
+
+
+def test_a_refusal_costs_no_tensorflow(tmp_path: Path) -> None:
+    code = "import sys, train; train.main([]); sys.exit('tensorflow' in sys.modules)"
+    environment = {"PYTHONPATH": str(REPOSITORY), "PATH": ""}
+    done = subprocess.run([sys.executable, "-c", code], cwd=tmp_path, env=environment, check=False)
+    assert done.returncode == 0
+
+
+def test_the_card_names_no_folder_of_this_machine() -> None:
+    given = ["--recipe", "cnn", "--data", "/home/me/films", "--name=mine", "--limit", "4"]
+    assert train._public(given) == "--recipe cnn --limit 4"
+    assert train._public(["--backbone-weights", "/home/me/w.h5"]) == "--backbone-weights FILE"
+
+
+@pytest.fixture(scope="module")
+def made(dataset: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A models folder in which `cnn-softmax` was trained on four films a class and fold."""
+    models = tmp_path_factory.mktemp("made")
+    arguments = ["--recipe", "cnn-softmax", "--data", str(dataset), "--models", str(models)]
+    assert train.main([*arguments, *QUICK, "--set", "filters=(4, 4, 4)"]) == 0
+    return models
+
+
+def test_a_training_leaves_a_whole_bundle_and_nothing_else(made: Path) -> None:
+    assert [path.name for path in made.iterdir()] == ["cnn-softmax"]
+    bundle = open_bundle(made / "cnn-softmax")
+    assert bundle.config["limit"] == 4
+    assert bundle.config["dataset"]["films"] == 20  # validation holds two of each class
+    assert len(bundle.history()) == 1
+    assert set(bundle.predictions()["fold"]) == {"validation", "test"}
+    assert bundle.config["storage"]["largest_probability_change"] < 0.005
+    assert bundle.config["training"]["command"].startswith("--recipe cnn-softmax --limit 4")
+    assert "What it must not be used for" in bundle.card()
+
+
+def test_stored_predictions_are_what_the_app_answers(made: Path, dataset: Path) -> None:
+    from xray_core.prediction.predictor import Predictor
+
+    predictor = Predictor.load(made / "cnn-softmax")
+    rows = predictor.bundle.predictions()
+    rows = rows[rows["fold"] == "test"]
+    for row in rows.itertuples():
+        answer = predictor.predict(dataset / row.file)
+        assert answer.verdict == row.verdict
+        if answer.logit is not None:
+            assert answer.logit == pytest.approx(row.logit, abs=1e-4)
+
+
+def test_what_follows_the_weights_can_be_rebuilt(made: Path, dataset: Path, tmp_path: Path) -> None:
+    from xray_core.__main__ import main
+
+    shutil.copytree(made, tmp_path / "models")
+    folder = tmp_path / "models" / "cnn-softmax"
+    before = open_bundle(folder)
+    assert main(["finish", "cnn-softmax", "--data", str(dataset)]) == 0
+    after = open_bundle(folder)
+    for name in ("predictions.csv", "gate.npz", "model.weights.h5"):
+        if name.endswith(".csv"):
+            assert (made / "cnn-softmax" / name).read_text() == (folder / name).read_text()
+    assert after.config["calibration"] == before.config["calibration"]
+    assert after.config["storage"] == before.config["storage"]
+
+
+def test_finishing_with_other_films_is_refused(
+    made: Path, dataset: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    from xray_core.__main__ import main
+
+    shutil.copytree(made, tmp_path / "models")
+    shutil.copytree(dataset, tmp_path / "set")
+    first = next((tmp_path / "set" / "test" / "NORMAL").iterdir())
+    shutil.copy(first, first.with_name("IM-9999-0001.png"))
+    first.unlink()
+    assert main(["finish", "cnn-softmax", "--data", "set"]) == 1
+    assert "are not those" in capsys.readouterr().err
+
+
+def test_evaluate_prints_intervals_and_writes_json(
+    made: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    import json
+
+    from xray_core.__main__ import main
+
+    out = tmp_path / "numbers.json"
+    options = ["--model", "cnn-softmax", "--models", str(made), "--json", str(out)]
+    assert main(["evaluate", *options]) == 0
+    assert "ROC AUC" in capsys.readouterr().out
+    assert json.loads(out.read_text())["films"] == 8
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize(
+    "recipe", ["resnet50", "resnet50-frozen", "vgg16", "vgg16-flatten", "cnn", "cnn-softmax"]
+)
+def test_every_recipe_leaves_a_bundle_that_answers(
+    recipe: str, dataset: Path, tmp_path: Path
+) -> None:
+    from xray_core.prediction.predictor import Predictor
+
+    arguments = ["--recipe", recipe, "--data", str(dataset), "--models", str(tmp_path), *QUICK]
+    assert train.main(arguments) == 0
+    film = next((dataset / "test" / "NORMAL").iterdir())
+    answer = Predictor.load(tmp_path / recipe).predict(film, explain="gradcam")
+    assert answer.verdict in ("NORMAL", "PNEUMONIA", "UNCERTAIN", "REFUSED")
+
+
+@pytest.mark.slow
+def test_a_killed_training_is_resumed(dataset: Path, tmp_path: Path) -> None:
+    import signal
+    import time
+
+    command = [sys.executable, str(REPOSITORY / "train.py"), "--recipe", "cnn", "--data"]
+    command += [str(dataset), "--models", str(tmp_path), "--set", "patience=99", "--epochs", "200"]
+    environment = {"PYTHONPATH": str(REPOSITORY), "PATH": "", "HOME": str(tmp_path)}
+    run = subprocess.Popen(command, env=environment)
+    state = tmp_path / ".cnn.training"
+    while not list(state.glob("epoch-00[3-9]")):
+        assert run.poll() is None
+        time.sleep(0.05)
+    run.send_signal(signal.SIGKILL)
+    run.wait()
+    assert not (tmp_path / "cnn").exists()
+    command[command.index("200")] = "200"
+    subprocess.run([*command, "--resume"], env=environment, check=True, timeout=900)
+    assert len(open_bundle(tmp_path / "cnn").history()) == 200
