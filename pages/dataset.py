@@ -1,8 +1,81 @@
-"""The Dataset page."""
+"""The Dataset page: what this data is, and what is wrong with it."""
 
 import streamlit as st
 
-from ui.frame import frame
+from ui import dataset_sections as sections
+from ui.dataset_download import offer_download
+from ui.dataset_gallery import gallery
+from ui.dataset_source import Source, choose_source, folder_picker, measure_again
+from ui.frame import frame, sentences
 
-frame("Dataset")
-st.write("This page is being built.")
+
+def show(bundle: str | None) -> None:
+    st.title("The data, and what is wrong with it")
+    source = choose_source(bundle)
+    if source is None:
+        folder_picker()
+        offer_download()
+        return
+    where_from(source)
+    st.header("What it holds", divider="gray")
+    sections.overview(source)
+    st.header("What is wrong with it", divider="gray")
+    sections.findings(source)
+    st.header("What gives the class away", divider="gray")
+    sections.shortcuts(source)
+    st.subheader("One property by class")
+    sections.distributions(source)
+    st.header("The average film", divider="gray")
+    averages = st.container()
+    st.header("Gallery", divider="gray")
+    gallery(source)
+    st.header("The table", divider="gray")
+    whole_table(source)
+    # Last, since averaging a new folder takes a while and everything else can be read meanwhile.
+    with averages:
+        sections.averages(source)
+
+
+def where_from(source: Source) -> None:
+    if source.folder is None:
+        st.info(
+            f"The films are not on this computer: the numbers come from the table stored with the "
+            f"model {source.name}. Only the gallery and thumbnails need the films.",
+            icon=":material/info:",
+        )
+    else:
+        st.caption(
+            "Chest films of children of one to five years, from Guangzhou (Kermany et al., Cell "
+            f"2018; CC BY 4.0), unless you chose another folder. Read from `{source.name}`."
+        )
+    with st.expander("Another folder, or the Kaggle download", icon=":material/folder_open:"):
+        folder_picker()
+        if source.folder is None:
+            offer_download()
+        else:
+            st.button(
+                "Measure again",
+                icon=":material/refresh:",
+                on_click=measure_again,
+                help="Looks for films that were changed in place; only those are read again.",
+            )
+
+
+def whole_table(source: Source) -> None:
+    st.write("One row a film, with all that was measured.")
+    st.download_button(
+        "Download as CSV",
+        data=lambda: source.table.to_csv(index=False),
+        file_name="dataset.csv",
+        mime="text/csv",
+        icon=":material/download:",
+        on_click="ignore",
+    )
+    opened = st.expander("Show the table", key="dataset_table", on_change="rerun")
+    if opened.open:
+        opened.dataframe(source.table, hide_index=True)
+
+
+chosen = frame("Dataset")
+with sentences():
+    show(chosen)
