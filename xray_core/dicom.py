@@ -15,14 +15,10 @@ from pydicom.dataset import Dataset
 from pydicom.multival import MultiValue
 from pydicom.pixels import apply_modality_lut, apply_voi_lut, apply_windowing
 
-from xray_core.dicom_file import StoredFilm, read_stored_film, value
+from xray_core.dicom_facts import age_in_years, cautions, code
+from xray_core.dicom_file import StoredFilm, items, numbers, read_stored_film, value
 from xray_core.quiet import quiet
 
-# OT and SC are what digitisers and screen captures call themselves.
-_XRAY_MODALITIES = ("CR", "DX", "RG", "OT", "SC")
-_CHEST = ("CHEST", "THORAX", "LUNG")
-_LATERAL_VIEWS = ("LL", "RL", "LATERAL", "LAT")
-_DAYS_PER_UNIT = {"D": 1.0, "W": 7.0, "M": 365.25 / 12, "Y": 365.25}
 _DEPTHS = (8, 10, 12, 14, 16)
 
 
@@ -62,12 +58,12 @@ def read_dicom(data: bytes, *, window: int, max_pixels: int) -> DicomFilm:
             pixels = rgb_levels(stored, header)
         return DicomFilm(
             pixels=pixels,
-            modality=_code(header, "Modality"),
-            view=_code(header, "ViewPosition"),
-            body_part=_code(header, "BodyPartExamined"),
+            modality=code(header, "Modality"),
+            view=code(header, "ViewPosition"),
+            body_part=code(header, "BodyPartExamined"),
             age_years=age_in_years(header),
             frames=stored.frames,
-            notes=(*_cautions(header, stored.frames), *notes),
+            notes=(*cautions(header, stored.frames), *notes),
             windows=tuple(view.name for view in views),
         )
 
@@ -83,13 +79,13 @@ class DisplayView:
 def display_views(header: Dataset) -> list[DisplayView]:
     """List the VOI lookup tables (0028,3010), then the windows (0028,1050), of a header."""
     views = []
-    for number, item in enumerate(_items(header, "VOILUTSequence"), start=1):
+    for number, item in enumerate(items(header, "VOILUTSequence"), start=1):
         table = _lookup_table(item)
         if table is not None:
             views.append(
                 DisplayView(_words(item, "LUTExplanation") or f"table {number}", _voi(table))
             )
-    centers, widths = _numbers(header, "WindowCenter"), _numbers(header, "WindowWidth")
+    centers, widths = numbers(header, "WindowCenter"), numbers(header, "WindowWidth")
     names = value(header, "WindowCenterWidthExplanation")
     labels = list(names) if isinstance(names, list | MultiValue) else [names]
     function = str(value(header, "VOILUTFunction") or "LINEAR").strip().upper()
@@ -195,10 +191,10 @@ def within_bits(stored: np.ndarray, bits: int) -> np.ndarray:
 
 def is_padding(stored: np.ndarray, header: Dataset) -> np.ndarray:
     """Tell which stored values stand for no tissue (0028,0120), (0028,0121); PS3.3, C.7.5.1.1.2."""
-    first = _numbers(header, "PixelPaddingValue")
+    first = numbers(header, "PixelPaddingValue")
     if not first or stored.dtype.kind == "f":
         return np.zeros(stored.shape, dtype=bool)
-    limit = _numbers(header, "PixelPaddingRangeLimit") or first
+    limit = numbers(header, "PixelPaddingRangeLimit") or first
     low, high = sorted((int(first[0]), int(limit[0])))
     if stored.dtype.kind == "i" and low == high > np.iinfo(stored.dtype).max:
         low = high = low - 2 ** (8 * stored.dtype.itemsize)  # written as if unsigned
@@ -210,13 +206,13 @@ def modality_units(stored: np.ndarray, header: Dataset) -> np.ndarray:
 
     Unchanged where the header has neither, or one that makes no sense.
     """
-    for item in _items(header, "ModalityLUTSequence")[:1]:
+    for item in items(header, "ModalityLUTSequence")[:1]:
         table = _lookup_table(item)
         if table is not None and stored.dtype.kind in "iu":
             own = Dataset()
             own.ModalityLUTSequence = [table]
             return apply_modality_lut(stored.astype(np.int32), own).astype(np.int32)
-    slope, intercept = _numbers(header, "RescaleSlope"), _numbers(header, "RescaleIntercept")
+    slope, intercept = numbers(header, "RescaleSlope"), numbers(header, "RescaleIntercept")
     if not (slope or intercept):
         return stored if stored.dtype.kind == "f" else stored.astype(np.int32)
     own = Dataset()
@@ -234,20 +230,12 @@ def stretched(units: np.ndarray, low: float, high: float) -> np.ndarray:
     return np.clip((units - low) * (255 / (high - low)), 0, 255)
 
 
-def age_in_years(header: Dataset) -> float | None:
-    """Give the patient's age (0010,1010), an age string such as 018M, in years."""
-    match = re.fullmatch(r"(\d{1,3})([DWMY])", str(value(header, "PatientAge") or "").strip())
-    if not match:
-        return None
-    return int(match[1]) if match[2] == "Y" else int(match[1]) * _DAYS_PER_UNIT[match[2]] / 365.25
-
-
 def with_functional_groups(header: Dataset) -> Dataset:
     """Lift the first frame's rescaling and window to where single-frame films keep theirs."""
     for groups in ("SharedFunctionalGroupsSequence", "PerFrameFunctionalGroupsSequence"):
-        for group in _items(header, groups)[:1]:
+        for group in items(header, groups)[:1]:
             for name in ("PixelValueTransformationSequence", "FrameVOILUTSequence"):
-                for item in _items(group, name)[:1]:
+                for item in items(group, name)[:1]:
                     for element in item:
                         if element.tag not in header:
                             header.add(element)
@@ -295,7 +283,7 @@ def _voi(table: Dataset) -> Callable[[np.ndarray], np.ndarray]:
 
 def _lookup_table(item: Dataset) -> Dataset | None:
     """Rewrite a lookup table (0028,3002), (0028,3006) in the one form that pydicom always reads."""
-    descriptor, data = _numbers(item, "LUTDescriptor"), value(item, "LUTData")
+    descriptor, data = numbers(item, "LUTDescriptor"), value(item, "LUTData")
     if len(descriptor) != 3 or data is None:
         return None
     entries, first = int(descriptor[0]) or 2**16, int(descriptor[1])
@@ -318,33 +306,9 @@ def _blocks(array: np.ndarray) -> list[np.ndarray]:
 
 
 def _bits_stored(header: Dataset, dtype: np.dtype) -> int:
-    bits = _numbers(header, "BitsStored")
+    bits = numbers(header, "BitsStored")
     whole = 8 * dtype.itemsize
     return int(bits[0]) if bits and 0 < bits[0] <= whole else whole
-
-
-def _items(dataset: Dataset, keyword: str) -> list[Dataset]:
-    found = value(dataset, keyword)
-    return (
-        [item for item in found if isinstance(item, Dataset)] if isinstance(found, Sequence) else []
-    )
-
-
-def _numbers(dataset: Dataset, keyword: str) -> list[float]:
-    found = value(dataset, keyword)
-    if found is None or isinstance(found, bytes):
-        return []
-    several = [found] if isinstance(found, str) or not isinstance(found, Sequence) else list(found)
-    try:
-        return [float(str(number)) for number in several]
-    except ValueError:
-        return []
-
-
-def _code(header: Dataset, keyword: str) -> str | None:
-    # A code string (PS3.5, 6.2) has no room for a name; what does not look like one is dropped.
-    code = str(value(header, keyword) or "").strip().upper()
-    return code if re.fullmatch(r"[A-Z0-9 _]{1,16}", code) else None
 
 
 def _words(dataset: Dataset, keyword: str) -> str:
@@ -353,35 +317,3 @@ def _words(dataset: Dataset, keyword: str) -> str:
 
 def _plain(words: object) -> str:
     return re.sub(r"[^A-Za-z0-9 .,_+-]", "", str(words or "")).strip()[:40]
-
-
-def _cautions(header: Dataset, frames: int) -> list[str]:
-    notes = []
-    if frames > 1:
-        notes.append(f"Only the first of {frames} frames was read.")
-    modality, part = _code(header, "Modality"), _code(header, "BodyPartExamined")
-    if modality and modality not in _XRAY_MODALITIES:
-        notes.append(f"The file says that this is no X-ray film (modality {modality}).")
-    if part and not any(chest in part for chest in _CHEST):
-        notes.append(f"The file says that this is not a chest (body part {part}).")
-    if is_lateral(header):
-        notes.append("The file says that this is a side view; the model knows frontal films only.")
-    if value(header, "PresentationIntentType") == "FOR PROCESSING":
-        notes.append("The file holds raw detector data, not a film made for viewing.")
-    return notes
-
-
-def is_lateral(header: Dataset) -> bool:
-    """Tell whether View Position (0018,5101), the view's code or the description says lateral."""
-    view = _code(header, "ViewPosition")
-    if view:
-        return view in _LATERAL_VIEWS
-    words = [str(value(item, "CodeMeaning") or "") for item in _items(header, "ViewCodeSequence")]
-    words += [
-        str(value(header, keyword) or "") for keyword in ("SeriesDescription", "ProtocolName")
-    ]
-    text = " ".join(words).upper()
-    # A lateral decubitus is a frontal view of a patient who lies on the side.
-    return bool(re.search(r"\bLAT(ERAL)?\b", text)) and not re.search(
-        r"DECUB|\b[AP]\.?[AP]\b", text
-    )

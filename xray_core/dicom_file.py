@@ -11,6 +11,7 @@ import io
 import re
 import struct
 import zlib
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -83,19 +84,6 @@ def read_stored_film(data: bytes, max_pixels: int) -> StoredFilm:
     Raises `UnreadableImage` where the file holds no image or one that cannot be decoded; damaged
     content may raise anything else, which the caller has to catch.
     """
-    return _read(data, max_pixels)
-
-
-def value(dataset: Dataset, keyword: str) -> object | None:
-    """Give an element's value, or None where it is absent, empty or undecodable."""
-    try:
-        found = dataset.get(keyword)
-    except Exception:  # pydicom raises whatever a malformed value makes it raise
-        return None
-    return None if found in ("", b"", []) else found
-
-
-def _read(data: bytes, max_pixels: int) -> StoredFilm:
     stream = _Metered(data)
     stream.seek(132 if data[128:132] == b"DICM" else 0)
     meta = read_dataset(stream, False, True, stop_when=lambda tag, vr, length: tag >> 16 != 2)
@@ -131,6 +119,35 @@ def _read(data: bytes, max_pixels: int) -> StoredFilm:
     frame = get_frame(stream, 0, number_of_frames=frames)
     values, photometric = compressed_frame(frame, options, syntax)
     return StoredFilm(header, values, photometric, frames, compressed=True)
+
+
+def value(dataset: Dataset, keyword: str) -> object | None:
+    """Give an element's value, or None where it is absent, empty or undecodable."""
+    try:
+        found = dataset.get(keyword)
+    except Exception:  # pydicom raises whatever a malformed value makes it raise
+        return None
+    return None if found in ("", b"", []) else found
+
+
+def items(dataset: Dataset, keyword: str) -> list[Dataset]:
+    """Give a sequence's items; none where it is absent or malformed."""
+    found = value(dataset, keyword)
+    return (
+        [item for item in found if isinstance(item, Dataset)] if isinstance(found, Sequence) else []
+    )
+
+
+def numbers(dataset: Dataset, keyword: str) -> list[float]:
+    """Give an element's values as numbers; none where it is absent or malformed."""
+    found = value(dataset, keyword)
+    if found is None or isinstance(found, bytes):
+        return []
+    several = [found] if isinstance(found, str) or not isinstance(found, Sequence) else list(found)
+    try:
+        return [float(str(number)) for number in several]
+    except ValueError:
+        return []
 
 
 class _Metered(io.BytesIO):

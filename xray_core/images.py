@@ -13,6 +13,7 @@ import numpy as np
 from PIL import Image, ImageChops, UnidentifiedImageError
 
 from xray_core.errors import UnreadableImage
+from xray_core.file_kinds import DAMAGED, is_dicom, not_an_image
 from xray_core.quiet import quiet
 
 # The largest radiographic detectors have 19 megapixels, mammography 29, a phone's camera 50. At 64
@@ -23,30 +24,6 @@ MODEL_SIZE = (224, 224)
 
 # Decoders that an upload may reach. Pillow knows some forty more, few of them hardened.
 PILLOW_FORMATS = ("JPEG", "PNG", "TIFF", "BMP", "GIF", "WEBP")
-
-_DAMAGED = "The image is damaged or incomplete and cannot be read. Please export it again."
-_SIGNATURES = (b"\xff\xd8\xff", b"\x89PNG", b"II*\0", b"MM\0*", b"BM", b"GIF8", b"RIFF")
-# What people drop by mistake: signature, where it stands, and its name.
-_OTHER_FILES = (
-    (b"%pdf", 0, "a PDF document"),
-    (b"<!doctype html", 0, "a web page"),
-    (b"<html", 0, "a web page"),
-    (b"<svg", 0, "a drawing (SVG)"),
-    (b"<?xml", 0, "an XML file"),
-    (b"pk\x03\x04", 0, "a ZIP archive or an office document"),
-    (b"\x1f\x8b", 0, "a compressed file (gzip)"),
-    (b"7z\xbc\xaf", 0, "a compressed file (7z)"),
-    (b"rar!", 0, "a compressed file (RAR)"),
-    (b"\xd0\xcf\x11\xe0", 0, "an office document"),
-    (b"{\\rtf", 0, "an office document"),
-    (b"ftypheic", 4, "a phone's photograph in HEIC format"),
-    (b"ftypheix", 4, "a phone's photograph in HEIC format"),
-    (b"ftypmif1", 4, "a phone's photograph in HEIC format"),
-    (b"ftypavif", 4, "an AVIF image"),
-    (b"ftyp", 4, "a video"),
-    (b"\0\0\0\x0cjp", 0, "a JPEG 2000 image"),
-    (b"\xff\x4f\xff\x51", 0, "a JPEG 2000 image"),
-)
 
 _DEPTHS = (8, 10, 12, 14, 16)
 
@@ -81,19 +58,20 @@ def read_radiograph(
 ) -> Radiograph:
     """Read a film from a path, bytes or a file object (JPEG, PNG, TIFF, BMP, GIF, WebP or DICOM).
 
-    The content decides the format, never the name. `window` chooses among a DICOM file's windows.
+    The content decides the format, never the name. `window` chooses among a DICOM file's windows;
+    one that does not exist counts as the first.
     Raises `UnreadableImage`, and nothing else, whatever the content.
     """
     data = _read_bytes(source)
     try:
         with quiet("PIL"):
-            return _read_dicom(data, window) if _is_dicom(data) else _read_picture(data)
+            return _read_dicom(data, window) if is_dicom(data) else _read_picture(data)
     except UnreadableImage:
         raise
     except MemoryError:
         raise UnreadableImage("The image is too large for this computer's memory.") from None
     except (Exception, RecursionError):
-        raise UnreadableImage(_DAMAGED) from None
+        raise UnreadableImage(DAMAGED) from None
 
 
 def to_model_input(pixels: np.ndarray | Radiograph) -> np.ndarray:
@@ -175,7 +153,7 @@ def _read_picture(data: bytes) -> Radiograph:
     except (Image.DecompressionBombError, Image.DecompressionBombWarning):
         raise UnreadableImage(_too_many_pixels()) from None
     except UnidentifiedImageError:
-        raise UnreadableImage(_not_an_image(data)) from None
+        raise UnreadableImage(not_an_image(data)) from None
     with image:
         width, height = image.size
         if width * height > MAX_PIXELS:
@@ -200,19 +178,6 @@ def _read_picture(data: bytes) -> Radiograph:
     )
 
 
-def _is_dicom(data: bytes) -> bool:
-    """Tell whether bytes begin as a DICOM or ACR-NEMA file does, with or without a preamble."""
-    if data[128:132] == b"DICM":
-        return True
-    # Without preamble the first element is of group 2 or 8 (PS3.10, 7.1), in either byte order.
-    little, big = data[:2] in (b"\x02\x00", b"\x08\x00"), data[:2] == b"\x00\x08"
-    if len(data) < 16 or not (little or big):
-        return False
-    explicit = data[4:6].isalpha() and data[4:6].isupper()
-    length = int.from_bytes(data[4:8], "little" if little else "big")
-    return explicit or (data[3 if little else 2] == 0 and length <= 64)
-
-
 def _read_dicom(data: bytes, window: int) -> Radiograph:
     from xray_core.dicom import read_dicom  # pydicom costs half a second, and few files need it
 
@@ -234,16 +199,6 @@ def _read_dicom(data: bytes, window: int) -> Radiograph:
         notes=film.notes,
         windows=film.windows,
     )
-
-
-def _not_an_image(data: bytes) -> str:
-    start = data[:1024].lstrip(b"\xef\xbb\xbf \t\r\n")
-    for signature, at, kind in _OTHER_FILES:
-        if start[at : at + len(signature)].lower() == signature:
-            return f"This is {kind}. Please upload the film itself as JPEG, PNG or DICOM."
-    if any(start.startswith(signature) for signature in _SIGNATURES):
-        return _DAMAGED
-    return "This is not an image that can be read. Please upload the film as JPEG, PNG or DICOM."
 
 
 def _to_grey(image: Image.Image, notes: list[str]) -> tuple[np.ndarray, bool]:
