@@ -20,8 +20,8 @@ def own_films(model: str) -> None:
     """The form; what it computed stands in the session as the page's films."""
     st.subheader("Evaluate your own films")
     st.markdown(
-        "The same page for films of yours. They stay on this computer, and the results are kept for "
-        "this visit only."
+        "The same page for films of yours. They stay on this computer, and the results are kept "
+        "for this visit only."
     )
     folder_tab, csv_tab = st.tabs(["A folder of films", "A CSV of predictions"])
     with folder_tab:

@@ -166,7 +166,8 @@ def draw_training(history: pd.DataFrame, best_epoch: int | None = None) -> Figur
             axes.axvline(best_epoch, color=GREY, linestyle=":", label=f"best epoch ({best_epoch})")
         axes.set(xlabel="Epoch", ylabel=name.capitalize())
         axes.xaxis.get_major_locator().set_params(integer=True)
-        axes.legend(fontsize=8, frameon=False)
+        if axes.get_legend_handles_labels()[0]:
+            axes.legend(fontsize=8, frameon=False)
         _plain(axes)
     return figure
 

@@ -1,0 +1,97 @@
+"""Parts of a set: uncertain band, subtypes, gate, natural frequencies."""
+
+import numpy as np
+import pandas as pd
+import pytest
+
+from xray_core.evaluation.groups import (
+    accuracy_against_share,
+    gate_films,
+    outside_band,
+    subtype_films,
+)
+from xray_core.evaluation.metrics import evaluate, natural_frequencies
+
+FILMS = pd.DataFrame(
+    [
+        ("PNEUMONIA", "bacteria", 0.95, "passed", "PNEUMONIA"),
+        ("PNEUMONIA", "bacteria", 0.55, "passed", "UNCERTAIN"),
+        ("PNEUMONIA", "virus", 0.10, "passed", "NORMAL"),
+        ("PNEUMONIA", "virus", 0.90, "refused", "REFUSED"),
+        ("NORMAL", "none", 0.05, "passed", "NORMAL"),
+        ("NORMAL", "none", 0.60, "caution", "UNCERTAIN"),
+        ("NORMAL", "none", 0.80, "passed", "PNEUMONIA"),
+    ],
+    columns=["label", "subtype", "probability", "gate", "verdict"],
+).assign(fold="test", patient=list("abcdefg"))
+
+
+def test_refused_and_uncertain_films_are_not_decided():
+    found = outside_band(FILMS, (0.4, 0.6), threshold=0.5)
+
+    assert (found.films, found.decided, found.uncertain, found.refused) == (7, 4, 2, 1)
+    assert found.share_decided == pytest.approx(4 / 7)
+    assert found.metrics is not None
+    assert found.metrics.accuracy.value == 0.5
+    assert found.metrics.sensitivity.value == 0.5
+    assert found.metrics.specificity.value == 0.5
+
+
+def test_a_band_over_everything_decides_nothing():
+    found = outside_band(FILMS, (0.0, 1.0), threshold=0.5)
+
+    assert found.decided == 0
+    assert found.metrics is None
+
+
+def test_subtypes_share_the_normal_films():
+    found = subtype_films(FILMS)
+
+    assert list(found) == ["bacteria", "virus"]
+    bacteria = evaluate(found["bacteria"], threshold=0.5)
+    virus = evaluate(found["virus"], threshold=0.5)
+    assert (bacteria.films, bacteria.sensitivity.value) == (5, 1.0)
+    assert (virus.films, virus.sensitivity.value) == (5, 0.5)
+    assert bacteria.specificity.value == virus.specificity.value == pytest.approx(1 / 3)
+
+
+def test_the_gates_groups_stand_in_its_own_order_even_with_one_class():
+    found = gate_films(FILMS)
+
+    assert list(found) == ["passed", "caution", "refused"]
+    caution = evaluate(found["caution"], threshold=0.5)
+    assert caution.specificity.value == 0.0
+    assert np.isnan(caution.sensitivity.value)
+
+
+def test_a_table_without_these_columns_has_no_groups():
+    bare = FILMS[["label", "probability", "patient"]]
+
+    assert subtype_films(bare) == {}
+    assert gate_films(bare) == {}
+    assert outside_band(bare, (0.4, 0.6), threshold=0.5).refused == 0
+
+
+def test_the_most_certain_films_are_decided_first():
+    curve = accuracy_against_share(
+        np.array([1, 0, 1, 0]), np.array([0.99, 0.02, 0.4, 0.7]), threshold=0.5
+    )
+
+    assert curve["share_decided"].tolist() == [0.25, 0.5, 0.75, 1.0]
+    assert curve["accuracy"].tolist() == pytest.approx([1.0, 1.0, 2 / 3, 0.5])
+
+
+def test_natural_frequencies_count_verdicts_of_100():
+    found = natural_frequencies(FILMS)
+
+    assert found.pneumonia_films == 4
+    assert (found.called, found.uncertain, found.missed, found.refused) == (25, 25, 25, 25)
+    assert found.normal_films == 3
+    assert found.cleared + found.normal_uncertain + found.flagged == 100  # 33.3 each
+    assert sorted((found.cleared, found.normal_uncertain, found.flagged)) == [33, 33, 34]
+
+
+def test_natural_frequencies_of_another_fold_count_its_films_alone():
+    found = natural_frequencies(FILMS, fold="validation")
+
+    assert (found.pneumonia_films, found.called, found.normal_films, found.cleared) == (0, 0, 0, 0)

@@ -1,0 +1,65 @@
+"""Tables of predictions from outside."""
+
+import io
+
+import pytest
+
+from xray_core.errors import XrayError
+from xray_core.evaluation.predictions import confident_errors, read_predictions
+
+
+def read(text):
+    return read_predictions(io.BytesIO(text.encode()))
+
+
+def test_a_plain_table_is_completed_and_says_what_it_assumes():
+    table, notes = read("Label,Probability\npneumonia,0.9\n0,0.2\n")
+
+    assert table["label"].tolist() == ["PNEUMONIA", "NORMAL"]
+    assert table["patient"].nunique() == 2
+    assert table["file"].tolist() == ["film 1", "film 2"]
+    assert table["fold"].unique().tolist() == ["own"]
+    assert any("every film counts as a patient" in note for note in notes)
+
+
+def test_films_without_a_probability_are_left_out_and_counted():
+    table, notes = read("label,probability,patient\n1,0.9,a\n0,,b\n0,1.7,c\n1,oops,d\n")
+
+    assert len(table) == 1
+    assert notes == ["3 films were left out: 2 have no probability, 1 one outside 0 to 1."]
+
+
+def test_a_bundles_own_table_is_read_as_it_is():
+    table, notes = read(
+        "file,fold,label,subtype,patient,logit,probability,verdict,gate\n"
+        "test/NORMAL/a.jpeg,test,NORMAL,none,007,-2,0.1,NORMAL,passed\n"
+    )
+
+    assert notes == []
+    assert table.loc[0, "patient"] == "007"
+    assert table.loc[0, "subtype"] == "none"
+
+
+@pytest.mark.parametrize(
+    ("text", "words"),
+    [
+        ("", "no table in CSV form"),
+        ("a,b\n1,2\n", "no column label and no column probability"),
+        ("label,probability\nCOVID,0.3\n", "Received: 'COVID' in row 1"),
+        ("label,probability\n1,\n", "No film of the table has a probability"),
+        ('label,probability\n"1,0.2\n', "no table in CSV form"),
+    ],
+)
+def test_what_is_no_table_of_predictions_is_refused_with_a_sentence(text, words):
+    with pytest.raises(XrayError, match=words):
+        read(text)
+
+
+def test_the_farthest_from_the_threshold_comes_first():
+    table, _ = read(
+        "file,label,probability\na,1,0.4\nb,0,0.99\nc,1,0.9\nd,1,0.02\ne,0,0.1\nf,0,0.5\n"
+    )
+    wrong = confident_errors(table, threshold=0.5)
+
+    assert wrong["file"].tolist() == ["b", "d", "a", "f"]
+    assert wrong["error"].tolist() == ["wrongly flagged", "missed", "missed", "wrongly flagged"]

@@ -1,0 +1,101 @@
+"""A summary that is JSON, and the table for the terminal."""
+
+import json
+import math
+from types import SimpleNamespace
+
+import pandas as pd
+import pytest
+from simulated_bundle import CALIBRATION, predictions
+
+from xray_core.errors import XrayError
+from xray_core.evaluation.metrics import evaluate_scores
+from xray_core.evaluation.report import as_text, metrics_json, metrics_table, summary
+from xray_core.evaluation.resampling import Estimate
+
+
+@pytest.fixture(scope="module")
+def table():
+    return predictions()
+
+
+def test_a_summary_is_json_and_counts_every_film(table):
+    found = summary(table, CALIBRATION)
+
+    assert json.loads(json.dumps(found, allow_nan=False)) == found
+    test = table[table["fold"] == "test"]
+    assert found["films"] == len(test)
+    assert found["patients"] == 403
+    assert sum(found["confusion"].values()) == len(test)
+    called = test["probability"] >= 0.5
+    right = (called == (test["label"] == "PNEUMONIA")).mean()
+    assert found["metrics"]["accuracy"]["value"] == pytest.approx(right)
+    assert found["rule_out"]["threshold"] == 0.22
+    assert set(found["by_subtype"]) == {"bacteria", "virus"}
+    assert set(found["by_gate"]) == {"passed", "caution"}
+    assert found["natural_frequencies"]["pneumonia_films"] == (test["label"] == "PNEUMONIA").sum()
+
+
+def test_the_table_says_numbers_intervals_and_how_calibration_was_measured(table):
+    found = summary(table, CALIBRATION)
+    text = metrics_table(found)
+
+    value = found["metrics"]["sensitivity"]
+    line = f"{value['value']:.1%} ({value['low']:.1%} to {value['high']:.1%})"
+    assert any(row.startswith("Sensitivity") and row.endswith(line) for row in text.splitlines()), (
+        text
+    )
+    assert "shifting" in text
+    assert "A perfectly calibrated model would show" in text
+
+
+def test_a_fold_without_films_is_refused(table):
+    with pytest.raises(XrayError, match="no film of the train fold"):
+        summary(table, CALIBRATION, "train")
+
+
+def test_one_class_and_one_film_still_give_a_summary():
+    one = pd.DataFrame(
+        {
+            "fold": ["test"],
+            "label": ["NORMAL"],
+            "subtype": ["none"],
+            "patient": ["a"],
+            "probability": [0.1],
+            "verdict": ["NORMAL"],
+            "gate": ["passed"],
+        }
+    )
+    found = summary(one, SimpleNamespace(prior=0.5, main=0.5, rule_out=0.2, uncertain=(0.4, 0.6)))
+
+    assert found["metrics"]["specificity"]["value"] == 1.0
+    assert found["metrics"]["sensitivity"]["value"] is None
+    json.dumps(found, allow_nan=False)
+    assert "not defined" in metrics_table(found)
+
+
+def test_infinity_survives_the_way_through_json():
+    found = metrics_json(
+        evaluate_scores([1, 1, 0, 0], [0.9, 0.4, 0.1, 0.2], [*"abcd"], threshold=0.3)
+    )
+
+    assert found["metrics"]["positive_likelihood_ratio"]["value"] == "Infinity"
+    assert "infinite" in metrics_table(found)
+
+
+@pytest.mark.parametrize(
+    ("name", "estimate", "text"),
+    [
+        ("sensitivity", Estimate(0.93, 0.9051, 0.955), "93.0% (90.5% to 95.5%)"),
+        ("roc_auc", Estimate(0.9751, 0.96, 0.98), "0.975 (0.960 to 0.980)"),
+        (
+            "positive_likelihood_ratio",
+            Estimate(math.inf, 7.5, math.inf),
+            "infinite (7.50 to infinite)",
+        ),
+        ("accuracy", Estimate(0.5, math.nan, math.nan), "50.0% (no interval)"),
+        ("mcc", Estimate(math.nan, math.nan, math.nan), "not defined"),
+    ],
+)
+def test_numbers_are_written_in_their_own_unit(name, estimate, text):
+    assert as_text(name, estimate) == text
