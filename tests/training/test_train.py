@@ -105,7 +105,8 @@ def test_a_training_leaves_a_whole_bundle_and_nothing_else(made: Path) -> None:
     assert [path.name for path in made.iterdir()] == ["cnn-softmax"]
     bundle = open_bundle(made / "cnn-softmax")
     assert bundle.config["limit"] == 4
-    assert bundle.config["dataset"]["films"] == 20  # validation holds two of each class
+    # Validation holds 2 normal films, 2 of bacterial pneumonia and 1 of viral: all are drawn.
+    assert bundle.config["dataset"]["films"] == 21
     assert len(bundle.history()) == 1
     assert set(bundle.predictions()["fold"]) == {"validation", "test"}
     assert bundle.config["storage"]["largest_probability_change"] < 0.005
@@ -204,3 +205,14 @@ def test_a_killed_training_is_resumed(dataset: Path, tmp_path: Path) -> None:
     command[command.index("200")] = "200"
     subprocess.run([*command, "--resume"], env=environment, check=True, timeout=900)
     assert len(open_bundle(tmp_path / "cnn").history()) == 200
+
+
+def test_two_trainings_of_one_name_do_not_mix(
+    dataset: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    from filelock import FileLock
+
+    (tmp_path / "models").mkdir()
+    with FileLock(tmp_path / "models" / ".cnn.lock"):
+        arguments = ["--recipe", "cnn", "--data", str(dataset), *QUICK]
+        assert "running already" in refused(arguments, capsys)

@@ -15,6 +15,7 @@ from typing import Any
 
 import keras
 import tensorflow as tf
+from filelock import FileLock, Timeout
 
 from xray_core.errors import BundleError
 from xray_core.model.architectures import build_network
@@ -38,7 +39,7 @@ def train(plan: Plan, *, say: Callable[[str], None] = print) -> Bundle:
     recipe, index, folder = plan.recipe, plan.index, plan.folder
     keras.utils.set_random_seed(plan.seed)
     tf.config.experimental.enable_op_determinism()
-    with _alone(plan.run_folder):
+    with _alone(plan):
         with _precision(recipe.precision):
             network = build_network(recipe, backbone_weights=plan.backbone_weights)
         fitted = fit(
@@ -60,25 +61,25 @@ def train(plan: Plan, *, say: Callable[[str], None] = print) -> Bundle:
 
 
 @contextmanager
-def _alone(run_folder: Path) -> Iterator[None]:
-    """Keep a second training of the same name out; a lock left by a killed one does not count."""
-    run_folder.parent.mkdir(parents=True, exist_ok=True)
-    lock = run_folder.with_name(f"{run_folder.name}.lock")
+def _alone(plan: Plan) -> Iterator[None]:
+    """Keep a second training of the same name out, and clear away what a killed one left half-made.
+
+    The system lets go of the lock when a process ends, however it ends.
+    """
+    models = plan.target.parent
+    models.mkdir(parents=True, exist_ok=True)
+    lock = FileLock(models / f".{plan.target.name}.lock")
     try:
-        owner = int(lock.read_text())
-        os.kill(owner, 0)
-    except (OSError, ValueError):
-        owner = None
-    if owner is not None and owner != os.getpid():
+        with lock.acquire(timeout=0):
+            for left in models.glob(f".{plan.target.name}.*.partial"):
+                shutil.rmtree(left, ignore_errors=True)
+            yield
+    except Timeout as error:
         raise BundleError(
-            f"A training of this name is running already (process {owner}): wait for it, or "
-            "choose another --name."
-        )
-    lock.write_text(str(os.getpid()))
-    try:
-        yield
-    finally:
-        lock.unlink(missing_ok=True)
+            f"A training called {plan.target.name} is running already: wait for it, or choose "
+            "another --name."
+        ) from error
+    Path(lock.lock_file).unlink(missing_ok=True)
 
 
 @contextmanager
