@@ -9,7 +9,8 @@ import sys
 from pathlib import Path
 
 from xray_core.errors import XrayError
-from xray_core.model.recipes import RECIPES, find_recipe, with_settings
+from xray_core.model.recipes import RECIPES, find_recipe
+from xray_core.model.settings import with_settings
 from xray_core.training.plan import plan_training
 
 

@@ -5,7 +5,8 @@ import json
 import pytest
 
 from xray_core.errors import RecipeError
-from xray_core.model.recipes import RECIPES, Recipe, find_recipe, with_settings
+from xray_core.model.recipes import RECIPES, Recipe, find_recipe
+from xray_core.model.settings import with_settings
 
 
 def test_the_six_recipes_are_there() -> None:

@@ -6,10 +6,9 @@ of them (class imbalance, callbacks, calibration, bundle) lives in `xray_core.tr
 
 from __future__ import annotations
 
-import ast
 import dataclasses
 import difflib
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field
 from typing import Any
 
 from xray_core.errors import RecipeError
@@ -120,8 +119,8 @@ class Recipe:
             RecipeError: a field is unknown or missing.
         """
         try:
-            fields = {key: _as_tuple(value) for key, value in data.items()}
-            shape = {key: _as_tuple(value) for key, value in data["augmentation"].items()}
+            fields = {key: as_tuple(value) for key, value in data.items()}
+            shape = {key: as_tuple(value) for key, value in data["augmentation"].items()}
             return cls(**{**fields, "augmentation": Augmentation(**shape)})
         except (KeyError, TypeError, AttributeError) as error:
             raise RecipeError(f"This recipe is from another version: {error}.") from error
@@ -263,63 +262,6 @@ def find_recipe(name: str) -> Recipe:
     return RECIPES[name]
 
 
-def with_settings(recipe: Recipe, settings: list[str]) -> Recipe:
-    """`recipe` with fields replaced, each given as `FIELD=VALUE`.
-
-    Fields of the augmentation are written `augmentation.rotation=15`. Values are read as Python
-    literals where they are such, otherwise as text.
-
-    Raises:
-        RecipeError: no such field, or a value of the wrong kind.
-    """
-    for setting in settings:
-        key, equals, text = setting.partition("=")
-        if not equals:
-            raise RecipeError(f"Settings are written FIELD=VALUE. Received: {setting!r}.")
-        key = key.strip()
-        if key.startswith("augmentation."):
-            inner = _replaced(recipe.augmentation, key.partition(".")[2], text, prefix=key)
-            recipe = replace(recipe, augmentation=inner)
-        else:
-            recipe = _replaced(recipe, key, text, prefix=key)
-    return recipe
-
-
-def _replaced(record: Any, name: str, text: str, *, prefix: str) -> Any:
-    """`record` with the field `name` set to what `text` says, in the field's own type."""
-    fixed = ("name", "summary", "backbone", "augmentation")
-    settable = [entry.name for entry in dataclasses.fields(record) if entry.name not in fixed]
-    if name not in settable:
-        near = difflib.get_close_matches(name, settable, n=1)
-        hint = f" Did you mean {near[0]}?" if near else ""
-        raise RecipeError(
-            f"A recipe has no field {prefix!r}.{hint} Its fields are: {', '.join(settable)}."
-        )
-    old = getattr(record, name)
-    value = _parsed(text.strip(), old)
-    if isinstance(old, tuple) and isinstance(value, tuple):
-        kinds = (int,) if name == "filters" else (int, float)
-        fits = all(type(part) in kinds for part in value)
-        fits = fits and (name == "filters" or len(value) == len(old))
-    else:
-        fits = type(value) is type(old)
-    if not fits:
-        raise RecipeError(f"Field {prefix!r} is like {old!r}. Received: {text!r}.")
-    return replace(record, **{name: value})
-
-
-def _parsed(text: str, old: Any) -> Any:
-    """The value written in `text`, where the field holds `old` now; the text itself if none."""
-    if isinstance(old, str):
-        return text
-    if isinstance(old, bool):
-        return {"true": True, "false": False}.get(text.lower(), text)
-    try:
-        value = ast.literal_eval(text)
-    except (ValueError, SyntaxError):
-        return text
-    return float(value) if isinstance(old, float) and type(value) is int else _as_tuple(value)
-
-
-def _as_tuple(value: Any) -> Any:
+def as_tuple(value: Any) -> Any:
+    """A list as a tuple, as recipes hold them; everything else as it is."""
     return tuple(value) if isinstance(value, list) else value

@@ -1,0 +1,67 @@
+"""The recipe's loss and optimizer, and the stem's own pace."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import keras
+
+from xray_core.model.recipes import Recipe
+
+STEM = ("conv1_", "conv2_")
+
+
+def loss_of(recipe: Recipe) -> keras.losses.Loss:
+    if recipe.output == "softmax":
+        return keras.losses.SparseCategoricalCrossentropy()
+    return keras.losses.BinaryCrossentropy(label_smoothing=recipe.label_smoothing)
+
+
+class StemRate:
+    """Mixed into an optimizer: conv1 and conv2 learn at a share of the learning rate."""
+
+    stem_rate = 1.0
+
+    def update_step(self, gradient: Any, variable: Any, learning_rate: Any) -> None:
+        # TensorFlow hands over its own variable, which has lost the name it has in the network.
+        known = self._trainable_variables[self._get_variable_index(variable)]  # type: ignore[attr-defined]
+        if known.path.startswith(STEM):
+            learning_rate = learning_rate * self.stem_rate
+        super().update_step(gradient, variable, learning_rate)  # type: ignore[misc]
+
+
+class StemAdam(StemRate, keras.optimizers.Adam):
+    pass
+
+
+class StemAdamW(StemRate, keras.optimizers.AdamW):
+    pass
+
+
+def optimizer_of(recipe: Recipe, model: keras.Model, steps: int) -> keras.optimizers.Optimizer:
+    """The recipe's optimizer, built for every weight that is trained in the end."""
+    rate: Any = recipe.learning_rate
+    if recipe.schedule == "cosine":
+        warmup = max(1, steps // 2)
+        rate = keras.optimizers.schedules.CosineDecay(
+            0.0,
+            decay_steps=max(1, recipe.epochs * steps - warmup),
+            warmup_target=recipe.learning_rate,
+            warmup_steps=warmup,
+        )
+    if recipe.optimizer == "adamw":
+        optimizer = StemAdamW(rate, weight_decay=recipe.weight_decay)
+        optimizer.exclude_from_weight_decay(var_names=["bias", "gamma", "beta"])
+    else:
+        optimizer = StemAdam(rate)
+    optimizer.stem_rate = recipe.stem_rate
+    set_stem(model, recipe, trainable=True)
+    optimizer.build(model.trainable_variables)
+    return optimizer
+
+
+def set_stem(model: keras.Model, recipe: Recipe, *, trainable: bool) -> None:
+    if recipe.train_backbone:
+        for layer in model.layers:
+            if layer.name.startswith(STEM):
+                layer.trainable = trainable
