@@ -51,10 +51,7 @@ def main() -> None:
     asked = predictor(model)
     if work_to_do(judged_by):
         judge_all(asked, judged_by)
-    if len(films()) == 1:
-        shown = films()[0]
-    else:
-        shown = _several()
+    shown = films()[0] if len(films()) == 1 else _several()
     if shown is not None:
         show(shown, asked, judged_by)
 
@@ -81,7 +78,7 @@ def _drop_row(chosen: Bundle) -> None:
         tests = _test_films(chosen)
         if tests:
             st.button("Random test film", on_click=_random_film, args=(tests,))
-        if films():
+        if films() or incoming():
             st.button(
                 "Forget",
                 icon=":material/delete:",
@@ -128,22 +125,21 @@ def _take(path: Path, origin: str) -> None:
 def _several() -> Film | None:
     """Draw the table of several films and return the one to show below it."""
     every = films()
-    names = st.session_state.get("prediction_names", False)
-    shown = choose_film(every, names=names)
-    with st.container(horizontal=True, vertical_alignment="center"):
-        st.checkbox(
-            "Show file names",
-            key="prediction_names",
-            help="File names can identify patients; they then stand in the table and the CSV.",
-        )
-        st.download_button(
-            "All answers (CSV)",
-            table_csv(every, names=names),
-            file_name="chest-xray-answers.csv",
-            mime="text/csv",
-            icon=":material/table:",
-            on_click="ignore",
-        )
+    table, below = st.container(), st.columns([3, 2, 2], vertical_alignment="bottom")
+    names = below[1].checkbox(
+        "Show file names",
+        key="prediction_names",
+        help="File names can identify patients; they then stand in the table and the CSV.",
+    )
+    shown = choose_film(every, table, below[0], names=names)
+    below[2].download_button(
+        "All answers (CSV)",
+        table_csv(every, names=names),
+        file_name="chest-xray-answers.csv",
+        mime="text/csv",
+        icon=":material/table:",
+        on_click="ignore",
+    )
     if shown is None:
         st.info("No film has one of these verdicts.")
     return shown

@@ -22,6 +22,7 @@ from xray_core.prediction.wording import DISCLAIMER
 ROOT = Path(__file__).resolve().parent.parent
 APP_NAME = "Chest X-ray pneumonia demo"
 DEFAULT_MODEL = "resnet50"
+_PICKER = "model_picker"
 
 logger = logging.getLogger(__name__)
 
@@ -151,13 +152,14 @@ def _model_picker() -> str | None:
         return None
     names = list(bundles)
     healthy = [name for name, problem in bundles.items() if problem is None]
-    preferred = st.session_state.get("model_name")
-    if preferred not in names:
-        preferred = DEFAULT_MODEL if DEFAULT_MODEL in healthy else (healthy or names)[0]
+    if st.session_state.get(_PICKER) not in names:
+        last = st.session_state.get("model_name")
+        default = DEFAULT_MODEL if DEFAULT_MODEL in healthy else (healthy or names)[0]
+        st.session_state[_PICKER] = last if last in names else default
     name = st.sidebar.selectbox(
         "Model",
         names,
-        index=names.index(preferred),
+        key=_PICKER,
         format_func=lambda name: name if bundles[name] is None else f"{name} (cannot be opened)",
         help="Trained models in the folder `models`.",
     )
@@ -212,7 +214,8 @@ _STYLE = """
   --soft-ink: light-dark(#4a5766, #b4c0cc);
   --line: light-dark(#c5ced8, #3a4652);
 }
-[data-testid="stMainBlockContainer"] { padding: 1.6rem 2rem 4.5rem; }
+[data-testid="stHeader"] { height: 2.6rem; min-height: 2.6rem; }
+[data-testid="stMainBlockContainer"] { padding: 2rem 2rem 4.5rem; }
 .st-key-disclaimer {
   position: fixed; left: 0; right: 0; bottom: 0; z-index: 1000000;
   width: 100% !important; padding: .35rem 1rem; align-items: center;

@@ -7,7 +7,9 @@ h2.small { font-size: 1rem; margin: .2rem 0 -.6rem; padding: 0; font-weight: 600
 
 /* The server's copy of a name goes with the drop; this hides it while the file travels. */
 .st-key-drop [data-testid="stFileUploaderFile"] { display: none; }
-.st-key-drop [data-testid="stFileUploaderDropzone"] { padding: .4rem .8rem; min-height: 0; }
+.st-key-drop [data-testid="stFileUploaderDropzone"] {
+  padding: .4rem .8rem; min-height: 0; align-items: center;
+}
 .st-key-drop [data-testid="stFileUploaderDropzoneInstructions"] { display: none; }
 .st-key-drop [data-testid="stFileUploaderDropzone"]::after {
   content: "or drop X-rays here: JPEG, PNG, TIFF, DICOM, ZIP";

@@ -5,6 +5,7 @@ import io
 
 import pandas as pd
 import streamlit as st
+from streamlit.delta_generator import DeltaGenerator
 
 from ui.prediction_answer import SIGNS, WORDS
 from ui.prediction_films import Film
@@ -13,13 +14,18 @@ from xray_core.prediction.screen import cell
 _SHOWN, _VERDICTS = "prediction_shown", "prediction_verdicts"
 
 
-def choose_film(films: list[Film], *, names: bool) -> Film | None:
-    """Draw the table and return the film that is to be shown below it, None if none fits."""
+def choose_film(
+    films: list[Film], table: DeltaGenerator, picker: DeltaGenerator, *, names: bool
+) -> Film | None:
+    """Draw filter and table into `table`, a list of the films into `picker`.
+
+    Returns the film that is to be shown below, None if the filter leaves none.
+    """
     counts = {
         verdict: sum(film.prediction.verdict == verdict for film in films) for verdict in WORDS
     }
     present = [verdict for verdict in WORDS if counts[verdict]]
-    chosen = st.pills(
+    chosen = table.pills(
         "Show only",
         present,
         selection_mode="multi",
@@ -36,7 +42,7 @@ def choose_film(films: list[Film], *, names: bool) -> Film | None:
         if cells:
             st.session_state[_SHOWN] = rows[cells[0][0]].number
 
-    st.dataframe(
+    table.dataframe(
         _table(rows, names=names),
         key=key,
         on_select=clicked,
@@ -49,7 +55,7 @@ def choose_film(films: list[Film], *, names: bool) -> Film | None:
             "Film": st.column_config.NumberColumn(width=60),
             "Verdict": st.column_config.TextColumn(width=120),
             "Probability": st.column_config.ProgressColumn(
-                format="percent", min_value=0.0, max_value=1.0, width=130
+                format="%.0f%%", min_value=0, max_value=100, width=130
             ),
             "To mind": st.column_config.TextColumn(width="large"),
         },
@@ -58,7 +64,7 @@ def choose_film(films: list[Film], *, names: bool) -> Film | None:
     numbers = [film.number for film in rows]
     if st.session_state.get(_SHOWN) not in numbers:
         st.session_state[_SHOWN] = numbers[0]
-    number = st.selectbox(
+    number = picker.selectbox(
         "Film shown below (or click a row)",
         numbers,
         key=_SHOWN,
@@ -93,13 +99,17 @@ def _table(films: list[Film], *, names: bool) -> pd.DataFrame:
             "Picture": [film.thumbnail or None for film in films],
             "Film": [film.number for film in films],
             "Verdict": [_verdict(film) for film in films],
-            "Probability": [film.prediction.probability for film in films],
+            "Probability": [_percents(film.prediction.probability) for film in films],
             "To mind": [" ".join(film.prediction.reasons) for film in films],
         }
     )
     if names:
         table.insert(2, "File", [film.name for film in films])
     return table
+
+
+def _percents(probability: float | None) -> float | None:
+    return None if probability is None else 100 * probability
 
 
 def _verdict(film: Film) -> str:

@@ -1,5 +1,7 @@
 """The frame looks the same on every page, however the page was reached."""
 
+import shutil
+
 import pytest
 from starlette.formparsers import MultiPartParser
 
@@ -20,3 +22,22 @@ def test_uploads_are_not_spooled_to_a_file(open_page):
     open_page("prediction")
 
     assert MultiPartParser.spool_max_size == 0  # 0 is "never" for tempfile.SpooledTemporaryFile
+
+
+def test_the_chosen_model_stays_chosen_through_several_runs(open_page, micro_bundle, models_folder):
+    for name in ("one", "two"):
+        shutil.copytree(micro_bundle, models_folder / name)
+    at = open_page()
+    assert at.sidebar.selectbox[0].value == "one"
+
+    for name in ("two", "one", "two"):
+        at = at.sidebar.selectbox[0].set_value(name).run()
+        assert at.sidebar.selectbox[0].value == name
+        assert at.run().sidebar.selectbox[0].value == name
+
+
+def test_resnet50_is_the_model_that_the_app_opens_with(open_page, micro_bundle, models_folder):
+    for name in ("another", "resnet50"):
+        shutil.copytree(micro_bundle, models_folder / name)
+
+    assert open_page("training").sidebar.selectbox[0].value == "resnet50"

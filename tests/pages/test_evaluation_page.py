@@ -1,0 +1,203 @@
+"""The Evaluation page, from simulated predictions."""
+
+import os
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+from conftest import ROOT, page_text
+from simulated_bundle import predictions, write_bundle
+
+SECTIONS = ("Numbers", "Ranking", "Calibration", "Usefulness", "Groups", "Errors", "Compare")
+
+
+@pytest.fixture
+def page(open_page, models_folder):
+    write_bundle(models_folder)
+    return open_page("evaluation")
+
+
+def choose(at, key, value):
+    [control] = [w for w in at.get("button_group") if w.key == key]
+    return control.set_value(value).run()
+
+
+def metric(at, label):
+    [found] = [m for m in at.metric if m.label == label]
+    return found
+
+
+def test_the_headline_comes_with_intervals_before_any_slider(page):
+    assert not page.exception
+    labels = [m.label for m in page.metric]
+    assert labels[:5] == ["Sensitivity", "Specificity", "Accuracy", "ROC AUC", "Calibration"]
+    test = predictions().query("fold == 'test'")
+    ill = test["label"] == "PNEUMONIA"
+    sensitivity = (test.loc[ill, "probability"] >= 0.5).mean()
+    assert metric(page, "Sensitivity").value == f"{sensitivity:.1%}"
+    assert " to " in metric(page, "Sensitivity").delta
+    assert "of 403 patients" in page_text(page)
+
+
+@pytest.mark.parametrize("section", SECTIONS)
+def test_every_section_opens(page, section):
+    choose(page, "evaluation_section", section)
+
+    assert not page.exception
+    assert not page.error
+
+
+def test_the_threshold_moves_the_numbers(page):
+    before = {m.label: m.value for m in page.metric}
+    page.slider(key="evaluation_threshold").set_value(80.0).run()
+
+    after = {m.label: m.value for m in page.metric}
+    test = predictions().query("fold == 'test' and label == 'PNEUMONIA'")
+    assert after["Sensitivity"] == f"{(test['probability'] >= 0.8).mean():.1%}"
+    assert after["Specificity"] != before["Specificity"]
+    assert after["PPV at 10%"] != before["PPV at 10%"]
+    assert after["ROC AUC"] == before["ROC AUC"]
+    assert page.session_state["evaluation_point"] is None
+
+
+def test_an_operating_point_sets_the_threshold(page):
+    choose(page, "evaluation_point", "rule_out")
+
+    assert page.slider(key="evaluation_threshold").value == 22.0
+    test = predictions().query("fold == 'test' and label == 'NORMAL'")
+    assert metric(page, "Specificity").value == f"{(test['probability'] < 0.22).mean():.1%}"
+
+
+def test_the_prevalence_moves_the_predictive_values_alone(page):
+    before = {m.label: m.value for m in page.metric}
+    page.slider(key="evaluation_prevalence").set_value(40).run()
+
+    after = {m.label: m.value for m in page.metric}
+    assert after["Sensitivity"] == before["Sensitivity"]
+    assert after["PPV at 40%"] > before["PPV at 10%"]
+    assert "400 of them with pneumonia" in page_text(page)
+
+
+def test_the_ends_of_the_threshold_do_not_break_the_page(page):
+    for value in (0.0, 100.0):
+        page.slider(key="evaluation_threshold").set_value(value).run()
+        assert not page.exception
+    assert metric(page, "Sensitivity").value == "0.0%"
+    assert metric(page, "PPV at 10%").value == "not defined"
+
+
+def test_the_validation_split_says_that_it_flatters(page):
+    choose(page, "evaluation_source", "validation")
+
+    assert any("flatter" in warning.value for warning in page.warning)
+    assert "of 195 patients" in page_text(page)
+
+
+def test_errors_are_listed_without_films_on_disk(page):
+    choose(page, "evaluation_section", "Errors")
+
+    assert any("not on this disk" in info.value for info in page.info)
+    table = page.dataframe[0].value
+    test = predictions().query("fold == 'test'")
+    wrong = ((test["probability"] >= 0.5) != (test["label"] == "PNEUMONIA")).sum()
+    assert len(table) == wrong
+
+
+def test_an_error_with_its_film_on_disk_can_be_opened(page, tmp_path, monkeypatch):
+    from PIL import Image
+
+    folder = tmp_path / "films"
+    for file in predictions().query("fold == 'test'")["file"]:
+        path = folder / file
+        path.parent.mkdir(parents=True, exist_ok=True)
+        Image.new("L", (16, 16), 90).save(path)
+    monkeypatch.setenv("CHEST_XRAY_DIR", str(folder))
+    import streamlit as st
+
+    st.cache_data.clear()
+    choose(page, "evaluation_section", "Errors")
+
+    buttons = [b for b in page.button if b.label == "Open in Prediction"]
+    assert len(buttons) == 8
+    buttons[0].click().run()
+    opened = Path(page.session_state["open_path"])
+    assert opened.is_absolute()
+    assert opened.is_file()
+
+
+def test_one_model_alone_has_nothing_to_be_compared_with(page):
+    choose(page, "evaluation_section", "Compare")
+
+    assert any("no other model" in info.value for info in page.info)
+
+
+def test_two_models_are_compared_on_the_same_films(open_page, models_folder):
+    write_bundle(models_folder)
+    write_bundle(models_folder, "vgg16", separation=1.5)
+    at = open_page("evaluation")
+    choose(at, "evaluation_section", "Compare")
+
+    assert "**resnet50** is right more often" in page_text(at)
+    assert "McNemar" in page_text(at)
+
+
+def test_models_of_different_films_are_not_compared(open_page, models_folder):
+    write_bundle(models_folder)
+    write_bundle(models_folder, "vgg16", seed=9)
+    at = open_page("evaluation")
+    choose(at, "evaluation_section", "Compare")
+
+    assert any("only be compared on the same films" in error.value for error in at.error)
+
+
+def test_a_table_of_your_own_becomes_the_page(page):
+    choose(page, "evaluation_section", "Your films")
+    table = "label,probability\nPNEUMONIA,0.9\nPNEUMONIA,0.8\nNORMAL,0.2\nNORMAL,0.7\nNORMAL,\n"
+    page.file_uploader[0].upload("mine.csv", table.encode(), "text/csv").run()
+    [button] = [b for b in page.button if b.label == "Evaluate this table"]
+    button.click().run()
+
+    assert not page.exception
+    assert metric(page, "Specificity").value == "50.0%"
+    assert "your films: 4 films of 4 patients" in page_text(page)
+    assert any("1 films were left out" in info.value for info in page.info)
+
+
+def test_a_table_that_is_none_is_refused_in_a_sentence(page):
+    choose(page, "evaluation_section", "Your films")
+    page.file_uploader[0].upload("mine.csv", b"a,b\n1,2\n", "text/csv").run()
+    [button] = [b for b in page.button if b.label == "Evaluate this table"]
+    button.click().run()
+
+    assert any("no column label" in error.value for error in page.error)
+
+
+def test_a_folder_that_is_not_there_is_refused_in_a_sentence(page, tmp_path):
+    choose(page, "evaluation_section", "Your films")
+    page.text_input[0].set_value(str(tmp_path / "nowhere"))
+    [button] = [b for b in page.button if b.label == "Evaluate these films"]
+    button.click().run()
+
+    assert not page.exception
+    assert page.error
+
+
+def test_the_page_never_loads_tensorflow(models_folder):
+    write_bundle(models_folder)
+    code = (
+        "import sys; from streamlit.testing.v1 import AppTest\n"
+        "for page in ('evaluation', 'training'):\n"
+        f"    at = AppTest.from_file({str(ROOT)!r} + f'/pages/{{page}}.py', default_timeout=120)\n"
+        "    at.run(); assert not at.exception, at.exception\n"
+        "print([m for m in ('tensorflow', 'keras') if m in sys.modules])"
+    )
+    done = subprocess.run(
+        [sys.executable, "-c", code],
+        cwd=ROOT,
+        env={**os.environ, "PYTHONPATH": str(ROOT)},
+        capture_output=True,
+        text=True,
+        check=True,
+    )
+    assert done.stdout.strip().splitlines()[-1] == "[]"

@@ -1,0 +1,224 @@
+"""The Prediction page in Streamlit's test runner, with a tiny model and hand-made films."""
+
+import io
+import shutil
+import zipfile
+from pathlib import Path
+
+import numpy as np
+import pytest
+from PIL import Image
+from streamlit.testing.v1 import AppTest
+
+
+@pytest.fixture
+def with_model(micro_bundle: Path, models_folder: Path) -> Path:
+    """A models folder that holds the bundle `micro`."""
+    shutil.copytree(micro_bundle, models_folder / "micro")
+    return models_folder
+
+
+def drop(at: AppTest, *files: tuple[str, bytes]) -> AppTest:
+    for name, data in files:
+        at.file_uploader[0].upload(name, data, "application/octet-stream")
+    return at.run()
+
+
+def words(at: AppTest) -> str:
+    """All that the page says, as one text."""
+    found = [element.proto.body for element in at.get("html")]
+    for kind in ("markdown", "caption", "error", "info", "warning"):
+        found += [element.value for element in getattr(at, kind)]
+    return "\n".join(found)
+
+
+def everything(at: AppTest) -> str:
+    """All that reaches the browser but for pictures: every element as its message."""
+    return "".join(str(element.proto) for block in (at.main, at.sidebar) for element in block)
+
+
+def test_an_example_is_answered_in_one_click(open_page, with_model):
+    at = open_page("prediction")
+
+    button = next(b for b in at.button if b.label == "Example: pneumonia")
+    at = button.click().run()
+
+    assert not at.exception
+    assert not at.error
+    assert "</span> Pneumonia</p>" in words(at)
+    assert "of five similar training films" in words(at)
+    assert "Of 100 films with pneumonia in the test set" in words(at)
+
+
+def test_a_dropped_film_gets_a_verdict_and_its_name_appears_nowhere(
+    open_page, with_model, film_png
+):
+    at = drop(open_page("prediction"), ("Doe_Jane_1980.png", film_png(1000, True)))
+
+    assert not at.error
+    assert "</span> Pneumonia</p>" in words(at)
+    assert "Your film 1" in words(at)
+    assert "Doe" not in everything(at)
+
+
+def test_the_map_controls_do_not_ask_the_network_again(
+    open_page, with_model, film_png, monkeypatch
+):
+    at = drop(open_page("prediction"), ("a.png", film_png(1000, True)))
+    from xray_core.prediction.predictor import Predictor
+
+    asked = []
+    original = Predictor.predict
+
+    def counted(self, *args, **kwargs):
+        asked.append(kwargs)
+        return original(self, *args, **kwargs)
+
+    monkeypatch.setattr(Predictor, "predict", counted)
+    at.slider(key="map_opacity").set_value(20).run()
+    at.selectbox(key="map_colours").set_value("Rainbow").run()
+    at.toggle(key="map_outline").set_value(True).run()
+    assert asked == []
+
+    at = at.selectbox(key="map_method").set_value("layercam").run()
+
+    assert [call["explain"] for call in asked] == ["layercam"]
+    assert not at.error
+
+
+def test_a_refused_picture_says_why_and_shows_no_probability(open_page, with_model):
+    noise = np.random.default_rng(0).integers(0, 255, (300, 300, 3), dtype=np.uint8)
+
+    buffer = io.BytesIO()
+    Image.fromarray(noise).save(buffer, "PNG")
+
+    at = drop(open_page("prediction"), ("holiday.png", buffer.getvalue()))
+
+    assert "</span> No answer</p>" in words(at)
+    assert "in colour" in words(at)
+    assert 'class="scale"' not in words(at)
+
+
+def test_an_unreadable_file_is_a_sentence(open_page, with_model):
+    at = drop(open_page("prediction"), ("report.png", b"%PDF-1.7 no image at all"))
+
+    assert not at.exception
+    assert "</span> Unreadable</p>" in words(at)
+
+
+def test_several_films_become_a_table_and_one_bad_file_does_not_end_the_run(
+    open_page, with_model, film_png
+):
+    at = drop(
+        open_page("prediction"),
+        ("a.png", film_png(1, False)),
+        ("bad.png", b"nothing"),
+        ("b.png", film_png(2, True)),
+    )
+
+    table = at.dataframe[0].value
+    assert list(table["Film"]) == [1, 2, 3]
+    assert table["Verdict"][1] == "✕ Unreadable"
+    assert table["Probability"].isna().tolist() == [False, True, False]
+    assert "a.png" not in everything(at)
+
+    at.selectbox(key="prediction_shown").set_value(3).run()
+    assert "Your film 3" in words(at)
+    at.checkbox(key="prediction_names").check().run()
+    assert list(at.dataframe[0].value["File"]) == ["a.png", "bad.png", "b.png"]
+
+
+def test_a_zip_is_several_films(open_page, with_model, film_png):
+    buffer = io.BytesIO()
+    with zipfile.ZipFile(buffer, "w") as archive:
+        archive.writestr("one.png", film_png(1, False))
+        archive.writestr("../two.png", film_png(2, True))
+
+    at = drop(open_page("prediction"), ("films.zip", buffer.getvalue()))
+
+    table = at.dataframe[0].value
+    assert len(table) == 2
+    assert "points outside" in table["To mind"][1]
+
+
+def test_the_filter_leaves_the_verdicts_that_are_asked_for(open_page, with_model, film_png):
+    at = drop(open_page("prediction"), ("a.png", film_png(1, False)), ("bad.png", b"nothing"))
+
+    at = at.button_group(key="prediction_verdicts").set_value(["UNREADABLE"]).run()
+
+    assert list(at.dataframe[0].value["Film"]) == [2]
+
+
+def test_forgetting_drops_the_films(open_page, with_model, film_png):
+    at = drop(open_page("prediction"), ("a.png", film_png(1, False)))
+
+    at = next(b for b in at.button if b.label == "Forget").click().run()
+
+    assert "Your film 1" not in words(at)
+    assert "prediction_films" not in at.session_state or not at.session_state["prediction_films"]
+
+
+def test_a_film_asked_for_by_another_page_opens(open_page, with_model, film_png, tmp_path):
+    path = tmp_path / "elsewhere.png"
+    path.write_bytes(film_png(1000, True))
+
+    at = open_page("prediction", open_path=str(path))
+
+    assert "</span> Pneumonia</p>" in words(at)
+    assert "elsewhere" not in words(at)
+
+
+def test_a_film_that_is_gone_is_said_in_passing(open_page, with_model, tmp_path):
+    at = open_page("prediction", open_path=str(tmp_path / "gone.png"))
+
+    assert not at.exception
+    assert "no longer where it was" in at.toast[0].value
+
+
+def test_a_broken_bundle_says_why_and_the_others_stay(open_page, with_model, film_png):
+    shutil.copytree(with_model / "micro", with_model / "broken")
+    (with_model / "broken" / "gate.npz").write_bytes(b"changed")
+
+    at = open_page("prediction")
+    assert at.sidebar.selectbox[0].value == "micro"
+
+    at = at.sidebar.selectbox[0].set_value("broken").run()
+    assert "gate.npz was changed" in at.warning[0].value
+    assert not at.exception
+
+    at = at.sidebar.selectbox[0].set_value("micro").run()
+    assert len(at.file_uploader) == 1
+
+
+def test_an_unexpected_fault_is_a_sentence_without_a_name(
+    open_page, with_model, film_png, monkeypatch, caplog
+):
+    from xray_core.prediction.predictor import Predictor
+
+    def broken(self, *args, **kwargs):
+        raise RuntimeError("secret-file-name.png")
+
+    monkeypatch.setattr(Predictor, "predict", broken)
+
+    at = drop(open_page("prediction"), ("secret-file-name.png", film_png(1)))
+
+    assert not at.exception
+    assert "a fault of this program" in words(at)
+    assert "secret" not in words(at) + caplog.text
+    assert "RuntimeError at test_prediction_page.py" in caplog.text
+
+
+def test_films_beyond_the_budget_keep_their_answer_only(
+    open_page, with_model, film_png, monkeypatch
+):
+    import ui.prediction_films as store
+
+    first, second = film_png(1, False), film_png(2, True)
+    monkeypatch.setattr(store, "KEPT_BYTES", len(first) + 1)
+
+    at = drop(open_page("prediction"), ("a.png", first), ("b.png", second))
+    assert not at.dataframe[0].value["Probability"].isna().any()
+
+    at = at.selectbox(key="prediction_shown").set_value(2).run()
+    assert "only the answers are kept" in words(at)
+    assert not at.exception

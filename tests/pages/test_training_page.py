@@ -1,0 +1,127 @@
+"""The Training page, from a simulated bundle."""
+
+import pandas as pd
+import pytest
+from conftest import page_text
+from simulated_bundle import write_bundle
+
+from ui.training_tables import (
+    card_without_title,
+    layer_table,
+    limits,
+    provenance_table,
+    recipe_table,
+    stage_table,
+)
+
+
+def test_the_page_shows_where_the_model_comes_from(open_page, models_folder):
+    write_bundle(models_folder)
+    at = open_page("training")
+
+    assert not at.exception
+    values = {m.label: m.value for m in at.metric}
+    assert values["Best epoch"] == "6 of 8"
+    assert values["Trained on"] == "2026-11-20"
+    assert "best epoch, 6" in page_text(at)
+    assert "from one hospital" in page_text(at)
+    tables = {table.value.columns[0]: table.value for table in at.dataframe}
+    origin = tables["What"].set_index("What")["Value"]
+    assert origin["Seed"] == "0"
+    assert origin["Git commit"] == "0123456789abcdef"
+    assert origin["Data: fingerprint (SHA-256)"].startswith("c0ffee")
+    assert origin["Library: tensorflow"] == "2.21.0"
+    network = tables["Part"].set_index("Part")
+    assert network.loc["conv1", "Trained"] == "frozen"
+    assert network.loc["logit", "Parameters"] == 1025
+
+
+def test_a_damaged_model_is_told_in_a_sentence(open_page, models_folder):
+    folder = write_bundle(models_folder)
+    (folder / "history.csv").write_text("changed")
+    at = open_page("training")
+
+    assert not at.exception
+    assert "history.csv was changed" in page_text(at)
+
+
+LAYERS = [
+    {"name": "image", "type": "InputLayer", "shape": [224, 224, 1], "parameters": 0},
+    {
+        "name": "conv2_block1_1_conv",
+        "type": "Conv2D",
+        "shape": [56, 56, 64],
+        "parameters": 4160,
+        "trained": True,
+    },
+    {
+        "name": "conv2_block1_1_bn",
+        "type": "BatchNormalization",
+        "shape": [56, 56, 64],
+        "parameters": 256,
+        "trained": False,
+    },
+]
+
+
+def test_layers_say_what_they_do_and_whether_they_were_trained():
+    table = layer_table(LAYERS).set_index("Layer")
+
+    assert table.loc["conv2_block1_1_conv", "Does"] == "convolution"
+    assert table.loc["conv2_block1_1_conv", "Output"] == "56 x 56 x 64"
+    assert table["Trained"].tolist() == ["", "trained", "frozen"]
+
+
+def test_layers_of_one_stage_are_counted_together():
+    table = stage_table(LAYERS).set_index("Part")
+
+    assert table.loc["conv2", "Layers"] == 2
+    assert table.loc["conv2", "Parameters"] == 4416
+    assert table.loc["conv2", "Trained"] == "frozen and trained"
+
+
+def test_what_was_not_recorded_is_said_so():
+    table = provenance_table({"version": "1"}).set_index("What")["Value"]
+
+    assert table["Git commit"] == "not recorded"
+    assert table["Version"] == "1"
+
+
+@pytest.mark.parametrize(
+    ("setting", "value"),
+    [
+        ("augmentation: zoom", "0.85 to 1.2"),
+        ("train backbone", "yes"),
+        ("dense", "0"),
+        ("backbone", "none"),
+    ],
+)
+def test_a_recipe_is_readable(setting, value):
+    table = recipe_table(
+        {
+            "summary": "left out",
+            "train_backbone": True,
+            "dense": 0,
+            "backbone": None,
+            "augmentation": {"zoom": [0.85, 1.2]},
+        }
+    )
+
+    assert isinstance(table, pd.DataFrame)
+    assert table.set_index("Setting").loc[setting, "Value"] == value
+
+
+@pytest.mark.parametrize(
+    ("card", "expected"),
+    [
+        ("# a\n\n## Limits\n\n- one\n\n## Data\n\nx", "- one"),
+        ("# a\n\n## What it must not be used for\n\n- any decision\n", "- any decision"),
+        ("# a\n\n## Data\n\nno limits known\n", ""),
+    ],
+)
+def test_the_limits_are_found_in_the_card(card, expected):
+    assert limits(card) == expected
+
+
+def test_the_cards_title_is_left_to_the_page():
+    assert card_without_title("---\nlicense: cc\n---\n# resnet50\n\nWords.") == "Words."
