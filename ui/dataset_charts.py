@@ -23,9 +23,15 @@ def counts(films: pd.DataFrame) -> alt.Chart:
     data["order"] = data["kind"].map({name: place for place, name in enumerate(SUBTYPES)})
     return (
         alt.Chart(data)
-        .mark_bar(height=26)
+        .mark_bar()
         .encode(
-            y=alt.Y("split:N", sort=_SPLITS, title=None, axis=alt.Axis(labelFontSize=13)),
+            y=alt.Y(
+                "split:N",
+                sort=_SPLITS,
+                title=None,
+                scale=alt.Scale(paddingInner=0.35),
+                axis=alt.Axis(labelFontSize=13),
+            ),
             x=alt.X("share:Q", title="Share of the split", axis=alt.Axis(format="%")),
             color=_colour("kind:N", SUBTYPES),
             order="order:O",
@@ -37,7 +43,7 @@ def counts(films: pd.DataFrame) -> alt.Chart:
                 alt.Tooltip("share:Q", title="Share", format=".1%"),
             ],
         )
-        .properties(height=190)
+        .properties(height=250)
     )
 
 
@@ -78,12 +84,19 @@ def shortcuts(aucs: pd.DataFrame) -> alt.LayerChart:
         .tolist()
     )
     films = ["training", "test"]
-    y = alt.Y("short:N", sort=order, title=None, axis=alt.Axis(labelLimit=220, labelFontSize=12))
+    y = alt.Y(
+        "short:N",
+        sort=order,
+        title=None,
+        scale=alt.Scale(paddingInner=0.4),
+        axis=alt.Axis(labelLimit=220, labelFontSize=12),
+    )
     shift = alt.YOffset("films:N", sort=films)
     x = alt.X(
         "auc:Q",
         title="AUC (below 0.5: lower in pneumonia)",
         scale=alt.Scale(domain=[0, 1]),
+        axis=alt.Axis(tickCount=10, format=".1f"),
     )
     tips = [
         alt.Tooltip("name:N", title="Property"),
@@ -110,7 +123,7 @@ def shortcuts(aucs: pd.DataFrame) -> alt.LayerChart:
         .mark_rule(strokeDash=[4, 4], color=_GREY, strokeWidth=1.5)
         .encode(x="x:Q")
     )
-    return alt.layer(chance, line, dot).properties(height=60 + 42 * len(order))
+    return alt.layer(chance, line, dot).properties(height=130 + 46 * len(order))
 
 
 def as_grey(film: np.ndarray) -> np.ndarray:

@@ -82,7 +82,9 @@ def _filtered(source: Source) -> pd.DataFrame:
     if patient:
         name = table["path"].str.contains(patient, case=False, regex=False)
         chosen &= name | (table["patient"].str.lower() == patient.lower())
-    return table[chosen]
+    films = table[chosen]
+    # In the order of names the first pages would show one class only; hashes mix them.
+    return films.sort_values("sha256") if not patient and "sha256" in films else films
 
 
 def _tile(folder: Path, film: dict) -> None:
@@ -112,16 +114,16 @@ def _enlarged(folder: Path, film: dict) -> None:
         path = folder / film["path"]
         if st.button("Send to prediction", type="primary", icon=":material/radiology:"):
             open_in_prediction(path.resolve())
-        left, right = st.columns([3, 2])
+        left, right = st.columns([1, 1])
         film_pixels = read_radiograph(path).pixels.astype("uint8")
-        left.image(film_pixels, width="stretch", alt=f"Film {film['path']}")
+        left.image(film_pixels, width=560, alt=f"Film {film['path']}")
         hidden = ("sha256", "perceptual_hash", "problem", "aspect", "colour")
         facts = {
             name: f"{value:.4g}" if isinstance(value, float) else str(value)
             for name, value in film.items()
             if name not in hidden
         }
-        right.table(pd.Series(facts, name=""))
+        right.table(pd.Series(facts, name="Value").rename_axis("Property"))
 
 
 @st.cache_data(max_entries=2000, show_spinner=False)

@@ -41,7 +41,7 @@ def overview(source: Source) -> None:
     films = count_films(table)
     normal = int((table["label"] == "NORMAL").sum())
     pneumonia = len(table) - normal
-    with st.container(horizontal=True, gap="large", key="dataset_numbers"):
+    with st.container(horizontal=True, gap="medium", key="dataset_numbers"):
         for name, number in {
             "Films": len(table),
             "Patients": table["patient"].nunique(),
@@ -71,9 +71,7 @@ def findings(source: Source) -> None:
     """The audit's findings, from grave to harmless, each with the rows behind it."""
     numbers = pd.Series([finding.severity for finding in source.findings]).value_counts()
     words = [
-        f"{numbers[severity]} {_BADGES[severity][0].lower()}"
-        for severity in SEVERITIES
-        if severity in numbers
+        _counted(severity, numbers[severity]) for severity in SEVERITIES if severity in numbers
     ]
     st.caption(f"From grave to harmless: {', '.join(words)}. Open one for the rows behind it.")
     for finding in source.findings:
@@ -98,7 +96,9 @@ def _finding(finding: Finding, folder: Path | None) -> None:
         if "path" in rows and folder:
             thumbnails(folder, _spread_over(rows, _THUMBNAILS))
         st.dataframe(rows, hide_index=True, column_config=_COLUMNS)
-        st.caption(f"{finding.number:,.4g} {finding.unit}; {len(rows):,} rows.")
+        number = finding.number
+        shown = f"{number:,}" if isinstance(number, int) else f"{number:.3f}"
+        st.caption(f"The number: {shown} {finding.unit}.")
 
 
 def shortcuts(source: Source) -> None:
@@ -212,13 +212,11 @@ def _draw_averages(computed: Averages) -> None:
     ]
     with st.container(horizontal=True, key="dataset_averages"):
         for picture, words in pictures:
-            with st.container(width=210):
+            with st.container(width=170):
                 st.image(picture, caption=words, width="stretch", alt=words)
     st.caption(
-        "Pneumonia is brighter where lung should be dark, and darker at the borders and shoulders: "
-        "part of the difference is disease, part is how the films were taken."
-        if difference.max() > 0 > difference.min()
-        else "Averages at the size that the model sees."
+        "At the size that the model sees. Part of the difference is disease; what lies outside the "
+        "lungs is how the films were taken and cropped. Averages of this many films show nobody."
     )
 
 
@@ -233,6 +231,11 @@ def _by_split(table: pd.DataFrame) -> pd.DataFrame:
     counts.loc["all"] = counts.sum()
     counts.loc["all", "patients"] = table["patient"].nunique()
     return counts.reset_index().rename_axis(columns=None)
+
+
+def _counted(severity: str, number: int) -> str:
+    word = _BADGES[severity][0].lower()
+    return f"{number} {word if severity in ('grave', 'fine') or number == 1 else word + 's'}"
 
 
 def _spread_over(rows: pd.DataFrame, number: int) -> pd.DataFrame:
