@@ -1,0 +1,156 @@
+"""Measuring films: right numbers, kept between runs, refreshed for changed files alone."""
+
+import os
+from pathlib import Path
+
+import numpy as np
+import pytest
+from made_films import write_film
+from PIL import Image
+
+from xray_core.dataset import measure
+from xray_core.dataset.averages import average_films, averages_bytes, save_averages
+from xray_core.dataset.cache import cache_folder, read_measured
+from xray_core.dataset.index import build_index
+from xray_core.dataset.measure import dataset_table, measure_file, measure_index
+
+
+def test_measurements_of_a_film_worked_out_by_hand(tmp_path: Path) -> None:
+    # 40 x 20 pixels (width x height): left half 100, right half 200, and a black frame of 5%:
+    # one row above and below, two columns left and right.
+    film = np.zeros((20, 40), np.uint8)
+    film[1:-1, 2:20] = 100
+    film[1:-1, 20:-2] = 200
+    Image.fromarray(film).save(tmp_path / "film.png")
+    row = measure_file(tmp_path, "film.png")
+    assert (row["width"], row["height"], row["mode"], row["problem"]) == (40, 20, "L", "")
+    # 18 x 18 pixels of each half, 800 in all: (324 x 100 + 324 x 200) / 800
+    assert row["mean"] == 121.5
+    # (324 x 10,000 + 324 x 40,000) / 800 - 121.5 ** 2 = 5487.75, and its root
+    assert row["spread"] == 74.079
+    assert row["border"] == 0
+    assert len(row["perceptual_hash"]) == 64
+
+
+def test_a_flat_film_has_no_spread_and_no_sharpness(tmp_path: Path) -> None:
+    Image.new("RGB", (30, 30), (90, 90, 90)).save(tmp_path / "flat.png")
+    row = measure_file(tmp_path, "flat.png")
+    assert (row["mean"], row["spread"], row["sharpness"], row["border"]) == (90, 0, 0, 90)
+    assert row["mode"] == "RGB"
+
+
+def test_sharpness_of_a_single_bright_pixel(tmp_path: Path) -> None:
+    film = np.zeros((10, 10), np.uint8)
+    film[5, 5] = 10
+    Image.fromarray(film).save(tmp_path / "dot.png")
+    # The Laplacian is -40 at the pixel and 10 at its four neighbours: (1600 + 400) / 100.
+    assert measure_file(tmp_path, "dot.png")["sharpness"] == 20
+
+
+def test_unreadable_file_is_a_row_with_a_reason(kaggle_like: Path) -> None:
+    (kaggle_like / "train/NORMAL/IM-0003-0001.jpeg").write_bytes(b"no picture at all")
+    table = dataset_table(kaggle_like).set_index("path")
+    broken = table.loc["train/NORMAL/IM-0003-0001.jpeg"]
+    assert broken["problem"].endswith(".")
+    assert np.isnan(broken["mean"])
+    assert (table["problem"] != "").sum() == 1
+    assert len(table) == 92
+
+
+def test_only_changed_files_are_measured_again(
+    kaggle_like: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    first = dataset_table(kaggle_like)
+    measured: list[str] = []
+    real = measure.measure_file
+    monkeypatch.setattr(
+        measure, "measure_file", lambda root, path: measured.append(path) or real(root, path)
+    )
+    assert dataset_table(kaggle_like).equals(first)
+    assert measured == []
+
+    write_film(kaggle_like / "train/NORMAL/IM-0003-0001.jpeg", 4242)
+    write_film(kaggle_like / "train/NORMAL/IM-0900-0001.jpeg", 4243)
+    (kaggle_like / "val/NORMAL/NORMAL2-IM-0001-0001.jpeg").unlink()
+    changed = dataset_table(kaggle_like)
+    assert sorted(measured) == ["train/NORMAL/IM-0003-0001.jpeg", "train/NORMAL/IM-0900-0001.jpeg"]
+    assert len(changed) == len(first)
+    one = ["path", "sha256"]
+    untouched = changed[one].merge(first[one], on=one)
+    assert len(untouched) == len(first) - 2  # the changed one and the removed one
+
+
+def test_a_changed_time_alone_is_noticed(kaggle_like: Path) -> None:
+    dataset_table(kaggle_like)
+    film = kaggle_like / "train/NORMAL/IM-0003-0001.jpeg"
+    before = film.read_bytes()
+    film.write_bytes(before[::-1])  # the same size, no picture any more
+    os.utime(film, ns=(1, 1))
+    table = dataset_table(kaggle_like).set_index("path")
+    assert table.loc["train/NORMAL/IM-0003-0001.jpeg", "problem"]
+
+
+def test_cache_lies_outside_the_dataset_and_may_be_damaged(kaggle_like: Path, cache: Path) -> None:
+    before = set(kaggle_like.rglob("*"))
+    first = dataset_table(kaggle_like)
+    assert set(kaggle_like.rglob("*")) == before
+    assert cache_folder() == cache
+    files = list(cache.iterdir())
+    assert len(files) == 2
+    for file in files:
+        file.write_bytes(b"\0\xff not a table")
+    assert dataset_table(kaggle_like).equals(first)
+
+
+def test_cache_that_cannot_be_written_is_no_error(
+    kaggle_like: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    (tmp_path / "a file").write_text("in the way")
+    monkeypatch.setenv("XRAY_CACHE", str(tmp_path / "a file" / "cache"))
+    assert len(dataset_table(kaggle_like)) == 92
+
+
+def test_progress_counts_to_the_end(kaggle_like: Path) -> None:
+    seen: list[tuple[int, int]] = []
+    measure_index(
+        build_index(kaggle_like),
+        kaggle_like,
+        progress=lambda done, total: seen.append((done, total)),
+    )
+    assert seen == [(64, 92), (92, 92)]
+
+
+def test_several_processes_measure_the_same(kaggle_like: Path, monkeypatch) -> None:
+    monkeypatch.setattr("xray_core.dataset.parallel._FEW", 0)
+    index = build_index(kaggle_like)
+    one = measure_index(index, kaggle_like, processes=1)
+    monkeypatch.setenv("XRAY_CACHE", str(kaggle_like.parent / "another"))
+    assert measure_index(index, kaggle_like, processes=2).equals(one)
+
+
+def test_table_survives_a_file_with_its_types(kaggle_like: Path, tmp_path: Path) -> None:
+    table = dataset_table(kaggle_like)
+    table.to_csv(tmp_path / "dataset.csv", index=False)
+    assert read_measured(tmp_path / "dataset.csv").equals(table)
+
+
+def test_averages_of_two_films_a_class(make_dataset, tmp_path: Path) -> None:
+    root = make_dataset(
+        {f"{s}/{c}": [] for s in ("train", "test") for c in ("NORMAL", "PNEUMONIA")}
+    )
+    for place, grey in {
+        "train/NORMAL/a.png": 10,
+        "test/NORMAL/b.png": 20,
+        "train/PNEUMONIA/c.png": 100,
+        "test/PNEUMONIA/d.png": 140,
+    }.items():
+        Image.new("L", (224, 224), grey).save(root / place)
+    averages = average_films(build_index(root), root)
+    assert averages.films == {"NORMAL": 2, "PNEUMONIA": 2}
+    assert np.allclose(averages.mean["NORMAL"], 15)
+    assert np.allclose(averages.spread["PNEUMONIA"], 20)
+    assert np.allclose(averages.difference, 105)
+    again = average_films(build_index(root), root)  # from the cache
+    assert averages_bytes(again) == averages_bytes(averages)
+    save_averages(averages, tmp_path / "averages.npz")
+    assert not (tmp_path / "averages.npz").exists()  # two films would be shown
