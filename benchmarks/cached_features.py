@@ -19,13 +19,20 @@ from pathlib import Path
 os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
 
 
+def print_now(line: str) -> None:
+    print(line, flush=True)
+
+
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("--data")
     parser.add_argument("--recipe", default="resnet50-frozen")
     parser.add_argument("--epochs", type=int, default=10)
+    parser.add_argument("--precision", choices=("float32", "mixed_bfloat16"), default="float32")
     parser.add_argument("--limit", type=int, help="films per class and fold, for a trial")
     options = parser.parse_args()
+
+    import keras
 
     from xray_core.dataset.index import build_index, find_dataset, limited
     from xray_core.model.architectures import build_network
@@ -42,6 +49,7 @@ def main() -> None:
     base = replace(
         find_recipe(options.recipe), epochs=options.epochs, patience=options.epochs, shifted_views=0
     )
+    keras.config.set_dtype_policy(options.precision)
     seconds = {}
     # Which weights the backbone has changes no time.
     for views in (1, 0):
@@ -49,9 +57,10 @@ def main() -> None:
         network = build_network(recipe)
         with tempfile.TemporaryDirectory() as scratch:
             start = time.perf_counter()
-            fit(network, recipe, training, validation, Path(scratch), seed=0, identity={})
+            run = Path(scratch)
+            fit(network, recipe, training, validation, run, seed=0, identity={}, say=print_now)
             seconds[views] = time.perf_counter() - start
-    print(f"{recipe.name}, {len(training)} films, {recipe.epochs} epochs")
+    print(f"{recipe.name}, {len(training)} films, {recipe.epochs} epochs, {options.precision}")
     print(f"backbone in every epoch: {seconds[0]:.0f} s")
     print(f"features kept (K = 1):   {seconds[1]:.0f} s")
     print(f"ratio:                   {seconds[0] / seconds[1]:.1f}")
