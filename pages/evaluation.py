@@ -25,10 +25,11 @@ SOURCES = {"test": "Test split", "validation": "Validation split", "own": "Your 
 
 
 def choose(model: str) -> tuple[str, Evaluated]:
-    """Which films are evaluated; beside the title, since the default is what most want."""
+    """Which films are evaluated; on the right, since the default is what most want."""
     sources = [name for name in SOURCES if name != "own" or OWN in st.session_state]
-    with st.container(horizontal=True, vertical_alignment="bottom", key="evaluation-title"):
-        st.title("Evaluation", width="stretch")
+    st.title("Evaluation")
+    with st.container(horizontal=True, vertical_alignment="center", key="evaluation-films"):
+        words = st.container(width="stretch")
         if st.session_state.pop("evaluation_show_own", False):
             st.session_state["evaluation_source"] = "own"
         elif st.session_state.get("evaluation_source") not in sources:
@@ -41,19 +42,24 @@ def choose(model: str) -> tuple[str, Evaluated]:
             key="evaluation_source",
             label_visibility="collapsed",
         )
-    if source == "own":
-        return source, st.session_state[OWN]
-    return source, stored(model, source)
+    chosen = st.session_state[OWN] if source == "own" else stored(model, source)
+    with words:
+        introduce(source, chosen)
+    return source, chosen
 
 
 def introduce(source: str, chosen: Evaluated) -> None:
-    """One line on the films, and what to mind about them."""
+    """One line on the films."""
     films = chosen.films
     which = "your films" if source == "own" else f"the {chosen.title}"
     st.markdown(
         f"**{chosen.model}** on {which}: {len(films.label)} films of {films.weights.patients} "
         f"patients, {films.prevalence:.1%} with pneumonia. Under each number its 95% interval."
     )
+
+
+def remarks(source: str, chosen: Evaluated) -> None:
+    """What to mind about these films, where there is something."""
     if source == "validation":
         st.warning(
             "The operating points and the calibration were chosen on these films, so the numbers "
@@ -93,7 +99,7 @@ def numbers(source: str, chosen: Evaluated) -> None:
 def page(model: str) -> None:
     """Everything beneath the frame."""
     source, chosen = choose(model)
-    introduce(source, chosen)
+    remarks(source, chosen)
     numbers(source, chosen)
 
 

@@ -56,8 +56,9 @@ def curves(bundle: Bundle) -> None:
                 alt=f"{name.capitalize()} by epoch, training and validation; best epoch {best}",
             )
     st.caption(
-        "The weights of the best epoch were kept. Training films are varied at random and drawn "
-        "evenly from both classes, validation films are not, so the two lines need not meet."
+        f"The vertical line is the best epoch, {best}, whose weights were kept. Training films "
+        "are varied at random and drawn evenly from both classes, validation films are not, so the "
+        "two lines need not meet."
     )
 
     def draw(kind: str) -> bytes:

@@ -187,7 +187,7 @@ def decision(curve: pd.DataFrame) -> alt.LayerChart | alt.FacetChart:
                 "strategy:N",
                 sort=order,
                 scale=alt.Scale(domain=order, range=[BLUE, VERMILION, GREY]),
-                legend=alt.Legend(title=None, orient="top"),
+                legend=alt.Legend(title=None, orient="top", symbolType="stroke"),
             ),
             strokeDash=alt.StrokeDash(
                 "strategy:N",

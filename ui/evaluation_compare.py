@@ -32,7 +32,7 @@ def comparison(chosen: Evaluated, fold: str) -> None:
     other_name = st.selectbox("Compare with", others, key="evaluation_other")
     try:
         other = stored(other_name, fold)
-        found = _compared(chosen.model, other_name, fold, chosen, other)
+        found = _compared(chosen.key, other.key, chosen, other)
     except XrayError as error:
         st.error(str(error), icon=":material/error:")
         return
@@ -78,9 +78,7 @@ def comparison(chosen: Evaluated, fold: str) -> None:
 
 
 @st.cache_resource(max_entries=8, show_spinner="Comparing...")
-def _compared(
-    name: str, other_name: str, fold: str, _chosen: Evaluated, _other: Evaluated
-) -> Comparison:
+def _compared(key: str, other_key: str, _chosen: Evaluated, _other: Evaluated) -> Comparison:
     return compare(
         _chosen.table,
         _other.table,

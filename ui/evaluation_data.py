@@ -38,6 +38,7 @@ class Evaluated:
 
     title: str
     model: str
+    key: str  # stands for the table in caches: no two tables have the same
     table: pd.DataFrame
     notes: tuple[str, ...]
     calibration: Calibration
@@ -90,7 +91,12 @@ def stored(name: str, fold: str) -> Evaluated:
 
 
 def evaluated(
-    title: str, model: str, table: pd.DataFrame, notes: tuple[str, ...], calibration: Calibration
+    title: str,
+    model: str,
+    table: pd.DataFrame,
+    notes: tuple[str, ...],
+    calibration: Calibration,
+    key: str = "",
 ) -> Evaluated:
     """Draw the bootstrap and the curves of a predictions table (label, probability, patient)."""
     films = prepare_table(table, prior=calibration.prior)
@@ -99,6 +105,7 @@ def evaluated(
     return Evaluated(
         title=title,
         model=model,
+        key=key,
         table=table,
         notes=notes,
         calibration=calibration,
@@ -148,4 +155,5 @@ def _stored(folder: Path, digest: str, fold: str) -> Evaluated:
         table[table["fold"] == fold].reset_index(drop=True),
         (),
         bundle.calibration,
+        key=f"{digest} {fold}",
     )

@@ -15,6 +15,7 @@ from xray_core.evaluation.metrics import Metrics
 from xray_core.evaluation.predictions import confident_errors
 
 _SHOWN = 8
+_CARD_WIDTH = 165  # pixels: two beside each other on a phone
 
 
 def errors(chosen: Evaluated, found: Metrics) -> None:
@@ -56,10 +57,10 @@ def _gallery(wrong: pd.DataFrame) -> None:
             icon=":material/image_not_supported:",
         )
         return
-    columns = st.columns(4)
-    for place, (path, row) in enumerate(zip(found, first.itertuples(), strict=True)):
-        with columns[place % 4]:
-            _card(path, row)
+    with st.container(horizontal=True, key="evaluation-films-wrong"):
+        for path, row in zip(found, first.itertuples(), strict=True):
+            with st.container(width=_CARD_WIDTH):
+                _card(path, row)
 
 
 def _card(path: Path | None, row: Any) -> None:
@@ -68,7 +69,7 @@ def _card(path: Path | None, row: Any) -> None:
     if path is None:
         st.caption(f"{words}: not on this disk")
         return
-    st.image(str(path), caption=f"{words}, {row.error}: {row.probability:.1%}")
+    st.image(str(path), width="stretch", caption=f"{words}, {row.error}: {row.probability:.1%}")
     if st.button(
         "Open in Prediction",
         key=f"open-{row.file}",

@@ -39,7 +39,7 @@ def curve(history: pd.DataFrame, name: str, best_epoch: int | None) -> Any:
             color=alt.Color(
                 "fold:N",
                 scale=alt.Scale(domain=names, range=[BLUE, VERMILION]),
-                legend=alt.Legend(title=None, orient="top"),
+                legend=alt.Legend(title=None, orient="top", symbolType="stroke"),
             ),
             strokeDash=alt.StrokeDash(
                 "fold:N", scale=alt.Scale(domain=names, range=[[1, 0], [6, 3]]), legend=None
@@ -53,14 +53,12 @@ def curve(history: pd.DataFrame, name: str, best_epoch: int | None) -> Any:
     )
     if best_epoch is None:
         return lines.properties(height=280)
-    best = pd.DataFrame({"epoch": [best_epoch], "label": [f"best: {best_epoch}"]})
-    rule = alt.Chart(best).mark_rule(color=GREY, strokeDash=[4, 3]).encode(x="epoch:Q")
-    text = (
-        alt.Chart(best)
-        .mark_text(color=GREY, align="right", dx=-5, baseline="top")
-        .encode(x="epoch:Q", y=alt.value(2), text="label:N")
+    rule = (
+        alt.Chart(pd.DataFrame({"epoch": [best_epoch]}))
+        .mark_rule(color=GREY, strokeDash=[4, 3], size=2)
+        .encode(x="epoch:Q", tooltip=[alt.Tooltip("epoch:Q", title="Best epoch")])
     )
-    return alt.layer(lines, rule, text).properties(height=280)
+    return alt.layer(rule, lines).properties(height=280)
 
 
 def layer_table(layers: list[dict[str, Any]]) -> pd.DataFrame:
