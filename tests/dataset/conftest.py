@@ -1,10 +1,21 @@
 """Small folders of made-up films, laid out as the Kaggle set is."""
 
+import os
 from collections.abc import Callable, Mapping
 from pathlib import Path
 
 import pytest
 from made_films import write_film
+
+REAL = os.environ.get("CHEST_XRAY_DIR")  # before the tests hide it from the code
+
+
+@pytest.fixture
+def real_dataset() -> Path:
+    """The real set, for tests marked `data`."""
+    if not REAL or not Path(REAL).is_dir():
+        pytest.skip("CHEST_XRAY_DIR names no dataset")
+    return Path(REAL)
 
 
 @pytest.fixture(autouse=True)

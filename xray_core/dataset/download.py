@@ -64,7 +64,9 @@ def download(
     staging = target.parent / f".{target.name}-download"
     _check_space(target.parent, already=_size(staging))
     unpacked = _fetch(staging, progress, hub)
-    check_download(unpacked)
+    if problem := _problem(unpacked):
+        shutil.rmtree(staging, ignore_errors=True)
+        raise DatasetError(f"{problem} It has been deleted: run `{DOWNLOAD_COMMAND}` again.")
     found = find_dataset(unpacked)
     # Kaggle's archive holds a second copy of the set inside the first.
     shutil.rmtree(found / "chest_xray", ignore_errors=True)
@@ -78,22 +80,24 @@ def download(
 
 def check_download(folder: str | os.PathLike[str]) -> None:
     """Raise DatasetError unless `folder` holds all 5,856 films of the set, each a JPEG."""
-    index = build_index(folder)
-    root = find_dataset(folder)
+    if problem := _problem(Path(folder)):
+        raise DatasetError(f"{problem} Delete {folder} and run `{DOWNLOAD_COMMAND}` again.")
+
+
+def _problem(folder: Path) -> str | None:
+    try:
+        root = find_dataset(folder)
+        index = build_index(root)
+    except DatasetError as error:
+        return f"This is not the Kaggle set: {error}"
     counts: dict[Any, int] = index.groupby(["split", "label"]).size().to_dict()
     for (split, label), wanted in FILMS.items():
         found = counts.get((split, label), 0)
         if found != wanted:
-            raise DatasetError(
-                f"The dataset in {root} is not whole: {split}/{label} holds {found:,} of "
-                f"{wanted:,} films. Delete that folder and run `{DOWNLOAD_COMMAND}` again."
-            )
-    broken = _not_jpeg(root, index)
-    if broken:
-        raise DatasetError(
-            f"{len(broken)} file(s) in {root} are damaged, the first is {broken[0]}. Delete that "
-            f"folder and run `{DOWNLOAD_COMMAND}` again."
-        )
+            return f"The dataset is not whole: {split}/{label} holds {found:,} of {wanted:,} films."
+    if broken := _not_jpeg(root, index):
+        return f"{len(broken):,} files are damaged, the first is {broken[0]}."
+    return None
 
 
 def _fetch(staging: Path, progress: BytesProgress | None, hub: Hub | None) -> Path:
