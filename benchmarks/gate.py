@@ -17,7 +17,7 @@ from PIL import Image
 
 sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
 
-from benchmarks.negatives import SEEN, UNSEEN, Kind
+from benchmarks.negatives import ALTERED, SEEN, UNSEEN, Kind
 from xray_core import Predictor, read_radiograph
 from xray_core.dataset.index import build_index, find_dataset
 from xray_core.prediction.predictor import Prediction, Source
@@ -46,7 +46,7 @@ def main() -> None:
     print("|---|---|---|---|---|---|")
     _row("test films", predictor.predict_many(paths))
     films = [read_radiograph(path).pixels.astype(np.uint8) for path in paths[:100]]
-    for group, kinds in (("", SEEN), (" (set aside)", UNSEEN)):
+    for group, kinds in ((" (film)", ALTERED), ("", SEEN), (" (set aside)", UNSEEN)):
         for kind in kinds:
             drawn = _drawn(kind, films, arguments.count, arguments.seed)
             _row(kind.__name__ + group, predictor.predict_many(drawn))

@@ -1,8 +1,10 @@
 """Pictures that are no upright frontal chest film, drawn by chance, to measure the gate with.
 
 `SEEN` are the kinds that the gate's limits were chosen with; `UNSEEN` were set aside and are only
-reported on. Each kind is a function `(random, films) -> uint8 (H, W) or (H, W, 3)`, where `films`
-are real films (uint8 H x W) for the kinds that spoil one.
+reported on. `ALTERED` are upright films as other machines and exports might give them, which may
+get a caution but should seldom be refused. Each kind is a function
+`(random, films) -> uint8 (H, W) or (H, W, 3)`, where `films` are real films (uint8 H x W) for the
+kinds that change one.
 """
 
 from collections.abc import Callable, Sequence
@@ -259,8 +261,49 @@ def weave(random: Generator, films: Sequence[Picture]) -> Picture:
     return _bytes(image + 40 * (_clouds(random, height, width, 1.0) - 0.5))
 
 
+# Still films: a caution will do.
+
+
+def locally_equalised(random: Generator, films: Sequence[Picture]) -> Picture:
+    """Contrast-limited adaptive equalisation, as many machines apply."""
+    return cv2.createCLAHE(random.uniform(1.5, 4), (8, 8)).apply(_film(random, films))
+
+
+def sharpened(random: Generator, films: Sequence[Picture]) -> Picture:
+    """Edges enhanced by an unsharp mask."""
+    film = _film(random, films).astype(np.float32)
+    soft = cv2.GaussianBlur(film, (0, 0), random.uniform(1, 6))
+    return _bytes(film + random.uniform(0.5, 1.5) * (film - soft))
+
+
+def other_window(random: Generator, films: Sequence[Picture]) -> Picture:
+    """Darker, brighter, flatter or steeper greys."""
+    film = _film(random, films) / 255.0
+    curved = film ** np.exp(random.uniform(-0.7, 0.7))
+    return _bytes(255 * ((curved - 0.5) * random.uniform(0.6, 1.5) + 0.5))
+
+
+def framed(random: Generator, films: Sequence[Picture]) -> Picture:
+    """A black frame and a marker in it."""
+    film = _film(random, films)
+    rows, columns = (int(random.integers(5, 40)) for _ in range(2))
+    image = cv2.copyMakeBorder(film, rows, rows, columns, columns, cv2.BORDER_CONSTANT, value=0)
+    cv2.putText(image, "R AP", (columns + 4, rows + 16), 0, 0.5, 240, 1)
+    return image
+
+
+def soft_or_grainy(random: Generator, films: Sequence[Picture]) -> Picture:
+    """Low resolution, or the grain of a weak exposure."""
+    film = _film(random, films)
+    if random.random() < 0.5:
+        side = int(random.integers(70, 140))
+        return cv2.resize(cv2.resize(film, (side, side), interpolation=cv2.INTER_AREA), (400, 400))
+    return _bytes(film + random.normal(0, random.uniform(5, 14), film.shape))
+
+
 SEEN: tuple[Kind, ...] = (
     landscape, colour, text_page, screenshot, drawing, mask, blank, noise, quarter_turned,
     half_turned, inverted, crop, ct_slice, hand,
 )  # fmt: skip
 UNSEEN: tuple[Kind, ...] = (mr_head, montage, ultrasound, chart, weave)
+ALTERED: tuple[Kind, ...] = (locally_equalised, sharpened, other_window, framed, soft_or_grainy)

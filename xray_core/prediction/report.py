@@ -111,8 +111,8 @@ def _model_words(bundle: Bundle) -> str:
     words = (
         f"{bundle.name}, version {bundle.version}. The probability is calibrated to a prior of "
         f"{calibration.prior:.0%}: above {high:.0%} counts as pneumonia, below {low:.0%} as "
-        f"normal, between them as uncertain. Below {_share(calibration.rule_out)}, the rule-out point, "
-        "hardly any film with pneumonia was found in validation. "
+        f"normal, between them as uncertain. Below {_share(calibration.rule_out)}, the rule-out "
+        "point, hardly any film with pneumonia was found in validation. "
     )
     return words + wording.in_natural_frequencies(bundle.predictions())
 
