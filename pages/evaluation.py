@@ -7,7 +7,7 @@ from ui.evaluation_data import OWN, Evaluated, stored
 from ui.evaluation_errors import errors
 from ui.evaluation_numbers import all_numbers, controls, headline
 from ui.evaluation_own import own_films
-from ui.evaluation_sections import calibration, groups, ranking, usefulness
+from ui.evaluation_sections import calibration, groups, ranking, scores, usefulness
 from ui.frame import frame
 from xray_core.errors import XrayError
 from xray_core.evaluation.metrics import evaluate
@@ -15,6 +15,7 @@ from xray_core.evaluation.metrics import evaluate
 SECTIONS = {
     "Numbers": all_numbers,
     "Ranking": ranking,
+    "Scores": scores,
     "Calibration": calibration,
     "Usefulness": usefulness,
     "Groups": groups,

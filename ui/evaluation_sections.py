@@ -23,7 +23,7 @@ _GATE = {
 
 
 def ranking(chosen: Evaluated, found: Metrics) -> None:
-    """ROC with its band and operating points, precision-recall, scores by class."""
+    """ROC with its band and operating points, precision-recall with its baseline."""
     points = {
         "main": evaluate(chosen.films, threshold=chosen.calibration.main),
         "rule-out": evaluate(chosen.films, threshold=chosen.calibration.rule_out),
@@ -59,6 +59,10 @@ def ranking(chosen: Evaluated, found: Metrics) -> None:
         csv_button(
             chosen.precision_recall, f"{chosen.slug}-precision-recall", "Precision-recall (CSV)"
         )
+
+
+def scores(chosen: Evaluated, found: Metrics) -> None:
+    """How the probabilities of each class lie about the threshold."""
     st.subheader("Scores by class")
     st.caption("Dashed: the threshold. Grey: the uncertain band, where the model gives no verdict.")
     for label in ("NORMAL", "PNEUMONIA"):

@@ -9,7 +9,16 @@ import pytest
 from conftest import ROOT, page_text
 from simulated_bundle import predictions, write_bundle
 
-SECTIONS = ("Numbers", "Ranking", "Calibration", "Usefulness", "Groups", "Errors", "Compare")
+SECTIONS = (
+    "Numbers",
+    "Ranking",
+    "Scores",
+    "Calibration",
+    "Usefulness",
+    "Groups",
+    "Errors",
+    "Compare",
+)
 
 
 @pytest.fixture
