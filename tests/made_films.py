@@ -1,5 +1,6 @@
 """Films made of noise, for tests of folders: no two have anything in common."""
 
+from collections.abc import Mapping
 from pathlib import Path
 
 import numpy as np
@@ -11,3 +12,29 @@ def write_film(path: Path, seed: int, size: tuple[int, int] = (24, 24)) -> None:
     path.parent.mkdir(parents=True, exist_ok=True)
     noise = np.random.default_rng(seed).integers(0, 256, size, dtype=np.uint8)
     Image.fromarray(noise).save(path, quality=95)
+
+
+def write_dataset(root: Path, films: Mapping[str, list[str]]) -> Path:
+    """Write a film for every name: {"train/NORMAL": ["IM-1-1.jpeg"], ...}."""
+    seed = 0
+    for folder, names in films.items():
+        (root / folder).mkdir(parents=True, exist_ok=True)
+        for name in names:
+            write_film(root / folder / name, seed := seed + 1)
+    return root
+
+
+# Twenty patients a class in train, with two films each, two in val and four in test.
+KAGGLE_LIKE = {
+    "train/NORMAL": [f"IM-{n:04d}-{k:04d}.jpeg" for n in range(20) for k in (1, 2)],
+    "train/PNEUMONIA": [
+        f"person{n}_{kind}_{2 * n + k}.jpeg"
+        for n in range(10)
+        for kind in ("bacteria", "virus")
+        for k in (1, 2)
+    ],
+    "val/NORMAL": ["NORMAL2-IM-0001-0001.jpeg", "NORMAL2-IM-0002-0001.jpeg"],
+    "val/PNEUMONIA": ["person90_bacteria_1.jpeg", "person91_bacteria_2.jpeg"],
+    "test/NORMAL": [f"IM-{n:04d}-0001.jpeg" for n in range(500, 504)],
+    "test/PNEUMONIA": [f"person{n}_virus_{n}.jpeg" for n in range(500, 504)],
+}
