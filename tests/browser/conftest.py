@@ -9,13 +9,16 @@ import time
 import urllib.error
 import urllib.request
 from collections.abc import Callable, Iterator
-from dataclasses import dataclass
 from pathlib import Path
 
 import pytest
+from browser_tools import LAPTOP, PHONE, ROOT, Server, drop, shot, stop
 
-ROOT = Path(__file__).resolve().parents[2]
-SCREENSHOTS = ROOT / "screenshots"
+__all__ = ["LAPTOP", "PHONE", "ROOT", "Server", "drop", "shot", "stop"]
+
+PATIENCE = 60_000
+"""Milliseconds to wait for what should be there at once: a busy machine is no failure."""
+
 CHROMIUM_FLAGS = [
     "--headless",
     "--no-sandbox",
@@ -26,17 +29,6 @@ CHROMIUM_FLAGS = [
     "--disable-component-update",
     "--disable-sync",
 ]
-LAPTOP = {"width": 1366, "height": 850}
-PHONE = {"width": 390, "height": 844}
-
-
-@dataclass(frozen=True)
-class Server:
-    """A running app: its address, its process and the file with all it logged."""
-
-    url: str
-    process: subprocess.Popen
-    log: Path
 
 
 @pytest.fixture(scope="session")
@@ -52,8 +44,9 @@ def chromium() -> str:
 @pytest.fixture(scope="session")
 def browser(chromium: str) -> Iterator[object]:
     """One Chromium for all browser tests of the run."""
-    from playwright.sync_api import sync_playwright
+    from playwright.sync_api import expect, sync_playwright
 
+    expect.set_options(timeout=PATIENCE)
     with sync_playwright() as playwright:
         running = playwright.chromium.launch(executable_path=chromium, args=CHROMIUM_FLAGS)
         yield running
@@ -67,7 +60,7 @@ def open_browser_page(browser: object) -> Iterator[Callable[..., object]]:
 
     def open_it(viewport: dict[str, int] = LAPTOP, scheme: str = "light") -> object:
         context = browser.new_context(viewport=viewport, color_scheme=scheme, accept_downloads=True)
-        context.set_default_timeout(20_000)
+        context.set_default_timeout(PATIENCE)
         contexts.append(context)
         return context.new_page()
 
@@ -121,32 +114,13 @@ def start_server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Callable[
         stop(server)
 
 
-def stop(server: Server) -> None:
-    """Stop a server and wait until it is gone."""
-    if server.process.poll() is None:
-        server.process.terminate()
-        try:
-            server.process.wait(timeout=10)
-        except subprocess.TimeoutExpired:
-            server.process.kill()
-            server.process.wait(timeout=10)
-
-
-def shot(page: object, name: str) -> Path:
-    """Save a screenshot of the visible part of a page as `screenshots/NAME.png`."""
-    SCREENSHOTS.mkdir(exist_ok=True)
-    path = SCREENSHOTS / f"{name}.png"
-    page.screenshot(path=str(path))
-    return path
-
-
 def _free_port() -> int:
     with socket.socket() as probe:
         probe.bind(("127.0.0.1", 0))
         return probe.getsockname()[1]
 
 
-def _wait_until_healthy(server: Server, seconds: float = 60) -> None:
+def _wait_until_healthy(server: Server, seconds: float = 120) -> None:
     end = time.monotonic() + seconds
     while time.monotonic() < end:
         if server.process.poll() is not None:

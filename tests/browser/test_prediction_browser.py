@@ -1,0 +1,135 @@
+"""The Prediction page in a real browser, with a tiny model and hand-made films."""
+
+import csv
+import io
+import re
+from collections.abc import Callable
+from pathlib import Path
+
+import numpy as np
+import pytest
+from browser_tools import LAPTOP, PHONE, Server, drop, shot, unpacked
+from dicom_maker import SECRETS, film_bytes
+from PIL import Image
+from playwright.sync_api import expect
+
+pytestmark = pytest.mark.browser
+SLOW = 180_000  # the first film loads TensorFlow
+
+
+@pytest.fixture(scope="module")
+def server(start_server: Callable[..., Server], micro_models: Path) -> Server:
+    return start_server(micro_models)
+
+
+def verdict(page, word: str) -> None:
+    expect(page.locator(".verdict")).to_contain_text(word, timeout=SLOW)
+
+
+def test_a_dropped_film_shows_its_verdict_film_overlay_and_report(server, page, film_png, tmp_path):
+    page.goto(server.url)
+    drop(page, ("film.png", film_png(1000, True)))
+
+    verdict(page, "Pneumonia")
+    expect(page.locator(".scale")).to_have_attribute(
+        "aria-label", re.compile("^Probability of pneumonia above 99%")
+    )
+    expect(page.get_by_alt_text("The film, unaltered")).to_be_visible()
+    overlay = page.get_by_alt_text("The film with its Grad-CAM map")
+    expect(overlay).to_be_visible()
+    expect(page.get_by_text("film.png")).to_have_count(0)
+
+    page.get_by_text("Outline").click()
+    expect(page.get_by_text("Outer line: half of the map's maximum")).to_be_visible()
+    shot(page, "prediction-film")
+
+    with page.expect_download() as download:
+        page.get_by_role("button", name="Report (PDF)").click()
+    report = Path(download.value.path()).read_bytes()
+    assert report.startswith(b"%PDF-1.")
+    assert len(re.findall(rb"/Type\s*/Page\b", report)) == 1
+    assert b"film.png" not in report + unpacked(report)
+
+    with page.expect_download() as download:
+        page.get_by_role("button", name="Row (CSV)").click()
+    (row,) = csv.DictReader(io.StringIO(Path(download.value.path()).read_text("utf-8-sig")))
+    assert row["verdict"] == "PNEUMONIA"
+    assert float(row["probability"]) > 0.99
+    assert "file" not in row
+
+
+def test_a_picture_that_is_no_film_is_refused_with_its_reason(server, page):
+    y, x = np.mgrid[0:300, 0:300]
+    picture = np.stack([x % 256, y % 256, (x + y) % 256], axis=2).astype(np.uint8)
+    buffer = io.BytesIO()
+    Image.fromarray(picture).save(buffer, "PNG")
+    page.goto(server.url)
+    drop(page, ("holiday.png", buffer.getvalue()))
+
+    verdict(page, "No answer")
+    expect(page.get_by_text("The image is in colour")).to_be_visible()
+    expect(page.get_by_alt_text("The film, unaltered")).to_be_visible()
+    expect(page.locator(".scale")).to_have_count(0)
+    shot(page, "prediction-refused")
+
+
+def test_a_dicom_offers_its_windows_and_shows_no_name(server, page, film):
+    page.goto(server.url)
+    windows = {"WindowCenter": [128, 150], "WindowWidth": [256, 180]}
+    data = film_bytes(film(1000, True), WindowCenterWidthExplanation=["ALL", "LUNG"], **windows)
+    drop(page, ("Jane.dcm", data))
+
+    expect(page.locator(".verdict")).to_be_visible(timeout=SLOW)
+    expect(page.get_by_text("Window (the answer is computed")).to_be_visible()
+    for secret in (*SECRETS, "Jane"):
+        assert secret not in page.content()
+
+
+def test_thirty_files_with_two_bad_ones_become_a_table(server, page, film_png):
+    files = [(f"patient-{i}.png", film_png(i, i % 2 == 1)) for i in range(28)]
+    files.insert(3, ("notes.txt", b"no image"))
+    files.insert(20, ("cut.png", files[0][1][:400]))
+    page.goto(server.url)
+    drop(page, *files)
+
+    expect(page.get_by_text("Unreadable: 2")).to_be_visible(timeout=SLOW)
+    expect(page.get_by_test_id("stDataFrame")).to_be_visible()
+    assert "patient-" not in page.content()
+    with page.expect_download() as download:
+        page.get_by_role("button", name="All answers (CSV)").click()
+    rows = list(csv.DictReader(io.StringIO(Path(download.value.path()).read_text("utf-8-sig"))))
+    assert len(rows) == 30
+    assert [row["film"] for row in rows if row["verdict"] == "UNREADABLE"] == ["4", "21"]
+
+    expect(page.locator(".which")).to_have_text("Your film 1")
+    page.get_by_test_id("stDataFrame").locator("canvas").first.click(position={"x": 250, "y": 120})
+    expect(page.locator(".which")).to_have_text("Your film 2", timeout=SLOW)
+    shot(page, "prediction-many")
+
+
+@pytest.mark.parametrize("scheme", ["light", "dark"])
+@pytest.mark.parametrize(("size", "viewport"), [("laptop", LAPTOP), ("phone", PHONE)])
+def test_the_answer_is_seen_without_scrolling(server, open_browser_page, size, viewport, scheme):
+    page = open_browser_page(viewport, scheme)
+    page.goto(server.url)
+    page.get_by_role("button", name="Example: pneumonia").click()
+
+    verdict(page, "Pneumonia")
+    expect(page.get_by_alt_text("The film, unaltered")).to_be_visible()
+    page.wait_for_timeout(500)
+    shot(page, f"prediction-{size}-{scheme}")
+    for part in (".verdict", ".meaning", ".scale"):
+        box = page.locator(part).bounding_box()
+        assert box["y"] + box["height"] < viewport["height"] - 60
+        assert box["x"] >= 0
+        assert box["x"] + box["width"] <= viewport["width"]
+    overflow = page.evaluate("document.documentElement.scrollWidth - window.innerWidth")
+    assert overflow <= 0
+
+
+def test_an_example_can_be_opened_by_keyboard(server, page):
+    page.goto(server.url)
+    page.get_by_role("button", name="Example: normal").focus()
+    page.keyboard.press("Enter")
+
+    verdict(page, "Normal")

@@ -1,0 +1,108 @@
+"""What a DICOM file knows of a patient reaches no page, report, table, log or file.
+
+The server runs under strace, which lists every file that it or a child opens for writing.
+"""
+
+import re
+import shutil
+import subprocess
+from pathlib import Path
+
+import pytest
+from browser_tools import drop, stop, unpacked
+from dicom_maker import SECRETS, film_bytes
+from playwright.sync_api import expect
+
+pytestmark = pytest.mark.browser
+
+PLANTED = {
+    "AccessionNumber": "ACC-0815-Q",
+    "StudyDate": "20010229",
+    "ReferringPhysicianName": "HOUSE^GREGORY",
+}
+FILE_NAME = "Zzyzx_Jane_19991231.dcm"
+TRACES = [*SECRETS, *PLANTED.values(), "Zzyzx", "1999-12-31", "2001-02-29"]
+FOR_WRITING = re.compile(r'open(?:at)?\(.*?"([^"]*)", \S*(?:O_WRONLY|O_RDWR|O_CREAT|O_TMPFILE)')
+SLOW = 240_000
+
+
+@pytest.fixture
+def traced(tmp_path: Path) -> tuple[Path, tuple[str, ...]]:
+    """Where strace writes, and the command line that goes before the server's."""
+    strace = shutil.which("strace")
+    if strace is None:
+        pytest.skip("no strace on this machine (apt-get install strace)")
+    trace = tmp_path / "trace.txt"
+    command = (strace, "-f", "--seccomp-bpf", "-qq", "-s", "400", "-o", str(trace))
+    command += ("-e", "trace=open,openat,creat,memfd_create")
+    if subprocess.run([*command, "true"], capture_output=True).returncode:
+        pytest.skip("strace may not trace here")
+    return trace, command
+
+
+def planted_dicom(film) -> bytes:
+    """A film of more than 1 MB, beyond which an upload would be spooled to a temporary file."""
+    pixels = film(1000, True, 1100, 1100)
+    data = film_bytes(pixels, **PLANTED)
+    assert len(data) > 1_200_000
+    assert all(secret.encode() in data for secret in (*SECRETS, *PLANTED.values()))
+    return data
+
+
+def test_nothing_of_a_patient_leaves_the_visit(
+    start_server, page, micro_models, film, traced, tmp_path
+):
+    trace, prefix = traced
+    scratch = tmp_path / "scratch"
+    scratch.mkdir()
+    server = start_server(
+        micro_models, prefix, TMPDIR=str(scratch), PYTHONDONTWRITEBYTECODE="1", HOME=str(tmp_path)
+    )
+    page.goto(server.url)
+    drop(page, (FILE_NAME, planted_dicom(film)))
+    expect(page.locator(".verdict")).to_be_visible(timeout=SLOW)
+    expect(page.get_by_alt_text("The film with its Grad-CAM map")).to_be_visible()
+    seen = {"page": page.content()}
+    with page.expect_download() as download:
+        page.get_by_role("button", name="Report (PDF)").click()
+    report = Path(download.value.path()).read_bytes()
+    seen["report"] = (report + unpacked(report)).decode("latin-1")
+    with page.expect_download() as download:
+        page.get_by_role("button", name="Row (CSV)").click()
+    seen["table"] = Path(download.value.path()).read_text("utf-8-sig")
+    seen["names of downloads"] = download.value.suggested_filename
+    drop(page, ("Zzyzx_bad.dcm", planted_dicom(film)[:700]))
+    expect(page.locator(".verdict")).to_contain_text("Unreadable")
+    seen["page of a damaged file"] = page.content()
+    stop(server)
+    seen["log"] = server.log.read_text(errors="replace")
+    seen["trace"] = trace.read_text(errors="replace")
+
+    for place, text in seen.items():
+        found = [secret for secret in TRACES if secret in text]
+        assert not found, f"{found} in the {place}"
+    for name in written(seen["trace"]):
+        path = Path(name)
+        if path.name.startswith("__autograph_generated_file"):
+            continue  # TensorFlow writes code that it generates from its own sources
+        assert scratch not in path.parents and path != scratch, f"temporary file {name}"
+        assert path.exists(), f"{name} was written and then removed"
+        if path.is_file():
+            held = path.read_bytes()
+            assert not [secret for secret in TRACES if secret.encode() in held]
+
+
+def written(trace: str) -> list[str]:
+    """Return the files that were opened for writing, but for devices and kernel tables."""
+    names = {match[1] for line in trace.splitlines() if (match := FOR_WRITING.search(line))}
+    return sorted(name for name in names if not name.startswith(("/dev/", "/proc/", "/sys/")))
+
+
+def test_the_trace_is_read_rightly():
+    lines = [
+        '1 openat(AT_FDCWD, "/a", O_RDONLY|O_CLOEXEC) = 3',
+        '1 openat(AT_FDCWD, "/b", O_RDWR|O_CREAT|O_EXCL, 0600) = 4',
+        '1 openat(AT_FDCWD, "/tmp", O_RDWR|O_EXCL|O_TMPFILE, 0600) = 5',
+        '1 openat(AT_FDCWD, "/dev/null", O_WRONLY) = 6',
+    ]
+    assert written("\n".join(lines)) == ["/b", "/tmp"]
