@@ -14,6 +14,7 @@ from ui.prediction_films import (
     films,
     forget,
     incoming,
+    left_out,
     on_drop,
     take_path,
 )
@@ -44,13 +45,21 @@ def main() -> None:
     chosen = bundle(model)
     _opened_elsewhere()
     _drop_row(chosen)
-    judged_by = f"{chosen.name} {chosen.version}"
-    if not films() and incoming() is None:
-        st.markdown(WELCOME)
-        return
+    # One place for all that follows, so that no answer to an earlier film is left standing while
+    # the next one is judged.
+    with st.empty().container():
+        if films() or incoming():
+            _answers(model, f"{chosen.name} {chosen.version}")
+        else:
+            st.markdown(WELCOME)
+
+
+def _answers(model: str, judged_by: str) -> None:
     asked = predictor(model)
     if work_to_do(judged_by):
         judge_all(asked, judged_by)
+    if left_out():
+        st.warning(left_out(), icon=":material/warning:")
     shown = films()[0] if len(films()) == 1 else _several()
     if shown is not None:
         show(shown, asked, judged_by)
@@ -99,6 +108,7 @@ def _test_films(chosen: Bundle) -> list[tuple[str, str]]:
     return [
         (str(folder / file), label)
         for file, label in zip(table["file"], table["label"], strict=True)
+        if (folder / file).is_file()
     ]
 
 

@@ -76,17 +76,19 @@ def _turn(film: Film, quarter_turns: int, inverted: bool) -> None:
 def _refused(film: Film, view: View) -> None:
     left, right = st.columns([3, 2], gap="large")
     with left, st.container(key="film"):
-        _unaltered(view)
+        _film(film, view)
     with right:
         turn = film.prediction.suggestion
         if turn is not None:
+            quarter_turns = (film.quarter_turns + turn.quarter_turns) % 4
             st.button(
                 "Put it right and judge it",
                 type="primary",
                 icon=":material/rotate_right:",
                 on_click=_turn,
-                args=(film, (film.quarter_turns + turn.quarter_turns) % 4, turn.inverted),
+                args=(film, quarter_turns, film.inverted != turn.inverted),
             )
+            return
         _heading("What to do")
         st.markdown(
             "- Is it a frontal view of a chest, upright, with nothing else in the picture?\n"
@@ -95,8 +97,10 @@ def _refused(film: Film, view: View) -> None:
         )
 
 
-def _unaltered(view: View) -> None:
-    st.image(view.film, width="stretch", caption="The film, unaltered", alt="The film, unaltered")
+def _film(film: Film, view: View) -> None:
+    turned = film.quarter_turns or film.inverted
+    words = "The film, put right for this answer" if turned else "The film, unaltered"
+    st.image(view.film, width="stretch", caption=words, alt=words)
 
 
 @st.fragment
@@ -114,7 +118,7 @@ def _judged(film: Film, view: View, predictor: "Predictor") -> None:
         with pictures:
             one, other = st.columns(2, gap="small")
             with one:
-                _unaltered(view)
+                _film(film, view)
             with other:
                 st.image(
                     encoded_overlay(picture),

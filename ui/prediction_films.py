@@ -22,7 +22,9 @@ KEPT_BYTES = 256 * 2**20
 
 THUMBNAIL = 64
 
-_FILMS, _INCOMING, _DROPS = "prediction_films", "prediction_incoming", "prediction_drops"
+_FILMS, _INCOMING = "prediction_films", "prediction_incoming"
+_DROPS, _DROPPED = "prediction_drops", "prediction_dropped"
+_MADE_OF_FILMS = ("prediction_view", "prediction_shown", "prediction_verdicts")
 
 
 @dataclass
@@ -68,7 +70,8 @@ class Incoming:
     """
 
     def __init__(self, uploads: list[tuple[str, bytes]]) -> None:
-        self.total = min(sum(_count(data) for _, data in uploads), MAX_FILMS)
+        self.dropped = sum(_count(data) for _, data in uploads)
+        self.total = min(self.dropped, MAX_FILMS)
         self.done = 0
         self._next = self._films(uploads)
 
@@ -121,12 +124,21 @@ def take(uploads: list[tuple[str, bytes]], origin: str = "") -> None:
     if origin:
         st.session_state[_FILMS] = [Film(1, data=data, origin=origin) for _, data in uploads]
     elif uploads:
-        st.session_state[_INCOMING] = Incoming(uploads)
+        coming = st.session_state[_INCOMING] = Incoming(uploads)
+        st.session_state[_DROPPED] = coming.dropped
+
+
+def left_out() -> str:
+    """Return the sentence on files that were too many to read, or an empty text."""
+    dropped = st.session_state.get(_DROPPED, 0)
+    if dropped <= MAX_FILMS:
+        return ""
+    return f"Only the first {MAX_FILMS} of {dropped} files were read. Drop the rest separately."
 
 
 def forget() -> None:
     """Drop the visitor's films and all that was made of them."""
-    for key in (_FILMS, _INCOMING, "prediction_view", "prediction_shown"):
+    for key in (_FILMS, _INCOMING, _DROPPED, *_MADE_OF_FILMS):
         st.session_state.pop(key, None)
 
 

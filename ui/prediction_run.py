@@ -26,7 +26,7 @@ def work_to_do(judged_by: str) -> int:
 def judge_all(predictor: "Predictor", judged_by: str) -> None:
     """Judge what waits. One bad film never ends the run; a run cut short goes on later."""
     total = work_to_do(judged_by)
-    if total == 1 and not films():
+    if total == 1 and len(films()) <= 1:
         with st.spinner("Reading the film and asking the network …"):
             _judge_one_by_one(predictor, judged_by, 1, None)
         return

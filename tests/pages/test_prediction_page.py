@@ -6,6 +6,7 @@ import zipfile
 from pathlib import Path
 
 import numpy as np
+import pandas as pd
 import pytest
 from PIL import Image
 from streamlit.testing.v1 import AppTest
@@ -222,3 +223,49 @@ def test_films_beyond_the_budget_keep_their_answer_only(
     at = at.selectbox(key="prediction_shown").set_value(2).run()
     assert "only the answers are kept" in words(at)
     assert not at.exception
+
+
+def test_a_film_on_its_side_is_put_right_in_one_click(open_page, with_model, film):
+    lying = np.rot90(film(3, True)).copy()
+    buffer = io.BytesIO()
+    Image.fromarray(lying).save(buffer, "PNG")
+    at = drop(open_page("prediction"), ("a.png", buffer.getvalue()))
+    assert "</span> No answer</p>" in words(at)
+    assert "lie on its side" in words(at)
+
+    at = next(b for b in at.button if b.label == "Put it right and judge it").click().run()
+    assert 'class="scale"' in words(at)
+    assert "put right for this answer" in everything(at)
+
+    at = next(b for b in at.button if "Show it as it came" in b.label).click().run()
+    assert "</span> No answer</p>" in words(at)
+
+
+def test_a_random_film_of_the_test_split_is_offered_where_the_dataset_is(
+    open_page, with_model, film_png, tmp_path, monkeypatch
+):
+    at = open_page("prediction")
+    assert not any(b.label == "Random test film" for b in at.button)
+
+    predictions = pd.read_csv(with_model / "micro" / "predictions.csv")
+    tested = predictions[(predictions["fold"] == "test") & (predictions["label"] == "PNEUMONIA")]
+    path = tmp_path / "data" / tested["file"].iloc[0]
+    path.parent.mkdir(parents=True)
+    path.write_bytes(film_png(1000, True))
+    monkeypatch.setenv("CHEST_XRAY_DIR", str(tmp_path / "data"))
+
+    at = next(b for b in at.run().button if b.label == "Random test film").click().run()
+
+    assert "A film of the test split, labelled pneumonia there" in words(at)
+    assert "</span> Pneumonia</p>" in words(at)
+
+
+def test_more_files_than_are_read_at_once_are_said(open_page, with_model, film_png, monkeypatch):
+    import ui.prediction_films as store
+
+    monkeypatch.setattr(store, "MAX_FILMS", 2)
+
+    at = drop(open_page("prediction"), *((f"{i}.png", film_png(i)) for i in range(3)))
+
+    assert len(at.dataframe[0].value) == 2
+    assert "Only the first 2 of 3 files were read" in at.warning[0].value
