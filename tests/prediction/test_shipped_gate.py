@@ -1,0 +1,68 @@
+"""The gate of the model that the app opens with, on drawn pictures and on real films."""
+
+import io
+import os
+from pathlib import Path
+
+import numpy as np
+import pytest
+from PIL import Image
+
+from benchmarks.negatives import SEEN, UNSEEN
+from xray_core import Predictor, read_radiograph
+from xray_core.prediction.pose import ALL
+
+MODEL = Path(__file__).resolve().parents[2] / "models" / "resnet50"
+
+pytestmark = [
+    pytest.mark.data,
+    pytest.mark.skipif(not os.environ.get("CHEST_XRAY_DIR"), reason="CHEST_XRAY_DIR is not set"),
+    pytest.mark.skipif(not (MODEL / "config.json").is_file(), reason="no shipped model"),
+]
+
+
+@pytest.fixture(scope="module")
+def shipped():
+    return Predictor.load(MODEL)
+
+
+@pytest.fixture(scope="module")
+def films():
+    folder = Path(os.environ["CHEST_XRAY_DIR"]) / "test"
+    return [
+        read_radiograph(path)
+        for label in ("NORMAL", "PNEUMONIA")
+        for path in sorted((folder / label).iterdir())[:200:10]
+    ]
+
+
+def drawn(kind, films, count=10):
+    random = np.random.default_rng(0)
+    for _ in range(count):
+        data = io.BytesIO()
+        Image.fromarray(np.ascontiguousarray(kind(random, films))).save(data, "PNG")
+        yield data.getvalue()
+
+
+def test_films_are_answered(shipped, films):
+    answers = list(shipped.predict_many(films))
+    assert sum(answer.verdict == "REFUSED" for answer in answers) == 0
+
+
+def test_pictures_that_are_no_films_are_refused(shipped, films):
+    pixels = [film.pixels.astype(np.uint8) for film in films]
+    verdicts = {
+        kind.__name__: [p.verdict for p in shipped.predict_many(drawn(kind, pixels))]
+        for kind in SEEN + UNSEEN
+    }
+    answered = {name: got for name, got in verdicts.items() if got.count("REFUSED") < len(got)}
+    assert sum(len(got) - got.count("REFUSED") for got in answered.values()) <= 4, answered
+
+
+@pytest.mark.parametrize("turn", ALL, ids=lambda turn: f"{turn.quarter_turns}{turn.inverted}")
+def test_films_that_lie_wrong_are_recognised(shipped, films, turn):
+    from xray_core.images import turned
+
+    wrong = [turned(film, -turn.quarter_turns, turn.inverted) for film in films[::4]]
+    found = [prediction.suggestion for prediction in shipped.predict_many(wrong)]
+    assert found.count(turn) >= len(found) - 1
