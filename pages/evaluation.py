@@ -29,8 +29,8 @@ def choose(model: str) -> tuple[str, Evaluated]:
     """Which films are evaluated; on the right, since the default is what most want."""
     sources = [name for name in SOURCES if name != "own" or OWN in st.session_state]
     st.title("Evaluation")
-    with st.container(horizontal=True, vertical_alignment="center", key="evaluation-films"):
-        words = st.container(width="stretch")
+    words, control = st.columns([5, 2], vertical_alignment="center")
+    with control:
         if st.session_state.pop("evaluation_show_own", False):
             st.session_state["evaluation_source"] = "own"
         elif st.session_state.get("evaluation_source") not in sources:

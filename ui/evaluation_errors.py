@@ -14,7 +14,7 @@ from ui.frame import open_in_prediction
 from xray_core.evaluation.metrics import Metrics
 from xray_core.evaluation.predictions import confident_errors
 
-_SHOWN = 8
+_SHOWN = 10
 _CARD_WIDTH = 165  # pixels: two beside each other on a phone
 
 

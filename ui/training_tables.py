@@ -34,7 +34,12 @@ def curve(history: pd.DataFrame, name: str, best_epoch: int | None) -> Any:
         alt.Chart(long)
         .mark_line(point=True)
         .encode(
-            x=alt.X("epoch:Q", title="Epoch", axis=alt.Axis(tickMinStep=1, format="d")),
+            x=alt.X(
+                "epoch:Q",
+                title="Epoch",
+                axis=alt.Axis(tickMinStep=1, format="d"),
+                scale=alt.Scale(zero=False, nice=False),
+            ),
             y=alt.Y("value:Q", title=name.capitalize(), scale=alt.Scale(zero=False)),
             color=alt.Color(
                 "fold:N",

@@ -37,8 +37,8 @@ def test_the_threshold_moves_the_numbers_from_the_keyboard(server, page):
     page.get_by_role("slider", name="Threshold: called pneumonia from").press("End")
 
     expect(value).to_have_text("0.0%")
-    page.get_by_role("radio", name=re.compile("Main")).or_(
-        page.get_by_role("button", name=re.compile("Main"))
+    page.get_by_role("radio", name=re.compile(r"Main \(50")).or_(
+        page.get_by_role("button", name=re.compile(r"Main \(50"))
     ).first.click()
     expect(value).to_have_text(before)
 
@@ -54,6 +54,8 @@ def test_an_error_opens_in_prediction(server, page):
 def test_a_figure_is_downloaded_as_svg(server, page, tmp_path):
     page.goto(f"{server.url}/evaluation")
     _section(page, "Ranking")
+    expect(page.get_by_role("heading", name="ROC curve")).to_be_visible()
+    expect(page.get_by_role("heading", name="Confusion matrix")).to_have_count(0)
     with page.expect_download() as waiting:
         page.get_by_role("button", name="SVG").first.click()
     path = tmp_path / waiting.value.suggested_filename
