@@ -64,7 +64,7 @@ def where_from(source: Source) -> None:
 def whole_table(source: Source) -> None:
     st.write("One row a film, with all that was measured.")
     st.download_button(
-        "Download as CSV",
+        "Download the table (CSV)",
         data=lambda: source.table.to_csv(index=False),
         file_name="dataset.csv",
         mime="text/csv",
