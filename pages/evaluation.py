@@ -55,7 +55,7 @@ def introduce(source: str, chosen: Evaluated) -> None:
     which = "your films" if source == "own" else f"the {chosen.title}"
     st.markdown(
         f"**{chosen.model}** on {which}: {len(films.label)} films of {films.weights.patients} "
-        f"patients, {films.prevalence:.1%} with pneumonia. Under each number its 95% interval."
+        f"patients, {films.prevalence:.1%} with pneumonia. Intervals: 95%."
     )
 
 
@@ -72,7 +72,7 @@ def remarks(source: str, chosen: Evaluated) -> None:
 
 
 @st.fragment
-def numbers(source: str, chosen: Evaluated) -> None:
+def numbers(model: str, source: str, chosen: Evaluated) -> None:
     """All that the sliders move. A fragment: a move does not run the rest of the page."""
     top = st.container()
     threshold, prevalence = controls(chosen)
@@ -88,7 +88,7 @@ def numbers(source: str, chosen: Evaluated) -> None:
         label_visibility="collapsed",
     )
     if section == OWN_FILMS:
-        own_films(chosen.model)
+        own_films(model)
     elif section == COMPARE and source == "own":
         st.info("Two models are compared on the stored predictions: choose a split above.")
     elif section == COMPARE:
@@ -101,7 +101,7 @@ def page(model: str) -> None:
     """Everything beneath the frame."""
     source, chosen = choose(model)
     remarks(source, chosen)
-    numbers(source, chosen)
+    numbers(model, source, chosen)
 
 
 name = frame("Evaluation")

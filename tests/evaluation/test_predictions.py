@@ -40,6 +40,15 @@ def test_a_bundles_own_table_is_read_as_it_is():
     assert table.loc[0, "subtype"] == "none"
 
 
+def test_of_several_folds_the_test_fold_is_kept():
+    table, notes = read(
+        "label,probability,patient,fold\n1,0.9,a,validation\n0,0.2,b,test\n1,0.7,c,test\n"
+    )
+
+    assert table["patient"].tolist() == ["b", "c"]
+    assert notes == ["Only the 2 films of the fold test are evaluated, not the 1 of other folds."]
+
+
 @pytest.mark.parametrize(
     ("text", "words"),
     [

@@ -5,7 +5,9 @@ import pytest
 
 from xray_core.errors import XrayError
 from xray_core.evaluation.delong import area_interval, delong, difference_p_value
-from xray_core.evaluation.metrics import evaluate_scores
+from xray_core.evaluation.films import prepare
+from xray_core.evaluation.independent import film_intervals
+from xray_core.evaluation.metrics import evaluate, evaluate_scores
 from xray_core.evaluation.resampling import draw_patients, wilson
 
 
@@ -133,3 +135,15 @@ def test_one_class_has_no_area():
 
     assert np.isnan(areas).all()
     assert np.isnan(covariance).all()
+
+
+def test_the_textbook_intervals_stand_beside_the_bootstraps():
+    films = prepare([1] * 10 + [0] * 10, [0.9] * 8 + [0.1] * 12, range(20))
+
+    found = film_intervals(films, evaluate(films, threshold=0.5))
+    assert found["sensitivity"] == pytest.approx((0.490162, 0.943318), abs=1e-6)  # 8 of 10
+    assert found["specificity"] == pytest.approx((0.722467, 1.0), abs=1e-6)  # 10 of 10
+    assert found["ppv"][1] == 1.0
+    assert found["roc_auc"][0] < 0.9 < found["roc_auc"][1]  # (8 + 2 / 2) / 10
+    moved = film_intervals(films, evaluate(films, threshold=0.5, prevalence=0.1))
+    assert "ppv" not in moved

@@ -210,3 +210,33 @@ def test_the_page_never_loads_tensorflow(models_folder):
         check=True,
     )
     assert done.stdout.strip().splitlines()[-1] == "[]"
+
+
+def test_a_folder_of_your_own_films_becomes_the_page(
+    open_page, micro_models, film_png, tmp_path, monkeypatch
+):
+    monkeypatch.setenv("XRAY_MODELS", str(micro_models))
+    for number in range(4):
+        for label, name in (("NORMAL", "IM-{}-0001"), ("PNEUMONIA", "person{}_virus_1")):
+            for split in ("train", "test"):
+                at_number = number + (100 if split == "test" else 0)
+                path = tmp_path / "mine" / split / label / f"{name.format(at_number)}.png"
+                path.parent.mkdir(parents=True, exist_ok=True)
+                path.write_bytes(film_png(at_number, label == "PNEUMONIA"))
+    at = open_page("evaluation")
+    choose(at, "evaluation_section", "Your films")
+    at.text_input[0].set_value(str(tmp_path / "mine"))
+    [button] = [b for b in at.button if b.label == "Evaluate these films"]
+    button.click().run(timeout=300)
+
+    assert not at.exception
+    assert not at.error
+    assert "your films: 8 films of 8 patients, 50.0% with pneumonia" in page_text(at)
+    from xray_core import Predictor
+
+    predictor = Predictor.load(micro_models / "micro")
+    right = [
+        (predictor.predict(path).logit > 0) == (path.parent.name == "PNEUMONIA")
+        for path in (tmp_path / "mine" / "test").rglob("*.png")
+    ]
+    assert metric(at, "Accuracy").value == f"{sum(right) / 8:.1%}"

@@ -19,7 +19,8 @@ def read_predictions(source: str | Path | IO[bytes]) -> tuple[pd.DataFrame, list
 
     Needed columns: label (NORMAL or PNEUMONIA, in any case, or 0/1) and probability (of PNEUMONIA,
     in [0, 1], at a prior of 50%). Optional: file, patient, fold, subtype, verdict, gate. Without
-    `patient` every film is its own. Films without a probability are left out. Raises XrayError.
+    `patient` every film is its own; of several folds only "test" is kept. Films without a
+    probability are left out. Raises XrayError.
     """
     try:
         table = pd.read_csv(source, nrows=_MAX_FILMS + 1, dtype={"patient": str, "file": str})
@@ -58,6 +59,13 @@ def read_predictions(source: str | Path | IO[bytes]) -> tuple[pd.DataFrame, list
         )
     if "fold" not in table:
         table["fold"] = "own"
+    of_test = table["fold"] == "test"
+    if of_test.any() and not of_test.all():
+        notes.append(
+            f"Only the {int(of_test.sum())} films of the fold test are evaluated, not the "
+            f"{int((~of_test).sum())} of other folds."
+        )
+        table = table[of_test].reset_index(drop=True)
     return table, notes
 
 
