@@ -181,7 +181,7 @@ def _storage(storage: dict[str, Any] | None) -> str:
     if not storage:
         return ""
     return (
-        "Convolution and dense kernels are stored in half precision. Over the "
+        "Large kernels are stored in half precision. Over the "
         f"{storage['films']} validation and test films this moved a probability by at most "
         f"{storage['largest_probability_change']:.4f} and changed {storage['verdicts_changed']} "
         "verdicts."

@@ -96,9 +96,12 @@ def finish(
         network.load_weights(partial / bundles.WEIGHTS)
 
         say("Predicting validation films, and their copies as other hospitals might send them ...")
-        validation = _outputs(network, validation_films)
         varied = pipeline.shifted_films(validation_films, CALIBRATION_COPIES, seed=seed + 1)
         copies = _outputs(network, varied)
+        originals = len(validation_films)  # they come first
+        validation = Outputs(
+            validation_films, copies.features[:originals], copies.logit[:originals]
+        )
         calibration = fit_calibration(
             copies.logit,
             copies.films.label,
