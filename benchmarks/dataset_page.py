@@ -54,7 +54,7 @@ def seconds_in_browser(browser: object, environment: dict[str, str]) -> float:
         port = probe.getsockname()[1]
     page = browser.new_page()
     start = time.perf_counter()
-    command = "-m streamlit run app.py --server.headless true --server.port".split()
+    command = ["-m", "streamlit", "run", "app.py", "--server.headless", "true", "--server.port"]
     server = subprocess.Popen(
         [sys.executable, *command, str(port)],
         cwd=ROOT,
