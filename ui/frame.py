@@ -179,7 +179,8 @@ def list_models() -> list[tuple[str, str | None]]:
     folder = models_folder()
     if not folder.is_dir():
         return []
-    state = "|".join(bundle_state(path) for path in sorted(folder.iterdir()) if path.is_dir())
+    bundles = [path for path in folder.iterdir() if path.is_dir() and path.name[0] != "."]
+    state = "|".join(bundle_state(path) for path in sorted(bundles))
     return _checked_bundles(str(folder), state)
 
 

@@ -60,11 +60,13 @@ operating point of {calibration["main"]:.0%}, with 95% intervals (bootstrap over
 
 {_perfect(test)}
 
-Of 100 films with pneumonia it calls {numbers["called"]}, is uncertain about
-{numbers["uncertain"]} and misses {numbers["missed"]}; of 100 normal ones it wrongly flags
-{numbers["flagged"]}. Between {low:.0%} and
-{high:.0%} it gives no verdict: {1 - test["outside_uncertain_band"]["share_decided"]:.1%} of the
-test films lie there{_outside(test)}.
+- Of 100 films with pneumonia it calls {numbers["called"]}, is uncertain about
+  {numbers["uncertain"]} and misses {numbers["missed"]}.
+- Of 100 normal films it clears {numbers["cleared"]}, is uncertain about
+  {numbers["normal_uncertain"]} and wrongly flags {numbers["flagged"]}.
+- Between {low:.0%} and {high:.0%} it gives no verdict. {_undecided(test)}
+- Below {calibration["rule_out"]:.1%}, the rule-out point, it saw hardly any pneumonia in
+  validation. {_ruled_out(test)}
 
 By subtype (sensitivity):
 
@@ -78,7 +80,7 @@ On the validation fold, and on it together with its shifted copies, which the ch
 
 Recipe `{recipe["name"]}`, {training["epochs"]} epochs, the best being number
 {training["best_epoch"]}, {training["seconds"] / 60:.0f} minutes on {training["machine"]}. Seed
-{config["seed"]}. {_start(training)}{_limit(config)}
+{config["seed"]}. {_start(config)}{_limit(config)}
 
     python train.py {training["command"]}
 
@@ -143,9 +145,21 @@ def _perfect(found: dict[str, Any]) -> str:
     )
 
 
-def _outside(found: dict[str, Any]) -> str:
-    accuracy = found["outside_uncertain_band"].get("metrics", {}).get("accuracy")
-    return f"; of the others {_value(accuracy, percent=True)} are right" if accuracy else ""
+def _undecided(found: dict[str, Any]) -> str:
+    outside = found["outside_uncertain_band"]
+    share = f"{1 - outside['share_decided']:.1%} of the test films lie there"
+    accuracy = outside.get("metrics", {}).get("accuracy")
+    if not accuracy:
+        return f"{share}."
+    return f"{share}; of the others {_value(accuracy, percent=True)} are answered rightly."
+
+
+def _ruled_out(found: dict[str, Any]) -> str:
+    rates = found["rule_out"]["metrics"]
+    return (
+        f"On the test films its sensitivity is {_value(rates['sensitivity'], percent=True)}, its "
+        f"specificity {_value(rates['specificity'], percent=True)}."
+    )
 
 
 def _counts(counts: list[dict[str, Any]]) -> str:
@@ -160,12 +174,16 @@ def _counts(counts: list[dict[str, Any]]) -> str:
     return "\n".join(rows)
 
 
-def _start(training: dict[str, Any]) -> str:
-    if training["backbone_weights"] is None:
+_ORIGINS = {
+    "resnet50": "He, Zhang, Ren and Sun, CVPR 2016; MIT licence",
+    "vgg16": "Simonyan and Zisserman, ICLR 2015; CC BY 4.0",
+}
+
+
+def _start(config: dict[str, Any]) -> str:
+    if config["training"]["backbone_weights"] is None:
         return "It started from random weights."
-    return (
-        "It started from ImageNet weights (He, Zhang, Ren and Sun; Simonyan and Zisserman for VGG)."
-    )
+    return f"It started from ImageNet weights ({_ORIGINS[config['recipe']['backbone']]})."
 
 
 def _limit(config: dict[str, Any]) -> str:
