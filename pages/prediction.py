@@ -45,30 +45,30 @@ def main() -> None:
     chosen = bundle(model)
     _opened_elsewhere()
     _drop_row(chosen)
-    # One place for all that follows, so that no answer to an earlier film is left standing while
-    # the next one is judged.
-    with st.empty().container():
-        if films() or incoming():
-            _answers(model, f"{chosen.name} {chosen.version}")
-        else:
-            st.markdown(WELCOME)
-
-
-def _answers(model: str, judged_by: str) -> None:
-    asked = predictor(model)
-    if work_to_do(judged_by):
-        judge_all(asked, judged_by)
-    if left_out():
-        st.warning(left_out(), icon=":material/warning:")
-    shown = films()[0] if len(films()) == 1 else _several()
-    if shown is not None:
-        show(shown, asked, judged_by)
+    judged_by = f"{chosen.name} {chosen.version}"
+    busy, waiting = st.container(), work_to_do(judged_by)
+    # Emptied first where films wait, so that no answer to an earlier film is left standing while
+    # the next is judged; else kept, so that the table keeps its place.
+    place = st.empty() if waiting else st.container()
+    if not films() and not waiting:
+        place.markdown(WELCOME)
+        return
+    with busy:
+        asked = predictor(model)
+        if waiting:
+            judge_all(asked, judged_by)
+    with place.container() if waiting else place:
+        if left_out():
+            st.warning(left_out(), icon=":material/warning:")
+        shown = films()[0] if len(films()) == 1 else _several()
+        if shown is not None:
+            show(shown, asked, judged_by)
 
 
 def _drop_row(chosen: Bundle) -> None:
     """Draw the drop zone with the examples beside it, in one low row."""
-    zone, others = st.columns([5, 4], vertical_alignment="center")
-    with zone, st.container(key="drop"):
+    zone, others = st.columns([1, 1], vertical_alignment="center")
+    with zone, st.empty().container(key="drop"):
         st.file_uploader(
             "Chest X-rays: JPEG, PNG, TIFF, DICOM or ZIP",
             accept_multiple_files=True,
@@ -86,7 +86,7 @@ def _drop_row(chosen: Bundle) -> None:
             )
         tests = _test_films(chosen)
         if tests:
-            st.button("Random test film", on_click=_random_film, args=(tests,))
+            st.button("Random film", on_click=_random_film, args=(tests,))
         if films() or incoming():
             st.button(
                 "Forget",

@@ -89,10 +89,11 @@ def scale_html(probability: float, calibration: Calibration) -> str:
     <span class="needle" style="left:{100 * mark:.2f}%"></span>
   </div>
   <div class="ticks">{ticks}</div>
-  <p class="key"><span class="swatch band"></span>uncertain, {low:.0%} to {high:.0%}
-    <span class="swatch point"></span>main operating point, {calibration.main:.0%}
-    <span class="swatch point dashed"></span>rule-out point, {_fine(calibration.rule_out)}
-    <span class="prior">calibrated as if {calibration.prior:.0%} of films had pneumonia</span>
+  <p class="key">
+    <span><i class="band"></i>uncertain, {low:.0%} to {high:.0%}</span>
+    <span><i class="point"></i>main operating point, {calibration.main:.0%}</span>
+    <span><i class="point dashed"></i>rule-out point, {_fine(calibration.rule_out)}</span>
+    <span>calibrated as if {calibration.prior:.0%} of films had pneumonia</span>
   </p>
 </div></div>"""
 
@@ -143,14 +144,12 @@ STYLE = """
 .scale .tick:first-child { transform: none; }
 .scale .tick:last-child { transform: translateX(-100%); }
 .scale .key { margin: 0; font-size: .8rem; color: var(--soft-ink); line-height: 1.5; }
-.scale .key .swatch { display: inline-block; position: static; height: 11px; margin: 0 .35rem 0 0; }
-.scale .key .swatch.band { width: 18px; }
-.scale .key .swatch.point { margin-left: 1rem; }
-.scale .key .prior { margin-left: 1rem; }
+.scale .key span { display: inline-block; margin-right: 1.2rem; }
+.scale .key i { display: inline-block; position: static; height: 11px; margin-right: .35rem; }
+.scale .key i.band { width: 18px; }
 @media (max-width: 640px) {
   .answer .verdict { font-size: 2.1rem; }
   .answer .meaning { font-size: .95rem; }
-  .scale .key .prior { display: block; margin-left: 0; }
 }
 </style>
 """

@@ -139,7 +139,7 @@ def _judged(film: Film, view: View, predictor: "Predictor") -> None:
 
 def _controls() -> tuple[str, str, float, bool]:
     """Draw the map's controls in one row; return method, colour map, opacity, outline or not."""
-    one, two, three, four = st.columns([3, 3, 3, 2], vertical_alignment="bottom")
+    one, two, three, four = st.columns([6, 6, 6, 5], vertical_alignment="bottom")
     method = one.selectbox(
         "Method",
         METHODS,
@@ -147,7 +147,7 @@ def _controls() -> tuple[str, str, float, bool]:
         format_func=METHOD_NAMES.get,
         key="map_method",
     )
-    outline = four.toggle("Outline", key="map_outline", help="Lines instead of colours")
+    outline = four.toggle("Outline", key="map_outline")
     name = two.selectbox("Colours", COLOUR_MAPS, key="map_colours", disabled=outline)
     opacity = three.slider("Opacity", 0, 100, 60, step=5, format="%d%%", key="map_opacity")
     return method, name, opacity / 100, outline

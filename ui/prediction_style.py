@@ -5,7 +5,9 @@ STYLE = """
 h1.page { font-size: 1.35rem; margin: 0; padding: 0; font-weight: 600; }
 h2.small { font-size: 1rem; margin: .2rem 0 -.6rem; padding: 0; font-weight: 600; }
 
-/* The server's copy of a name goes with the drop; this hides it while the file travels. */
+/* The name is taken off with the drop; this hides it while the file travels. */
+.st-key-drop [data-testid="stFileChips"],
+.st-key-drop [data-testid="stFileChip"],
 .st-key-drop [data-testid="stFileUploaderFile"] { display: none; }
 .st-key-drop [data-testid="stFileUploaderDropzone"] {
   padding: .4rem .8rem; min-height: 0; align-items: center;
@@ -16,6 +18,8 @@ h2.small { font-size: 1rem; margin: .2rem 0 -.6rem; padding: 0; font-weight: 600
   color: var(--soft-ink); font-size: .9rem; line-height: 1.3;
 }
 .st-key-drop { min-height: 52px; }
+.st-key-examples button { padding-inline: .6rem; }
+.st-key-examples { gap: .5rem; }
 
 /* Films on black, at one height, so that nothing jumps when the next one comes. */
 .st-key-films [data-testid="stImageContainer"] img,

@@ -29,6 +29,7 @@ def verdict(page, word: str) -> None:
 def test_a_dropped_film_shows_its_verdict_film_overlay_and_report(server, page, film_png, tmp_path):
     page.goto(server.url)
     drop(page, ("film.png", film_png(1000, True)))
+    expect(page.get_by_text("film.png")).to_be_hidden()
 
     verdict(page, "Pneumonia")
     expect(page.locator(".scale")).to_have_attribute(
@@ -81,6 +82,7 @@ def test_a_dicom_offers_its_windows_and_shows_no_name(server, page, film):
 
     expect(page.locator(".verdict")).to_be_visible(timeout=SLOW)
     expect(page.get_by_text("Window (the answer is computed")).to_be_visible()
+    expect(page.get_by_test_id("stFileChip")).to_have_count(0)
     for secret in (*SECRETS, "Jane"):
         assert secret not in page.content()
 
@@ -94,6 +96,7 @@ def test_thirty_files_with_two_bad_ones_become_a_table(server, page, film_png):
 
     expect(page.get_by_text("Unreadable: 2")).to_be_visible(timeout=SLOW)
     expect(page.get_by_test_id("stDataFrame")).to_be_visible()
+    expect(page.get_by_test_id("stFileChip")).to_have_count(0)
     assert "patient-" not in page.content()
     with page.expect_download() as download:
         page.get_by_role("button", name="All answers (CSV)").click()
@@ -102,7 +105,8 @@ def test_thirty_files_with_two_bad_ones_become_a_table(server, page, film_png):
     assert [row["film"] for row in rows if row["verdict"] == "UNREADABLE"] == ["4", "21"]
 
     expect(page.locator(".which")).to_have_text("Your film 1")
-    page.get_by_test_id("stDataFrame").locator("canvas").first.click(position={"x": 250, "y": 120})
+    table = page.get_by_test_id("stDataFrame").bounding_box()
+    page.mouse.click(table["x"] + 250, table["y"] + 120)  # the second row, below the head
     expect(page.locator(".which")).to_have_text("Your film 2", timeout=SLOW)
     shot(page, "prediction-many")
 

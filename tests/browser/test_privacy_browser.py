@@ -62,6 +62,7 @@ def test_nothing_of_a_patient_leaves_the_visit(
     drop(page, (FILE_NAME, planted_dicom(film)))
     expect(page.locator(".verdict")).to_be_visible(timeout=SLOW)
     expect(page.get_by_alt_text("The film with its Grad-CAM map")).to_be_visible()
+    expect(page.get_by_test_id("stFileChip")).to_have_count(0)
     seen = {"page": page.content()}
     with page.expect_download() as download:
         page.get_by_role("button", name="Report (PDF)").click()
@@ -73,6 +74,7 @@ def test_nothing_of_a_patient_leaves_the_visit(
     seen["names of downloads"] = download.value.suggested_filename
     drop(page, ("Zzyzx_bad.dcm", planted_dicom(film)[:700]))
     expect(page.locator(".verdict")).to_contain_text("Unreadable")
+    expect(page.get_by_test_id("stFileChip")).to_have_count(0)
     seen["page of a damaged file"] = page.content()
     stop(server)
     seen["log"] = server.log.read_text(errors="replace")
@@ -85,7 +87,7 @@ def test_nothing_of_a_patient_leaves_the_visit(
         path = Path(name)
         if path.name.startswith("__autograph_generated_file"):
             continue  # TensorFlow writes code that it generates from its own sources
-        assert scratch not in path.parents and path != scratch, f"temporary file {name}"
+        assert scratch not in (path, *path.parents), f"temporary file {name}"
         assert path.exists(), f"{name} was written and then removed"
         if path.is_file():
             held = path.read_bytes()

@@ -245,7 +245,7 @@ def test_a_random_film_of_the_test_split_is_offered_where_the_dataset_is(
     open_page, with_model, film_png, tmp_path, monkeypatch
 ):
     at = open_page("prediction")
-    assert not any(b.label == "Random test film" for b in at.button)
+    assert not any(b.label == "Random film" for b in at.button)
 
     predictions = pd.read_csv(with_model / "micro" / "predictions.csv")
     tested = predictions[(predictions["fold"] == "test") & (predictions["label"] == "PNEUMONIA")]
@@ -254,7 +254,7 @@ def test_a_random_film_of_the_test_split_is_offered_where_the_dataset_is(
     path.write_bytes(film_png(1000, True))
     monkeypatch.setenv("CHEST_XRAY_DIR", str(tmp_path / "data"))
 
-    at = next(b for b in at.run().button if b.label == "Random test film").click().run()
+    at = next(b for b in at.run().button if b.label == "Random film").click().run()
 
     assert "A film of the test split, labelled pneumonia there" in words(at)
     assert "</span> Pneumonia</p>" in words(at)
