@@ -172,14 +172,13 @@ def decision(curve: pd.DataFrame) -> alt.LayerChart | alt.FacetChart:
     """Net benefit of the model against calling all and calling none, by the risk one acts on."""
     low = float(min(0, curve["low"].min()))
     top = float(curve["model"].max()) * 1.1 + 1e-3
-    scale = alt.Scale(domain=[max(low, -0.25 * top), top], clamp=True)
+    scale = alt.Scale(domain=[max(low, -0.25 * top), top])  # what lies below is cut off, not moved
     names = {"model": "the model", "all": "call every film", "none": "call none"}
     long = curve.melt("risk", list(names), "strategy", "benefit").replace({"strategy": names})
-    long = long[long["benefit"] >= -0.25 * top]
     order = list(names.values())
     lines = (
         alt.Chart(long)
-        .mark_line()
+        .mark_line(clip=True)
         .encode(
             x=alt.X("risk:Q", title="Probability from which one would act", axis=_share()),
             y=alt.Y("benefit:Q", title="Net benefit per film", scale=scale),

@@ -240,3 +240,20 @@ def test_a_folder_of_your_own_films_becomes_the_page(
         for path in (tmp_path / "mine" / "test").rglob("*.png")
     ]
     assert metric(at, "Accuracy").value == f"{sum(right) / 8:.1%}"
+
+
+def test_a_net_benefit_below_the_chart_is_cut_off_and_not_bridged():
+    import pandas as pd
+
+    from ui.evaluation_charts import decision
+
+    risk = [k / 100 for k in range(1, 100)]
+    curve = pd.DataFrame(
+        {"risk": risk, "model": [0.1] * 50 + [-5.0] * 49, "low": -6.0, "high": 0.2}
+    ).assign(all=-1.0, none=0.0)
+    chart = decision(curve).to_dict()
+
+    drawn = [rows for rows in chart["datasets"].values() if "strategy" in rows[0]]
+    assert [len(rows) for rows in drawn] == [3 * 99]
+    assert sum(row["benefit"] == -5.0 for row in drawn[0]) == 49
+    assert all(layer["mark"].get("clip") for layer in chart["layer"])
