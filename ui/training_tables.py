@@ -13,6 +13,9 @@ from ui.evaluation_charts import BLUE, GREY, VERMILION
 _KINDS = {
     "Conv2D": "convolution",
     "BatchNormalization": "batch normalisation",
+    "FixedBatchNormalization": "batch normalisation, statistics fixed",
+    "Concatenate": "channels beside each other",
+    "Rescaling": "scale and offset",
     "Dense": "fully connected",
     "GlobalAveragePooling2D": "average over positions",
     "MaxPooling2D": "maximum of neighbours",
