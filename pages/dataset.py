@@ -39,8 +39,8 @@ def show(bundle: str | None) -> None:
 def where_from(source: Source) -> None:
     if source.folder is None:
         st.info(
-            f"The films are not on this computer: the numbers come from the table stored with the "
-            f"model {source.name}. Only the gallery and thumbnails need the films.",
+            f"No films on this computer: all but gallery and thumbnails comes from the table of "
+            f"the model {source.name}.",
             icon=":material/info:",
         )
     else:
@@ -48,7 +48,11 @@ def where_from(source: Source) -> None:
             "Chest films of children of one to five years, from Guangzhou (Kermany et al., Cell "
             f"2018; CC BY 4.0), unless you chose another folder. Read from `{source.name}`."
         )
-    with st.expander("Another folder, or the Kaggle download", icon=":material/folder_open:"):
+    with st.expander(
+        "Another folder, or the Kaggle download" if source.folder is None else "Another folder",
+        expanded=source.folder is None,
+        icon=":material/folder_open:",
+    ):
         folder_picker()
         if source.folder is None:
             offer_download()

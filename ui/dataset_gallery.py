@@ -96,8 +96,9 @@ def _tile(folder: Path, film: dict) -> None:
 
 
 def _picture(folder: Path, film: dict) -> None:
-    kind = film.get("subtype", "none")
-    words = f"{film['label'].capitalize()}{'' if kind == 'none' else f', {kind}'} · {film['split']}"
+    subtype = film.get("subtype", "none")
+    kind = film["label"] if subtype == "none" else subtype
+    words = f"{kind.capitalize()} · {film['split']}"
     try:
         data = _thumbnail(str(folder / film["path"]))
     except UnreadableImage as error:

@@ -119,8 +119,10 @@ def _fetch(staging: Path, progress: BytesProgress | None, hub: Hub | None) -> Pa
     # A daemon: Ctrl-C ends the program at once, and what has arrived stays for the next try.
     worker = threading.Thread(target=work, daemon=True)
     worker.start()
-    while worker.is_alive():
+    running = True
+    while running:
         worker.join(0.5)
+        running = worker.is_alive()
         if progress:
             progress(min(_size(staging), ARCHIVE_BYTES), ARCHIVE_BYTES)
     if error := outcome.get("error"):

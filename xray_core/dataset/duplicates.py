@@ -5,7 +5,7 @@ from collections.abc import Iterator
 import numpy as np
 import pandas as pd
 
-from xray_core.dataset.finding import Finding
+from xray_core.dataset.finding import FILM_COLUMNS, Finding
 
 # Of the 256 bits of the perceptual hash. Copies that were recompressed, resized, brightened or
 # blurred differ in 18 at most; the closest two different films of the Kaggle set differ in 36.
@@ -16,7 +16,6 @@ _KINDS = {
     "exact": ("byte-for-byte copies", "copies"),
     "near": ("nearly the same picture", "near-copies"),
 }
-_FILM_COLUMNS = ["path", "split", "fold", "label", "subtype", "patient"]
 
 
 def duplicate_findings(table: pd.DataFrame) -> list[Finding]:
@@ -142,7 +141,7 @@ def _findings(table: pd.DataFrame, groups: pd.Series, kind: str) -> list[Finding
         if len(rows):
             number = rows["copies"].nunique()
             title = f"{len(rows)} films {words} ({number} {'groups' if number > 1 else 'group'})."
-            shown = rows[["copies", *_FILM_COLUMNS]].reset_index(drop=True)
+            shown = rows[["copies", *FILM_COLUMNS]].reset_index(drop=True)
             shown["copies"] = pd.factorize(shown["copies"])[0] + 1
             findings.append(
                 Finding(f"{kind}-{name}", severity, title, len(rows), "films", why, shown)

@@ -6,6 +6,7 @@ import pandas as pd
 
 # From grave to harmless. "fine" is a check that found nothing.
 SEVERITIES = ("grave", "caution", "note", "fine")
+FILM_COLUMNS = ["path", "split", "fold", "label", "subtype", "patient"]
 
 
 @dataclass(frozen=True, eq=False)
@@ -34,3 +35,9 @@ class Finding:
 def from_grave_to_harmless(findings: list[Finding]) -> list[Finding]:
     """Return the findings by severity, those of one severity in their old order."""
     return sorted(findings, key=lambda finding: SEVERITIES.index(finding.severity))
+
+
+def film_rows(table: pd.DataFrame) -> pd.DataFrame:
+    """Return what identifies the films of `table`, by patient."""
+    columns = [column for column in FILM_COLUMNS if column in table]
+    return table[columns].sort_values(["patient", "path"], ignore_index=True)
