@@ -248,7 +248,9 @@ class Predictor:
 
     def _with_map(self, prediction: Prediction, method: str, heatmap: FloatArray) -> Prediction:
         reasons = prediction.reasons
-        if border_share(heatmap) > wording.limit(self.bundle.config, "border_share"):
+        # On a film called normal the map shows what little there was, and that may lie anywhere.
+        at_border = border_share(heatmap) > wording.limit(self.bundle.config, "border_share")
+        if at_border and prediction.verdict != "NORMAL":
             reasons = (*reasons, wording.MAP_AT_THE_BORDER)
         return replace(
             prediction,
