@@ -46,7 +46,7 @@ def main() -> None:
     _opened_elsewhere()
     _drop_row(chosen)
     judged_by = f"{chosen.name} {chosen.version}"
-    busy, waiting = st.container(), work_to_do(judged_by)
+    busy, waiting = st.container(key="busy"), work_to_do(judged_by)
     # Emptied first where films wait, so that no answer to an earlier film is left standing while
     # the next is judged; else kept, so that the table keeps its place.
     place = st.empty() if waiting else st.container()

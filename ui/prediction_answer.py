@@ -42,8 +42,8 @@ def sentence(prediction: Prediction, calibration: Calibration) -> str:
             "point)."
         )
     return (
-        f"The network finds no signs of pneumonia on this film ({chance}), but too faintly to rule "
-        "it out: that takes a probability below the rule-out point."
+        f"The network finds no signs of pneumonia on this film ({chance}), but does not rule it "
+        f"out: the rule-out point is {_fine(calibration.rule_out)}."
     )
 
 

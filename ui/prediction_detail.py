@@ -165,6 +165,10 @@ def _what_to_know(film: Film, prediction: Prediction, predictor: "Predictor") ->
     if prediction.neighbours is not None:
         _heading("Films like this one")
         st.markdown(prediction.neighbours.sentence())
+        if prediction.verdict in ("NORMAL", "PNEUMONIA") and (
+            prediction.neighbours.vote != prediction.verdict
+        ):
+            st.markdown("**Most of them are not what the verdict says: a reason for doubt.**")
         _nearest(prediction.neighbours.paths)
 
 

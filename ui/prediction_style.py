@@ -21,6 +21,8 @@ h2.small { font-size: 1rem; margin: .2rem 0 -.6rem; padding: 0; font-weight: 600
 .st-key-examples button { padding-inline: .6rem; }
 .st-key-examples { gap: .5rem; }
 
+.st-key-busy:not(:has([data-testid="stSpinner"], [data-testid="stProgress"])) { display: none; }
+
 /* Films on black, at one height, so that nothing jumps when the next one comes. */
 .st-key-films [data-testid="stImageContainer"] img,
 .st-key-film [data-testid="stImageContainer"] img {

@@ -44,6 +44,7 @@ def test_a_dropped_film_shows_its_verdict_film_overlay_and_report(server, page, 
     expect(page.get_by_text("Outer line: half of the map's maximum")).to_be_visible()
     shot(page, "prediction-film")
 
+    expect(page.get_by_test_id("stStatusWidget")).to_have_count(0)
     with page.expect_download() as download:
         page.get_by_role("button", name="Report (PDF)").click()
     report = Path(download.value.path()).read_bytes()
@@ -105,6 +106,8 @@ def test_thirty_files_with_two_bad_ones_become_a_table(server, page, film_png):
     assert [row["film"] for row in rows if row["verdict"] == "UNREADABLE"] == ["4", "21"]
 
     expect(page.locator(".which")).to_have_text("Your film 1")
+    expect(page.get_by_test_id("stStatusWidget")).to_have_count(0)
+    page.get_by_test_id("stDataFrame").scroll_into_view_if_needed()
     table = page.get_by_test_id("stDataFrame").bounding_box()
     page.mouse.click(table["x"] + 250, table["y"] + 120)  # the second row, below the head
     expect(page.locator(".which")).to_have_text("Your film 2", timeout=SLOW)
