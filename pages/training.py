@@ -105,9 +105,9 @@ def page(name: str) -> None:
     st.markdown(f"How **{bundle.name}** (version {bundle.version}) was made.")
     facts(bundle)
     curves(bundle)
-    known_limits = limits(bundle.card())
+    heading, known_limits = limits(bundle.card())
     if known_limits:
-        st.subheader("Limits")
+        st.subheader(heading)
         st.markdown(known_limits)
     st.subheader("Details")
     tables(bundle)

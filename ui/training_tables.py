@@ -146,14 +146,14 @@ def card_without_title(card: str) -> str:
     return re.sub(r"\A# .*\n+", "", text)
 
 
-def limits(card: str) -> str:
-    """The section of a model card on limits and forbidden uses; empty where there is none."""
+def limits(card: str) -> tuple[str, str]:
+    """Heading and text of a card's section on limits or forbidden uses; ("", "") if it has none."""
     found = re.search(
-        r"^##+ [^\n]*\b(?:limit|must not)[^\n]*\n(.*?)(?=^##? |\Z)",
+        r"^##+ ([^\n]*\b(?:limit|must not)[^\n]*)\n(.*?)(?=^##? |\Z)",
         card,
         re.IGNORECASE | re.MULTILINE | re.DOTALL,
     )
-    return found.group(1).strip() if found else ""
+    return (found.group(1).strip(), found.group(2).strip()) if found else ("", "")
 
 
 def _trained(layer: dict[str, Any]) -> str:

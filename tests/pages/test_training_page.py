@@ -114,9 +114,12 @@ def test_a_recipe_is_readable(setting, value):
 @pytest.mark.parametrize(
     ("card", "expected"),
     [
-        ("# a\n\n## Limits\n\n- one\n\n## Data\n\nx", "- one"),
-        ("# a\n\n## What it must not be used for\n\n- any decision\n", "- any decision"),
-        ("# a\n\n## Data\n\nno limits known\n", ""),
+        ("# a\n\n## Limits\n\n- one\n\n## Data\n\nx", ("Limits", "- one")),
+        (
+            "# a\n\n## What it must not be used for\n\n- any decision\n",
+            ("What it must not be used for", "- any decision"),
+        ),
+        ("# a\n\n## Data\n\nno limits known\n", ("", "")),
     ],
 )
 def test_the_limits_are_found_in_the_card(card, expected):
