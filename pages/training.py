@@ -6,7 +6,7 @@ from ui.evaluation_data import bundle_of
 from ui.evaluation_numbers import csv_button, figure_buttons
 from ui.frame import frame
 from ui.training_tables import (
-    card_without_title,
+    card_body,
     curve,
     layer_table,
     limits,
@@ -77,7 +77,7 @@ def tables(bundle: Bundle) -> None:
         ["Model card", "Recipe", "Network", "Where it comes from"]
     )
     with card:
-        st.markdown(card_without_title(bundle.card()))
+        st.markdown(card_body(bundle.card()))
     with recipe:
         st.markdown(bundle.recipe.summary)
         table = recipe_table(config["recipe"])

@@ -140,19 +140,21 @@ def provenance_table(config: dict[str, Any]) -> pd.DataFrame:
     )
 
 
-def card_without_title(card: str) -> str:
-    """A model card without its first heading or front matter: the page has a title already."""
+_LIMITS = re.compile(
+    r"^##+ ([^\n]*\b(?:limit|must not)[^\n]*)\n(.*?)(?=^##? |\Z)",
+    re.IGNORECASE | re.MULTILINE | re.DOTALL,
+)
+
+
+def card_body(card: str) -> str:
+    """A model card without what the page shows elsewhere: title, front matter, first limits."""
     text = re.sub(r"\A---\n.*?\n---\n", "", card, flags=re.DOTALL).lstrip()
-    return re.sub(r"\A# .*\n+", "", text)
+    return _LIMITS.sub("", re.sub(r"\A# .*\n+", "", text), count=1)
 
 
 def limits(card: str) -> tuple[str, str]:
     """Heading and text of a card's section on limits or forbidden uses; ("", "") if it has none."""
-    found = re.search(
-        r"^##+ ([^\n]*\b(?:limit|must not)[^\n]*)\n(.*?)(?=^##? |\Z)",
-        card,
-        re.IGNORECASE | re.MULTILINE | re.DOTALL,
-    )
+    found = _LIMITS.search(card)
     return (found.group(1).strip(), found.group(2).strip()) if found else ("", "")
 
 

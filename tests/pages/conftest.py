@@ -4,9 +4,8 @@ from collections.abc import Callable
 from pathlib import Path
 
 import pytest
+from page_tools import ROOT
 from streamlit.testing.v1 import AppTest
-
-ROOT = Path(__file__).resolve().parents[2]
 
 
 @pytest.fixture
@@ -37,25 +36,3 @@ def open_page(
         return at.run()
 
     return run
-
-
-def page_text(at: AppTest) -> str:
-    """Return all that a page says, as one string, for assertions on its words."""
-    parts: list[str] = []
-    for element in at.main:
-        parts += _words(element)
-    for element in at.sidebar:
-        parts += _words(element)
-    return "\n".join(parts)
-
-
-def _words(element: object) -> list[str]:
-    words = [
-        str(value)
-        for name in ("label", "value", "body", "icon")
-        if isinstance(value := getattr(element, name, None), str)
-    ]
-    proto = getattr(element, "proto", None)
-    if isinstance(html := getattr(proto, "body", None), str):
-        words.append(html)
-    return words

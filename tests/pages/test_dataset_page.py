@@ -9,8 +9,8 @@ from pathlib import Path
 
 import pytest
 import streamlit as st
-from conftest import ROOT, page_text
 from made_films import KAGGLE_LIKE, write_dataset
+from page_tools import ROOT, page_text
 from simulated_bundle import write_bundle
 from streamlit.testing.v1 import AppTest
 

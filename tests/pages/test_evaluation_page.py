@@ -6,7 +6,7 @@ import sys
 from pathlib import Path
 
 import pytest
-from conftest import ROOT, page_text
+from page_tools import ROOT, page_text
 from simulated_bundle import predictions, write_bundle
 
 SECTIONS = (

@@ -2,11 +2,11 @@
 
 import pandas as pd
 import pytest
-from conftest import page_text
+from page_tools import page_text
 from simulated_bundle import write_bundle
 
 from ui.training_tables import (
-    card_without_title,
+    card_body,
     layer_table,
     limits,
     provenance_table,
@@ -127,4 +127,10 @@ def test_the_limits_are_found_in_the_card(card, expected):
 
 
 def test_the_cards_title_is_left_to_the_page():
-    assert card_without_title("---\nlicense: cc\n---\n# resnet50\n\nWords.") == "Words."
+    assert card_body("---\nlicense: cc\n---\n# resnet50\n\nWords.") == "Words."
+
+
+def test_limits_shown_above_are_not_repeated_in_the_card():
+    card = "# m\n\nA.\n\n## What it must not be used for\n\n- Care.\n\n## Data\n\nB.\n"
+    assert card_body(card) == "A.\n\n## Data\n\nB.\n"
+    assert limits(card) == ("What it must not be used for", "- Care.")

@@ -299,7 +299,7 @@ def _compiled(network: "keras.Model") -> Any:
     names = ("features", "logit", last_spatial_layer(network))
     whole = keras.Model(network.inputs, [network.get_layer(name).output for name in names])
     signature = tf.TensorSpec((None, *network.input_shape[1:]), tf.float32)
-    traced = tf.function(lambda films: whole(films, training=False)).get_concrete_function(
-        signature
-    )
+    # Without autograph, which would write its own code to the temporary folder.
+    passes = tf.function(lambda films: whole(films, training=False), autograph=False)
+    traced = passes.get_concrete_function(signature)
     return lambda films: traced(tf.constant(films))
