@@ -4,6 +4,7 @@ from html import escape
 
 from xray_core.model.calibration import Calibration
 from xray_core.prediction.predictor import Prediction
+from xray_core.prediction.wording import percent
 
 WORDS = {
     "PNEUMONIA": "Pneumonia",
@@ -13,15 +14,6 @@ WORDS = {
     "UNREADABLE": "Unreadable",
 }
 SIGNS = {"PNEUMONIA": "▲", "NORMAL": "○", "UNCERTAIN": "◆", "REFUSED": "✕", "UNREADABLE": "✕"}
-
-
-def percent(probability: float) -> str:
-    """Return whole percents that never claim certainty."""
-    if probability < 0.01:
-        return "below 1%"
-    if probability > 0.99:
-        return "above 99%"
-    return f"{probability:.0%}"
 
 
 def sentence(prediction: Prediction, calibration: Calibration) -> str:

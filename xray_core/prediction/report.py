@@ -121,7 +121,9 @@ def _scale(canvas: "Canvas", probability: float, bundle: Bundle, top: float, wid
     """Draw 0 to 100% with the uncertain band, the operating points and the film's mark."""
     calibration = bundle.calibration
     low, high = calibration.uncertain
-    top = _text(canvas, f"Probability of pneumonia: {_percent(probability)}", top, width, size=13)
+    top = _text(
+        canvas, f"Probability of pneumonia: {wording.percent(probability)}", top, width, size=13
+    )
     bar, thick = top - 30, 9.0
     canvas.setStrokeColor(PALE)
     canvas.setFillColor("#ffffff")
@@ -148,15 +150,6 @@ def _scale(canvas: "Canvas", probability: float, bundle: Bundle, top: float, wid
     )
     canvas.drawCentredString(MARGIN + width / 2, bar - 11, legend)
     return bar - 16
-
-
-def _percent(probability: float) -> str:
-    """Return whole percents, without claiming certainty."""
-    if probability < 0.01:
-        return "below 1%"
-    if probability > 0.99:
-        return "above 99%"
-    return f"{probability:.0%}"
 
 
 def _share(point: float) -> str:

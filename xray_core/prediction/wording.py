@@ -54,6 +54,15 @@ VERDICTS = {
 }
 
 
+def percent(probability: float) -> str:
+    """Return whole percents that never claim certainty."""
+    if probability < 0.01:
+        return "below 1%"
+    if probability > 0.99:
+        return "above 99%"
+    return f"{probability:.0%}"
+
+
 def limit(config: dict[str, Any], name: str) -> float:
     """Return the caution limit `name` of a bundle's config, or the usual one."""
     return float(config.get("cautions", {}).get(name, LIMITS[name]))
