@@ -22,14 +22,15 @@ class Augmentation:
     """How a training film is varied; the defaults leave it as it is.
 
     Geometry is one affine warp. Ranges are (low, high) factors, a single number is a symmetric
-    range around nothing. `degrade` is the share of films that each of blur, noise and loss of
-    resolution is applied to, independently.
+    range around nothing. `degrade` is the share of films that each of blur, noise, sharpening and
+    loss of resolution is applied to, independently.
     """
 
     flip_horizontal: bool = False  # half the time
     flip_vertical: bool = False  # half the time
     rotation: float = 0.0  # degrees, either way
     zoom: tuple[float, float] = (1.0, 1.0)  # magnification
+    stretch: float = 0.0  # height against width, as a share, either way
     shear: float = 0.0  # tangent of the angle, either way
     shift: float = 0.0  # pixels, either way, both axes
     gamma: tuple[float, float] = (1.0, 1.0)  # drawn evenly in its logarithm
@@ -40,7 +41,10 @@ class Augmentation:
     resolution: int = (
         0  # fewest pixels a side that a film is reduced to and enlarged from; 0: never
     )
+    sharpen: float = 0.0  # greatest amount of unsharp masking
     erase: float = 0.0  # share of films on which one rectangle is filled with a flat grey
+    frame: float = 0.0  # share of films whose borders are painted over, up to 18% of a side
+    marker: float = 0.0  # share of films that get a side marker where chance puts it
     degrade: float = 0.3
 
 
@@ -176,14 +180,18 @@ RECIPES: dict[str, Recipe] = {
                 flip_horizontal=True,
                 rotation=12.0,
                 zoom=(0.85, 1.2),
+                stretch=0.2,
                 shift=15.0,
-                gamma=(0.6, 1.6),
-                gain=(0.7, 1.3),
-                offset=25.0,
+                gamma=(0.6, 1.7),
+                gain=(0.65, 1.35),
+                offset=30.0,
                 blur=1.5,
                 noise=8.0,
                 resolution=60,
+                sharpen=1.5,
                 erase=0.3,
+                frame=0.3,
+                marker=0.3,
             ),
         ),
         Recipe(

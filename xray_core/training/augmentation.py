@@ -20,6 +20,8 @@ Generator = np.random.Generator
 def augment(pixels: Pixels, how: Augmentation, rng: Generator) -> Pixels:
     """One random variation of a film, as the recipe's augmentation says; shape and range stay."""
     film = _warped(pixels, how, rng)
+    if how.marker and rng.random() < how.marker:
+        film = _marked(film, rng)
     if how.gamma != (1.0, 1.0):
         film = _gamma(film, _log_uniform(rng, *how.gamma))
     if how.gain != (1.0, 1.0) or how.offset:
@@ -29,25 +31,30 @@ def augment(pixels: Pixels, how: Augmentation, rng: Generator) -> Pixels:
         film = _resolution(film, int(rng.integers(how.resolution, longest)))
     if how.blur and rng.random() < how.degrade:
         film = cv2.GaussianBlur(film, (0, 0), rng.uniform(0.3, max(0.3, how.blur)))
+    if how.sharpen and rng.random() < how.degrade:
+        film = _sharpened(film, rng.uniform(0, how.sharpen))
     if how.noise and rng.random() < how.degrade:
         spread = rng.uniform(0, how.noise)
         film = film + spread * rng.standard_normal(film.shape, dtype=np.float32)
     if how.erase and rng.random() < how.erase:
         film = _erased(film, rng)
+    if how.frame and rng.random() < how.frame:
+        film = _framed(film, rng)
     return np.clip(film, 0, 255).astype(np.float32)
 
 
 def _warped(pixels: Pixels, how: Augmentation, rng: Generator) -> Pixels:
-    """Mirror, rotate, magnify, shear and shift in one resampling; outside the film is black."""
+    """Mirror, rotate, magnify, stretch, shear, shift in one resampling; outside it is black."""
     height, width = pixels.shape
     angle = np.deg2rad(rng.uniform(-how.rotation, how.rotation))
     scale = _log_uniform(rng, *how.zoom)
+    ratio = np.sqrt(_log_uniform(rng, 1 / (1 + how.stretch), 1 + how.stretch))
     shear = rng.uniform(-how.shear, how.shear)
     shift = rng.uniform(-how.shift, how.shift, size=2)
     mirror = np.where(rng.random(2) < 0.5, -1.0, 1.0)
     mirror = np.where([how.flip_horizontal, how.flip_vertical], mirror, 1.0)
     rotation = np.array([[np.cos(angle), -np.sin(angle)], [np.sin(angle), np.cos(angle)]])
-    linear = scale * rotation @ np.array([[1.0, shear], [0.0, 1.0]]) @ np.diag(mirror)
+    linear = scale * rotation @ np.array([[1.0, shear], [0.0, 1.0]]) @ np.diag(mirror * [1 / ratio, ratio])
     if np.allclose(linear, np.eye(2)) and not shift.any():
         return pixels
     centre = np.array([(width - 1) / 2, (height - 1) / 2])
@@ -80,6 +87,42 @@ def _erased(film: Pixels, rng: Generator) -> Pixels:
     return film
 
 
+def _framed(film: Pixels, rng: Generator) -> Pixels:
+    """Paint over one to four borders, up to 18% of a side: markers, labels, edges of the plate."""
+    height, width = film.shape
+    grey = rng.choice([0.0, rng.uniform(0, 255)])
+    top, bottom, left, right = np.where(rng.random(4) < 0.6, rng.uniform(0.02, 0.18, 4), 0.0)
+    film = film.copy()
+    film[: int(top * height)] = grey
+    film[height - int(bottom * height) :] = grey
+    film[:, : int(left * width)] = grey
+    film[:, width - int(right * width) :] = grey
+    return film
+
+
+def _marked(film: Pixels, rng: Generator) -> Pixels:
+    """Stamp a letter near the border, as side markers are, so that none tells the classes apart."""
+    height, width = film.shape
+    letter = str(rng.choice(["R", "L", "D", "S", "AP", "PA"]))
+    size = rng.uniform(0.4, 1.1) * height / 224
+    thick = int(rng.integers(1, 4))
+    (wide, high), _ = cv2.getTextSize(letter, cv2.FONT_HERSHEY_SIMPLEX, size, thick)
+    x = int(rng.uniform(0, max(1, width - wide)))
+    y = int(rng.uniform(0.02, 0.2) * height) + high
+    if rng.random() < 0.5:  # beside the chest instead of above it
+        x = int(rng.choice([rng.uniform(0, 0.15), rng.uniform(0.8, 0.95)]) * width)
+        y = int(rng.uniform(0.1, 0.9) * height)
+    ink = np.zeros((height, width), np.uint8)
+    cv2.putText(ink, letter, (x, y), cv2.FONT_HERSHEY_SIMPLEX, size, 255, thick, cv2.LINE_AA)
+    cover = ink.astype(np.float32) / np.float32(255)
+    return film + cover * (np.float32(rng.uniform(170, 255)) - film)
+
+
+def _sharpened(film: Pixels, amount: float) -> Pixels:
+    """Unsharp masking: add `amount` times what a Gaussian of two pixels takes away."""
+    return film + np.float32(amount) * (film - cv2.GaussianBlur(film, (0, 0), 2.0))
+
+
 # Simulated shift: what another hospital's machine, archive or technician does to a film.
 
 
@@ -90,11 +133,6 @@ def _contrast(film: Pixels, rng: Generator) -> Pixels:
 
 def _brightness(film: Pixels, rng: Generator) -> Pixels:
     return film + rng.uniform(-45, 45)
-
-
-def _sharpness(film: Pixels, rng: Generator) -> Pixels:
-    amount = rng.uniform(0.5, 2.0)
-    return film + amount * (film - cv2.GaussianBlur(film, (0, 0), 2.0))
 
 
 def _local_contrast(film: Pixels, rng: Generator) -> Pixels:
@@ -126,16 +164,19 @@ SHIFTS: dict[str, Callable[[Pixels, Generator], Pixels]] = {
     "contrast": _contrast,
     "brightness": _brightness,
     "blur": lambda film, rng: cv2.GaussianBlur(film, (0, 0), rng.uniform(0.6, 1.8)),
-    "sharpness": _sharpness,
+    "sharpness": lambda film, rng: _sharpened(film, rng.uniform(0.5, 2.0)),
     "resolution": lambda film, rng: _resolution(film, int(rng.integers(64, 160))),
     "local contrast": _local_contrast,
     "crop": _cropped,
     "JPEG quality": _jpeg,
     "tilt": _tilted,
+    "aspect": lambda film, rng: _warped(film, Augmentation(stretch=0.25), rng),
+    "border": _framed,
+    "side marker": _marked,
 }
 
 
-def shifted(pixels: Pixels, rng: Generator, *, kinds: int = 3) -> Pixels:
+def shifted(pixels: Pixels, rng: Generator, *, kinds: int = 5) -> Pixels:
     """A film as another hospital might have sent it: `kinds` of `SHIFTS`, drawn and combined."""
     film = pixels
     for name in rng.choice(list(SHIFTS), size=kinds, replace=False):
