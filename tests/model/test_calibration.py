@@ -53,6 +53,12 @@ def test_temperature_makes_the_probability_the_share_that_is_right() -> None:
     assert fitted.probability(2.0) == pytest.approx(0.75, abs=1e-3)
 
 
+def test_validation_never_makes_a_model_bolder() -> None:
+    # All films are rightly told apart by a logit of 1: any temperature below 1 would fit better.
+    logit, label = np.repeat([1.0, -1.0], 50), np.repeat([1, 0], 50)
+    assert fit_calibration(logit, label).temperature == pytest.approx(1, abs=1e-3)
+
+
 def test_the_prior_of_training_is_taken_off() -> None:
     # Trained at 3 : 1, a logit of ln 3 says no more than the prior did.
     logit, label = _films()

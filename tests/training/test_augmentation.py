@@ -100,3 +100,43 @@ def test_erasing_fills_one_flat_rectangle(pixels: np.ndarray) -> None:
     values = np.unique(film[changed])
     assert len(values) == 1
     assert 0.01 <= changed.mean() <= 0.16
+
+
+def test_stretching_changes_the_aspect_and_not_the_area() -> None:
+    # A square of 60 pixels: the ratio of its sides lies between 1 / 1.2 and 1.2.
+    film = np.zeros((224, 224), np.float32)
+    film[82:142, 82:142] = 255
+    ratios, areas = [], []
+    for seed in range(60):
+        stretched = augment(film, Augmentation(stretch=0.2), rng(seed)) > 127
+        high, wide = stretched.any(axis=1).sum(), stretched.any(axis=0).sum()
+        ratios.append(high / wide)
+        areas.append(high * wide)
+    assert 1 / 1.25 < min(ratios) < 0.88
+    assert 1.14 < max(ratios) < 1.25
+    assert max(abs(area / 3600 - 1) for area in areas) < 0.08
+
+
+def test_a_frame_paints_over_borders_and_leaves_the_chest(pixels: np.ndarray) -> None:
+    shares = []
+    for seed in range(40):
+        film = augment(pixels, Augmentation(frame=1.0), rng(seed))
+        assert np.array_equal(film[41:183, 41:183], pixels[41:183, 41:183].astype(np.float32))
+        shares.append((film != pixels).mean())
+    assert max(shares) > 0.3
+
+
+def test_a_marker_is_small_bright_and_near_the_border() -> None:
+    black = np.zeros((224, 224), np.float32)
+    for seed in range(40):
+        film = augment(black, Augmentation(marker=1.0), rng(seed))
+        assert 0 < (film > 0).mean() < 0.05
+        assert film.max() >= 100
+        rows, columns = np.nonzero(film > 0)
+        outside = (rows.max() < 90) | (columns.max() < 80) | (columns.min() > 150)
+        assert outside
+
+
+def test_sharpening_raises_the_contrast_of_edges(pixels: np.ndarray) -> None:
+    film = augment(pixels, Augmentation(sharpen=1.5, degrade=1.0), rng(1))
+    assert np.abs(np.diff(film)).mean() > np.abs(np.diff(pixels)).mean()

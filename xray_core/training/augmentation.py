@@ -54,7 +54,12 @@ def _warped(pixels: Pixels, how: Augmentation, rng: Generator) -> Pixels:
     mirror = np.where(rng.random(2) < 0.5, -1.0, 1.0)
     mirror = np.where([how.flip_horizontal, how.flip_vertical], mirror, 1.0)
     rotation = np.array([[np.cos(angle), -np.sin(angle)], [np.sin(angle), np.cos(angle)]])
-    linear = scale * rotation @ np.array([[1.0, shear], [0.0, 1.0]]) @ np.diag(mirror * [1 / ratio, ratio])
+    linear = (
+        scale
+        * rotation
+        @ np.array([[1.0, shear], [0.0, 1.0]])
+        @ np.diag(mirror * [1 / ratio, ratio])
+    )
     if np.allclose(linear, np.eye(2)) and not shift.any():
         return pixels
     centre = np.array([(width - 1) / 2, (height - 1) / 2])

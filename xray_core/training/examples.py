@@ -16,6 +16,7 @@ from PIL import Image
 
 from xray_core.model.calibration import Calibration
 from xray_core.model.gate import Gate
+from xray_core.model.neighbours import Neighbours
 from xray_core.model.recipes import LABELS
 from xray_core.training.pipeline import Films
 
@@ -30,11 +31,13 @@ def write_examples(
     films: Films,
     calibration: Calibration,
     gate: Gate,
+    neighbours: Neighbours,
 ) -> list[Path]:
     """Write `normal.png` and `pneumonia.png` (224 x 224, grey) where the films allow it.
 
-    Of the most similar groups the first is taken whose average the model answers rightly, outside
-    the uncertain band, and the gate passes. A class without such a group gets no example.
+    Of the most similar groups whose average the model answers rightly, outside the uncertain band,
+    and the gate passes, that one is taken which most of the nearest training films speak for; of
+    equals the more similar. A class without such a group gets no example.
     """
     both = keras.Model(
         network.input, [network.get_layer("features").output, network.get_layer("logit").output]
@@ -48,15 +51,24 @@ def write_examples(
         means = [films.pixels[group].astype(np.float32).mean(axis=0) for group in groups]
         composites = np.rint(np.stack(means))  # (trials, 224, 224, 1)
         features, logit = both.predict(composites, verbose=0)
-        for film, distance, z in zip(
-            composites, gate.squared_distance(features), logit[:, 0], strict=True
+        best: tuple[int, np.ndarray] | None = None
+        for film, distance, z, nearest in zip(
+            composites,
+            gate.squared_distance(features),
+            logit[:, 0],
+            neighbours.nearest(features),
+            strict=True,
         ):
             right = calibration.verdict(float(calibration.probability(z))) == label
-            if right and gate.outcome(distance) == "passed":
-                path = folder / f"{label.lower()}.png"
-                Image.fromarray(film[..., 0].astype(np.uint8)).save(path, optimize=True)
-                written.append(path)
-                break
+            if not right or gate.outcome(distance) != "passed":
+                continue
+            agreeing = len(nearest.positions) - nearest.normal if value else nearest.normal
+            if best is None or agreeing > best[0]:
+                best = (agreeing, film)
+        if best is not None:
+            path = folder / f"{label.lower()}.png"
+            Image.fromarray(best[1][..., 0].astype(np.uint8)).save(path, optimize=True)
+            written.append(path)
     return written
 
 

@@ -1,0 +1,150 @@
+"""How a finished network's answers change when its films do: other pixels, or parts hidden.
+
+What a film goes through on its way from the machine (resolution, JPEG, brightness, turning) should
+change no verdict. And hiding the lungs should: a network that still tells the classes apart
+without them answers from something else.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any
+
+import cv2
+import numpy as np
+from scipy.ndimage import rotate
+
+from xray_core.evaluation.delong import area_interval, delong
+from xray_core.images import to_model_input
+from xray_core.model.calibration import Calibration
+from xray_core.training.pipeline import Films
+
+Pixels = np.ndarray
+Logits = Callable[[Films], np.ndarray]
+
+BORDER = 0.15  # width of what counts as the border, as a share of height and width
+CENTRE = ((0.15, 0.85), (0.12, 0.88))  # rows and columns that hold the lungs on nearly all films
+
+
+def _enlarged(height: int, width: int) -> Callable[[Pixels], Pixels]:
+    """As if the file had this size: enlarged, and sent through the one resize again."""
+    return lambda film: cv2.resize(film, (width, height), interpolation=cv2.INTER_CUBIC)
+
+
+def _coarse(side: int) -> Callable[[Pixels], Pixels]:
+    return lambda film: cv2.resize(film, (side, side), interpolation=cv2.INTER_AREA)
+
+
+def _jpeg(quality: int) -> Callable[[Pixels], Pixels]:
+    def stored(film: Pixels) -> Pixels:
+        _, data = cv2.imencode(".jpg", film.astype(np.uint8), [cv2.IMWRITE_JPEG_QUALITY, quality])
+        return np.asarray(cv2.imdecode(data, cv2.IMREAD_GRAYSCALE), np.float32)
+
+    return stored
+
+
+def _contrast(factor: float) -> Callable[[Pixels], Pixels]:
+    return lambda film: (film - film.mean()) * factor + film.mean()
+
+
+def _rotated(degrees: float) -> Callable[[Pixels], Pixels]:
+    return lambda film: rotate(film, degrees, reshape=False, order=1)
+
+
+def _without_centre(film: Pixels) -> Pixels:
+    (top, bottom), (left, right) = CENTRE
+    height, width = film.shape
+    film = film.copy()
+    inside = np.s_[int(top * height) : int(bottom * height), int(left * width) : int(right * width)]
+    film[inside] = film.mean()
+    return film
+
+
+def _without_border(film: Pixels) -> Pixels:
+    height, width = film.shape
+    rows, columns = int(BORDER * height), int(BORDER * width)
+    bare = np.full_like(film, film.mean())
+    inside = np.s_[rows : height - rows, columns : width - columns]
+    bare[inside] = film[inside]
+    return bare
+
+
+CHANGES: dict[str, Callable[[Pixels], Pixels]] = {
+    "enlarged to 1379 x 1686 and resized again": _enlarged(1379, 1686),
+    "enlarged to 820 x 1195 and resized again": _enlarged(820, 1195),
+    "reduced to 128 x 128 and resized again": _coarse(128),
+    "JPEG quality 95": _jpeg(95),
+    "JPEG quality 75": _jpeg(75),
+    "JPEG quality 50": _jpeg(50),
+    "JPEG quality 30": _jpeg(30),
+    "brightness +20%": lambda film: film * 1.2,
+    "brightness -20%": lambda film: film * 0.8,
+    "contrast +20%": _contrast(1.2),
+    "contrast -20%": _contrast(0.8),
+    "rotated by +10 degrees": _rotated(10),
+    "rotated by -10 degrees": _rotated(-10),
+    "mirrored": lambda film: film[:, ::-1],
+}
+HIDDEN: dict[str, Callable[[Pixels], Pixels]] = {
+    "the lungs hidden (a grey rectangle over the centre)": _without_centre,
+    "the border hidden (the outer 15% on each side)": _without_border,
+}
+
+
+def changed_films(films: Films, change: Callable[[Pixels], Pixels]) -> Films:
+    """The films after `change` of their grey levels (H, W), through the one resize."""
+    varied = [
+        to_model_input(
+            np.clip(np.ascontiguousarray(change(film[..., 0].astype(np.float32))), 0, 255)
+        )
+        for film in films.pixels
+    ]
+    return Films(films.table, np.stack(varied).astype(np.uint8), films.label)
+
+
+def measure_robustness(
+    films: Films, logit: np.ndarray, logits_of: Logits, calibration: Calibration
+) -> dict[str, list[dict[str, Any]]]:
+    """Rows for `CHANGES` ("changed") and `HIDDEN` ("hidden"), after one for the films as they are.
+
+    Each row has the name, the ROC area with its 95% interval (DeLong, films of one patient as a
+    cluster), the share of films whose verdict is another one than before (uncertain counts as a
+    verdict), the share that crossed the main operating point, and sensitivity and specificity
+    there. Whether the gate would have refused a film does not count.
+
+    Args:
+        films: the films as they are; `logit` (N,) what the network says of them.
+        logits_of: the network's log-odds (N,) for films.
+    """
+    before = calibration.probability(logit)
+    plain = _row("as they are", films, before, before, calibration)
+
+    def rows(changes: dict[str, Callable[[Pixels], Pixels]]) -> list[dict[str, Any]]:
+        found = [plain]
+        for name, change in changes.items():
+            after = calibration.probability(logits_of(changed_films(films, change)))
+            found.append(_row(name, films, before, after, calibration))
+        return found
+
+    return {"changed": rows(CHANGES), "hidden": rows(HIDDEN)}
+
+
+def _row(
+    name: str, films: Films, before: np.ndarray, after: np.ndarray, calibration: Calibration
+) -> dict[str, Any]:
+    sick = films.label == 1
+    areas, covariance = delong(sick, after, films.table["patient"].to_numpy())
+    low, high = area_interval(areas[0], covariance[0, 0])
+    verdicts = [
+        (calibration.verdict(p), calibration.verdict(q)) for p, q in zip(before, after, strict=True)
+    ]
+    called = after > calibration.main
+    return {
+        "name": name,
+        "films": len(films),
+        "roc_auc": {"value": float(areas[0]), "low": low, "high": high},
+        "other_verdict": float(np.mean([a != b for a, b in verdicts])),
+        "crossed": float(np.mean((before > calibration.main) != called)),
+        "sensitivity": float(called[sick].mean()),
+        "specificity": float((~called[~sick]).mean()),
+    }
