@@ -13,6 +13,7 @@ sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
 
 from xray_core import Predictor
 from xray_core.dataset.index import build_index, find_dataset
+from xray_core.model.neighbours import count_votes
 
 
 def main() -> None:
@@ -27,21 +28,20 @@ def main() -> None:
     folder = find_dataset(arguments.data)
     index = build_index(folder)
     index = index[index["fold"] == arguments.fold]
-    answers = zip(
-        index["label"],
-        predictor.predict_many([folder / path for path in index["path"]]),
-        strict=True,
+    found = list(predictor.predict_many([folder / path for path in index["path"]]))
+    seen = [film.neighbours is not None for film in found]
+    report = count_votes(
+        [film.neighbours for film in found if film.neighbours is not None],
+        list(index["label"][seen]),
+        [film.verdict for film in found if film.neighbours is not None],
     )
-    judged = [
-        (label, "PNEUMONIA" if found.probability > predictor.calibration.main else "NORMAL", found)
-        for label, found in answers
-        if found.probability is not None and found.neighbours is not None
-    ]
-    apart = [(label, said) for label, said, found in judged if found.neighbours.vote != said]
-    right = sum(label == said for label, said in apart)
-    print(f"{predictor.model}, {arguments.fold} fold, {len(judged)} films answered")
-    print(f"the 20 nearest contradict the network on {len(apart)} ({len(apart) / len(judged):.1%})")
-    print(f"of these the network is right on {right}, the neighbours on {len(apart) - right}")
+    films, contradicted = report["films"], report["contradicted"]
+    right = report["network_right"]
+    print(f"{predictor.model}, {arguments.fold} fold, {films} films with a verdict")
+    print(f"the 20 nearest contradict the network on {contradicted} ({contradicted / films:.1%})")
+    print(f"of these the network is right on {right}, the neighbours on {contradicted - right}")
+    agreed = films - contradicted
+    print(f"where they agree, both are right on {report['agreed_right']} of {agreed}")
 
 
 if __name__ == "__main__":

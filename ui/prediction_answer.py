@@ -23,8 +23,8 @@ def sentence(prediction: Prediction, calibration: Calibration) -> str:
     chance = f"probability {percent(prediction.probability)}"
     if prediction.verdict == "UNCERTAIN":
         return (
-            f"The network cannot tell ({chance}): refer the film to a radiologist. This is not a "
-            "weak yes."
+            f"The network cannot tell ({chance}): refer the film to a radiologist. This is "
+            "neither a weak yes nor a weak no."
         )
     if prediction.verdict == "PNEUMONIA":
         return f"The network finds signs of pneumonia on this film ({chance})."

@@ -2,7 +2,7 @@ import numpy as np
 import pytest
 
 from xray_core.errors import BundleError
-from xray_core.model.neighbours import Neighbours, fit_neighbours
+from xray_core.model.neighbours import Neighbours, fit_neighbours, vote_report
 
 
 def clusters(width=40):
@@ -44,6 +44,29 @@ def test_fewer_training_films_than_asked_for_all_count():
     ]
     assert (few.normal, few.bacterial, few.viral, few.pneumonia) == (2, 2, 0, 0)
     assert few.vote == "PNEUMONIA"
+
+
+def test_votes_are_counted_against_the_verdicts():
+    features, labels, subtypes, centres = clusters()
+    twice = [np.repeat(column, 2, axis=0) for column in (features, labels, subtypes)]
+    neighbours = fit_neighbours(twice[0], list(twice[1]), list(twice[2]))
+    # The twenty nearest films of the three centres are normal, bacterial and viral.
+    seen = centres[[0, 0, 0, 1, 2, 1, 2]]
+    truth = ["NORMAL", "NORMAL", "PNEUMONIA", "PNEUMONIA", "NORMAL", "NORMAL", "NORMAL"]
+    said = ["NORMAL", "PNEUMONIA", "PNEUMONIA", "PNEUMONIA", "NORMAL", "UNCERTAIN", "REFUSED"]
+    assert vote_report(neighbours, seen, truth, said) == {
+        "films": 5,
+        "contradicted": 3,  # the second, third and fifth
+        "network_right": 2,  # the third and fifth
+        "agreed_right": 2,
+    }
+
+
+def test_no_verdicts_give_a_report_of_nothing():
+    features, labels, subtypes, centres = clusters()
+    neighbours = fit_neighbours(features, labels, subtypes)
+    report = vote_report(neighbours, centres[:1], ["NORMAL"], ["UNCERTAIN"])
+    assert set(report.values()) == {0}
 
 
 def test_the_sentence_names_the_counts_and_the_limit():

@@ -44,9 +44,24 @@ def test_limits_come_from_the_bundle_where_it_has_them():
     assert found == (wording.TOO_SURE,)
 
 
+def test_the_votes_are_told_as_they_were_counted():
+    report = {"films": 500, "contradicted": 12, "network_right": 7, "agreed_right": 480}
+    assert wording.votes(report) == (
+        "On 500 validation films they contradicted the verdict 12 times (2.4%); the verdict was "
+        "right on 7 of these, they on 5; both were right on 480 of the 488 on which they agreed."
+    )
+
+
+def test_votes_that_never_contradict_and_votes_on_no_film():
+    none = dict.fromkeys(("films", "contradicted", "network_right", "agreed_right"), 0)
+    assert wording.votes(none) == ""
+    assert "never contradicted" in wording.votes(none | {"films": 3, "agreed_right": 3})
+
+
 def test_an_uncertain_result_reads_as_refer():
     assert "refer" in wording.UNCERTAIN
     assert "refer" in wording.VERDICTS["UNCERTAIN"]
+    assert "neither as a weak yes" in wording.UNCERTAIN
 
 
 @pytest.mark.parametrize(

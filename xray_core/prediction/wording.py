@@ -25,16 +25,21 @@ UNLIKE_TRAINING = (
     "result less."
 )
 UNCERTAIN = (
-    "The probability lies where the model often errs. Read it as: refer the film to a radiologist, "
-    "not as a weak yes."
+    "The model cannot tell: the probability lies where it often errs. Read this as refer the film "
+    "to a radiologist, neither as a weak yes nor as a weak no."
 )
 TOO_SURE = (
-    "A probability this near to 0% or 100% says more about the network than about the film: it is "
-    "as sure when it is wrong."
+    "A probability this near to 0% or 100% is not certainty: the network can be just as sure when "
+    "it is wrong. Give it no more weight than any other clear result."
 )
 MAP_AT_THE_BORDER = (
-    "The map lies mainly near the border of the film, where no lung is: the network may have "
-    "looked at markers, shoulders or the edge rather than at the lungs."
+    "The map lies mainly near the border of the film, where there is little or no lung: a marker, "
+    "a shoulder, a tube or the edge may have raised the score, rather than the lungs. Judge the "
+    "lungs yourself before you use this answer."
+)
+FRAMED = (
+    "A flat frame surrounds the film, and the network judged it as if it were part of the film. "
+    "Trim it away and read the new answer."
 )
 LATERAL = "The file says that this is a lateral view; the model was trained on frontal views only."
 YOUNGER = "The patient is younger than 1 year; the model was trained on ages 1 to 5."
@@ -42,8 +47,8 @@ OLDER = "The patient is older than 5 years; the model was trained on ages 1 to 5
 
 LIMITS = {"border_share": 0.6, "too_sure": 0.999}
 """Where cautions begin, for bundles whose config does not say: the share of a map's energy near
-the border, and the probability (or one less it) that is too near to certainty. One film in twenty
-of the validation fold lies beyond the latter; a caution on most films would warn of none."""
+the border, and the probability (or one less it) that is too near to certainty. Few films should lie
+beyond the latter: a caution on most films would warn of none."""
 
 VERDICTS = {
     "PNEUMONIA": "Signs of pneumonia",
@@ -138,6 +143,31 @@ def in_natural_frequencies(predictions: "pd.DataFrame") -> str:
             "the normal ones."
         )
     return text
+
+
+def votes(report: dict[str, int]) -> str:
+    """Return how often the nearest films contradicted the network on validation films.
+
+    `report` is what `neighbours.vote_report` counted. An empty text where it counted no films.
+    """
+    films, apart = report["films"], report["contradicted"]
+    if not films:
+        return ""
+    agreed = films - apart
+    right = report["network_right"]
+    together = f"both were right on {report['agreed_right']} of the {agreed} on which they agreed"
+    if not apart:
+        return f"On the {films} validation films they never contradicted the verdict; {together}."
+    return (
+        f"On {films} validation films they contradicted the verdict {apart} times "
+        f"({_share(apart / films)}); the verdict was right on {right} of these, they on "
+        f"{apart - right}; {together}."
+    )
+
+
+def _share(share: float) -> str:
+    """Return percents, with a decimal where whole ones would say little."""
+    return f"{share:.0%}" if share >= 0.1 else f"{share:.1%}"
 
 
 def _of_hundred(counts: dict[Any, int]) -> dict[str, int]:
