@@ -2,6 +2,7 @@
 
     python benchmarks/gate.py --model models/resnet50 --data data/chest_xray [--pictures DIR]
 
+On films of the validation fold; `--fold test` reports on the test split, which chose nothing.
 `--pictures DIR` adds real pictures: each folder in DIR is a kind. Prints a table in Markdown.
 """
 
@@ -30,21 +31,22 @@ def main() -> None:
     parser.add_argument("--data")
     parser.add_argument("--pictures", type=Path)
     parser.add_argument("--count", type=int, default=50, help="pictures of each drawn kind")
-    parser.add_argument("--films", type=int, help="test films at most (default: all)")
+    parser.add_argument("--fold", default="validation", choices=("train", "validation", "test"))
+    parser.add_argument("--films", type=int, help="untouched films at most (default: all)")
     parser.add_argument("--seed", type=int, default=0)
     arguments = parser.parse_args()
 
     predictor = Predictor.load(arguments.model)
     folder = find_dataset(arguments.data)
     index = build_index(folder)
-    index = index[index["fold"] == "test"]
+    index = index[index["fold"] == arguments.fold]
     if arguments.films:
         index = index.sample(min(arguments.films, len(index)), random_state=arguments.seed)
     paths = [folder / path for path in index["path"]]
     print(f"{predictor.model}; {arguments.count} pictures of each drawn kind; in percent\n")
-    print("| kind | n | refused | caution | passed | put right |")
-    print("|---|---|---|---|---|---|")
-    _row("test films", predictor.predict_many(paths))
+    print("| kind | n | refused | caution | passed | to be put right | to be trimmed |")
+    print("|---|---|---|---|---|---|---|")
+    _row(f"{arguments.fold} films", predictor.predict_many(paths))
     films = [read_radiograph(path).pixels.astype(np.uint8) for path in paths[:100]]
     for group, kinds in ((" (film)", ALTERED), ("", SEEN), (" (set aside)", UNSEEN)):
         for kind in kinds:
@@ -68,8 +70,9 @@ def _row(name: str, predictions: Iterable[Prediction]) -> None:
     if not answers:
         return
     outcomes = Counter(p.gate for p in answers)
-    right = sum(p.suggestion is not None for p in answers)
-    shares = (outcomes["refused"], outcomes["caution"], outcomes["passed"], right)
+    offered = [p.suggestion for p in answers if p.suggestion is not None]
+    framed = sum(suggestion.trimmed for suggestion in offered)
+    shares = (*(outcomes[o] for o in ("refused", "caution", "passed")), len(offered), framed)
     cells = " | ".join(f"{100 * share / len(answers):.1f}" for share in shares)
     print(f"| {name} | {len(answers)} | {cells} |", flush=True)
 

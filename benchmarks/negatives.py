@@ -292,6 +292,27 @@ def framed(random: Generator, films: Sequence[Picture]) -> Picture:
     return image
 
 
+def barred(random: Generator, films: Sequence[Picture]) -> Picture:
+    """Wide black bars above and below or on both sides, as on a screen of another shape."""
+    film = _film(random, films)
+    high, wide = film.shape
+    share = random.uniform(0.12, 0.6, 2)
+    rows, columns = (
+        (int(share[0] * high), 0) if random.random() < 0.5 else (0, int(share[1] * wide))
+    )
+    return cv2.copyMakeBorder(film, rows, rows, columns, columns, cv2.BORDER_CONSTANT, value=0)
+
+
+def on_a_page(random: Generator, films: Sequence[Picture]) -> Picture:
+    """A white or grey border of another width on each side, as a scanned or pasted film has."""
+    film = _film(random, films)
+    top, bottom, left, right = (
+        int(side * random.uniform(0.03, 0.3)) for side in np.repeat(film.shape, 2)
+    )
+    shade = int(random.integers(150, 256))
+    return cv2.copyMakeBorder(film, top, bottom, left, right, cv2.BORDER_CONSTANT, value=shade)
+
+
 def soft_or_grainy(random: Generator, films: Sequence[Picture]) -> Picture:
     """Low resolution, or the grain of a weak exposure."""
     film = _film(random, films)
@@ -306,4 +327,6 @@ SEEN: tuple[Kind, ...] = (
     half_turned, inverted, crop, ct_slice, hand,
 )  # fmt: skip
 UNSEEN: tuple[Kind, ...] = (mr_head, montage, ultrasound, chart, weave)
-ALTERED: tuple[Kind, ...] = (locally_equalised, sharpened, other_window, framed, soft_or_grainy)
+ALTERED: tuple[Kind, ...] = (
+    locally_equalised, sharpened, other_window, soft_or_grainy, framed, barred, on_a_page,
+)  # fmt: skip

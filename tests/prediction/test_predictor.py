@@ -10,8 +10,9 @@ import pytest
 
 from xray_core.errors import BundleError, UnreadableImage
 from xray_core.images import Radiograph, read_radiograph, turned
-from xray_core.prediction import wording
-from xray_core.prediction.pose import Suggestion, turned_input
+from xray_core.model.gate import check_pixels
+from xray_core.prediction import framing, wording
+from xray_core.prediction.pose import Suggestion, put_right, turned_input
 
 # Films that the tiny model answers rightly, with some distance to its uncertain band.
 WELL, SICK = (2007, False), (2001, True)
@@ -168,6 +169,48 @@ def test_a_film_that_lies_wrong_is_recognised_and_put_right(
     again = turned(wrong, prediction.suggestion.quarter_turns, prediction.suggestion.inverted)
     assert predictor.predict(again).verdict == "NORMAL"
     assert next(predictor.predict_many([wrong])).suggestion == prediction.suggestion
+
+
+@pytest.mark.parametrize("level", [0, 255])
+def test_a_framed_film_is_recognised_and_trimmed(predictor, film, level):
+    right = as_radiograph(film(*WELL))
+    wrong = as_radiograph(np.pad(film(*WELL), ((40, 20), (30, 50)), constant_values=level))
+    prediction = predictor.predict(wrong)
+    assert prediction.suggestion == Suggestion(0, False, trimmed=True)
+    assert "flat frame" in prediction.reasons[0]
+    again = put_right(wrong, prediction.suggestion)
+    assert np.array_equal(again.pixels, right.pixels)
+    answer = predictor.predict(again)
+    assert answer.probability == predictor.predict(right).probability
+    assert answer.suggestion is None
+    assert framing.TRIMMED in answer.reasons
+    assert next(predictor.predict_many([wrong])).suggestion == prediction.suggestion
+
+
+def test_a_film_that_lies_wrong_in_a_frame_is_put_right_at_once(predictor, film):
+    lying = np.rot90(film(*WELL))
+    wrong = as_radiograph(np.pad(lying, 30, constant_values=255))
+    prediction = predictor.predict(wrong)
+    assert prediction.verdict == "REFUSED"
+    assert prediction.suggestion == Suggestion(1, False, trimmed=True)
+    assert predictor.predict(put_right(wrong, prediction.suggestion)).verdict == "NORMAL"
+
+
+def test_a_film_within_a_page_that_its_pixels_rule_out_is_found(predictor, film):
+    page = as_radiograph(np.pad(film(*WELL), 110, constant_values=255))
+    assert check_pixels(page)
+    prediction = predictor.predict(page)
+    assert prediction.verdict == "REFUSED"
+    assert prediction.suggestion == Suggestion(0, False, trimmed=True)
+
+
+def test_a_framed_film_that_passes_is_answered_with_a_caution(predictor, film, monkeypatch):
+    monkeypatch.setattr(predictor, "gate", replace(predictor.gate, caution=1e9, refuse=1e9))
+    framed = as_radiograph(np.pad(film(*SICK), 20, constant_values=255))
+    prediction = predictor.predict(framed)
+    assert prediction.probability is not None
+    assert prediction.reasons[0] == wording.FRAMED
+    assert prediction.suggestion == Suggestion(0, False, trimmed=True)
 
 
 def test_turning_the_model_input_equals_turning_the_film():

@@ -1,22 +1,35 @@
-"""Films that lie on their side, stand on their head, or have black and white exchanged."""
+"""Films that lie on their side, stand on their head, have black and white exchanged, or a frame."""
 
-from dataclasses import dataclass
+from collections.abc import Callable
+from dataclasses import dataclass, replace
 
 import numpy as np
 from numpy.typing import NDArray
 
-from xray_core.model.gate import Outcome
+from xray_core.images import Radiograph, turned
+from xray_core.model.gate import Gate, Outcome
+from xray_core.prediction.framing import trimmed
+
+FloatArray = NDArray[np.float32]
+Distances = Callable[[FloatArray], NDArray[np.float64]]
+"""Model inputs (N, H, W, 1) -> their squared distances (N,) to the training films."""
+
+MUCH_NEARER = 0.5
+"""Of a film that lies wrong, the one put right has at most this share of its distance."""
 
 
 @dataclass(frozen=True)
 class Suggestion:
-    """How to put a film right: turn it clockwise by quarter turns, then invert it if so.
-
-    `images.turned(radiograph, quarter_turns, inverted)` does it.
-    """
+    """How to put a film right: trim its frame if so, turn it clockwise, then invert it if so."""
 
     quarter_turns: int
     inverted: bool
+    trimmed: bool = False
+
+    @property
+    def turns(self) -> bool:
+        """Tell whether the film lies wrong, not only in a frame."""
+        return bool(self.quarter_turns) or self.inverted
 
     @property
     def sentence(self) -> str:
@@ -28,8 +41,13 @@ class Suggestion:
             2: "turned by 180 degrees",
             3: "turned by 90 degrees to the left",
         }
-        wrong = [lies[self.quarter_turns]] if self.quarter_turns else []
-        right = [put_right[self.quarter_turns]] if self.quarter_turns else []
+        wrong, right = [], []
+        if self.trimmed:
+            wrong.append("have a flat frame around it")
+            right.append("with the frame trimmed away")
+        if self.quarter_turns:
+            wrong.append(lies[self.quarter_turns])
+            right.append(put_right[self.quarter_turns])
         if self.inverted:
             wrong.append("be inverted, with bone dark and air bright")
             right.append("with black and white exchanged")
@@ -47,6 +65,56 @@ ALL = tuple(
 )
 
 
+def put_right(radiograph: Radiograph, suggestion: Suggestion) -> Radiograph:
+    """Return the film as a suggestion has it."""
+    film = trimmed(radiograph) if suggestion.trimmed else radiograph
+    return turned(film, suggestion.quarter_turns, suggestion.inverted)
+
+
+def suggest(
+    film: FloatArray,
+    inner: FloatArray | None,
+    distance: float,
+    outcome: Outcome,
+    gate: Gate,
+    distances: Distances,
+) -> Suggestion | None:
+    """Return how to put a film right, None where it had best be judged as it is.
+
+    A film without a frame that passes costs nothing here; any other costs a forward pass or two.
+
+    Args:
+        film: the model input (H, W, 1).
+        inner: the model input of the film without its frame, None where it has none.
+        distance: the film's squared distance to the training films.
+        outcome: what the gate, or the film's pixels, made of it.
+        gate: the model's own.
+        distances: asks the network.
+    """
+    if inner is not None:
+        inner_distance = float(distances(inner[np.newaxis])[0])
+        inner_outcome = gate.outcome(inner_distance)
+        turn = _turn(inner, inner_distance, inner_outcome, gate, distances)
+        if turn is not None:
+            return replace(turn, trimmed=True)
+        if inner_outcome != "refused":
+            return Suggestion(0, False, trimmed=True)
+    return _turn(film, distance, outcome, gate, distances)
+
+
+def _turn(
+    film: FloatArray, distance: float, outcome: Outcome, gate: Gate, distances: Distances
+) -> Suggestion | None:
+    """Return how to turn the film, if the turned film is far nearer to the training films."""
+    turns = turns_to_try(outcome)
+    if not turns:
+        return None
+    found = distances(np.stack([turned_input(film, turn) for turn in turns]))
+    best = int(np.argmin(found))
+    nearer = found[best] < MUCH_NEARER * distance
+    return turns[best] if nearer and gate.outcome(float(found[best])) != "refused" else None
+
+
 def turns_to_try(outcome: Outcome) -> tuple[Suggestion, ...]:
     """Return what may be wrong with a film that the gate gave this outcome.
 
@@ -60,7 +128,7 @@ def turns_to_try(outcome: Outcome) -> tuple[Suggestion, ...]:
     return ALL
 
 
-def turned_input(film: NDArray[np.float32], turn: Suggestion) -> NDArray[np.float32]:
+def turned_input(film: FloatArray, turn: Suggestion) -> FloatArray:
     """Turn a model input (H, W, 1); equal to turning the film before it was made square."""
-    turned = np.rot90(film, -turn.quarter_turns)
-    return np.float32(255) - turned if turn.inverted else turned
+    turned_film = np.rot90(film, -turn.quarter_turns)
+    return np.float32(255) - turned_film if turn.inverted else turned_film

@@ -10,24 +10,29 @@ from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field, replace
 from itertools import islice
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, BinaryIO, Literal, NamedTuple
+from typing import TYPE_CHECKING, Any, Literal, NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
 
-from xray_core.errors import UnreadableImage
-from xray_core.images import Radiograph, read_radiograph, to_model_input
+from xray_core.images import to_model_input
 from xray_core.model.bundle import Bundle, open_bundle
-from xray_core.model.gate import Gate, Outcome, check_pixels
+from xray_core.model.gate import Gate, Outcome
 from xray_core.model.neighbours import NearestFilms, Neighbours
 from xray_core.prediction import wording
+from xray_core.prediction.admission import (
+    Admitted,
+    Source,
+    admit,
+    admit_or_say_why,
+    as_radiograph,
+)
 from xray_core.prediction.explain import METHODS, Explainer, border_share, on_film
-from xray_core.prediction.pose import Suggestion, turned_input, turns_to_try
+from xray_core.prediction.pose import Suggestion, suggest
 
 if TYPE_CHECKING:
     import keras
 
-Source = str | Path | bytes | BinaryIO | Radiograph
 Verdict = Literal["NORMAL", "PNEUMONIA", "UNCERTAIN", "REFUSED", "UNREADABLE"]
 FloatArray = NDArray[np.float32]
 
@@ -43,7 +48,8 @@ class Prediction:
     `model` is the model's name and version. `logit` is the network's own log-odds.
     `gate` is None only for an unreadable file; `gate_distance` is the squared distance to the
     training films in units of the one where cautions begin (None where the pixels sufficed).
-    `suggestion` says how to turn a film that seems to lie on its side or to be inverted.
+    `suggestion` says how to put right a film that seems to lie on its side, to be inverted or to
+    have a frame around it. One that only has a frame may be answered all the same.
     """
 
     probability: float | None
@@ -58,15 +64,6 @@ class Prediction:
     neighbours: NearestFilms | None = None
     method: str | None = None
     map_note: str | None = None
-
-
-class _Admitted(NamedTuple):
-    """What is kept of a film that was read: small, whatever the film's own size."""
-
-    film: FloatArray  # (224, 224, 1)
-    refusals: list[str]
-    radiograph: Radiograph  # without its pixels
-    shape: tuple[int, int]
 
 
 class _Pass(NamedTuple):
@@ -113,7 +110,7 @@ class Predictor:
 
     def model_input(self, source: Source) -> FloatArray:
         """Return exactly what the network is given for a film: float32 (224, 224, 1)."""
-        return to_model_input(_radiograph(source))
+        return to_model_input(as_radiograph(source))
 
     def predict(self, source: Source, *, explain: str | None = None) -> Prediction:
         """Predict one film: a path, bytes, a file object or a `Radiograph` already read.
@@ -123,8 +120,8 @@ class Predictor:
         """
         if explain is not None and explain not in METHODS:
             raise ValueError(f"The methods are {', '.join(METHODS)}. Received: {explain!r}")
-        admitted = _admit(source)
-        if admitted.refusals:
+        admitted = admit(source)
+        if admitted.is_ruled_out:
             return self._refused(admitted.refusals)
         outputs = self._run(admitted.film[np.newaxis])
         prediction = self._judge([admitted], outputs)[0]
@@ -139,7 +136,7 @@ class Predictor:
         The map is of the logit for every verdict: what raised the score for pneumonia. Raises as
         `predict` does.
         """
-        admitted = _admit(source)
+        admitted = admit(source)
         return self._map(method, admitted, self._run(admitted.film[np.newaxis]))
 
     def predict_many(self, sources: Iterable[Source], batch_size: int = 32) -> Iterator[Prediction]:
@@ -153,13 +150,13 @@ class Predictor:
             waiting: list[Any] = []
             remaining = iter(sources)
             while chunk := list(islice(remaining, batch_size)):
-                ahead = [readers.submit(_admit_or_say_why, source) for source in chunk]
+                ahead = [readers.submit(admit_or_say_why, source) for source in chunk]
                 yield from self._predict_batch([task.result() for task in waiting])
                 waiting = ahead
             yield from self._predict_batch([task.result() for task in waiting])
 
-    def _predict_batch(self, batch: list[_Admitted | str]) -> list[Prediction]:
-        films = [film for film in batch if isinstance(film, _Admitted) and not film.refusals]
+    def _predict_batch(self, batch: list[Admitted | str]) -> list[Prediction]:
+        films = [film for film in batch if isinstance(film, Admitted) and not film.is_ruled_out]
         judged: Iterator[Prediction] = iter(())
         if films:
             outputs = self._run(np.stack([film.film for film in films]))
@@ -168,7 +165,7 @@ class Predictor:
             Prediction(None, "UNREADABLE", (film,), model=self.model)
             if isinstance(film, str)
             else self._refused(film.refusals)
-            if film.refusals
+            if film.is_ruled_out
             else next(judged)
             for film in batch
         ]
@@ -178,7 +175,7 @@ class Predictor:
         features, logit, activations = self._forward(films)
         return _Pass(features.numpy(), logit.numpy()[:, 0], activations.numpy())
 
-    def _judge(self, films: list[_Admitted], outputs: _Pass) -> list[Prediction]:
+    def _judge(self, films: list[Admitted], outputs: _Pass) -> list[Prediction]:
         distances = self.gate.squared_distance(outputs.features)
         nearest = self.neighbours.nearest(outputs.features)
         return [
@@ -190,56 +187,48 @@ class Predictor:
 
     def _answer(
         self,
-        admitted: _Admitted,
+        admitted: Admitted,
         logit: float,
         distance: float,
         neighbours: NearestFilms,
     ) -> Prediction:
-        outcome = self.gate.outcome(distance)
-        relative = distance / self.gate.caution
-        suggestion = self._better_pose(admitted.film, distance, outcome)
-        if outcome == "refused" or suggestion is not None:
-            reasons = [suggestion.sentence] if suggestion else [wording.NOT_A_CHEST_FILM]
+        outcome = "refused" if admitted.refusals else self.gate.outcome(distance)
+        relative = None if admitted.refusals else distance / self.gate.caution
+        suggestion = suggest(
+            admitted.film, admitted.inner, distance, outcome, self.gate, self._distances
+        )
+        if outcome == "refused" or (suggestion is not None and suggestion.turns):
+            reasons = admitted.refusals or (wording.NOT_A_CHEST_FILM,)
+            if suggestion is not None:
+                reasons = (suggestion.sentence,)
             return replace(
                 self._refused(reasons), gate_distance=relative, suggestion=suggestion, logit=logit
             )
         probability = float(self.calibration.probability(logit))
         verdict: Verdict = self.calibration.verdict(probability)
+        reasons = wording.cautions(
+            admitted.radiograph, probability, verdict, outcome, self.bundle.config
+        )
         return Prediction(
             probability=probability,
             verdict=verdict,
-            reasons=wording.cautions(
-                admitted.radiograph, probability, verdict, outcome, self.bundle.config
-            ),
+            reasons=reasons if suggestion is None else (wording.FRAMED, *reasons),
             model=self.model,
             logit=logit,
             gate=outcome,
             gate_distance=relative,
+            suggestion=suggestion,
             neighbours=neighbours,
         )
 
-    def _refused(self, reasons: list[str]) -> Prediction:
-        return Prediction(None, "REFUSED", tuple(reasons), model=self.model, gate="refused")
+    def _refused(self, reasons: tuple[str, ...]) -> Prediction:
+        return Prediction(None, "REFUSED", reasons, model=self.model, gate="refused")
 
-    def _better_pose(
-        self, film: FloatArray, distance: float, outcome: Outcome
-    ) -> Suggestion | None:
-        """Return how to turn the film, if the turned film is far nearer to the training films.
+    def _distances(self, films: FloatArray) -> NDArray[np.float64]:
+        """(N, 224, 224, 1) -> squared distances (N,) to the training films."""
+        return self.gate.squared_distance(self._run(films).features)
 
-        Only films that do not pass are asked about, so that the others cost one pass.
-        """
-        turns = turns_to_try(outcome)
-        if not turns:
-            return None
-        features = self._run(np.stack([turned_input(film, turn) for turn in turns])).features
-        distances = self.gate.squared_distance(features)
-        best = int(np.argmin(distances))
-        # On the test films, wrong way up is at least 2.6 times as far off as the right way.
-        nearer = distances[best] < 0.5 * distance
-        is_film = self.gate.outcome(float(distances[best])) != "refused"
-        return turns[best] if nearer and is_film else None
-
-    def _map(self, method: str, admitted: _Admitted, outputs: _Pass) -> FloatArray:
+    def _map(self, method: str, admitted: Admitted, outputs: _Pass) -> FloatArray:
         with self._explainer_lock:
             if self._explainer is None:
                 self._explainer = Explainer(self.network)
@@ -259,29 +248,6 @@ class Predictor:
             map_note=wording.what_the_map_shows(prediction.verdict, heatmap),
             reasons=reasons,
         )
-
-
-def _radiograph(source: Source) -> Radiograph:
-    return source if isinstance(source, Radiograph) else read_radiograph(source)
-
-
-def _admit(source: Source) -> _Admitted:
-    radiograph = _radiograph(source)
-    return _Admitted(
-        film=to_model_input(radiograph),
-        refusals=check_pixels(radiograph),
-        radiograph=replace(radiograph, pixels=np.empty((0, 0), np.float32)),
-        shape=radiograph.pixels.shape,
-    )
-
-
-def _admit_or_say_why(source: Source) -> _Admitted | str:
-    try:
-        return _admit(source)
-    except UnreadableImage as error:
-        return str(error)
-    except MemoryError:
-        return "The image is too large for this computer's memory."
 
 
 def _compiled(network: "keras.Model") -> Any:
