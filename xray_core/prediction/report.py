@@ -47,9 +47,11 @@ def report_pdf(
     prediction has a map. `made_on` is today unless given. The film keeps its aspect ratio and is
     reduced to at most 1000 pixels a side.
     """
+    from reportlab import rl_config
     from reportlab.lib.pagesizes import A4
     from reportlab.pdfgen.canvas import Canvas
 
+    rl_config.useA85 = 0  # pictures as letters, in Python, would take most of the time
     page = io.BytesIO()
     canvas = Canvas(page, pagesize=A4, invariant=1, pageCompression=1)
     canvas.setTitle("Chest X-ray pneumonia demo: report")
