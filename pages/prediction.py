@@ -1,8 +1,5 @@
 """The Prediction page: drop one X-ray, or a stack of them, and read the answer."""
 
-import random
-from pathlib import Path
-
 import streamlit as st
 
 from ui.frame import frame, sentences
@@ -16,20 +13,19 @@ from ui.prediction_films import (
     incoming,
     left_out,
     on_drop,
-    take_path,
 )
 from ui.prediction_model import bundle, predictor
+from ui.prediction_open import open_asked_for, open_film, open_random, tested_films
 from ui.prediction_run import judge_all, work_to_do
 from ui.prediction_style import STYLE
 from ui.prediction_table import choose_film, table_csv
-from xray_core.dataset.index import find_dataset
-from xray_core.errors import DatasetError, UnreadableImage
+from ui.prediction_uploads import LIMIT_WORDS, bound_uploads
 from xray_core.model.bundle import Bundle
 
-WELCOME = """
+WELCOME = f"""
 Drop a **frontal chest X-ray** above, several of them, or a ZIP (JPEG, PNG, TIFF or DICOM), or
-press an example. The answer says what the network finds, how sure it is, where it looked, and
-what to be careful about.
+press an example. One drop may hold up to {LIMIT_WORDS}. The answer says what the network
+finds, how sure it is, where it looked, and what to be careful about.
 
 Your films stay in this computer's memory until you close the page. Nothing is stored or sent
 anywhere, and file names are shown only where you ask for them.
@@ -43,7 +39,8 @@ def main() -> None:
     if model is None:
         return
     chosen = bundle(model)
-    _opened_elsewhere()
+    bound_uploads()
+    open_asked_for()
     _drop_row(chosen)
     judged_by = f"{chosen.name} {chosen.version}"
     busy, waiting = st.container(key="busy"), work_to_do(judged_by)
@@ -81,12 +78,12 @@ def _drop_row(chosen: Bundle) -> None:
             kind = label.lower()
             st.button(
                 f"Example: {kind}",
-                on_click=_take,
+                on_click=open_film,
                 args=(path, f"Example: {kind} (an average of five similar training films)"),
             )
-        tests = _test_films(chosen)
+        tests = tested_films(chosen)
         if tests:
-            st.button("Random film", on_click=_random_film, args=(tests,))
+            st.button("Random film", on_click=open_random, args=(tests,))
         if films() or incoming():
             st.button(
                 "Forget",
@@ -95,41 +92,6 @@ def _drop_row(chosen: Bundle) -> None:
                 on_click=forget,
                 help="Remove the films and their answers from memory now",
             )
-
-
-def _test_films(chosen: Bundle) -> list[tuple[str, str]]:
-    """Return (path, label) of the test split's films where the dataset is on this disk."""
-    try:
-        folder = find_dataset(None)
-    except DatasetError:
-        return []
-    table = chosen.predictions()
-    table = table[table["fold"] == "test"]
-    return [
-        (str(folder / file), label)
-        for file, label in zip(table["file"], table["label"], strict=True)
-        if (folder / file).is_file()
-    ]
-
-
-def _random_film(tests: list[tuple[str, str]]) -> None:
-    path, label = random.choice(tests)
-    _take(Path(path), f"A film of the test split, labelled {label.lower()} there")
-
-
-def _opened_elsewhere() -> None:
-    """Open the film that another page asked for."""
-    path = st.session_state.pop("open_path", None)
-    if path:
-        _take(Path(path), "The film you opened")
-
-
-def _take(path: Path, origin: str) -> None:
-    """Open a film on disk, or say in a passing message why that cannot be done."""
-    try:
-        take_path(path, origin)
-    except UnreadableImage as error:
-        st.toast(str(error), icon=":material/error:")
 
 
 def _several() -> Film | None:

@@ -6,9 +6,9 @@ import streamlit as st
 
 from ui.frame import sentences
 from ui.prediction_answer import answer_html
+from ui.prediction_downloads import downloads
 from ui.prediction_films import Film
 from ui.prediction_overlay import COLOUR_MAPS, legend_html, outlined, overlay
-from ui.prediction_table import table_csv
 from ui.prediction_view import DEFAULT_METHOD, View, answer, encoded_overlay, view_of
 from xray_core.dataset.index import find_dataset
 from xray_core.errors import DatasetError
@@ -47,7 +47,7 @@ def show(film: Film, predictor: "Predictor", judged_by: str) -> None:
 
 
 def _how_it_is_seen(film: Film, view: View) -> None:
-    """Offer a DICOM file's windows, and the way back from a film that was turned."""
+    """Offer a DICOM file's windows, to trim a frame, and the way back from a film put right."""
     windows = view.radiograph.windows
     if len(windows) > 1:
         window = st.selectbox(
@@ -60,17 +60,20 @@ def _how_it_is_seen(film: Film, view: View) -> None:
         if window != film.window:
             film.window, film.judged_by = window, ""
             st.rerun()
-    if film.quarter_turns or film.inverted:
+    suggestion = film.prediction.suggestion
+    if suggestion is not None and film.prediction.verdict != "REFUSED":
         st.button(
-            "Turned for this answer. Show it as it came.",
-            icon=":material/undo:",
-            on_click=_turn,
-            args=(film, 0, False),
+            "This film has a flat frame. Trim it and judge again.",
+            icon=":material/crop:",
+            on_click=film.put_right,
+            args=(suggestion,),
         )
-
-
-def _turn(film: Film, quarter_turns: int, inverted: bool) -> None:
-    film.quarter_turns, film.inverted, film.judged_by = quarter_turns, inverted, ""
+    if film.is_changed:
+        st.button(
+            "Put right for this answer. Show it as it came.",
+            icon=":material/undo:",
+            on_click=film.as_it_came,
+        )
 
 
 def _refused(film: Film, view: View) -> None:
@@ -78,15 +81,14 @@ def _refused(film: Film, view: View) -> None:
     with left, st.container(key="film"):
         _film(film, view)
     with right:
-        turn = film.prediction.suggestion
-        if turn is not None:
-            quarter_turns = (film.quarter_turns + turn.quarter_turns) % 4
+        suggestion = film.prediction.suggestion
+        if suggestion is not None:
             st.button(
                 "Put it right and judge it",
                 type="primary",
-                icon=":material/rotate_right:",
-                on_click=_turn,
-                args=(film, quarter_turns, film.inverted != turn.inverted),
+                icon=":material/rotate_right:" if suggestion.turns else ":material/crop:",
+                on_click=film.put_right,
+                args=(suggestion,),
             )
             return
         _heading("What to do")
@@ -98,8 +100,7 @@ def _refused(film: Film, view: View) -> None:
 
 
 def _film(film: Film, view: View) -> None:
-    turned = film.quarter_turns or film.inverted
-    words = "The film, put right for this answer" if turned else "The film, unaltered"
+    words = "The film, put right for this answer" if film.is_changed else "The film, unaltered"
     st.image(view.film, width="stretch", caption=words, alt=words)
 
 
@@ -134,7 +135,8 @@ def _judged(film: Film, view: View, predictor: "Predictor") -> None:
             st.caption(prediction.map_note or "")
         with right:
             _what_to_know(film, prediction, predictor)
-            _downloads(film, view, prediction, predictor, picture)
+            _heading("Take it with you")
+            downloads(film, view, prediction, predictor, picture)
 
 
 def _controls() -> tuple[str, str, float, bool]:
@@ -169,6 +171,9 @@ def _what_to_know(film: Film, prediction: Prediction, predictor: "Predictor") ->
             prediction.neighbours.vote != prediction.verdict
         ):
             st.markdown("**Most of them are not what the verdict says: a reason for doubt.**")
+        report = predictor.bundle.config.get("neighbours_report")
+        if report:
+            st.markdown(wording.votes(report))
         _nearest(prediction.neighbours.paths)
 
 
@@ -190,46 +195,6 @@ def _nearest(paths: tuple[str, ...]) -> None:
 
 def _kind(path: str) -> str:
     return "bacterial" if "bacteria" in path else "viral" if "virus" in path else "pneumonia"
-
-
-def _downloads(
-    film: Film, view: View, prediction: Prediction, predictor: "Predictor", picture
-) -> None:
-    _heading("Take it with you")
-    named = bool(film.name) and st.checkbox(
-        "Put the file's name in", key="name_in_report", help="File names can identify a patient."
-    )
-
-    def pdf() -> bytes:
-        from xray_core.prediction.report import report_pdf
-
-        return report_pdf(
-            prediction,
-            view.radiograph,
-            predictor.bundle,
-            overlay=picture,
-            file_name=film.name if named else None,
-        )
-
-    with st.container(horizontal=True):
-        st.download_button(
-            "Report (PDF)",
-            pdf,
-            file_name=f"chest-xray-report-{film.number}.pdf",
-            mime="application/pdf",
-            icon=":material/picture_as_pdf:",
-            on_click="ignore",
-            key="download_pdf",
-        )
-        st.download_button(
-            "Row (CSV)",
-            table_csv([film], names=named),
-            file_name=f"chest-xray-answer-{film.number}.csv",
-            mime="text/csv",
-            icon=":material/table:",
-            on_click="ignore",
-            key="download_csv",
-        )
 
 
 def _heading(text: str) -> None:

@@ -12,9 +12,11 @@ from PIL import Image
 from streamlit.runtime.memory_uploaded_file_manager import MemoryUploadedFileManager
 from streamlit.runtime.scriptrunner import get_script_run_ctx
 
+from ui.prediction_uploads import LET_GO, LIMIT_WORDS
 from xray_core.errors import UnreadableImage
-from xray_core.images import Radiograph, read_radiograph, turned
+from xray_core.images import Radiograph, read_radiograph
 from xray_core.prediction.archive import MAX_FILMS, film_count, is_archive, read_archive
+from xray_core.prediction.pose import Suggestion, put_right
 from xray_core.prediction.predictor import Prediction
 
 KEPT_BYTES = 256 * 2**20
@@ -23,7 +25,7 @@ KEPT_BYTES = 256 * 2**20
 THUMBNAIL = 64
 
 _FILMS, _INCOMING = "prediction_films", "prediction_incoming"
-_DROPS, _DROPPED = "prediction_drops", "prediction_dropped"
+_DROPS, _DROPPED, _LET_GO = "prediction_drops", "prediction_dropped", "prediction_let_go"
 _MADE_OF_FILMS = ("prediction_view", "prediction_shown", "prediction_verdicts")
 
 
@@ -44,6 +46,7 @@ class Film:
     window: int = 0
     quarter_turns: int = 0
     inverted: bool = False
+    trimmed: bool = False
     prediction: Prediction | None = None
     judged_by: str = ""
     thumbnail: str = ""
@@ -58,9 +61,28 @@ class Film:
         if self.data is None:
             raise UnreadableImage(self.problem or "This film was not kept. Drop it again.")
         film = read_radiograph(self.data, window=self.window)
-        if self.quarter_turns or self.inverted:
-            film = turned(film, self.quarter_turns, self.inverted)
-        return film
+        return put_right(film, self.changes) if self.is_changed else film
+
+    @property
+    def changes(self) -> Suggestion:
+        """What is done to the film before it is judged."""
+        return Suggestion(self.quarter_turns, self.inverted, self.trimmed)
+
+    @property
+    def is_changed(self) -> bool:
+        """Tell whether the film is judged otherwise than it came."""
+        return self.changes != Suggestion(0, False)
+
+    def put_right(self, suggestion: Suggestion) -> None:
+        """Have the film judged anew, changed once more as suggested."""
+        self.quarter_turns = (self.quarter_turns + suggestion.quarter_turns) % 4
+        self.inverted = self.inverted != suggestion.inverted
+        self.trimmed = self.trimmed or suggestion.trimmed
+        self.judged_by = ""
+
+    def as_it_came(self) -> None:
+        """Have the film judged anew, unchanged."""
+        self.quarter_turns, self.inverted, self.trimmed, self.judged_by = 0, False, False, ""
 
 
 class Incoming:
@@ -130,15 +152,20 @@ def take(uploads: list[tuple[str, bytes]], origin: str = "") -> None:
 
 def left_out() -> str:
     """Return the sentence on files that were too many to read, or an empty text."""
-    dropped = st.session_state.get(_DROPPED, 0)
-    if dropped <= MAX_FILMS:
+    arrived_whole = st.session_state.get(_DROPPED, 0)
+    dropped = arrived_whole + st.session_state.get(_LET_GO, 0)
+    read = min(arrived_whole, MAX_FILMS)
+    if read == dropped:
         return ""
-    return f"Only the first {MAX_FILMS} of {dropped} files were read. Drop the rest separately."
+    return (
+        f"Only {read} of {dropped} files were read: one drop may hold up to {LIMIT_WORDS}. Drop "
+        "the rest separately."
+    )
 
 
 def forget() -> None:
     """Drop the visitor's films and all that was made of them."""
-    for key in (_FILMS, _INCOMING, _DROPPED, *_MADE_OF_FILMS):
+    for key in (_FILMS, _INCOMING, _DROPPED, _LET_GO, *_MADE_OF_FILMS):
         st.session_state.pop(key, None)
 
 
@@ -170,7 +197,9 @@ def drop_key() -> str:
 def on_drop() -> None:
     """Take what was dropped out of the drop zone and out of the server's store."""
     dropped = st.session_state.get(drop_key()) or []
-    take([(file.name, file.getvalue()) for file in dropped])
+    whole = [file for file in dropped if file.type != LET_GO]
+    take([(file.name, file.getvalue()) for file in whole])
+    st.session_state[_LET_GO] = len(dropped) - len(whole)
     context = get_script_run_ctx()
     if context and isinstance(context.uploaded_file_mgr, MemoryUploadedFileManager):
         for file in dropped:

@@ -34,7 +34,7 @@ class View:
 
 def view_of(film: Film, predictor: "Predictor", judged_by: str) -> View:
     """Return the film's view, the session's one; raises UnreadableImage."""
-    key = (film.number, film.origin, film.window, film.quarter_turns, film.inverted, judged_by)
+    key = (film.number, film.origin, film.window, film.changes, judged_by)
     view = st.session_state.get("prediction_view")
     if view is not None and view.key == key:
         return view
