@@ -223,11 +223,13 @@ def _to_grey(image: Image.Image, notes: list[str]) -> tuple[np.ndarray, bool]:
 def _has_colour(image: Image.Image) -> bool:
     # A grid of samples tells a photograph as surely as all pixels, at no cost.
     size = (min(image.width, 64), min(image.height, 64))
-    sample = np.asarray(image.resize(size, Image.Resampling.NEAREST).convert("RGB"))
-    red, green, blue = sample[..., 0], sample[..., 1], sample[..., 2]
-    brightest = np.maximum(np.maximum(red, green), blue)
-    darkest = np.minimum(np.minimum(red, green), blue)
-    return bool(np.count_nonzero(brightest - darkest > 20) > 0.005 * brightest.size)
+    sample = image.resize(size, Image.Resampling.NEAREST)
+    if sample.mode != "RGB":
+        sample = sample.convert("RGB")
+    # (h, w, 3) -> (3, h * w), each channel in one piece
+    channels = np.ascontiguousarray(np.asarray(sample).reshape(-1, 3).T)
+    apart = channels.max(axis=0) - channels.min(axis=0)
+    return bool(np.count_nonzero(apart > 20) > 0.005 * apart.size)
 
 
 def _scaled(values: np.ndarray, notes: list[str]) -> np.ndarray:
@@ -264,6 +266,8 @@ def _orientation(image: Image.Image) -> int:
 
 def _upright(pixels: np.ndarray, orientation: int) -> np.ndarray:
     """Undo an EXIF orientation of 1 to 8 (TIFF 6.0, tag 274)."""
+    if orientation == 1:
+        return pixels
     if orientation in (2, 4, 5, 7):
         pixels = pixels[:, ::-1]
     quarter_turns = {3: 2, 4: 2, 5: 1, 6: -1, 7: -1, 8: 1}.get(orientation, 0)

@@ -62,9 +62,9 @@ def test_only_changed_files_are_measured_again(
 ) -> None:
     first = dataset_table(kaggle_like)
     measured: list[str] = []
-    real = measure.measure_file
+    real = measure.measure_files
     monkeypatch.setattr(
-        measure, "measure_file", lambda root, path: measured.append(path) or real(root, path)
+        measure, "measure_files", lambda root, paths: measured.extend(paths) or real(root, paths)
     )
     assert dataset_table(kaggle_like).equals(first)
     assert measured == []

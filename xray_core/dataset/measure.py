@@ -102,9 +102,31 @@ def measure_index(
 
 def measure_file(root: Path, path: str) -> dict[str, Any]:
     """Return the measurements of the one film at `root / path`, as `measure_index` names them."""
+    return measure_files(root, [path])[0]
+
+
+def measure_files(root: Path, paths: Sequence[str]) -> list[dict[str, Any]]:
+    """Return `measure_file` of each path, on one core.
+
+    The hashes come last, all in a row: between two films the decoder would push the library's
+    code out of the processor's cache, and it would take twice as long.
+    """
     import cv2
-    from imagehash import phash
-    from PIL import Image
+
+    cv2.setNumThreads(1)  # the processes already fill the cores
+    measured = [_measured(root, path) for path in paths]
+    for row, small in measured:
+        if small is not None:
+            row["perceptual_hash"] = _perceptual_hash(small)
+    return [row for row, _ in measured]
+
+
+def _measured(root: Path, path: str) -> tuple[dict[str, Any], np.ndarray | None]:
+    """Return a film's row without its perceptual hash, and the film (32, 32) uint8 for that.
+
+    The film is None where the file cannot be read.
+    """
+    import cv2
 
     from xray_core.images import read_radiograph
 
@@ -114,17 +136,16 @@ def measure_file(root: Path, path: str) -> dict[str, Any]:
         with open(os.path.join(root, path), "rb") as file:
             data = file.read()
     except OSError:
-        return row | {"problem": "The file cannot be opened; may this program read it?"}
+        return row | {"problem": "The file cannot be opened; may this program read it?"}, None
     row["sha256"] = hashlib.sha256(data).hexdigest()
     try:
         film = read_radiograph(data)
     except UnreadableImage as error:
-        return row | {"problem": str(error)}
+        return row | {"problem": str(error)}, None
     levels = cv2.convertScaleAbs(film.pixels)  # (H, W), whole grey levels
     mean, spread = cv2.meanStdDev(levels)
     small = cv2.resize(levels, (_SHRUNK, _SHRUNK), interpolation=cv2.INTER_AREA)
-    bits = phash(Image.fromarray(small), _HASH_SIDE, _SHRUNK // _HASH_SIDE).hash  # (16, 16)
-    return row | {
+    row |= {
         "height": film.original_size[0],
         "width": film.original_size[1],
         "mode": film.colour_mode,
@@ -132,16 +153,17 @@ def measure_file(root: Path, path: str) -> dict[str, Any]:
         "spread": round(float(spread[0, 0]), 3),
         "sharpness": round(cv2.norm(cv2.Laplacian(levels, cv2.CV_16S)) ** 2 / levels.size, 3),
         "border": round(_border(levels), 3),
-        "perceptual_hash": np.packbits(bits).tobytes().hex(),
     }
+    return row, small
 
 
-def measure_files(root: Path, paths: Sequence[str]) -> list[dict[str, Any]]:
-    """Return `measure_file` of each path, on one core."""
-    import cv2
+def _perceptual_hash(small: np.ndarray) -> str:
+    """Return the 256-bit pHash of a film shrunk to (32, 32) uint8, as 64 hex digits."""
+    from imagehash import phash
+    from PIL import Image
 
-    cv2.setNumThreads(1)  # the processes already fill the cores
-    return [measure_file(root, path) for path in paths]
+    bits = phash(Image.fromarray(small), _HASH_SIDE, _SHRUNK // _HASH_SIDE).hash  # (16, 16)
+    return np.packbits(bits).tobytes().hex()
 
 
 def _stamps(root: Path, paths: Sequence[str]) -> dict[str, list[int]]:
