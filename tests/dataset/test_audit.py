@@ -8,6 +8,7 @@ import pytest
 from made_films import write_film
 
 from xray_core.dataset.audit import audit
+from xray_core.dataset.duplicates import near_groups
 from xray_core.dataset.finding import Finding, from_grave_to_harmless
 from xray_core.dataset.index import LABELS
 from xray_core.dataset.measure import dataset_table
@@ -273,3 +274,18 @@ def test_planted_copies_are_found_in_a_real_folder(kaggle_like: Path) -> None:
         "train/NORMAL/IM-0700-0001.jpeg",
         "test/NORMAL/NORMAL2-IM-0701-0001.png",
     }
+
+
+def test_many_copies_of_each_film_are_grouped_without_listing_their_pairs() -> None:
+    films = clean_table(200)
+    table = pd.concat([films] * 50, ignore_index=True)
+    table["path"] = table["path"].str.replace(".jpeg", "-") + table.index.astype(str) + ".jpeg"
+    assert near_groups(table).isna().all()  # equal bytes are no near copies
+    # Half the copies of one film have other bytes, and one other bit of their hash.
+    recompressed = table.index[table["perceptual_hash"] == table.loc[0, "perceptual_hash"]][:25]
+    table.loc[recompressed, "sha256"] = "f" * 64
+    flipped = int(table.loc[0, "perceptual_hash"], 16) ^ 1
+    table.loc[recompressed, "perceptual_hash"] = f"{flipped:064x}"
+    groups = near_groups(table).dropna()
+    assert len(groups) == 50
+    assert groups.nunique() == 1

@@ -48,22 +48,23 @@ def exact_groups(table: pd.DataFrame) -> pd.Series:
 
 def near_groups(table: pd.DataFrame) -> pd.Series:
     """Return a group number for each film that nearly equals one of other bytes, else NaN."""
-    leader = np.arange(len(table))
+    # Each hash is compared once, however many copies of a film share it.
+    picture, hashes = pd.factorize(table["perceptual_hash"])
+    leader = np.arange(len(hashes))
 
-    def root(row: int) -> int:
-        while leader[row] != row:
-            leader[row] = leader[leader[row]]
-            row = leader[row]
-        return row
+    def root(number: int) -> int:
+        while leader[number] != number:
+            leader[number] = leader[leader[number]]
+            number = leader[number]
+        return number
 
-    content = table["sha256"].to_numpy()
-    for one, other in near_pairs(table["perceptual_hash"]):
-        if content[one] != content[other]:
-            first, second = sorted((root(one), root(other)))
-            leader[second] = first
-    group = np.array([root(row) for row in range(len(table))])
-    _, inverse, size = np.unique(group, return_inverse=True, return_counts=True)
-    return pd.Series(np.where(size[inverse] > 1, inverse, np.nan), index=table.index)
+    for one, other in near_pairs(pd.Series(hashes)):
+        first, second = sorted((root(one), root(other)))
+        leader[second] = first
+    leaders = np.array([root(number) for number in range(len(hashes))], int)
+    group = pd.Series(leaders[picture], index=table.index)
+    contents = table["sha256"].groupby(group).transform("nunique")
+    return group.where((contents > 1) & (table["perceptual_hash"] != ""))
 
 
 def near_pairs(hashes: pd.Series, bits: int = NEAR_BITS) -> Iterator[tuple[int, int]]:
