@@ -112,6 +112,9 @@ def test_a_training_leaves_a_whole_bundle_and_nothing_else(made: Path) -> None:
     assert bundle.config["storage"]["largest_probability_change"] < 0.005
     assert bundle.config["training"]["command"].startswith("--recipe cnn-softmax --limit 4")
     assert "What it must not be used for" in bundle.card()
+    assert "JPEG quality 30" in bundle.card()
+    assert len(bundle.config["robustness"]["hidden"]) == 3
+    assert bundle.config["neighbours_report"]["films"] <= 5
 
 
 def test_stored_predictions_are_what_the_app_answers(made: Path, dataset: Path) -> None:

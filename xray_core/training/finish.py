@@ -26,7 +26,7 @@ from xray_core.model.architectures import layer_table
 from xray_core.model.bundle import Bundle, open_bundle
 from xray_core.model.calibration import Calibration, fit_calibration
 from xray_core.model.gate import fit_gate
-from xray_core.model.neighbours import fit_neighbours
+from xray_core.model.neighbours import fit_neighbours, vote_report
 from xray_core.model.recipes import INPUT_SIZE, LABELS, Recipe
 from xray_core.prediction.explain import Explainer, border_share, on_film
 from xray_core.prediction.labelled import predict_labelled
@@ -141,6 +141,12 @@ def finish(
             ignore_index=True,
         )
         predictions.to_csv(partial / bundles.PREDICTIONS, index=False)
+        config["neighbours_report"] = vote_report(
+            neighbours,
+            validation.features,
+            list(validation_films.table["label"]),
+            [calibration.verdict(p) for p in calibration.probability(validation.logit)],
+        )
         config["storage"] = made.storage
         if before is not None:
             after = [validation.logit, test.logit]
