@@ -1,0 +1,53 @@
+"""From the gallery to the answer: the film that is sent is the film that is predicted."""
+
+import csv
+import io
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+from browser_tools import Server
+from made_films import KAGGLE_LIKE, write_dataset
+from playwright.sync_api import expect
+
+pytestmark = pytest.mark.browser
+SLOW = 180_000  # the first film loads TensorFlow
+
+# Filed under the other class, so that the verdict can only come from the film's own pixels.
+SICK = "train/NORMAL/IM-0007-0001.jpeg"
+WELL = "train/PNEUMONIA/person3_virus_7.jpeg"
+
+
+@pytest.fixture(scope="module")
+def server(
+    start_server: Callable[..., Server],
+    micro_models: Path,
+    film_png: Callable[..., bytes],
+    tmp_path_factory: pytest.TempPathFactory,
+) -> Server:
+    folder = tmp_path_factory.mktemp("films")
+    root = write_dataset(folder / "chest_xray", KAGGLE_LIKE)
+    (root / SICK).write_bytes(film_png(1000, True))
+    (root / WELL).write_bytes(film_png(1001, False))
+    return start_server(micro_models, CHEST_XRAY_DIR=str(root), XRAY_CACHE=str(folder / "cache"))
+
+
+@pytest.mark.parametrize(("film", "answer"), [(SICK, "PNEUMONIA"), (WELL, "NORMAL")])
+def test_the_film_sent_is_the_film_predicted(
+    server: Server, page: object, film: str, answer: str
+) -> None:
+    page.goto(f"{server.url}/dataset")
+    field = page.get_by_label("Patient or file name")
+    field.fill(Path(film).name, timeout=SLOW)
+    field.press("Enter")
+    gallery = page.locator(".st-key-gallery_films")
+    expect(gallery.get_by_role("button", name="Open")).to_have_count(1, timeout=SLOW)
+    gallery.get_by_role("button", name="Open").click()
+    dialog = page.get_by_role("dialog")
+    expect(dialog.get_by_alt_text(f"Film {film}")).to_be_visible(timeout=SLOW)
+    dialog.get_by_role("button", name="Send to prediction").click()
+    expect(page.locator(".verdict")).to_contain_text(answer.capitalize(), timeout=SLOW)
+    with page.expect_download(timeout=SLOW) as download:
+        page.get_by_role("button", name="Row (CSV)").click()
+    (row,) = csv.DictReader(io.StringIO(Path(download.value.path()).read_text("utf-8-sig")))
+    assert row["verdict"] == answer
