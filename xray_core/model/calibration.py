@@ -71,8 +71,9 @@ def fit_calibration(
     The temperature minimises the cross-entropy with both classes weighing the same (Guo et al.,
     ICML 2017, at a prior of 50%), and is never below 1: films of the hospital that a model was
     trained at, and simulated copies of them, always flatter it, and a temperature fitted to such
-    films makes a model too sure elsewhere (Ovadia et al., NeurIPS 2019). The uncertain band is the narrowest one, symmetric in log-odds,
-    outside which 98% are right; the rule-out point the highest that finds 99% of pneumonia.
+    films makes a model too sure elsewhere (Ovadia et al., NeurIPS 2019). The uncertain band is
+    the narrowest one, symmetric in log-odds, outside which 98% are right; the rule-out point the
+    highest that finds 99% of pneumonia.
 
     Args:
         logit: float (N,), raw log-odds of the validation films.

@@ -38,6 +38,7 @@ from xray_core.training.pipeline import Films, film_batches, load_films
 from xray_core.training.robustness import measure_robustness
 
 MAPPED_FILMS = 200  # validation films whose maps say how much of a map usually lies at the border
+SURE_QUANTILE = 0.99  # one film in a hundred gets the caution of being too sure
 BORDER_QUANTILE = 0.95  # one film with pneumonia in twenty gets the caution
 CALIBRATION_COPIES = 4  # shifted copies of each validation film that the calibration is fitted to
 
@@ -127,7 +128,10 @@ def finish(
             "input_size": list(INPUT_SIZE),
             "calibration": calibration.to_dict(),
             "gate": {"caution": gate.caution, "refuse": gate.refuse},
-            "cautions": _cautions(network, validation_films),
+            "cautions": {
+                "border_share": _border_limit(network, validation_films),
+                "too_sure": _sure_limit(calibration.probability(validation.logit)),
+            },
             "layers": layer_table(network),
             "dataset": _dataset_facts(index),
             **made.facts,
@@ -259,8 +263,13 @@ def _dataset_facts(index: pd.DataFrame) -> dict[str, Any]:
     }
 
 
-def _cautions(network: keras.Model, films: Films) -> dict[str, float]:
-    """Limits from validation: the share of a map at the border that most films stay below.
+def _sure_limit(probability: np.ndarray) -> float:
+    """The confidence in either class that 99 of 100 validation films stay below."""
+    return float(np.quantile(np.maximum(probability, 1 - probability), SURE_QUANTILE))
+
+
+def _border_limit(network: keras.Model, films: Films) -> float:
+    """The share of a map at the border that most validation films with pneumonia stay below.
 
     Films with pneumonia alone say what is usual: on a normal film nothing speaks for pneumonia, so
     its map may light up anywhere.
@@ -275,4 +284,4 @@ def _cautions(network: keras.Model, films: Films) -> dict[str, float]:
         border_share(on_film(explainer.coarse_map("gradcam", film[None], seen[None]), INPUT_SIZE))
         for film, seen in zip(pixels, activations, strict=True)
     ]
-    return {"border_share": float(np.quantile(shares, BORDER_QUANTILE))}
+    return float(np.quantile(shares, BORDER_QUANTILE))
