@@ -91,16 +91,17 @@ def finish(
     with bundles.writing(target) as partial:
         validation_films = load_films(index, folder, "validation")
         test_films = load_films(index, folder, "test")
+        both = _two_outputs(network)
         before = None
         if made.storage is None:
             say("Predicting validation and test films with the network as trained ...")
-            before = [_outputs(network, films).logit for films in (validation_films, test_films)]
+            before = [_outputs(both, films).logit for films in (validation_films, test_films)]
         bundles.save_weights(network, partial / bundles.WEIGHTS)
         network.load_weights(partial / bundles.WEIGHTS)
 
         say("Predicting validation films, and their copies as other hospitals might send them ...")
         varied = pipeline.shifted_films(validation_films, CALIBRATION_COPIES, seed=seed + 1)
-        copies = _outputs(network, varied)
+        copies = _outputs(both, varied)
         originals = len(validation_films)  # they come first
         validation = Outputs(
             validation_films, copies.features[:originals], copies.logit[:originals]
@@ -111,7 +112,7 @@ def finish(
             trained_prior=_trained_prior(made.recipe, index),
         )
         say("Learning what the training films look like to the network ...")
-        training = _outputs(network, load_films(index, folder, "train"))
+        training = _outputs(both, load_films(index, folder, "train"))
         gate = fit_gate(training.features, training.films.label, validation.features)
         gate.save(partial / bundles.GATE)
         table = training.films.table
@@ -138,7 +139,7 @@ def finish(
         }
 
         say("Predicting the test films, once ...")
-        test = _outputs(network, test_films)
+        test = _outputs(both, test_films)
         predictor = Predictor(Bundle(partial, config), network, gate, neighbours)
         predictions = pd.concat(
             [_predictions(predictor, outputs, folder) for outputs in (validation, test)],
@@ -159,7 +160,7 @@ def finish(
             )
         say("Predicting the test films once more, each changed in several ways ...")
         config["robustness"] = measure_robustness(
-            test_films, test.logit, lambda films: _outputs(network, films).logit, calibration
+            test_films, test.logit, lambda films: _outputs(both, films).logit, calibration
         )
         config["metrics"] = {
             "validation": summary(predictions, calibration, "validation"),
@@ -201,10 +202,14 @@ def finish_again(bundle: Bundle, folder: Path, *, say: Callable[[str], None] = p
     return finish(network, made, index, folder, bundle.folder, say=say)
 
 
-def _outputs(network: keras.Model, films: Films) -> Outputs:
-    both = keras.Model(
+def _two_outputs(network: keras.Model) -> keras.Model:
+    """The network with features and log-odds as its outputs, built once: tracing it takes time."""
+    return keras.Model(
         network.input, [network.get_layer("features").output, network.get_layer("logit").output]
     )
+
+
+def _outputs(both: keras.Model, films: Films) -> Outputs:
     features, logit = both.predict(film_batches(films), verbose=0)
     return Outputs(films, features, logit[:, 0])
 
