@@ -108,8 +108,8 @@ At their original size the two classes differ in size and aspect, which a networ
 films are squashed to 224 x 224 here, which hides the size but not every trace of it. Networks
 trained on this set still tell the classes apart with the lungs blacked out, as published ablations
 show: part of what it has learnt is not about lungs. The table with the lungs hidden, above, says
-how much that is here. Letters near the border ("R", "L") mark the side of the body; in training
-they are painted over or added at random, so that they tell nothing.
+how much that is here. Letters near the border ("R", "L") mark the side of the body, and a map may
+light up on them. {_against_markers(recipe["augmentation"])}
 """
 
 
@@ -220,6 +220,15 @@ def _choices(recipe: dict[str, Any]) -> str:
         "times, early feasibility runs included; docs/experiments.md lists every time. Settings "
         "were chosen on validation films, but whoever has seen those scores cannot unsee them: "
         "films that nobody has looked at yet may well give lower numbers."
+    )
+
+
+def _against_markers(augmentation: dict[str, Any]) -> str:
+    if not (augmentation["marker"] and augmentation["frame"]):
+        return "Nothing was done against that in training."
+    return (
+        f"In training one was added at random to {augmentation['marker']:.0%} of the films, and "
+        f"borders were painted over on {augmentation['frame']:.0%}, so that they tell less."
     )
 
 
