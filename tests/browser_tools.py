@@ -1,9 +1,12 @@
 """What the browser tests share beyond fixtures: sizes, the server's handle, dropping, pictures."""
 
 import base64
+import os
 import re
+import signal
 import subprocess
 import zlib
+from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -23,13 +26,11 @@ class Server:
 
 
 def stop(server: Server) -> None:
-    """Stop a server and wait until it is gone."""
-    if server.process.poll() is None:
-        server.process.terminate()
-        try:
-            server.process.wait(timeout=10)
-        except subprocess.TimeoutExpired:
-            server.process.kill()
+    """Stop a server, and whatever runs it or runs under it, and wait until it is gone."""
+    for kind in (signal.SIGTERM, signal.SIGKILL):
+        with suppress(ProcessLookupError):
+            os.killpg(server.process.pid, kind)
+        with suppress(subprocess.TimeoutExpired):
             server.process.wait(timeout=10)
 
 

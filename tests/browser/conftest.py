@@ -102,7 +102,12 @@ def start_server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Callable[
         }
         with log.open("wb") as stream:
             process = subprocess.Popen(
-                command, cwd=ROOT, env=env, stdout=stream, stderr=subprocess.STDOUT
+                command,
+                cwd=ROOT,
+                env=env,
+                stdout=stream,
+                stderr=subprocess.STDOUT,
+                start_new_session=True,  # so that `stop` reaches what the command started, too
             )
         server = Server(f"http://localhost:{port}", process, log)
         servers.append(server)

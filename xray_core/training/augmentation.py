@@ -131,8 +131,8 @@ def _sharpened(film: Pixels, amount: float) -> Pixels:
 # Simulated shift: what another hospital's machine, archive or technician does to a film.
 
 
-def _contrast(film: Pixels, rng: Generator) -> Pixels:
-    factor = _log_uniform(rng, 0.6, 1.6)
+def with_contrast(film: Pixels, factor: float) -> Pixels:
+    """Spread the grey levels about their mean."""
     return (film - film.mean()) * factor + film.mean()
 
 
@@ -154,9 +154,10 @@ def _cropped(film: Pixels, rng: Generator) -> Pixels:
     return cv2.resize(rest, (width, height), interpolation=cv2.INTER_LINEAR)
 
 
-def _jpeg(film: Pixels, rng: Generator) -> Pixels:
-    quality = [cv2.IMWRITE_JPEG_QUALITY, int(rng.integers(20, 80))]
-    _, data = cv2.imencode(".jpg", np.clip(film, 0, 255).astype(np.uint8), quality)
+def recompressed(film: Pixels, quality: int) -> Pixels:
+    """What is left after storing the film as JPEG: whole grey levels."""
+    levels = np.clip(film, 0, 255).astype(np.uint8)
+    _, data = cv2.imencode(".jpg", levels, [cv2.IMWRITE_JPEG_QUALITY, quality])
     return np.asarray(cv2.imdecode(data, cv2.IMREAD_GRAYSCALE), np.float32)
 
 
@@ -166,14 +167,14 @@ def _tilted(film: Pixels, rng: Generator) -> Pixels:
 
 SHIFTS: dict[str, Callable[[Pixels, Generator], Pixels]] = {
     "gamma": lambda film, rng: _gamma(film, _log_uniform(rng, 0.55, 1.8)),
-    "contrast": _contrast,
+    "contrast": lambda film, rng: with_contrast(film, _log_uniform(rng, 0.6, 1.6)),
     "brightness": _brightness,
     "blur": lambda film, rng: cv2.GaussianBlur(film, (0, 0), rng.uniform(0.6, 1.8)),
     "sharpness": lambda film, rng: _sharpened(film, rng.uniform(0.5, 2.0)),
     "resolution": lambda film, rng: _resolution(film, int(rng.integers(64, 160))),
     "local contrast": _local_contrast,
     "crop": _cropped,
-    "JPEG quality": _jpeg,
+    "JPEG quality": lambda film, rng: recompressed(film, int(rng.integers(20, 80))),
     "tilt": _tilted,
     "aspect": lambda film, rng: _warped(film, Augmentation(stretch=0.25), rng),
     "border": _framed,

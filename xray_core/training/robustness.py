@@ -17,6 +17,7 @@ from scipy.ndimage import rotate
 from xray_core.evaluation.delong import area_interval, delong
 from xray_core.images import to_model_input
 from xray_core.model.calibration import Calibration
+from xray_core.training.augmentation import recompressed, with_contrast
 from xray_core.training.pipeline import Films
 
 Pixels = np.ndarray
@@ -33,18 +34,6 @@ def _enlarged(height: int, width: int) -> Callable[[Pixels], Pixels]:
 
 def _coarse(side: int) -> Callable[[Pixels], Pixels]:
     return lambda film: cv2.resize(film, (side, side), interpolation=cv2.INTER_AREA)
-
-
-def _jpeg(quality: int) -> Callable[[Pixels], Pixels]:
-    def stored(film: Pixels) -> Pixels:
-        _, data = cv2.imencode(".jpg", film.astype(np.uint8), [cv2.IMWRITE_JPEG_QUALITY, quality])
-        return np.asarray(cv2.imdecode(data, cv2.IMREAD_GRAYSCALE), np.float32)
-
-    return stored
-
-
-def _contrast(factor: float) -> Callable[[Pixels], Pixels]:
-    return lambda film: (film - film.mean()) * factor + film.mean()
 
 
 def _rotated(degrees: float) -> Callable[[Pixels], Pixels]:
@@ -73,14 +62,14 @@ CHANGES: dict[str, Callable[[Pixels], Pixels]] = {
     "enlarged to 1379 x 1686 and resized again": _enlarged(1379, 1686),
     "enlarged to 820 x 1195 and resized again": _enlarged(820, 1195),
     "reduced to 128 x 128 and resized again": _coarse(128),
-    "JPEG quality 95": _jpeg(95),
-    "JPEG quality 75": _jpeg(75),
-    "JPEG quality 50": _jpeg(50),
-    "JPEG quality 30": _jpeg(30),
+    "JPEG quality 95": lambda film: recompressed(film, 95),
+    "JPEG quality 75": lambda film: recompressed(film, 75),
+    "JPEG quality 50": lambda film: recompressed(film, 50),
+    "JPEG quality 30": lambda film: recompressed(film, 30),
     "brightness +20%": lambda film: film * 1.2,
     "brightness -20%": lambda film: film * 0.8,
-    "contrast +20%": _contrast(1.2),
-    "contrast -20%": _contrast(0.8),
+    "contrast +20%": lambda film: with_contrast(film, 1.2),
+    "contrast -20%": lambda film: with_contrast(film, 0.8),
     "rotated by +10 degrees": _rotated(10),
     "rotated by -10 degrees": _rotated(-10),
     "mirrored": lambda film: film[:, ::-1],
