@@ -81,6 +81,8 @@ On the validation fold, and on it together with its shifted copies, which the ch
 The same test films, changed as films are changed on their way from a machine to a reader. "Other
 verdict" counts films whose verdict (normal, uncertain, pneumonia) is no longer the same; "crossed"
 those that moved over the main operating point. What the gate says of a changed film is left out.
+The intervals are DeLong's, with the films of a patient as one cluster, and differ a little from the
+bootstrap's above.
 
 {_robustness(config, "changed")}
 
@@ -194,11 +196,11 @@ def _counts(counts: list[dict[str, Any]]) -> str:
 
 def _robustness(config: dict[str, Any], key: str) -> str:
     rows = [
-        "| films | ROC AUC (95% interval) | sensitivity | specificity | other verdict | crossed |",
+        "| films | ROC AUC (95% interval) | other verdict | crossed | sensitivity | specificity |",
         "|---|---|---|---|---|---|",
     ]
     for row in config["robustness"][key]:
-        shares = (row[k] for k in ("sensitivity", "specificity", "other_verdict", "crossed"))
+        shares = (row[k] for k in ("other_verdict", "crossed", "sensitivity", "specificity"))
         cells = " | ".join(f"{share:.1%}" for share in shares)
         rows.append(f"| {row['name']} | {_value(row['roc_auc'], percent=False)} | {cells} |")
     return "\n".join(rows)
