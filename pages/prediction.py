@@ -71,6 +71,7 @@ def _drop_row(chosen: Bundle) -> None:
             accept_multiple_files=True,
             key=drop_key(),
             on_change=on_drop,
+            args=(drop_key(),),
             label_visibility="collapsed",
         )
     with others, st.container(horizontal=True, key="examples"):

@@ -194,9 +194,15 @@ def drop_key() -> str:
     return f"drop-{st.session_state.get(_DROPS, 0)}"
 
 
-def on_drop() -> None:
-    """Take what was dropped out of the drop zone and out of the server's store."""
-    dropped = st.session_state.get(drop_key()) or []
+def on_drop(key: str) -> None:
+    """Take what was dropped out of the drop zone of this key, and out of the server's store.
+
+    A browser may send a drop zone already emptied once more, with a click that comes before the
+    page is drawn to its end: that is no new drop, and the films stay.
+    """
+    dropped = st.session_state.get(key) or []
+    if key != drop_key() or not dropped:
+        return
     whole = [file for file in dropped if file.type != LET_GO]
     take([(file.name, file.getvalue()) for file in whole])
     st.session_state[_LET_GO] = len(dropped) - len(whole)

@@ -1,5 +1,6 @@
 """Shared by the tests of the pages: a page in Streamlit's own test runner."""
 
+import shutil
 from collections.abc import Callable
 from pathlib import Path
 
@@ -15,6 +16,13 @@ def models_folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     folder.mkdir()
     monkeypatch.setenv("XRAY_MODELS", str(folder))
     return folder
+
+
+@pytest.fixture
+def with_model(micro_bundle: Path, models_folder: Path) -> Path:
+    """A models folder that holds the bundle `micro`."""
+    shutil.copytree(micro_bundle, models_folder / "micro")
+    return models_folder
 
 
 @pytest.fixture

@@ -4,22 +4,11 @@ import io
 import json
 import shutil
 import zipfile
-from pathlib import Path
 
 import numpy as np
 import pandas as pd
-import pytest
 from PIL import Image
-from streamlit.runtime.memory_uploaded_file_manager import MemoryUploadedFileManager
-from streamlit.runtime.uploaded_file_manager import UploadedFileRec
 from streamlit.testing.v1 import AppTest
-
-
-@pytest.fixture
-def with_model(micro_bundle: Path, models_folder: Path) -> Path:
-    """A models folder that holds the bundle `micro`."""
-    shutil.copytree(micro_bundle, models_folder / "micro")
-    return models_folder
 
 
 def drop(at: AppTest, *files: tuple[str, bytes]) -> AppTest:
@@ -274,36 +263,6 @@ def test_what_the_neighbours_are_worth_is_shown_where_the_bundle_says_it(
     assert "On 16 validation films they contradicted the verdict 2 times" in words(at)
 
 
-def test_uploads_beyond_one_drop_are_let_go_as_they_arrive(monkeypatch):
-    import ui.prediction_uploads as uploads
-
-    monkeypatch.setattr(uploads, "MAX_FILMS", 3)
-    monkeypatch.setattr(uploads, "DROP_BYTES", 100)
-    store = MemoryUploadedFileManager("/upload")
-    for number, size in enumerate((60, 60, 30, 5)):
-        record = UploadedFileRec(str(number), "a.png", "image/png", b"x" * size)
-        uploads._add_within_bounds(store, "visitor", record)
-    uploads._add_within_bounds(store, "another", UploadedFileRec("9", "b", "", b"x" * 60))
-
-    kept = store.get_files("visitor", ["0", "1", "2", "3"])
-    assert [len(file.data) for file in kept] == [60, 0, 30, 0]
-    assert [file.type == uploads.LET_GO for file in kept] == [False, True, False, True]
-    assert len(store.get_files("another", ["9"])[0].data) == 60
-
-
-def test_files_let_go_are_told_and_not_judged(open_page, with_model, film_png):
-    from ui.prediction_uploads import LET_GO
-
-    at = open_page("prediction")
-    for number in range(2):
-        at.file_uploader[0].upload(f"{number}.png", film_png(number), "image/png")
-    at.file_uploader[0].upload("large.png", b"", LET_GO)
-    at = at.run()
-
-    assert len(at.dataframe[0].value) == 2
-    assert "Only 2 of 3 files were read" in at.warning[0].value
-
-
 def test_a_random_film_of_the_test_split_is_offered_where_the_dataset_is(
     open_page, with_model, film_png, tmp_path, monkeypatch
 ):
@@ -321,17 +280,3 @@ def test_a_random_film_of_the_test_split_is_offered_where_the_dataset_is(
 
     assert "A film of the test split, labelled pneumonia there" in words(at)
     assert "</span> Pneumonia</p>" in words(at)
-
-
-def test_more_files_than_are_read_at_once_are_said(open_page, with_model, film_png, monkeypatch):
-    import ui.prediction_films as store
-
-    monkeypatch.setattr(store, "MAX_FILMS", 2)
-
-    at = drop(open_page("prediction"), *((f"{i}.png", film_png(i)) for i in range(3)))
-
-    assert len(at.dataframe[0].value) == 2
-    assert (
-        "Only 2 of 3 files were read: one drop may hold up to 500 files or 512 MB"
-        in at.warning[0].value
-    )
