@@ -6,11 +6,17 @@ Three jobs take turns in one pool of processes that is already running: decoding
 reading through `xray_core.images` (which also checks and converts), and all of `measure_index`'s
 work on a file. Wall time and processor time of each are printed as the median of the rounds, and
 their ratios; on a machine that does other work the processor's ratio is the one to trust.
+
+Last comes what a visitor waits for: `dataset_table` without anything kept, in a new process that
+starts its own, against a new process that starts as many and decodes the files, no more.
 """
 
 import argparse
+import os
 import statistics
+import subprocess
 import sys
+import tempfile
 import time
 from collections.abc import Callable
 from pathlib import Path
@@ -21,11 +27,36 @@ from PIL import Image
 
 sys.path.insert(0, str(Path(__file__).resolve().parent.parent))
 
+from xray_core.dataset.film_properties import measure_files
 from xray_core.dataset.index import build_index, find_dataset
-from xray_core.dataset.measure import measure_files
 from xray_core.images import read_radiograph
 
+ROOT = Path(__file__).resolve().parent.parent
 CHUNK = 64
+
+DECODE_COLD = """
+import sys
+from pathlib import Path
+from joblib import Parallel, delayed
+
+def decode(paths):
+    import numpy as np
+    from PIL import Image
+    for path in paths:
+        with Image.open(path) as image:
+            np.asarray(image)
+
+paths = sorted(path for path in Path(sys.argv[1]).rglob("*") if path.suffix)
+chunks = [paths[start : start + 64] for start in range(0, len(paths), 64)]
+Parallel(n_jobs=int(sys.argv[2]), batch_size=1)(delayed(decode)(chunk) for chunk in chunks)
+"""
+
+INDEX_COLD = """
+import sys
+from xray_core.dataset.measure import dataset_table
+
+dataset_table(sys.argv[1], processes=int(sys.argv[2]))
+"""
 
 
 def decode(root: Path, paths: list[str]) -> None:
@@ -45,6 +76,22 @@ def processor_seconds(
     start = time.process_time()
     job(root, chunk)
     return time.process_time() - start
+
+
+def cold_seconds(program: str, root: Path, processes: int) -> float:
+    """Return the wall time of a Python program in a new process, with an empty cache."""
+    with tempfile.TemporaryDirectory() as cache:
+        environment = os.environ | {"XRAY_CACHE": cache}
+        command = [sys.executable, "-c", program, str(root), str(processes)]
+        start = time.perf_counter()
+        subprocess.run(command, check=True, env=environment, cwd=ROOT)
+        return time.perf_counter() - start
+
+
+def report(kind: str, seconds: dict[str, list[float]]) -> None:
+    middle = {name: statistics.median(times) for name, times in seconds.items()}
+    for name, took in middle.items():
+        print(f"  {kind:9} {name:8} {took:6.2f} s   {took / middle['decode']:.2f} x decoding")
 
 
 def main() -> None:
@@ -68,11 +115,13 @@ def main() -> None:
                     wall[name].append(time.perf_counter() - start)
                     processor[name].append(sum(took))
     print(f"{len(paths)} films, {options.processes} processes, median of {options.rounds} rounds")
-    for kind, seconds in {"wall": wall, "processor": processor}.items():
-        middle = {name: statistics.median(times) for name, times in seconds.items()}
-        for name, took in middle.items():
-            ratio = took / middle["decode"]
-            print(f"  {kind:9} {name:8} {took:6.2f} s   {ratio:.2f} x decoding")
+    report("wall", wall)
+    report("processor", processor)
+    cold: dict[str, list[float]] = {"decode": [], "index": []}
+    for _ in range(options.rounds):
+        cold["decode"].append(cold_seconds(DECODE_COLD, root, options.processes))
+        cold["index"].append(cold_seconds(INDEX_COLD, root, options.processes))
+    report("cold", cold)
 
 
 if __name__ == "__main__":

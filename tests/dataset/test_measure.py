@@ -11,8 +11,9 @@ from PIL import Image
 from xray_core.dataset import measure
 from xray_core.dataset.averages import average_films, averages_bytes, save_averages
 from xray_core.dataset.cache import cache_folder, read_measured
+from xray_core.dataset.film_properties import measure_file
 from xray_core.dataset.index import build_index
-from xray_core.dataset.measure import dataset_table, measure_file, measure_index
+from xray_core.dataset.measure import dataset_table, measure_index
 
 
 def test_measurements_of_a_film_worked_out_by_hand(tmp_path: Path) -> None:
