@@ -3,7 +3,7 @@
 import io
 import os
 from collections.abc import Callable
-from dataclasses import replace
+from dataclasses import asdict, replace
 from pathlib import Path
 
 import numpy as np
@@ -84,6 +84,7 @@ def _write_micro_bundle(target: Path) -> None:
     import keras
     import pandas as pd
 
+    from xray_core.evaluation.metrics import natural_frequencies
     from xray_core.model.architectures import build_network, layer_table
     from xray_core.model.bundle import save_weights, seal, sha256, writing
     from xray_core.model.calibration import fit_calibration
@@ -206,7 +207,10 @@ def _write_micro_bundle(target: Path) -> None:
                 "seed": 0,
                 "git_commit": None,
                 "training": {"epochs": 3, "best_epoch": 2, "seconds": 30.0},
-                "metrics": {"validation": {}, "test": {}},
+                "metrics": {
+                    "validation": {},
+                    "test": {"natural_frequencies": asdict(natural_frequencies(predictions))},
+                },
             },
         )
 

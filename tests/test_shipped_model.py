@@ -1,4 +1,4 @@
-"""The model in the repository: whole, small, as good as its card says, right about its examples."""
+"""The models in the repository: whole, small, as good as their cards say, right about examples."""
 
 import os
 from pathlib import Path
@@ -9,6 +9,7 @@ from xray_core.evaluation.report import summary
 from xray_core.images import read_radiograph
 from xray_core.model.bundle import open_bundle
 from xray_core.prediction.predictor import Predictor
+from xray_core.training.card import model_card
 
 MODELS = Path(__file__).parents[1] / "models"
 SHIPPED = sorted(path.name for path in MODELS.iterdir() if (path / "config.json").is_file())
@@ -19,13 +20,19 @@ def predictor() -> Predictor:
     return Predictor.load(MODELS / "resnet50")
 
 
-def test_the_default_model_is_there() -> None:
-    assert "resnet50" in SHIPPED
+def test_the_models_that_the_readme_promises_are_there() -> None:
+    assert {"cnn", "cnn-softmax", "resnet50"} <= set(SHIPPED)
 
 
 @pytest.mark.parametrize("name", SHIPPED)
 def test_every_shipped_model_is_whole(name: str) -> None:
     assert open_bundle(MODELS / name).name == name
+
+
+@pytest.mark.parametrize("name", SHIPPED)
+def test_every_card_says_what_the_model_s_numbers_say(name: str) -> None:
+    bundle = open_bundle(MODELS / name)
+    assert bundle.card() == model_card(bundle.config)
 
 
 def test_models_are_small_enough_for_a_repository() -> None:

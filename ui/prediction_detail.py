@@ -162,7 +162,7 @@ def _what_to_know(film: Film, prediction: Prediction, predictor: "Predictor") ->
         _heading("Be careful")
         st.markdown("\n".join(f"- {reason}" for reason in cautions))
     _heading("What the verdict means")
-    frequencies = wording.in_natural_frequencies(predictor.bundle.predictions())
+    frequencies = wording.in_natural_frequencies(predictor.bundle.natural_frequencies)
     st.markdown(frequencies or "This model comes with no numbers from a test set.")
     if prediction.neighbours is not None:
         _heading("Films like this one")

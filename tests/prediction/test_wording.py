@@ -1,5 +1,4 @@
 import numpy as np
-import pandas as pd
 import pytest
 
 from xray_core.images import Radiograph
@@ -78,33 +77,29 @@ def test_the_map_s_sentence(verdict, top, word):
     assert word in wording.what_the_map_shows(verdict, np.full((2, 2), top, np.float32))
 
 
-def predictions(sick, well):
-    rows = [("test", "PNEUMONIA", v) for v, n in sick.items() for _ in range(n)]
-    rows += [("test", "NORMAL", v) for v, n in well.items() for _ in range(n)]
-    rows += [("validation", "NORMAL", "PNEUMONIA")] * 50
-    return pd.DataFrame(rows, columns=["fold", "label", "verdict"])
+FREQUENCIES = {
+    **{"pneumonia_films": 390, "called": 95, "uncertain": 3, "missed": 2, "refused": 0},
+    **{"normal_films": 234, "cleared": 85, "normal_uncertain": 6, "flagged": 9},
+    "normal_refused": 0,
+}
 
 
-def test_natural_frequencies_are_of_the_test_films():
-    table = predictions(
-        {"PNEUMONIA": 370, "UNCERTAIN": 12, "NORMAL": 8},
-        {"NORMAL": 200, "PNEUMONIA": 20, "UNCERTAIN": 14},
-    )
-    # 370/390 = 94.87, 12/390 = 3.08, 8/390 = 2.05; 20/234 = 8.55, 14/234 = 5.98
-    assert wording.in_natural_frequencies(table) == (
+def test_natural_frequencies_are_said_in_one_sentence():
+    assert wording.in_natural_frequencies(FREQUENCIES) == (
         "Of 100 films with pneumonia in the test set it calls 95, is uncertain about 3 and misses "
         "2; of 100 normal ones it wrongly flags 9 and is uncertain about 6."
     )
 
 
-def test_natural_frequencies_sum_to_a_hundred_and_name_the_refused():
-    table = predictions({"PNEUMONIA": 1, "UNCERTAIN": 1, "REFUSED": 1}, {"NORMAL": 3, "REFUSED": 1})
-    assert wording.in_natural_frequencies(table) == (
-        "Of 100 films with pneumonia in the test set it calls 34, is uncertain about 33 and misses "
-        "0; of 100 normal ones it wrongly flags 0 and is uncertain about 0. It refuses 33 of the "
+def test_natural_frequencies_name_the_refused():
+    refused = FREQUENCIES | {"called": 62, "refused": 33, "cleared": 60, "normal_refused": 25}
+    assert wording.in_natural_frequencies(refused) == (
+        "Of 100 films with pneumonia in the test set it calls 62, is uncertain about 3 and misses "
+        "2; of 100 normal ones it wrongly flags 9 and is uncertain about 6. It refuses 33 of the "
         "100 with pneumonia and 25 of the normal ones."
     )
 
 
 def test_natural_frequencies_need_both_classes():
-    assert wording.in_natural_frequencies(predictions({"PNEUMONIA": 3}, {})) == ""
+    assert wording.in_natural_frequencies(FREQUENCIES | {"normal_films": 0}) == ""
+    assert wording.in_natural_frequencies(None) == ""

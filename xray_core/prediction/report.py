@@ -116,7 +116,7 @@ def _model_words(bundle: Bundle) -> str:
         f"normal, between them as uncertain. Below {_share(calibration.rule_out)}, the rule-out "
         "point, hardly any film with pneumonia was found in validation. "
     )
-    return words + wording.in_natural_frequencies(bundle.predictions())
+    return words + wording.in_natural_frequencies(bundle.natural_frequencies)
 
 
 def _scale(canvas: "Canvas", probability: float, bundle: Bundle, top: float, width: float) -> float:

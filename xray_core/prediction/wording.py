@@ -1,15 +1,12 @@
 """The sentences of a prediction, so that page, report and table say the same."""
 
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
 from xray_core.images import Radiograph
 from xray_core.model.gate import Outcome
-
-if TYPE_CHECKING:
-    import pandas as pd
 
 DISCLAIMER = (
     "A demonstration, not a medical device. The model knows only films of young children from one "
@@ -118,29 +115,23 @@ def what_the_map_shows(verdict: str, heatmap: NDArray[np.float32]) -> str:
     return f"The map shows which areas raised the network's score for pneumonia. {limits}"
 
 
-def in_natural_frequencies(predictions: "pd.DataFrame") -> str:
-    """Return what the verdicts mean, counted on the test films of a bundle's predictions.
+def in_natural_frequencies(counts: dict[str, int] | None) -> str:
+    """Return what the verdicts mean, from the `natural_frequencies` of a bundle's test films.
 
     Films that the gate refused count neither as found nor as missed, and are named if there are
     any. An empty text where there are no test films of both classes.
     """
-    test = predictions[predictions["fold"] == "test"]
-    shares = {}
-    for label in ("PNEUMONIA", "NORMAL"):
-        verdicts = test.loc[test["label"] == label, "verdict"]
-        if verdicts.empty:
-            return ""
-        shares[label] = _of_hundred(verdicts.value_counts().to_dict())
-    sick, well = shares["PNEUMONIA"], shares["NORMAL"]
+    if not counts or not counts["pneumonia_films"] or not counts["normal_films"]:
+        return ""
     text = (
-        f"Of 100 films with pneumonia in the test set it calls {sick['PNEUMONIA']}, is uncertain "
-        f"about {sick['UNCERTAIN']} and misses {sick['NORMAL']}; of 100 normal ones it wrongly "
-        f"flags {well['PNEUMONIA']} and is uncertain about {well['UNCERTAIN']}."
+        f"Of 100 films with pneumonia in the test set it calls {counts['called']}, is uncertain "
+        f"about {counts['uncertain']} and misses {counts['missed']}; of 100 normal ones it wrongly "
+        f"flags {counts['flagged']} and is uncertain about {counts['normal_uncertain']}."
     )
-    if sick["REFUSED"] or well["REFUSED"]:
+    if counts["refused"] or counts["normal_refused"]:
         text += (
-            f" It refuses {sick['REFUSED']} of the 100 with pneumonia and {well['REFUSED']} of "
-            "the normal ones."
+            f" It refuses {counts['refused']} of the 100 with pneumonia and "
+            f"{counts['normal_refused']} of the normal ones."
         )
     return text
 
@@ -168,14 +159,3 @@ def votes(report: dict[str, int]) -> str:
 def _share(share: float) -> str:
     """Return percents, with a decimal where whole ones would say little."""
     return f"{share:.0%}" if share >= 0.1 else f"{share:.1%}"
-
-
-def _of_hundred(counts: dict[Any, int]) -> dict[str, int]:
-    """Return the counts as whole numbers that sum to 100, by largest remainder."""
-    names = ("PNEUMONIA", "NORMAL", "UNCERTAIN", "REFUSED")
-    exact = {name: 100 * counts.get(name, 0) / sum(counts.values()) for name in names}
-    whole = {name: int(share) for name, share in exact.items()}
-    left = 100 - sum(whole.values())
-    for name in sorted(names, key=lambda name: exact[name] - whole[name], reverse=True)[:left]:
-        whole[name] += 1
-    return whole

@@ -23,6 +23,11 @@ def model_card(config: dict[str, Any]) -> str:
     low, high = calibration["uncertain"]
     parameters = sum(row["parameters"] for row in config["layers"])
     numbers = test["natural_frequencies"]
+    background = "".join(
+        f"{paragraph}\n\n"
+        for paragraph in (_storage(config.get("storage")), _choices(recipe))
+        if paragraph
+    )
     return f"""# {config["name"]}
 
 {recipe["summary"]} {parameters / 1e6:.1f} million parameters. Version {config["version"]}.
@@ -61,9 +66,10 @@ operating point of {calibration["main"]:.0%}, with 95% intervals (bootstrap over
 {_perfect(test)}
 
 - Of 100 films with pneumonia it calls {numbers["called"]}, is uncertain about
-  {numbers["uncertain"]} and misses {numbers["missed"]}.
+  {numbers["uncertain"]}, misses {numbers["missed"]} and refuses {numbers["refused"]}.
 - Of 100 normal films it clears {numbers["cleared"]}, is uncertain about
-  {numbers["normal_uncertain"]} and wrongly flags {numbers["flagged"]}.
+  {numbers["normal_uncertain"]}, wrongly flags {numbers["flagged"]}
+  and refuses {numbers["normal_refused"]}.
 - Between {low:.0%} and {high:.0%} it gives no verdict. {_undecided(test)}
 - Below {calibration["rule_out"]:.1%}, the rule-out point, it saw hardly any pneumonia in
   validation. {_ruled_out(test)}
@@ -100,11 +106,7 @@ Recipe `{recipe["name"]}`, {training["epochs"]} epochs, the best being number
 
     python train.py {training["command"]}
 
-{_storage(config.get("storage"))}
-
-{_choices(recipe)}
-
-## Known shortcuts of the data
+{background}## Known shortcuts of the data
 
 At their original size the two classes differ in size and aspect, which a network could learn; all
 films are squashed to 224 x 224 here, which hides the size but not every trace of it. Networks
