@@ -87,8 +87,9 @@ On the validation fold, and on it together with its shifted copies, which the ch
 The same test films, changed as films are changed on their way from a machine to a reader. "Other
 verdict" counts films whose verdict (normal, uncertain, pneumonia) is no longer the same; "crossed"
 those that moved over the main operating point. What the gate says of a changed film is left out.
-The intervals are DeLong's, with the films of a patient as one cluster, and differ a little from the
-bootstrap's above.
+Enlarged and resized again, a film is nearly what it was, whatever the size between. The intervals
+are DeLong's, with the films of a patient as one cluster, and differ a little from the bootstrap's
+above.
 
 {_robustness(config, "changed")}
 
