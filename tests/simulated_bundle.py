@@ -23,6 +23,10 @@ A network that tells pneumonia from normal on films of children.
 ## Limits
 
 - It knows only children of one to five years, from one hospital.
+
+| a table | that is wider | than a phone's | screen, however | its words are | wrapped |
+|---|---|---|---|---|---|
+| photographed | photographed | photographed | photographed | photographed | photographed |
 """
 
 

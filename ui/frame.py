@@ -229,6 +229,8 @@ _STYLE = """
 @media (max-width: 640px) {
   [data-testid="stMainBlockContainer"] { padding: 3rem 1rem 6rem; }
   .st-key-disclaimer p { font-size: .75rem; }
+  /* A table wider than the screen scrolls in its own place. */
+  [data-testid="stMarkdownContainer"] table { display: block; overflow-x: auto; }
 }
 </style>
 """

@@ -78,6 +78,9 @@ def test_both_pages_fit_the_screen(server, open_browser_page, viewport, scheme):
         expect(page.get_by_text("not a medical device")).to_be_visible()
         shot(page, f"{name}-{size}-{scheme}")
         assert page.evaluate("document.documentElement.scrollWidth") <= viewport["width"]
+        for table in page.locator("table").all():
+            box = table.bounding_box()
+            assert box["x"] + box["width"] <= viewport["width"]
 
 
 def _section(page, name: str) -> None:
