@@ -13,6 +13,7 @@ import re
 import shutil
 import tempfile
 from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
 from dataclasses import dataclass
 from functools import cached_property
@@ -179,15 +180,17 @@ def list_bundles(models: str | Path = "models") -> list[tuple[str, str | None]]:
     folder = Path(models)
     if not folder.is_dir():
         return []
-    found: list[tuple[str, str | None]] = []
-    for path in sorted(folder.iterdir()):
-        if path.is_dir() and _NAME.fullmatch(path.name):
-            try:
-                open_bundle(path)
-                found.append((path.name, None))
-            except (BundleError, OSError) as error:
-                found.append((path.name, str(error)))
-    return found
+    named = [path for path in sorted(folder.iterdir()) if _NAME.fullmatch(path.name)]
+    with ThreadPoolExecutor() as threads:  # hashing lets other threads run
+        return list(threads.map(_checked, [path for path in named if path.is_dir()]))
+
+
+def _checked(path: Path) -> tuple[str, str | None]:
+    try:
+        open_bundle(path)
+    except (BundleError, OSError) as error:
+        return path.name, str(error)
+    return path.name, None
 
 
 def checked_name(models: Path, name: str, *, overwrite: bool) -> str:
