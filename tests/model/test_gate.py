@@ -1,5 +1,6 @@
 import numpy as np
 import pytest
+from scipy.ndimage import gaussian_filter
 
 from xray_core.errors import BundleError
 from xray_core.images import Radiograph
@@ -163,6 +164,19 @@ def drawing():
     return image
 
 
+def slope():
+    return np.linspace(20, 230, 300)[:, np.newaxis] + np.linspace(0, 20, 260)
+
+
+def clouds():
+    soft = gaussian_filter(np.random.default_rng(0).normal(size=(300, 300)), 40)
+    return 128 + 50 * soft / soft.std()
+
+
+def grain():
+    return np.random.default_rng(0).normal(128, 40, (224, 224))
+
+
 def mask():
     image = np.zeros((200, 200))
     image[40:160, 30:80] = image[40:160, 120:170] = 255.0
@@ -181,6 +195,9 @@ def mask():
         (screenshot(), "even shade"),
         (drawing(), "shades of grey"),
         (mask(), "shades of grey"),
+        (slope(), "soft slope"),
+        (clouds(), "clouds"),
+        (grain(), "fine detail"),
         (np.pad(film_like(60, 60), 150), "nearly all black"),
     ],
 )

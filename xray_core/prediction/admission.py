@@ -44,15 +44,24 @@ def as_radiograph(source: Source) -> Radiograph:
 def admit(source: Source) -> Admitted:
     """Read a film, check its pixels and make its model input; raises UnreadableImage."""
     radiograph = as_radiograph(source)
-    inner = trimmed(radiograph)
-    framed = inner is not radiograph and not check_pixels(inner)
+    film = to_model_input(radiograph)
+    inner = _inner_film(radiograph)
     return Admitted(
-        film=to_model_input(radiograph),
-        inner=to_model_input(inner) if framed else None,
-        refusals=tuple(check_pixels(radiograph)),
+        film=film,
+        inner=inner,
+        refusals=tuple(check_pixels(radiograph, film)),
         radiograph=replace(radiograph, pixels=np.empty((0, 0), np.float32)),
         shape=radiograph.pixels.shape,
     )
+
+
+def _inner_film(radiograph: Radiograph) -> FloatArray | None:
+    """Return the model input of what a flat frame surrounds, None where that can be no film."""
+    inner = trimmed(radiograph)
+    if inner is radiograph:
+        return None
+    film = to_model_input(inner)
+    return None if check_pixels(inner, film) else film
 
 
 def admit_or_say_why(source: Source) -> Admitted | str:
