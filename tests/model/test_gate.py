@@ -1,9 +1,13 @@
+import os
+from pathlib import Path
+
 import numpy as np
 import pytest
 from scipy.ndimage import gaussian_filter
 
+from xray_core.dataset.index import SUFFIXES
 from xray_core.errors import BundleError
-from xray_core.images import Radiograph
+from xray_core.images import Radiograph, read_radiograph
 from xray_core.model.gate import Gate, check_pixels, fit_gate
 
 
@@ -209,3 +213,14 @@ def test_what_can_be_no_film_is_refused_before_the_network(pixels, word):
 
 def test_colour_is_refused():
     assert "colour" in check_pixels(radiograph(film_like(), had_colour=True))[0]
+
+
+@pytest.mark.data
+def test_every_film_of_the_dataset_passes_the_pixel_checks():
+    films = [
+        path
+        for path in Path(os.environ["CHEST_XRAY_DIR"]).rglob("*")
+        if path.suffix.lower() in SUFFIXES
+    ]
+    assert len(films) == 5856
+    assert [path.name for path in films if check_pixels(read_radiograph(path))] == []
