@@ -13,7 +13,7 @@ sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
 
 from xray_core import Predictor
 from xray_core.dataset.index import build_index, find_dataset
-from xray_core.model.neighbours import count_votes
+from xray_core.model.neighbours import vote_report
 
 
 def main() -> None:
@@ -30,7 +30,7 @@ def main() -> None:
     index = index[index["fold"] == arguments.fold]
     found = list(predictor.predict_many([folder / path for path in index["path"]]))
     seen = [film.neighbours is not None for film in found]
-    report = count_votes(
+    report = vote_report(
         [film.neighbours for film in found if film.neighbours is not None],
         list(index["label"][seen]),
         [film.verdict for film in found if film.neighbours is not None],

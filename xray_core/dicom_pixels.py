@@ -95,7 +95,7 @@ def compressed_frame(frame: bytes, options: dict, declared: UID) -> tuple[np.nda
     if stream.kind == "JPEG 2000" or (stream.kind == "JPEG" and stream.bits == 8):
         try:
             return _with_pillow(frame, stream, options, declared)
-        except (RuntimeError, NotImplementedError):
+        except RuntimeError:
             pass  # what Pillow's decoders cannot do, GDCM's may
     photometric = options["photometric_interpretation"]
     if photometric in ("YBR_RCT", "YBR_ICT"):  # a JPEG 2000 decoder undoes these itself

@@ -54,7 +54,7 @@ def test_votes_are_counted_against_the_verdicts():
     seen = centres[[0, 0, 0, 1, 2, 1, 2]]
     truth = ["NORMAL", "NORMAL", "PNEUMONIA", "PNEUMONIA", "NORMAL", "NORMAL", "NORMAL"]
     said = ["NORMAL", "PNEUMONIA", "PNEUMONIA", "PNEUMONIA", "NORMAL", "UNCERTAIN", "REFUSED"]
-    assert vote_report(neighbours, seen, truth, said) == {
+    assert vote_report(neighbours.nearest(seen), truth, said) == {
         "films": 5,
         "contradicted": 3,  # the second, third and fifth
         "network_right": 2,  # the third and fifth
@@ -65,7 +65,7 @@ def test_votes_are_counted_against_the_verdicts():
 def test_no_verdicts_give_a_report_of_nothing():
     features, labels, subtypes, centres = clusters()
     neighbours = fit_neighbours(features, labels, subtypes)
-    report = vote_report(neighbours, centres[:1], ["NORMAL"], ["UNCERTAIN"])
+    report = vote_report(neighbours.nearest(centres[:1]), ["NORMAL"], ["UNCERTAIN"])
     assert set(report.values()) == {0}
 
 

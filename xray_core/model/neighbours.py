@@ -115,31 +115,20 @@ class Neighbours:
 
 
 def vote_report(
-    neighbours: Neighbours,
-    features: NDArray[np.floating],
-    labels: Sequence[str],
-    verdicts: Sequence[str],
+    nearest: Sequence[NearestFilms], labels: Sequence[str], verdicts: Sequence[str]
 ) -> dict[str, int]:
     """Count how often the nearest films contradict the network, and who is right then.
 
     Args:
-        neighbours: the training films.
-        features: (N, D) of films that are not among them, such as validation's.
+        nearest: N times the nearest training films of a film that is not among them.
         labels: N times "NORMAL" or "PNEUMONIA".
         verdicts: N verdicts; films that are uncertain, refused or unreadable do not count.
 
     Returns:
-        As `count_votes`, for `config["neighbours_report"]`.
-    """
-    return count_votes(neighbours.nearest(features), labels, verdicts)
-
-
-def count_votes(
-    nearest: Sequence[NearestFilms], labels: Sequence[str], verdicts: Sequence[str]
-) -> dict[str, int]:
-    """Return the numbers of `films` with a verdict, of those `contradicted` by their nearest
-    films, and on how many the network was right: `network_right` where contradicted (the vote
-    was right on the others), `agreed_right` elsewhere.
+        For `config["neighbours_report"]`: the numbers of `films` with a verdict, of those
+        `contradicted` by their nearest films, and on how many the network was right:
+        `network_right` where contradicted (the vote was right on the others), `agreed_right`
+        elsewhere.
     """
     report = dict.fromkeys(("films", "contradicted", "network_right", "agreed_right"), 0)
     for films, label, verdict in zip(nearest, labels, verdicts, strict=True):

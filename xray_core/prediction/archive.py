@@ -68,7 +68,7 @@ def _opened(data: bytes) -> zipfile.ZipFile:
     _check_directory(data)
     try:
         return zipfile.ZipFile(io.BytesIO(data))
-    except (zipfile.BadZipFile, ValueError, NotImplementedError, struct.error, OSError):
+    except (zipfile.BadZipFile, ValueError, RuntimeError, struct.error, OSError):
         raise UnreadableImage("The ZIP file is damaged; please pack it again.") from None
 
 
@@ -126,8 +126,7 @@ def _read_entry(archive: zipfile.ZipFile, entry: zipfile.ZipInfo, limit: int) ->
         EOFError,
         ValueError,
         OSError,
-        RuntimeError,
-        NotImplementedError,
+        RuntimeError,  # also for what zipfile cannot unpack
         struct.error,
         UnicodeError,
         MemoryError,

@@ -147,10 +147,9 @@ def finish(
         )
         predictions.to_csv(partial / bundles.PREDICTIONS, index=False)
         config["neighbours_report"] = vote_report(
-            neighbours,
-            validation.features,
+            neighbours.nearest(validation.features),
             list(validation_films.table["label"]),
-            [calibration.verdict(p) for p in calibration.probability(validation.logit)],
+            list(predictions.loc[predictions["fold"] == "validation", "verdict"]),
         )
         config["storage"] = made.storage
         if before is not None:
