@@ -13,6 +13,9 @@ from xray_core.prediction.screen import cell
 
 _SHOWN, _VERDICTS = "prediction_shown", "prediction_verdicts"
 
+NO_PICTURE = "data:image/gif;base64,R0lGODlhAQABAIAAAAAAAP///yH5BAEAAAAALAAAAAABAAEAAAIBRAA7"
+"""One transparent pixel: a cell without a picture would say "None"."""
+
 
 def choose_film(
     films: list[Film], table: DeltaGenerator, picker: DeltaGenerator, *, names: bool
@@ -96,7 +99,7 @@ def table_csv(films: list[Film], *, names: bool) -> bytes:
 def _table(films: list[Film], *, names: bool) -> pd.DataFrame:
     table = pd.DataFrame(
         {
-            "Picture": [film.thumbnail or None for film in films],
+            "Picture": [film.thumbnail or NO_PICTURE for film in films],
             "Film": [film.number for film in films],
             "Verdict": [_verdict(film) for film in films],
             "Probability": [_percents(film.prediction.probability) for film in films],

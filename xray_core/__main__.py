@@ -23,7 +23,7 @@ def parser() -> argparse.ArgumentParser:
     commands = made.add_subparsers(dest="command", required=True, metavar="COMMAND")
 
     def command(name: str, text: str) -> argparse.ArgumentParser:
-        added = commands.add_parser(name, help=text, description=text)
+        added = commands.add_parser(name, help=text.replace("%", "%%"), description=text)
         added.add_argument(
             "--models", type=Path, default=Path("models"), metavar="DIR", help="where bundles are"
         )
@@ -34,9 +34,7 @@ def parser() -> argparse.ArgumentParser:
     screen.add_argument("--out", type=Path, required=True, metavar="FILE.csv")
     screen.add_argument("--model", default="resnet50", metavar="NAME")
 
-    evaluate = command(
-        "evaluate", "Print how good a model is, every number with its 95%% interval."
-    )
+    evaluate = command("evaluate", "Print how good a model is, every number with its 95% interval.")
     evaluate.add_argument("--model", default="resnet50", metavar="NAME")
     evaluate.add_argument(
         "--data",

@@ -8,6 +8,7 @@ from pathlib import Path
 import pytest
 
 import train
+from xray_core.errors import BundleError
 from xray_core.model.bundle import open_bundle
 from xray_core.model.recipes import find_recipe
 from xray_core.training.plan import plan_training
@@ -157,6 +158,32 @@ def test_finishing_with_other_films_is_refused(
     first.unlink()
     assert main(["finish", "cnn-softmax", "--data", "set"]) == 1
     assert "are not those" in capsys.readouterr().err
+
+
+def test_resuming_nothing_says_that_a_new_training_begins(
+    dataset: Path,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    from xray_core.training import run
+
+    def stop(*_: object, **__: object) -> None:
+        raise BundleError("Stopped here.")
+
+    monkeypatch.setattr(run, "build_network", stop)
+    arguments = ["--recipe", "cnn", "--data", str(dataset), "--models", str(tmp_path)]
+    assert train.main([*arguments, "--resume"]) == 1
+    assert "no stopped training to go on with" in capsys.readouterr().out
+
+
+def test_help_says_percent_once(capsys: pytest.CaptureFixture[str]) -> None:
+    from xray_core.__main__ import main
+
+    for arguments in (["--help"], ["evaluate", "--help"]):
+        with pytest.raises(SystemExit):
+            main(arguments)
+        assert "95% interval" in capsys.readouterr().out
 
 
 def test_evaluate_prints_intervals_and_writes_json(

@@ -40,6 +40,8 @@ def train(plan: Plan, *, say: Callable[[str], None] = print) -> Bundle:
     keras.utils.set_random_seed(plan.seed)
     tf.config.experimental.enable_op_determinism()
     with _alone(plan):
+        if plan.resume and not plan.run_folder.exists():
+            say("There is no stopped training to go on with, so a new one begins.")
         with _precision(recipe.precision):
             network = build_network(recipe, backbone_weights=plan.backbone_weights)
         fitted = fit(
