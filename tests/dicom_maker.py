@@ -11,6 +11,8 @@ from pydicom.uid import (
     ImplicitVRLittleEndian,
 )
 
+from xray_core.images import Radiograph
+
 SECRETS = ("DOE^JANE", "MRN-4711", "19991231", "ST-VINCENT")
 
 
@@ -60,3 +62,12 @@ def as_bytes(dataset: Dataset, syntax: str = ExplicitVRLittleEndian) -> bytes:
 def film_bytes(pixels: np.ndarray, bits: int | None = None, **elements: Any) -> bytes:
     """Write a film as an uncompressed DICOM file."""
     return as_bytes(film(pixels, bits, **elements))
+
+
+def stored(*values: int, dtype: str = "u2") -> np.ndarray:
+    return np.array([values], dtype=dtype)
+
+
+def assert_levels(read: Radiograph, *expected: float) -> None:
+    assert read.pixels.dtype == np.float32
+    np.testing.assert_allclose(read.pixels, [expected], atol=0.01)
