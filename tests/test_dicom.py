@@ -2,6 +2,7 @@
 
 import io
 import logging
+import warnings
 
 import numpy as np
 import pydicom
@@ -136,19 +137,48 @@ def test_functional_groups_hold_the_window_of_enhanced_files() -> None:
     ("age", "years"),
     [
         ("004Y", 4),
+        ("051Y", 51),
+        ("51Y", 51),
+        (" 051Y ", 51),
+        ("051y", 51),
+        ("051", 51),  # without a unit, as some archives write it
+        ("51", 51),
+        ("4", 4),
         ("018M", 1.5),
+        ("18M", 1.5),
+        ("006W", 0.115),
         ("026W", 0.498),
         ("010D", 0.027),
-        ("", None),
-        ("old", None),
         ("000Y", 0),
+        ("051Y\\012M", 51),  # of several values the first
+        ("51\\52", 51),
+        ("\\051Y", None),
+        ("", None),
+        (" ", None),
+        ("ABC", None),
+        ("old", None),
+        ("Y", None),
+        ("-51Y", None),
+        ("51.5", None),
+        ("0051Y", None),
+        ("19731102", None),
     ],
 )
-def test_age_in_years(age: str, years: float | None) -> None:
+@pytest.mark.parametrize("representation", ["AS", "LO"])
+def test_age_in_years(age: str, years: float | None, representation: str) -> None:
     data = film(stored(0, 1))
-    data.add_new("PatientAge", "LO", age)
-    read = read_radiograph(as_bytes(data))
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")  # pydicom on values that are no age string
+        data.add_new("PatientAge", representation, age)
+        read = read_radiograph(as_bytes(data))
     assert read.age_years == (years if years is None else pytest.approx(years, abs=1e-3))
+
+
+@pytest.mark.parametrize(("number", "representation"), [("51", "IS"), (51, "US"), ("51", "DS")])
+def test_an_age_stored_as_a_number_is_in_years(number: object, representation: str) -> None:
+    data = film(stored(0, 1))
+    data.add_new("PatientAge", representation, number)
+    assert read_radiograph(as_bytes(data)).age_years == 51
 
 
 @pytest.mark.parametrize(

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+from collections.abc import Sequence
 
 from pydicom.dataset import Dataset
 
@@ -56,8 +57,17 @@ def is_lateral(header: Dataset) -> bool:
 
 
 def age_in_years(header: Dataset) -> float | None:
-    """Give the patient's age (0010,1010), an age string such as 018M, in years."""
-    match = re.fullmatch(r"(\d{1,3})([DWMY])", str(value(header, "PatientAge") or "").strip())
+    """Give the patient's age (0010,1010), an age string (PS3.5, 6.2) such as 018M, in years.
+
+    A number without a unit, as some archives write it, is in years. Of several values the first
+    counts. None where there is none, or where it is no age.
+    """
+    found = value(header, "PatientAge")
+    if isinstance(found, Sequence) and not isinstance(found, str | bytes):
+        found = found[0] if found else None
+    text = found.decode("ascii", "replace") if isinstance(found, bytes) else str(found or "")
+    match = re.fullmatch(r"(\d{1,3})([DWMY]?)", text.strip(" \0").upper())
     if not match:
         return None
-    return int(match[1]) if match[2] == "Y" else int(match[1]) * _DAYS_PER_UNIT[match[2]] / 365.25
+    count, unit = int(match[1]), match[2] or "Y"
+    return count * _DAYS_PER_UNIT[unit] / _DAYS_PER_UNIT["Y"]
