@@ -63,6 +63,56 @@ def test_a_damaged_file_does_not_end_the_run():
     assert films[1].data == b"G"
 
 
+@pytest.mark.parametrize(
+    "method", [zipfile.ZIP_DEFLATED, zipfile.ZIP_BZIP2, zipfile.ZIP_LZMA], ids=str
+)
+def test_damage_that_a_decompressor_finds_does_not_end_the_run(method):
+    """Every place of the compressed data is damaged once; some only the checksum notices."""
+    content = bytes(range(256)) * 2
+    whole = zipped({"bad.png": content}, method)
+    start = whole.index(b"bad.png") + len(b"bad.png")
+    for place in range(start, whole.index(b"PK\x01\x02")):
+        data = zipped({"first.png": b"F", "bad.png": content, "last.png": b"L"}, method)
+        where = data.index(whole[start : start + 30]) + place - start
+        data = data[:where] + bytes([data[where] ^ 0xFF]) + data[where + 1 :]
+
+        first, bad, last = read_archive(data)
+
+        assert (first.data, last.data) == (b"F", b"L")
+        assert bad.data == content or "damaged" in bad.problem
+
+
+@pytest.mark.parametrize("method", [1, 6, 9, 93, 95, 98, 200])
+def test_a_method_that_cannot_be_unpacked_is_reported(method):
+    """Among them Deflate64 (9) and Zstandard (93), for which there is no such data here."""
+    data = bytearray(zipped({"bad.png": b"B" * 50, "good.png": b"G"}, zipfile.ZIP_STORED))
+    for header, offset in ((b"PK\x03\x04", 8), (b"PK\x01\x02", 10)):
+        place = data.index(header) + offset
+        data[place : place + 2] = struct.pack("<H", method)
+
+    bad, good = read_archive(bytes(data))
+
+    assert bad.data is None
+    assert "compressed by a method" in bad.problem or "damaged" in bad.problem
+    assert good.data == b"G"
+
+
+def test_an_error_of_an_unknown_kind_does_not_end_the_run(monkeypatch):
+    """As compression.zstd.ZstdError, which only later versions of Python have."""
+
+    class ZstdError(Exception):
+        pass
+
+    def read(stream, size):
+        raise ZstdError("Restored data doesn't match checksum")
+
+    monkeypatch.setattr(zipfile.ZipExtFile, "read", read)
+
+    films = list(read_archive(zipped({"a.png": b"a", "b.png": b"b"})))
+
+    assert ["damaged" in film.problem for film in films] == [True, True]
+
+
 def test_an_encrypted_file_is_reported():
     data = bytearray(zipped({"secret.png": b"x"}))
     data[data.index(b"PK\x01\x02") + 8] |= 1
