@@ -14,7 +14,7 @@ from PIL import Image, ImageChops, UnidentifiedImageError
 
 from xray_core.errors import UnreadableImage
 from xray_core.file_kinds import DAMAGED, is_dicom, not_an_image
-from xray_core.quiet import quiet
+from xray_core.quiet import quiet, silence_libtiff
 
 # The largest radiographic detectors have 19 megapixels, mammography 29, a phone's camera 50. At 64
 # megapixels the float32 film takes 256 MB, which a server of 1 GB still survives.
@@ -148,6 +148,7 @@ def _read_bytes(source: str | os.PathLike[str] | bytes | BinaryIO) -> bytes:
 
 
 def _read_picture(data: bytes) -> Radiograph:
+    silence_libtiff()
     try:
         image = Image.open(io.BytesIO(data), formats=PILLOW_FORMATS)
     except (Image.DecompressionBombError, Image.DecompressionBombWarning):

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import ctypes
+import functools
 import logging
 import threading
 import warnings
@@ -33,3 +35,24 @@ def quiet(package: str) -> Iterator[None]:
         yield
     finally:
         _here.quiet = before
+
+
+@functools.cache
+def silence_libtiff() -> None:
+    """Keep libtiff, which Pillow decodes compressed TIFF with, from writing to standard error.
+
+    libtiff prints what it finds wrong with a file, quoting the file, and Pillow leaves it at that.
+    Its handlers belong to the process and are taken out once. Redirecting standard error around a
+    decode would lose what other threads write meanwhile. Where Pillow contains libtiff without
+    exporting it (as on Windows), its messages stay.
+    """
+    from PIL import _imaging
+
+    try:
+        # A library's handle finds the symbols of the libraries that it was linked with, too.
+        library = ctypes.CDLL(_imaging.__file__)
+        for set_handler in (library.TIFFSetErrorHandler, library.TIFFSetWarningHandler):
+            set_handler.argtypes, set_handler.restype = [ctypes.c_void_p], ctypes.c_void_p
+            set_handler(None)
+    except (OSError, AttributeError):
+        return
