@@ -11,9 +11,11 @@ import numpy as np
 from PIL import Image
 from pydicom.dataset import Dataset
 
+from xray_core.decoding_memory import Place, assembled, sample_places, strips
 from xray_core.dicom_facts import age_in_years, cautions, code
 from xray_core.dicom_file import StoredFilm, items, numbers, read_stored_film
 from xray_core.dicom_views import DisplayView, display_views, modality_units
+from xray_core.pictures import has_colour
 from xray_core.quiet import quiet
 
 
@@ -21,10 +23,13 @@ from xray_core.quiet import quiet
 class DicomFilm:
     """A film's display values and its facts; nothing that tells whose it is.
 
-    `pixels` is float32 (H, W), grey in [0, 255], bone bright; or uint8 (H, W, 3) RGB.
+    `pixels` is float32 or (where it was in colour) uint8 (H, W), grey in [0, 255], bone bright.
+    `original_size` is (height, width) as stored.
     """
 
     pixels: np.ndarray
+    original_size: tuple[int, int]
+    had_colour: bool
     modality: str | None
     view: str | None
     body_part: str | None
@@ -34,25 +39,28 @@ class DicomFilm:
     windows: tuple[str, ...]
 
 
-def read_dicom(data: bytes, *, window: int, max_pixels: int) -> DicomFilm:
+def read_dicom(data: bytes, *, window: int, max_pixels: int, place: Place) -> DicomFilm:
     """Read the first frame of a DICOM file as it is meant to be seen.
 
-    `window` chooses among `windows`; one that does not exist counts as the first.
+    `window` chooses among `windows`; one that does not exist counts as the first. A frame of more
+    than LARGEST_KEPT pixels comes at half its height and width.
     Raises `UnreadableImage`; damaged content may raise anything else, for the caller to catch.
     """
     with quiet("pydicom"):
-        stored = read_stored_film(data, max_pixels)
+        stored = read_stored_film(data, max_pixels, place)
         header = with_functional_groups(stored.header)
         views = display_views(header)
         notes: list[str] = []
         if stored.photometric.startswith("MONOCHROME"):
             chosen = views[window if 0 <= window < len(views) else 0] if views else None
-            pixels = grey_levels(stored, header, chosen, notes)
+            pixels, had_colour = grey_levels(stored, header, chosen, notes), False
         else:
             views = []
-            pixels = rgb_levels(stored, header)
+            pixels, had_colour = luminance(stored, header)
         return DicomFilm(
             pixels=pixels,
+            original_size=(stored.values.shape[0], stored.values.shape[1]),
+            had_colour=had_colour,
             modality=code(header, "Modality"),
             view=code(header, "ViewPosition"),
             body_part=code(header, "BodyPartExamined"),
@@ -66,7 +74,7 @@ def read_dicom(data: bytes, *, window: int, max_pixels: int) -> DicomFilm:
 def grey_levels(
     stored: StoredFilm, header: Dataset, view: DisplayView | None, notes: list[str]
 ) -> np.ndarray:
-    """Turn stored values into grey levels, float32 (H, W) in [0, 255].
+    """Turn stored values into grey levels, float32 (H, W) in [0, 255], halved where it is large.
 
     Without a view, or with one that leaves the film black or white: up to 8 bits are shown as they
     are, deeper values and floats are stretched between their 0.1% and 99.9% quantiles.
@@ -79,8 +87,8 @@ def grey_levels(
         codes = np.ascontiguousarray(values).view(unsigned)
         possible = np.arange(2 ** (8 * unsigned.itemsize)).astype(unsigned)
         counts = np.zeros(possible.size, dtype=np.int64)
-        for block in _blocks(codes):
-            counts += np.bincount(block.ravel(), minlength=counts.size)
+        for rows in strips(*values.shape):
+            counts += np.bincount(codes[rows].ravel(), minlength=counts.size)
         possible = possible.view(values.dtype)
     else:
         step = max(1, int((values.size / 1_000_000) ** 0.5))
@@ -111,38 +119,47 @@ def grey_levels(
         upright = 255 - levels if inverted else levels
         return np.where(padding, 0, np.nan_to_num(upright)).astype(np.float32)
 
-    out = np.empty(values.shape, dtype=np.float32)
-    if narrow:
-        table = shown(levels, padding)
-        for block, target in zip(_blocks(codes), _blocks(out), strict=True):
-            target[...] = table[block]
-    else:
+    table = shown(levels, padding) if narrow else None
+
+    def shown_strip(rows: slice) -> np.ndarray:
+        if table is not None:
+            return table[codes[rows]]
         assert view is not None
-        for block, target in zip(_blocks(values), _blocks(out), strict=True):
-            level = view.apply(modality_units(block, header))
-            target[...] = shown(level, is_padding(block, header))
-    return out
+        strip = values[rows]
+        return shown(view.apply(modality_units(strip, header)), is_padding(strip, header))
+
+    return assembled(shown_strip, values.shape[0], values.shape[1], np.float32)
 
 
-def rgb_levels(stored: StoredFilm, header: Dataset) -> np.ndarray:
-    """Turn stored colours or palette indices into RGB, uint8 (H, W, 3)."""
+def luminance(stored: StoredFilm, header: Dataset) -> tuple[np.ndarray, bool]:
+    """Turn stored colours or palette indices into grey, uint8 (H, W), and tell if it had colour."""
     values = stored.values
+
+    def grey(rows: slice) -> np.ndarray:
+        return np.asarray(_rgb_image(values[rows], stored, header).convert("L"))
+
+    down, across = sample_places(values.shape[0]), sample_places(values.shape[1])
+    sample = _rgb_image(values[np.ix_(down, across)], stored, header)
+    return assembled(grey, values.shape[0], values.shape[1], np.uint8), has_colour(sample)
+
+
+def _rgb_image(values: np.ndarray, stored: StoredFilm, header: Dataset) -> Image.Image:
+    """Turn some of the stored colours or palette indices into RGB."""
     if stored.photometric == "PALETTE COLOR":
         from pydicom.pixels import apply_color_lut
 
-        values = np.concatenate([apply_color_lut(block, header) for block in _blocks(values)])
-        values = values[..., :3]
+        values = apply_color_lut(values, header)[..., :3]
         bits = 8 * values.dtype.itemsize
     else:
         bits = _bits_stored(header, values.dtype)
     if values.dtype != np.uint8 or bits < 8:
         scale = 255 / (2**bits - 1)
         values = np.clip(np.rint(values * np.float32(scale)), 0, 255).astype(np.uint8)
+    values = np.ascontiguousarray(values)
     if stored.photometric.startswith("YBR"):
         size = values.shape[1::-1]
-        ybr = Image.frombuffer("YCbCr", size, np.ascontiguousarray(values), "raw", "YCbCr", 0, 1)
-        values = np.asarray(ybr.convert("RGB"))
-    return values
+        return Image.frombuffer("YCbCr", size, values, "raw", "YCbCr", 0, 1).convert("RGB")
+    return Image.fromarray(values)
 
 
 def within_bits(stored: np.ndarray, bits: int) -> np.ndarray:
@@ -201,11 +218,6 @@ def _shown_range(units: np.ndarray, seen: np.ndarray, bits: int) -> tuple[float,
 def _saturated(levels: np.ndarray, seen: np.ndarray) -> bool:
     several = np.count_nonzero(seen) > 2
     return bool(several and seen[(levels > 0) & (levels < 255)].sum() < 0.01 * seen.sum())
-
-
-def _blocks(array: np.ndarray) -> list[np.ndarray]:
-    rows = max(1, 2**20 // max(1, array[:1].size))
-    return [array[at : at + rows] for at in range(0, len(array), rows)]
 
 
 def _bits_stored(header: Dataset, dtype: np.dtype) -> int:

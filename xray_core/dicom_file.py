@@ -27,7 +27,14 @@ from pydicom.uid import (
     ImplicitVRLittleEndian,
 )
 
-from xray_core.dicom_pixels import compressed_frame, frame_bytes, native_frame
+from xray_core.decoding_memory import Place
+from xray_core.dicom_pixels import (
+    compressed_bytes,
+    compressed_frame,
+    frame_bytes,
+    native_bytes,
+    native_frame,
+)
 from xray_core.errors import UnreadableImage
 
 # What a header may cost: reads (about 5 microseconds each), and bytes of one element. The largest
@@ -78,8 +85,10 @@ class StoredFilm:
     compressed: bool
 
 
-def read_stored_film(data: bytes, max_pixels: int) -> StoredFilm:
+def read_stored_film(data: bytes, max_pixels: int, place: Place) -> StoredFilm:
     """Read header and first frame of a DICOM file, checking sizes before decoding.
+
+    Waits for a place in memory before it decodes.
 
     Raises `UnreadableImage` where the file holds no image or one that cannot be decoded; damaged
     content may raise anything else, which the caller has to catch.
@@ -114,9 +123,11 @@ def read_stored_film(data: bytes, max_pixels: int) -> StoredFilm:
     start = stream.tell()
     if length != _UNDEFINED and not _mislabelled(data[start : start + 4], length, options, syntax):
         big = not little or syntax == _GE_PRIVATE
+        place.take(native_bytes(options))
         values, photometric = native_frame(memoryview(data)[start:], length, options, big)
         return StoredFilm(header, values, photometric, frames, compressed=False)
     frame = get_frame(stream, 0, number_of_frames=frames)
+    place.take(compressed_bytes(frame, options))
     values, photometric = compressed_frame(frame, options, syntax)
     return StoredFilm(header, values, photometric, frames, compressed=True)
 

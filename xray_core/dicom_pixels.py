@@ -27,6 +27,7 @@ from pydicom.uid import (
 )
 
 from xray_core import gdcm_worker
+from xray_core.decoding_memory import kept_shape, strip_bytes, strips
 from xray_core.errors import UnreadableImage
 
 _JPEG_2000 = b"\xff\x4f\xff\x51"
@@ -53,6 +54,31 @@ class Codestream:
 def frame_bytes(options: dict) -> int:
     values = options["rows"] * options["columns"] * options["samples_per_pixel"]
     return (values * options["bits_allocated"] + 7) // 8
+
+
+def native_bytes(options: dict) -> int:
+    """Return what reading one uncompressed frame takes at its peak."""
+    values = options["rows"] * options["columns"] * options["samples_per_pixel"]
+    # Single bits become bytes; 4:2:2 is resampled.
+    return 2 * max(frame_bytes(options), values) + _shown_bytes(options)
+
+
+def compressed_bytes(frame: bytes, options: dict) -> int:
+    """Return what decoding one compressed frame takes at its peak, from measurements."""
+    stream = codestream(frame)
+    values = options["rows"] * options["columns"] * options["samples_per_pixel"]
+    if stream is None:  # RLE: all planes, and one more while it is decoded
+        decoding = frame_bytes(options) + options["rows"] * options["columns"]
+    elif stream.kind == "JPEG" and stream.bits == 8:
+        decoding = 8 * values
+    else:
+        decoding = 10 * values
+    return decoding + _shown_bytes(options)
+
+
+def _shown_bytes(options: dict) -> int:
+    rows, columns = options["rows"], options["columns"]
+    return 5 * math.prod(kept_shape(rows, columns)) + strip_bytes(rows, columns)
 
 
 def native_frame(data: memoryview, length: int, options: dict, big: bool) -> tuple[np.ndarray, str]:
@@ -202,7 +228,10 @@ def _rle(frame: bytes, options: dict) -> np.ndarray:
         packed = frame[offsets[segment] : ends[segment]]
         plane = Image.frombytes("L", (rows * columns, 1), packed, "packbits", "L")
         sample, byte = divmod(segment, width)  # most significant byte first
-        planes[sample, :, :, width - 1 - byte] = np.asarray(plane).reshape(rows, columns)
+        for some in strips(rows, columns):
+            strip = plane.crop((some.start * columns, 0, some.stop * columns, 1))
+            target = planes[sample, some, :, width - 1 - byte]
+            target[...] = np.asarray(strip).reshape(target.shape)
     sign = "i" if options["pixel_representation"] else "u"
     values = planes.view(f"<{sign}{width}")[..., 0]  # (samples, H, W)
     return values[0] if samples == 1 else np.moveaxis(values, 0, -1)

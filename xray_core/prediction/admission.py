@@ -8,7 +8,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from xray_core.errors import UnreadableImage
-from xray_core.images import Radiograph, read_radiograph, to_model_input
+from xray_core.images import Radiograph, read_radiograph, reading, to_model_input
 from xray_core.model.gate import check_pixels
 from xray_core.prediction.framing import trimmed
 
@@ -43,7 +43,13 @@ def as_radiograph(source: Source) -> Radiograph:
 
 def admit(source: Source) -> Admitted:
     """Read a film, check its pixels and make its model input; raises UnreadableImage."""
-    radiograph = as_radiograph(source)
+    if isinstance(source, Radiograph):
+        return _admitted(source)
+    with reading(source) as radiograph:
+        return _admitted(radiograph)
+
+
+def _admitted(radiograph: Radiograph) -> Admitted:
     film = to_model_input(radiograph)
     inner = _inner_film(radiograph)
     return Admitted(

@@ -67,10 +67,12 @@ def trimmed(radiograph: Radiograph) -> Radiograph:
         return radiograph
     height, width = radiograph.pixels.shape
     pixels = radiograph.pixels[frame.top : height - frame.bottom, frame.left : width - frame.right]
+    # Of a large image one pixel stands for several stored ones.
+    scale = max(1, round(max(radiograph.original_size) / max(height, width)))
     return replace(
         radiograph,
         pixels=pixels,
-        original_size=(pixels.shape[0], pixels.shape[1]),
+        original_size=(scale * pixels.shape[0], scale * pixels.shape[1]),
         notes=(*radiograph.notes, TRIMMED),
     )
 
