@@ -178,6 +178,7 @@ def dicom(bits: int, samples: int, coding: str = "RLE") -> Callable[[int], bytes
         from pydicom.uid import (
             UID,
             ComputedRadiographyImageStorage,
+            JPEG2000Lossless,
             JPEGLosslessSV1,
             RLELossless,
         )
@@ -195,6 +196,8 @@ def dicom(bits: int, samples: int, coding: str = "RLE") -> Callable[[int], bytes
         if coding == "JPEG lossless":
             syntax = JPEGLosslessSV1
             frame = jpeg_lossless(rows, columns)
+        elif coding == "JPEG 2000":
+            syntax, frame = JPEG2000Lossless, jpeg_2000(rows, columns)
         else:
             planes = samples * bits // 8
             segment = packbits(rows * columns)
@@ -231,6 +234,15 @@ def jpeg_lossless(rows: int, columns: int) -> bytes:
     return b"\xff\xd8" + tables + start + scan + body + b"\xff\xd9"
 
 
+def jpeg_2000(rows: int, columns: int) -> bytes:
+    """Return a lossless JPEG 2000 codestream of 16 bits, of smooth content."""
+    row = np.linspace(0, 65_535, columns).astype("u2")
+    buffer = io.BytesIO()
+    image = Image.fromarray(np.broadcast_to(row, (rows, columns)).copy())
+    image.save(buffer, "JPEG2000", irreversible=False, no_jp2=True)
+    return buffer.getvalue()
+
+
 CASES: dict[str, Callable[[int], bytes]] = {
     "WebP RGBA, lossless": picture("RGBA", "WEBP", lossless=True, quality=0, method=0),
     "DICOM RLE, RGB of 32 bits": dicom(32, 3),
@@ -245,6 +257,7 @@ CASES: dict[str, Callable[[int], bytes]] = {
     "WebP RGB, lossy": picture("RGB", "WEBP", method=0),
     "TIFF RGBA, LZW": picture("RGBA", "TIFF", compression="tiff_lzw"),
     "DICOM RLE, 16 bits": dicom(16, 1),
+    "DICOM JPEG 2000, 16 bits": dicom(16, 1, "JPEG 2000"),
     "DICOM JPEG lossless, 16 bits": dicom(16, 1, "JPEG lossless"),
 }
 

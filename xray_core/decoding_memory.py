@@ -7,6 +7,8 @@ have a room of their own, so that they never wait for a large one.
 
 from __future__ import annotations
 
+import ctypes
+import functools
 import threading
 from collections import deque
 from collections.abc import Callable, Iterator
@@ -21,8 +23,8 @@ from xray_core.errors import UnreadableImage
 # averaged over squares of 2 x 2 pixels: at 64 megapixels that keeps 64 MB instead of 256.
 LARGEST_KEPT = 20_000_000
 
-LARGE_ROOM_BYTES = 640 * 10**6
-SMALL_ROOM_BYTES = 192 * 10**6
+LARGE_ROOM_BYTES = 700 * 10**6
+SMALL_ROOM_BYTES = 128 * 10**6
 LARGEST_SMALL_BYTES = 64 * 10**6
 TOO_LARGE = (
     "The image takes more memory to decode than is allowed. Please export it smaller or in another "
@@ -106,8 +108,23 @@ class Place:
     def keep(self, amount: int) -> None:
         """Give back what is held beyond `amount` bytes."""
         if self._held > amount:
+            if self._room is LARGE_ROOM:
+                _trim()
             self._room.give_back(self._held - amount)
             self._held = amount
+
+
+@functools.cache
+def _trimmer() -> Callable[[int], object]:
+    try:
+        return ctypes.CDLL(None).malloc_trim
+    except (OSError, AttributeError, TypeError):  # no glibc
+        return lambda padding: None
+
+
+def _trim() -> None:
+    """Let glibc give back to the system what was freed: it keeps up to 64 MB for each thread."""
+    _trimmer()(0)
 
 
 def is_halved(height: int, width: int) -> bool:

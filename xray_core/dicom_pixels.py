@@ -7,6 +7,7 @@ import math
 import struct
 import subprocess
 import sys
+import threading
 from dataclasses import dataclass
 
 import numpy as np
@@ -30,6 +31,7 @@ from xray_core import gdcm_worker
 from xray_core.decoding_memory import kept_shape, strip_bytes, strips
 from xray_core.errors import UnreadableImage
 
+_WORKER_BYTES = 72 * 10**6  # an idle worker with GDCM
 _JPEG_2000 = b"\xff\x4f\xff\x51"
 _GDCM_SYNTAXES = {
     "JPEG": JPEGExtended12Bit,
@@ -69,10 +71,10 @@ def compressed_bytes(frame: bytes, options: dict) -> int:
     values = options["rows"] * options["columns"] * options["samples_per_pixel"]
     if stream is None:  # RLE: all planes, and one more while it is decoded
         decoding = frame_bytes(options) + options["rows"] * options["columns"]
-    elif stream.kind == "JPEG" and stream.bits == 8:
+    elif stream.kind == "JPEG 2000" or (stream.kind == "JPEG" and stream.bits == 8):
         decoding = 8 * values
-    else:
-        decoding = 10 * values
+    else:  # GDCM's own copy, the text that it makes of it, and the values here
+        decoding = (4 if stream.bits <= 8 else 8) * values + _WORKER_BYTES
     return decoding + _shown_bytes(options)
 
 
@@ -168,27 +170,51 @@ def _with_gdcm(frame: bytes, stream: Codestream, options: dict, declared: UID) -
         "bits": stream.bits,
         "signed": stream.signed,
     }
-    try:
-        worker = subprocess.run(
-            [sys.executable, "-P", gdcm_worker.__file__],
-            input=json.dumps(request).encode() + b"\n" + frame,
-            stdout=subprocess.PIPE,
-            stderr=subprocess.DEVNULL,
-            timeout=gdcm_worker.MAX_SECONDS,
-            check=True,
-        )
-    except (OSError, subprocess.SubprocessError):
-        raise UnreadableImage(_undecodable(declared)) from None
-    values = np.frombuffer(worker.stdout, f"<u{width}")
     shape = (stream.rows, stream.columns, stream.components)
-    if values.size != math.prod(shape):
+    decoded = _from_worker(json.dumps(request).encode() + b"\n" + frame, width * math.prod(shape))
+    if decoded is None:
         raise UnreadableImage(_undecodable(declared))
+    values = np.frombuffer(decoded, f"<u{width}")
     if stream.components == 3:
         return values.reshape(shape)
     # The header decides whether the stream's uppermost bit is a sign.
     values = values.view(f"<{'i' if options['pixel_representation'] else 'u'}{width}")
     spare = 8 * width - stream.bits
-    return ((values << spare) >> spare).reshape(shape[:2])
+    if spare:
+        values <<= spare
+        values >>= spare
+    return values.reshape(shape[:2])
+
+
+def _from_worker(request: bytes, expected: int) -> bytearray | None:
+    """Return the bytes that the worker decodes, None where it gives another number of them.
+
+    They are read into their place, which takes half the memory of collecting them.
+    """
+    values = bytearray(expected)
+    try:
+        with subprocess.Popen(
+            [sys.executable, "-P", gdcm_worker.__file__],
+            stdin=subprocess.PIPE,
+            stdout=subprocess.PIPE,
+            stderr=subprocess.DEVNULL,
+        ) as worker:
+            assert worker.stdin is not None
+            assert worker.stdout is not None
+            limit = threading.Timer(gdcm_worker.MAX_SECONDS, worker.kill)
+            limit.start()
+            try:
+                # The worker reads all of its input before it writes.
+                worker.stdin.write(request)
+                worker.stdin.close()
+                count = worker.stdout.readinto(values)  # type: ignore[attr-defined]
+                whole = count == expected and not worker.stdout.read(1)
+            finally:
+                limit.cancel()
+                worker.kill()  # it has nothing more to do, or hangs
+    except OSError:  # it ended early
+        return None
+    return values if whole else None
 
 
 def codestream(frame: bytes) -> Codestream | None:

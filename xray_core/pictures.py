@@ -133,8 +133,9 @@ def _peak_bytes(image: Image.Image, source_format: str, frames: int) -> int:
         decoded *= 1 + max(turned, packed)
     elif source_format == "GIF":
         decoded *= 2
-    # The grey levels, then as float32; deep ones are floats from the start.
-    grey = kept * (12 if in_pillow == 2 or image.mode[0] in "IF" else 5)
+    deep = in_pillow == 2 or image.mode[0] in "IF"
+    # Grey levels of a byte and then float32, or float32 at once; to turn those takes two copies.
+    grey = kept * (12 if deep and source_format == "PNG" else 5)
     return decoded + grey + strip_bytes(height, width)
 
 
