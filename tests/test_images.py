@@ -100,6 +100,7 @@ def test_deep_pixels_are_scaled_by_their_bits(
         (grey(-1000, 0, 1000, dtype="i4"), (0, 127.5, 255)),
         (grey(-7, -7, dtype="i4"), (0, 0)),
         (grey(0, 51, 255, dtype="i4"), (0, 51, 255)),
+        (np.array([[-3e38, 0, 3e38]], "f4"), (0, 127.5, 255)),  # more than float32 spans
     ],
 )
 def test_floats_and_32_bit_numbers_are_scaled(

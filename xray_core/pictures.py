@@ -220,9 +220,11 @@ def _deep_levels(image: Image.Image, notes: list[str]) -> np.ndarray:
 
     def levels(rows: slice) -> np.ndarray:
         grey = _as_floats(_cut(image, rows))
-        if shift:
-            grey -= shift
-        grey *= scale
+        with np.errstate(over="ignore"):  # floats may span more than their type can hold
+            if shift:
+                grey -= shift
+            grey *= scale
+        np.minimum(grey, 255, out=grey)
         return 255 - grey if white_is_zero else grey
 
     return assembled(levels, image.height, image.width, np.float32)

@@ -113,6 +113,15 @@ def test_an_error_of_an_unknown_kind_does_not_end_the_run(monkeypatch):
     assert ["damaged" in film.problem for film in films] == [True, True]
 
 
+def test_a_file_whose_name_is_lost_does_not_end_the_run():
+    data = zipped({"bad.png": b"B" * 50, "good.png": b"G"})
+
+    bad, good = read_archive(data.replace(b"bad.png", b"\0ad.png"))
+
+    assert bad.data in (None, b"B" * 50)
+    assert good.data == b"G"
+
+
 def test_an_encrypted_file_is_reported():
     data = bytearray(zipped({"secret.png": b"x"}))
     data[data.index(b"PK\x01\x02") + 8] |= 1

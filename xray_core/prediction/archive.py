@@ -108,13 +108,16 @@ def _check_directory(data: bytes) -> None:
 
 def _is_stray(entry: zipfile.ZipInfo) -> bool:
     parts = PurePosixPath(entry.filename.replace("\\", "/")).parts
-    return entry.is_dir() or not parts or parts[-1].startswith(".") or bool({*parts} & {*_STRAY})
+    # A damaged name may be empty, which `ZipInfo.is_dir` does not expect.
+    if entry.filename.endswith("/") or not parts:
+        return entry.filename != ""
+    return parts[-1].startswith(".") or bool({*parts} & {*_STRAY})
 
 
 def _read_entry(archive: zipfile.ZipFile, entry: zipfile.ZipInfo, limit: int) -> ArchivedFilm:
     name = entry.filename
     path = PurePosixPath(name.replace("\\", "/"))
-    if path.is_absolute() or ".." in path.parts or ":" in path.parts[0]:
+    if path.is_absolute() or ".." in path.parts or ":" in "".join(path.parts[:1]):
         return ArchivedFilm(name, None, "This file's path points outside the ZIP; it was not read.")
     if entry.flag_bits & 0x1:
         return ArchivedFilm(name, None, "This file is protected by a password.")
