@@ -1,5 +1,6 @@
 """The index: who is in which fold, and what is stepped over or refused."""
 
+import os
 from collections.abc import Callable
 from pathlib import Path
 
@@ -16,6 +17,7 @@ from xray_core.dataset.index import (
     patient_key,
     subtype_of,
 )
+from xray_core.dataset.measure import dataset_table, measure_index
 from xray_core.errors import DatasetError
 
 ONE_EACH = {
@@ -156,10 +158,26 @@ def test_dataset_is_found_by_argument_then_environment_then_place(
 
 
 def test_fingerprint_changes_with_a_file_and_not_with_the_folds(kaggle_like: Path) -> None:
-    before = fingerprint(build_index(kaggle_like))
-    assert before == fingerprint(build_index(kaggle_like, seed=5).sample(frac=1))
+    def current(seed: int = 0) -> str:
+        return fingerprint(measure_index(build_index(kaggle_like, seed=seed), kaggle_like))
+
+    before = current()
+    assert before == current(seed=5)
+    assert before == fingerprint(dataset_table(kaggle_like).sample(frac=1, random_state=0))
     write_film(kaggle_like / "train/NORMAL/IM-0000-0001.jpeg", 999, (30, 30))
-    assert fingerprint(build_index(kaggle_like)) != before
+    assert current() != before
+
+
+def test_fingerprint_rests_on_content_where_size_and_time_are_kept(kaggle_like: Path) -> None:
+    before = fingerprint(dataset_table(kaggle_like))
+    film = kaggle_like / "train/NORMAL/IM-0000-0001.jpeg"
+    data, status = film.read_bytes(), film.stat()
+    film.write_bytes(data[:-1] + bytes([data[-1] ^ 1]))
+    os.utime(film, ns=(status.st_atime_ns, status.st_mtime_ns))
+    assert (film.stat().st_size, film.stat().st_mtime_ns) == (status.st_size, status.st_mtime_ns)
+    assert fingerprint(dataset_table(kaggle_like)) != before
+    film.write_bytes(data)
+    assert fingerprint(dataset_table(kaggle_like)) == before
 
 
 def test_limited_draws_after_the_split(kaggle_like: Path) -> None:

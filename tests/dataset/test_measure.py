@@ -9,7 +9,12 @@ from made_films import write_film
 from PIL import Image
 
 from xray_core.dataset import measure
-from xray_core.dataset.averages import average_films, averages_bytes, save_averages
+from xray_core.dataset.averages import (
+    average_films,
+    averages_bytes,
+    read_averages,
+    save_averages,
+)
 from xray_core.dataset.cache import cache_folder, read_measured
 from xray_core.dataset.film_properties import measure_file
 from xray_core.dataset.index import build_index
@@ -146,12 +151,64 @@ def test_averages_of_two_films_a_class(make_dataset, tmp_path: Path) -> None:
         "test/PNEUMONIA/d.png": 140,
     }.items():
         Image.new("L", (224, 224), grey).save(root / place)
-    averages = average_films(build_index(root), root)
+    averages = average_films(dataset_table(root), root)
     assert averages.films == {"NORMAL": 2, "PNEUMONIA": 2}
     assert np.allclose(averages.mean["NORMAL"], 15)
     assert np.allclose(averages.spread["PNEUMONIA"], 20)
     assert np.allclose(averages.difference, 105)
-    again = average_films(build_index(root), root)  # from the cache
+    again = average_films(dataset_table(root), root)  # from the cache
     assert averages_bytes(again) == averages_bytes(averages)
     save_averages(averages, tmp_path / "averages.npz")
     assert not (tmp_path / "averages.npz").exists()  # two films would be shown
+
+
+def test_an_edit_that_keeps_size_and_time_gives_new_averages(make_dataset) -> None:
+    root = make_dataset(
+        {f"{s}/{c}": [] for s in ("train", "test") for c in ("NORMAL", "PNEUMONIA")}
+    )
+    for split in ("train", "test"):
+        for label, grey in (("NORMAL", 10), ("PNEUMONIA", 100)):
+            Image.new("L", (224, 224), grey).save(root / split / label / "a.png")
+    film = root / "train" / "NORMAL" / "a.png"
+    before, status = film.read_bytes(), film.stat()
+    assert np.allclose(average_films(dataset_table(root), root).mean["NORMAL"], 10)
+
+    Image.new("L", (224, 224), 20).save(film)
+    assert film.stat().st_size == len(before)
+    os.utime(film, ns=(status.st_atime_ns, status.st_mtime_ns))
+    assert np.allclose(average_films(dataset_table(root), root).mean["NORMAL"], 15)
+
+
+def test_a_film_exchanged_for_another_of_its_size_and_time_is_measured_again(
+    kaggle_like: Path,
+) -> None:
+    film = kaggle_like / "train/NORMAL/IM-0003-0001.jpeg"
+    before = dataset_table(kaggle_like).set_index("path").loc["train/NORMAL/IM-0003-0001.jpeg"]
+    status = film.stat()
+    other = film.with_name(".other")
+    other.write_bytes(film.read_bytes()[::-1])
+    os.utime(other, ns=(status.st_atime_ns, status.st_mtime_ns))
+    other.rename(film)
+    after = dataset_table(kaggle_like).set_index("path").loc["train/NORMAL/IM-0003-0001.jpeg"]
+    assert after["bytes"] == before["bytes"]
+    assert after["sha256"] != before["sha256"]
+
+
+@pytest.mark.parametrize("kind", ["text", "another shape", "objects", "not finite"])
+def test_a_file_of_other_arrays_is_no_averages(tmp_path: Path, kind: str) -> None:
+    whole = {f"{name} {label}": np.zeros((224, 224), np.uint16) for name in ("mean", "spread")
+             for label in ("NORMAL", "PNEUMONIA")}  # fmt: skip
+    whole |= {"films NORMAL": np.array(200), "films PNEUMONIA": np.array(200)}
+    file = tmp_path / "averages.npz"
+    np.savez_compressed(file, **whole)
+    assert read_averages(file).films == {"NORMAL": 200, "PNEUMONIA": 200}
+    if kind == "text":
+        file.write_bytes(b"no arrays")
+    elif kind == "another shape":
+        np.savez(file, **whole | {"mean NORMAL": np.zeros((2, 2), np.uint16)})
+    elif kind == "objects":
+        np.savez(file, allow_pickle=True, **whole | {"films NORMAL": np.array([{}], object)})
+    else:
+        np.savez(file, **whole | {"mean NORMAL": np.full((224, 224), np.nan)})
+    with pytest.raises(ValueError, match="averages"):
+        read_averages(file)

@@ -1,16 +1,22 @@
 """Bundles: whole or absent, checked when opened, and each fault said in a sentence."""
 
 import json
+import os
 import shutil
+import signal
+import subprocess
+import sys
 from pathlib import Path
 
 import h5py
 import numpy as np
 import pytest
+from foreign_bundle import reseal
 
 from xray_core.errors import BundleError
 from xray_core.model.bundle import (
     checked_name,
+    clear_leftovers,
     free_name,
     list_bundles,
     open_bundle,
@@ -140,6 +146,107 @@ def test_the_old_bundle_stays_until_the_new_one_is_whole(copy: Path) -> None:
         (folder / "new").write_text("")
         assert open_bundle(copy).name == "micro"
     assert [path.name for path in copy.iterdir()] == ["new"]
+    assert [path.name for path in copy.parent.iterdir()] == ["micro"]
+
+
+STOPPED = """
+import os, shutil, signal, sys
+from pathlib import Path
+from xray_core.model.bundle import writing
+
+rename = Path.rename
+
+def killed(self, target):
+    if self.suffix == ".partial":
+        os.kill(os.getpid(), signal.SIGKILL)
+    return rename(self, target)
+
+Path.rename = killed
+with writing(Path(sys.argv[1])) as folder:
+    shutil.copytree(sys.argv[2], folder, dirs_exist_ok=True)
+"""
+
+
+def stopped_between_the_renames(target: Path, new: Path) -> None:
+    """Replace `target` by a copy of `new` in a process that is killed after the first rename."""
+    environment = {**os.environ, "PYTHONPATH": str(Path(__file__).parents[2])}
+    command = [sys.executable, "-c", STOPPED, str(target), str(new)]
+    done = subprocess.run(command, env=environment, check=False)
+    assert done.returncode == -signal.SIGKILL
+    assert not target.exists()
+    assert len(list(target.parent.glob(".*"))) == 2
+
+
+@pytest.fixture
+def stopped(copy: Path, tmp_path: Path) -> Path:
+    """A models folder in which the replacement of `micro` was cut short."""
+    new = Path(shutil.copytree(copy, tmp_path / "new"))
+    (new / "MODEL_CARD.md").write_text("# The new one\n")
+    stopped_between_the_renames(copy, reseal(new))
+    return copy.parent
+
+
+@pytest.mark.parametrize("how", ["open", "list", "write", "name"])
+def test_a_bundle_whose_replacement_was_cut_short_comes_back(stopped: Path, how: str) -> None:
+    target = stopped / "micro"
+    if how == "open":
+        open_bundle(target)
+    elif how == "list":
+        assert list_bundles(stopped) == [("micro", None)]
+    elif how == "name":
+        assert free_name(stopped, "micro") == "micro-2"
+        with pytest.raises(BundleError, match="already"):
+            checked_name(stopped, "micro", overwrite=False)
+    else:
+        with pytest.raises(KeyboardInterrupt), writing(target):
+            raise KeyboardInterrupt
+    assert open_bundle(target).card() == "# The new one\n"
+    assert [path.name for path in stopped.iterdir()] == ["micro"]
+
+
+def test_nothing_is_left_of_a_replacement_that_was_put_right(stopped: Path) -> None:
+    clear_leftovers(stopped / "micro")
+    assert [path.name for path in stopped.iterdir()] == ["micro"]
+
+
+def test_the_old_bundle_comes_back_where_the_new_one_is_damaged(stopped: Path) -> None:
+    partial = next(stopped.glob(".micro.*.partial"))
+    (partial / "gate.npz").write_bytes(b"damaged on the way")
+    assert list_bundles(stopped) == [("micro", None)]
+    assert open_bundle(stopped / "micro").card().startswith("# micro")
+
+
+def test_a_bundle_that_cannot_be_put_back_is_not_to_be_trained_again(
+    stopped: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def no_right(self: Path, target: Path) -> None:
+        raise PermissionError(13, "Permission denied")
+
+    monkeypatch.setattr(Path, "rename", no_right)
+    with pytest.raises(BundleError, match="cannot be put back: this program needs") as caught:
+        open_bundle(stopped / "micro")
+    assert "train" not in str(caught.value)
+    assert list_bundles(stopped) == [("micro", str(caught.value))]
+
+
+def test_whoever_writes_bears_with_a_reader_who_closes_the_gap(
+    copy: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    new = Path(shutil.copytree(copy, tmp_path / "new"))
+    (new / "MODEL_CARD.md").write_text("# The new one\n")
+    reseal(new)
+    rename = Path.rename
+
+    def and_then_a_reader(self: Path, target: Path) -> Path:
+        done = rename(self, target)
+        if target.suffix == ".old":
+            assert open_bundle(copy).card() == "# The new one\n"
+        return done
+
+    monkeypatch.setattr(Path, "rename", and_then_a_reader)
+    with writing(copy) as folder:
+        shutil.copytree(new, folder, dirs_exist_ok=True)
+    assert open_bundle(copy).card() == "# The new one\n"
     assert [path.name for path in copy.parent.iterdir()] == ["micro"]
 
 

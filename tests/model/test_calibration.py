@@ -1,6 +1,7 @@
 """Calibration: probabilities, verdicts, and what is fitted to validation films."""
 
 import math
+from dataclasses import replace
 
 import numpy as np
 import pytest
@@ -107,3 +108,26 @@ def test_one_class_alone_cannot_be_calibrated() -> None:
 
 def test_it_survives_json() -> None:
     assert Calibration.from_dict({**PLAIN.to_dict(), "uncertain": [0.4, 0.6]}) == PLAIN
+
+
+@pytest.mark.parametrize("probability", [math.nan, math.inf, -math.inf, -0.1, 1.1])
+def test_what_is_no_probability_has_no_verdict(probability: float) -> None:
+    with pytest.raises(ValueError, match="from 0 to 1"):
+        PLAIN.verdict(probability)
+
+
+@pytest.mark.parametrize(
+    "field", ["temperature", "shift", "prior", "main", "rule_out", "uncertain"]
+)
+@pytest.mark.parametrize("value", [math.nan, math.inf, -math.inf])
+def test_a_calibration_is_of_finite_numbers(field: str, value: float) -> None:
+    with pytest.raises(ValueError, match="not finite"):
+        replace(PLAIN, **{field: (0.4, value) if field == "uncertain" else value})
+
+
+@pytest.mark.parametrize("value", [math.nan, math.inf])
+def test_nothing_is_fitted_to_logits_that_are_not_finite(value: float) -> None:
+    logit, label = _films()
+    logit[3] = value
+    with pytest.raises(ValueError, match="not finite"):
+        fit_calibration(logit, label)

@@ -224,3 +224,11 @@ def test_every_film_of_the_dataset_passes_the_pixel_checks():
     ]
     assert len(films) == 5856
     assert [path.name for path in films if check_pixels(read_radiograph(path))] == []
+
+
+@pytest.mark.parametrize("fold", [0, 1])
+def test_no_gate_is_fitted_to_features_that_are_not_finite(fold):
+    features = [films(50), films(20, seed=1)]
+    features[fold][3, 3] = np.inf
+    with pytest.raises(ValueError, match="not finite"):
+        fit_gate(features[0], None, features[1])

@@ -1,19 +1,27 @@
+import csv
 import io
+import shutil
 import subprocess
 import sys
 import tracemalloc
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
 
+import h5py
 import numpy as np
+import pandas as pd
 import pytest
 import scipy.ndimage
+from foreign_bundle import reseal
 
 from xray_core.errors import BundleError, UnreadableImage
 from xray_core.images import Radiograph, read_radiograph, turned
 from xray_core.model.gate import check_pixels
 from xray_core.prediction import framing, wording
+from xray_core.prediction.labelled import predict_labelled
 from xray_core.prediction.pose import Suggestion, put_right, turned_input
+from xray_core.prediction.predictor import NOT_FINITE
+from xray_core.prediction.screen import screen
 
 # Films that the tiny model answers rightly, with some distance to its uncertain band.
 WELL, SICK = (2007, False), (2001, True)
@@ -267,7 +275,7 @@ def test_a_map_at_the_border_is_a_caution(predictor, film_png):
 def test_a_missing_bundle_is_said(tmp_path):
     from xray_core import Predictor
 
-    with pytest.raises(BundleError, match="no model at"):
+    with pytest.raises(BundleError, match="no model called nothing"):
         Predictor.load(tmp_path / "nothing")
 
 
@@ -277,3 +285,46 @@ def test_the_predictor_s_module_loads_without_keras():
         "assert not {'tensorflow', 'keras', 'sklearn', 'pandas'} & set(sys.modules)"
     )
     subprocess.run([sys.executable, "-c", code], check=True)
+
+
+@pytest.fixture(scope="module", params=["logit", "features"])
+def overflowing(request, micro_bundle, tmp_path_factory):
+    """A model with finite weights so large that its log-odds, or its features, are not finite."""
+    from xray_core import Predictor
+
+    folder = shutil.copytree(micro_bundle, tmp_path_factory.mktemp("models") / "micro")
+    kernel = "dense" if request.param == "logit" else "conv2d_1"
+    with h5py.File(folder / "model.weights.h5", "r+") as file:
+        values = file[f"layers/{kernel}/vars/0"]
+        values[...] = np.full(values.shape, np.finfo(values.dtype).max)
+    return Predictor.load(reseal(folder))
+
+
+def test_numbers_that_are_not_finite_are_no_answer(overflowing, film_png, tmp_path):
+    film = film_png(*WELL)
+    alone = overflowing.predict(film, explain="gradcam")
+    (many,) = overflowing.predict_many([film])
+    for prediction in (alone, many):
+        assert (prediction.verdict, prediction.probability) == ("REFUSED", None)
+        assert (prediction.logit, prediction.gate_distance) == (None, None)
+        assert prediction.reasons == (NOT_FINITE,)
+        assert prediction.gate == "refused"
+        assert prediction.heatmap is None
+        assert prediction.neighbours is None
+        assert prediction.suggestion is None
+
+
+def test_numbers_that_are_not_finite_reach_no_table(overflowing, film_png, tmp_path):
+    folder = tmp_path / "films"
+    folder.mkdir()
+    (folder / "a.png").write_bytes(film_png(*WELL))
+    screen(folder, tmp_path / "out.csv", overflowing, progress=False)
+    (row,) = csv.DictReader((tmp_path / "out.csv").read_text().splitlines())
+    assert (row["verdict"], row["probability"], row["reasons"]) == ("REFUSED", "", NOT_FINITE)
+
+    index = pd.DataFrame(
+        [{"path": "a.png", "fold": "test", "label": "NORMAL", "subtype": "none", "patient": "1"}]
+    )
+    table = predict_labelled(overflowing, index, folder)
+    assert table["verdict"].tolist() == ["REFUSED"]
+    assert table[["logit", "probability"]].isna().all(axis=None)

@@ -259,3 +259,44 @@ def test_killed_in_the_middle_and_run_again_each_file_is_there_once(tmp_path):
 
 def test_the_columns_are_those_of_the_contract():
     assert COLUMNS == ("file", "verdict", "probability", "gate", "reasons", "model")
+
+
+def test_folders_may_be_nested_without_end(tmp_path, film_png, predictor):
+    root = tmp_path / "films"
+    root.mkdir()
+    here = os.getcwd()
+    os.chdir(root)
+    try:
+        for _ in range(1_500):
+            os.mkdir("a")
+            os.chdir("a")
+        Path("film.png").write_bytes(film_png(1, True))
+    finally:
+        os.chdir(here)
+    try:
+        out = tmp_path / "out.csv"
+        counts = run(root, out, predictor)
+        assert sum(counts.values()) == 1
+        assert names(out) == ["a/" * 1_500 + "film.png"]
+        assert rows(out)[0]["verdict"] == "PNEUMONIA"
+    finally:  # no other way of removing them is without recursion
+        subprocess.run(["rm", "-r", str(root)], check=True)
+
+
+def test_a_folder_beyond_the_longest_path_is_a_row_with_its_reason(tmp_path, predictor):
+    root = tmp_path / "films"
+    root.mkdir()
+    here = os.getcwd()
+    os.chdir(root)
+    try:
+        for _ in range(50):
+            os.mkdir("a" * 200)
+            os.chdir("a" * 200)
+    finally:
+        os.chdir(here)
+    try:
+        counts = run(root, tmp_path / "out.csv", predictor)
+        assert counts == {"UNREADABLE": 1}
+        assert rows(tmp_path / "out.csv")[0]["reasons"] == "This folder cannot be opened."
+    finally:
+        subprocess.run(["rm", "-r", str(root)], check=True)

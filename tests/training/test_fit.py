@@ -14,6 +14,7 @@ from xray_core.errors import BundleError
 from xray_core.model.architectures import build_network
 from xray_core.model.recipes import Augmentation, Recipe, find_recipe
 from xray_core.training.fit import Fitted, fit, logits_of, validation_numbers
+from xray_core.training.optimizers import optimizer_of, set_stem
 from xray_core.training.pipeline import Films, film_batches, load_films
 
 TINY = replace(
@@ -206,3 +207,65 @@ def test_validation_numbers_are_those_worked_out_by_hand() -> None:
     assert numbers["shifted_loss"] == pytest.approx(2.1269, abs=1e-4)
     assert (numbers["val_accuracy"], numbers["shifted_accuracy"]) == (1.0, 0.0)
     assert (numbers["val_auc"], numbers["shifted_auc"]) == (1.0, 0.0)
+
+
+@pytest.mark.parametrize("optimizer", ["adam", "adamw"])
+def test_the_stem_learns_at_its_share_of_the_rate(optimizer: str) -> None:
+    """The first step of Adam moves every weight by the learning rate, whatever the gradient.
+
+    Keras hands `update_step` what it keeps behind each variable. Should a version hand over
+    something else, this fails with a KeyError, and so does any training.
+    """
+    film = keras.Input((8, 8, 1))
+    x = film
+    for name in ("conv1_conv", "conv2_conv", "conv3_conv"):
+        x = keras.layers.Conv2D(2, 1, name=name)(x)
+    network = keras.Model(film, keras.layers.GlobalAveragePooling2D(name="features")(x))
+    recipe = replace(
+        find_recipe("resnet50"), optimizer=optimizer, stem_rate=0.25, schedule="constant",
+        learning_rate=0.01, weight_decay=0.0,
+    )  # fmt: skip
+    rule = optimizer_of(recipe, network, steps=10)
+    before = network.get_weights()
+    rule.apply([keras.ops.ones_like(v) for v in network.trainable_variables],
+               network.trainable_variables)  # fmt: skip
+    moved = [np.abs(new - old) for new, old in zip(network.get_weights(), before, strict=True)]
+    for kernel, bias in (moved[0:2], moved[2:4]):  # conv1 and conv2
+        assert np.allclose(kernel, 0.0025, rtol=1e-3)
+        assert np.allclose(bias, 0.0025, rtol=1e-3)
+    assert np.allclose(moved[4], 0.01, rtol=1e-3)
+
+
+def test_the_stem_s_rate_holds_where_the_stem_joins_in_later() -> None:
+    film = keras.Input((8, 8, 1))
+    x = keras.layers.Conv2D(2, 1, name="conv1_conv")(film)
+    x = keras.layers.Conv2D(2, 1, name="conv3_conv")(x)
+    network = keras.Model(film, keras.layers.GlobalAveragePooling2D(name="features")(x))
+    recipe = replace(
+        find_recipe("resnet50"), stem_rate=0.25, schedule="constant", learning_rate=0.01,
+        weight_decay=0.0,
+    )  # fmt: skip
+    rule = optimizer_of(recipe, network, steps=10)
+    for trainable in (False, True):
+        set_stem(network, recipe, trainable=trainable)
+        rule.build(network.trainable_variables)  # as Keras does at the start of each fit
+        start = network.get_layer("conv1_conv").kernel.numpy()
+        variables = network.trainable_variables
+        rule.apply([keras.ops.ones_like(v) for v in variables], variables)
+        moved = np.abs(network.get_layer("conv1_conv").kernel.numpy() - start).max()
+        assert (moved > 0) == trainable
+        assert moved < 0.005
+
+
+def test_a_network_whose_numbers_are_not_finite_makes_no_bundle() -> None:
+    from xray_core.training.finish import _outputs
+
+    film = keras.Input((224, 224, 1))
+    features = keras.layers.GlobalAveragePooling2D(name="features")(film)
+    logit = keras.layers.Dense(1, name="logit")(features)
+    network = keras.Model(film, [features, logit])
+    films = Films(*_halves())
+    _outputs(network, films)
+    network.get_layer("logit").set_weights([np.full((1, 1), np.inf), np.zeros(1)])
+    with pytest.raises(BundleError, match="not finite"):
+        _outputs(network, films)

@@ -1,5 +1,6 @@
 """`python train.py`: what is refused, and that a whole bundle comes out."""
 
+import json
 import shutil
 import subprocess
 import sys
@@ -8,6 +9,7 @@ from pathlib import Path
 import pytest
 
 import train
+from xray_core.dataset.index import fingerprint
 from xray_core.errors import BundleError
 from xray_core.model.bundle import open_bundle
 from xray_core.model.recipes import find_recipe
@@ -103,7 +105,7 @@ def made(dataset: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 def test_a_training_leaves_a_whole_bundle_and_nothing_else(made: Path) -> None:
-    assert [path.name for path in made.iterdir()] == ["cnn-softmax"]
+    assert sorted(path.name for path in made.iterdir()) == [".cnn-softmax.lock", "cnn-softmax"]
     bundle = open_bundle(made / "cnn-softmax")
     assert bundle.config["limit"] == 4
     # Validation holds 2 normal films, 2 of bacterial pneumonia and 1 of viral: all are drawn.
@@ -131,11 +133,18 @@ def test_stored_predictions_are_what_the_app_answers(made: Path, dataset: Path) 
             assert answer.logit == pytest.approx(row.logit, abs=1e-4)
 
 
-def test_what_follows_the_weights_can_be_rebuilt(made: Path, dataset: Path, tmp_path: Path) -> None:
+@pytest.mark.parametrize("version", ["today's", "an earlier"])
+def test_what_follows_the_weights_can_be_rebuilt(
+    version: str, made: Path, dataset: Path, tmp_path: Path
+) -> None:
     from xray_core.__main__ import main
 
     shutil.copytree(made, tmp_path / "models")
     folder = tmp_path / "models" / "cnn-softmax"
+    if version == "an earlier":  # its fingerprint was of names and sizes
+        config = json.loads((folder / "config.json").read_text())
+        config["dataset"]["fingerprint"] = "0" * 64
+        (folder / "config.json").write_text(json.dumps(config))
     before = open_bundle(folder)
     assert main(["finish", "cnn-softmax", "--data", str(dataset)]) == 0
     after = open_bundle(folder)
@@ -144,6 +153,7 @@ def test_what_follows_the_weights_can_be_rebuilt(made: Path, dataset: Path, tmp_
             assert (made / "cnn-softmax" / name).read_text() == (folder / name).read_text()
     assert after.config["calibration"] == before.config["calibration"]
     assert after.config["storage"] == before.config["storage"]
+    assert after.config["dataset"]["fingerprint"] == fingerprint(after.dataset())
 
 
 def test_finishing_with_other_films_is_refused(
@@ -153,6 +163,14 @@ def test_finishing_with_other_films_is_refused(
 
     shutil.copytree(made, tmp_path / "models")
     shutil.copytree(dataset, tmp_path / "set")
+    edited = min((tmp_path / "set" / "test" / "NORMAL").iterdir())
+    before = edited.read_bytes()
+    # Pixels as they were, and a size as it was: the last byte, of a PNG's end, does not matter.
+    edited.write_bytes(before[:-1] + bytes([before[-1] ^ 1]))
+    assert main(["finish", "cnn-softmax", "--data", "set"]) == 1
+    assert "are not those" in capsys.readouterr().err
+    edited.write_bytes(before)
+
     first = next((tmp_path / "set" / "test" / "NORMAL").iterdir())
     shutil.copy(first, first.with_name("IM-9999-0001.png"))
     first.unlink()
@@ -189,8 +207,6 @@ def test_help_says_percent_once(capsys: pytest.CaptureFixture[str]) -> None:
 def test_evaluate_prints_intervals_and_writes_json(
     made: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    import json
-
     from xray_core.__main__ import main
 
     out = tmp_path / "numbers.json"
@@ -235,6 +251,21 @@ def test_a_killed_training_is_resumed(dataset: Path, tmp_path: Path) -> None:
     command[command.index("200")] = "200"
     subprocess.run([*command, "--resume"], env=environment, check=True, timeout=900)
     assert len(open_bundle(tmp_path / "cnn").history()) == 200
+
+
+def test_a_lock_taken_while_another_was_held_still_counts(dataset: Path, tmp_path: Path) -> None:
+    fcntl = pytest.importorskip("fcntl")
+    from xray_core.training.run import _alone
+
+    plan = plan_training(find_recipe("cnn"), data=str(dataset), models=tmp_path / "models")
+    with _alone(plan):
+        waiting = (tmp_path / "models" / ".cnn.lock").open("r+")  # opened, not yet locked
+    fcntl.flock(waiting, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    with pytest.raises(BundleError, match="running already"), _alone(plan):
+        pytest.fail("Two trainings ran at once.")
+    waiting.close()
+    with _alone(plan):
+        pass
 
 
 def test_two_trainings_of_one_name_do_not_mix(

@@ -14,8 +14,11 @@ from xray_core.dataset.cache import cache_file, write_whole
 from xray_core.dataset.index import LABELS, fingerprint
 from xray_core.dataset.parallel import in_chunks
 from xray_core.errors import UnreadableImage
+from xray_core.model.bundle_checks import read_arrays
+from xray_core.model.recipes import INPUT_SIZE
 
 FEWEST = 100  # films of a class, below which an average would still show single films
+_LARGEST_FILE = 4_000_000  # bytes of the arrays, unpacked
 
 
 @dataclass(frozen=True, eq=False)
@@ -43,15 +46,16 @@ def average_films(
     progress: Callable[[int, int], None] | None = None,
     processes: int | None = None,
 ) -> Averages | None:
-    """Return the averages of the films in `table`, kept until the files change.
+    """Return the averages of the films in `table`, kept until the content of a file changes.
 
+    `table` is the index as `measure_index` returns it.
     None where a class has no readable film. Pixels are held for one film a process.
     """
     root = Path(folder)
     kept = cache_file(root, f"averages-{fingerprint(table)[:16]}.npz")
     try:
         return read_averages(kept)
-    except (OSError, ValueError, KeyError):
+    except (OSError, ValueError):
         pass
     sums: dict[str, list] = {label: [0, 0.0, 0.0] for label in LABELS}
     done = 0
@@ -93,13 +97,20 @@ def averages_bytes(averages: Averages) -> bytes:
 
 
 def read_averages(file: str | os.PathLike[str]) -> Averages:
-    """Return the averages in a file of `averages_bytes`; OSError, ValueError or KeyError if bad."""
-    with np.load(file, allow_pickle=False) as arrays:
-        return Averages(
-            {label: arrays[f"mean {label}"].astype(np.float32) / 10 for label in LABELS},
-            {label: arrays[f"spread {label}"].astype(np.float32) / 10 for label in LABELS},
-            {label: int(arrays[f"films {label}"]) for label in LABELS},
-        )
+    """Return the averages in a file of `averages_bytes`; OSError or ValueError if it is not one."""
+    names = [f"{name} {label}" for name in ("mean", "spread", "films") for label in LABELS]
+    arrays = read_arrays(file, names, _LARGEST_FILE)
+    films = {label: arrays[f"films {label}"] for label in LABELS}
+    grey = {name: array for name, array in arrays.items() if not name.startswith("films")}
+    if any(a.shape != INPUT_SIZE or a.dtype != np.uint16 for a in grey.values()) or any(
+        count.shape != () or count.dtype.kind not in "iu" for count in films.values()
+    ):
+        raise ValueError("These arrays are no averages.")
+    return Averages(
+        {label: grey[f"mean {label}"].astype(np.float32) / 10 for label in LABELS},
+        {label: grey[f"spread {label}"].astype(np.float32) / 10 for label in LABELS},
+        {label: int(films[label]) for label in LABELS},
+    )
 
 
 def _sums(root: Path, paths: Sequence[str]) -> tuple[int, dict[str, list]]:

@@ -6,12 +6,13 @@ then done again.
 
 import hashlib
 import os
-import sys
 import tempfile
 from contextlib import suppress
 from pathlib import Path
 
+import numpy as np
 import pandas as pd
+from platformdirs import user_cache_path
 
 NUMBER_TYPES = {
     "width": "Int64",
@@ -21,21 +22,15 @@ NUMBER_TYPES = {
     "sharpness": "float64",
     "border": "float64",
 }
-_TYPES = NUMBER_TYPES | {"bytes": "int64", "modified": "int64"}
-_FORMAT = 1  # raise it whenever a column or its meaning changes
+_TYPES = NUMBER_TYPES | {"bytes": "int64"}
+_FORMAT = 2  # raise it whenever a column or its meaning changes
 
 
 def cache_folder() -> Path:
     """Return the folder of this program's caches: XRAY_CACHE, or the platform's own place."""
     if named := os.environ.get("XRAY_CACHE"):
         return Path(named).expanduser()
-    if sys.platform == "win32":
-        base = Path(os.environ.get("LOCALAPPDATA") or Path.home() / "AppData" / "Local")
-    elif sys.platform == "darwin":
-        base = Path.home() / "Library" / "Caches"
-    else:
-        base = Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache")
-    return base / "xray-demo"
+    return user_cache_path("xray-demo", appauthor=False)
 
 
 def cache_file(dataset: Path, name: str) -> Path:
@@ -53,15 +48,22 @@ def read_table(dataset: Path, name: str) -> pd.DataFrame | None:
 
 
 def read_measured(file: Path) -> pd.DataFrame:
-    """Return a table of films from CSV with the types it was measured in; any text stays text."""
+    """Return a table of films from CSV with the types it was measured in; any text stays text.
+
+    Raises ValueError for what is no such table, or has a number that is infinite.
+    """
     columns = pd.read_csv(file, nrows=0).columns
     types = {column: _TYPES.get(column, "str") for column in columns}
-    return pd.read_csv(
+    table = pd.read_csv(
         file,
         dtype=types,
+        index_col=False,
         keep_default_na=False,
         na_values={column: [""] for column in columns if column in NUMBER_TYPES},
     )
+    if np.isinf(table.select_dtypes("float")).any(axis=None):
+        raise ValueError("A number is infinite.")
+    return table
 
 
 def write_table(dataset: Path, name: str, table: pd.DataFrame) -> None:

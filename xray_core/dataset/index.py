@@ -83,7 +83,7 @@ def build_index(
 
 
 def list_images(root: Path) -> list[dict[str, str | int]]:
-    """Return path (relative to `root`), split, label, bytes and time of change (ns) of each image.
+    """Return path (relative to `root`), split, label, bytes and `stamp` of each image.
 
     Stray files are stepped over. Raises DatasetError as `build_index` does.
     """
@@ -128,11 +128,14 @@ def check_folds(index: pd.DataFrame) -> None:
         )
 
 
-def fingerprint(index: pd.DataFrame) -> str:
-    """Return a SHA-256 (hex) over every file's path and size: equal for equal sets of files."""
+def fingerprint(table: pd.DataFrame) -> str:
+    """Return a SHA-256 (hex) over every file's path and content: equal for equal sets of files.
+
+    `table` is the index as `measure_index` returns it, with the column `sha256`.
+    """
     digest = hashlib.sha256()
-    for path, size in sorted(zip(index["path"], index["bytes"], strict=True)):
-        digest.update(f"{path}\0{int(size)}\n".encode())
+    for path, content in sorted(zip(table["path"], table["sha256"], strict=True)):
+        digest.update(f"{path}\0{content}\n".encode())
     return digest.hexdigest()
 
 
@@ -188,8 +191,17 @@ def _image(entry: os.DirEntry[str], split: str, label: str) -> dict[str, str | i
         "split": split,
         "label": label,
         "bytes": status.st_size,
-        "modified": status.st_mtime_ns,
+        "stamp": stamp_of(status),
     }
+
+
+def stamp_of(status: os.stat_result) -> str:
+    """Return a text that changes when a file does: times of change, and which file it is.
+
+    The second time is the file system's own. It changes with any writing, even one that keeps the
+    size and sets the first time back.
+    """
+    return f"{status.st_mtime_ns} {status.st_ctime_ns} {status.st_ino}"
 
 
 def _linked_patients(root: Path, index: pd.DataFrame) -> pd.Series:

@@ -9,7 +9,7 @@ import pandas as pd
 
 from xray_core.dataset.cache import NUMBER_TYPES, read_table, write_table
 from xray_core.dataset.film_properties import MEASURED, measure_files
-from xray_core.dataset.index import build_index, find_dataset, list_images
+from xray_core.dataset.index import build_index, find_dataset, list_images, stamp_of
 from xray_core.dataset.parallel import in_chunks
 
 _SAVE_EVERY = 4096  # files between two writings of the cache, so that a stopped run is not lost
@@ -31,12 +31,12 @@ def dataset_table(
     root = find_dataset(folder)
     listing = pd.DataFrame(list_images(root)).sort_values("path", ignore_index=True)
     kept = read_table(root, "table")
-    key = ["path", "bytes", "modified"]
+    key = ["path", "bytes", "stamp"]
     if kept is not None and kept[key].equals(listing[key]):
-        return kept.drop(columns="modified")
+        return kept.drop(columns="stamp")
     index = build_index(root, check=False)
     table = measure_index(index, root, progress=progress, processes=processes)
-    write_table(root, "table", table.merge(listing[["path", "modified"]], on="path"))
+    write_table(root, "table", table.merge(listing[["path", "stamp"]], on="path"))
     return table
 
 
@@ -82,19 +82,19 @@ def measure_index(
     return index.merge(known[["path", *MEASURED]], how="left", on="path")
 
 
-def _stamps(root: Path, paths: Sequence[str]) -> dict[str, list[int]]:
-    """Return size and time of change of each file: what tells that it is still the same."""
-    sizes, times = [], []
+def _stamps(root: Path, paths: Sequence[str]) -> dict[str, list[Any]]:
+    """Return size and stamp of each file: what tells that it is still the same."""
+    sizes, stamps = [], []
     for path in paths:
         try:
             status = os.stat(root / path)
         except OSError:  # gone since it was listed; measuring says so
             sizes.append(-1)
-            times.append(-1)
+            stamps.append("")
         else:
             sizes.append(status.st_size)
-            times.append(status.st_mtime_ns)
-    return {"bytes": sizes, "modified": times}
+            stamps.append(stamp_of(status))
+    return {"bytes": sizes, "stamp": stamps}
 
 
 def _frame(rows: list[dict[str, Any]], stamped: pd.DataFrame) -> pd.DataFrame:

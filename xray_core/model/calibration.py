@@ -6,7 +6,8 @@ pneumonia, not how common pneumonia is where the film was taken.
 
 from __future__ import annotations
 
-from dataclasses import asdict, dataclass
+import math
+from dataclasses import asdict, dataclass, fields
 from typing import Any, Literal
 
 import numpy as np
@@ -40,13 +41,29 @@ class Calibration:
     rule_out: float
     uncertain: tuple[float, float]
 
+    def __post_init__(self) -> None:
+        low, high = self.uncertain
+        numbers = (self.temperature, self.shift, self.prior, self.main, self.rule_out, low, high)
+        if not all(math.isfinite(number) for number in numbers):
+            raise ValueError("its calibration has a number that is not finite")
+        if self.temperature <= 0 or not 0 < self.prior < 1 or not 0 < self.main < 1:
+            raise ValueError("its calibration has a temperature, prior or threshold out of range")
+        if not (0 <= low <= self.main <= high <= 1 and 0 <= self.rule_out <= 1):
+            raise ValueError("its calibration has thresholds in an impossible order")
+
     def probability(self, logit: Any) -> np.ndarray:
         """Calibrated probability of pneumonia, float64, in the shape of `logit`."""
         z = np.asarray(logit, np.float64) / self.temperature + self.shift
         return np.exp(-np.logaddexp(0, -z))
 
     def verdict(self, probability: float) -> Verdict:
-        """What the probability means in a word."""
+        """What the probability means in a word.
+
+        Raises:
+            ValueError: it is not a number from 0 to 1, so that it means nothing.
+        """
+        if not 0 <= probability <= 1:
+            raise ValueError(f"A probability is from 0 to 1. Received: {probability}.")
         low, high = self.uncertain
         if low <= probability <= high:
             return "UNCERTAIN"
@@ -58,7 +75,17 @@ class Calibration:
 
     @classmethod
     def from_dict(cls, data: dict[str, Any]) -> Calibration:
-        """What `to_dict` gave, read back."""
+        """What `to_dict` gave, read back.
+
+        Raises:
+            ValueError: a field is missing, unknown or not such a number.
+        """
+        names = [field.name for field in fields(cls)]
+        band = data.get("uncertain")
+        numbers = [data.get(name) for name in names if name != "uncertain"]
+        numbers += band if isinstance(band, (list, tuple)) and len(band) == 2 else [None]
+        if set(data) != set(names) or not all(type(number) in (int, float) for number in numbers):
+            raise ValueError("its calibration does not have the numbers that it should")
         low, high = data["uncertain"]
         return cls(**{**data, "uncertain": (float(low), float(high))})
 
@@ -84,6 +111,8 @@ def fit_calibration(
 
     z = np.asarray(logit, np.float64) - np.log(trained_prior / (1 - trained_prior))
     y = np.asarray(label) == 1
+    if not np.isfinite(z).all():
+        raise ValueError("The network gave a number that is not finite.")
     if not (y.any() and (~y).any()):
         raise ValueError("Calibration needs films of both classes.")
     weight = np.where(y, 0.5 / y.sum(), 0.5 / (~y).sum())

@@ -6,7 +6,6 @@ squared Mahalanobis distance to the training films, with a covariance shrunk aft
 (J. Multivariate Analysis 88, 2004), as Lee et al. (NeurIPS 2018) detect inputs unlike training.
 """
 
-import zipfile
 from dataclasses import dataclass, fields, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Literal
@@ -15,6 +14,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from xray_core.errors import BundleError
+from xray_core.model.bundle_checks import read_arrays
 
 if TYPE_CHECKING:
     from xray_core.images import Radiograph
@@ -26,6 +26,9 @@ CAUTION_QUANTILE = 0.99
 REFUSE_FACTOR = 2.0
 BASIS_FLOATS = 2**20
 """Numbers kept of the covariance's eigenvectors (4 MB): all of them up to 1024 features."""
+
+LARGEST_FILE = 64_000_000
+"""Bytes of a gate's arrays; 8 MB with the most features that a recipe has."""
 
 SMALLEST_SIDE = 64
 LARGEST_ASPECT = 3.5
@@ -93,16 +96,25 @@ class Gate:
     def load(cls, path: str | Path) -> "Gate":
         """Read a gate from `path`; raises BundleError where that is not one."""
         try:
-            with np.load(path, allow_pickle=False) as stored:
-                values = {field.name: stored[field.name] for field in fields(cls)}
-            arrays = [values[name] for name in ("mean", "scale", "basis", "variance")]
-            numbers = [float(values[name]) for name in ("rest", "caution", "refuse")]
-        except (OSError, ValueError, TypeError, KeyError, EOFError, zipfile.BadZipFile) as error:
+            values = read_arrays(path, [field.name for field in fields(cls)], LARGEST_FILE)
+            mean, scale, basis, variance = (
+                values[name].astype(np.float32) for name in ("mean", "scale", "basis", "variance")
+            )
+            rest, caution, refuse = (float(values[name]) for name in ("rest", "caution", "refuse"))
+            if not (
+                mean.ndim == variance.ndim == 1
+                and scale.shape == mean.shape
+                and basis.shape == (mean.size, variance.size)
+                and min(scale.min(), variance.min(), rest, caution) > 0
+                and caution <= refuse
+            ):
+                raise ValueError("The arrays do not fit one another.")
+        except (OSError, ValueError, TypeError) as error:
             raise BundleError(
                 f"{Path(path).name} is no gate that this version can read: train the model again, "
                 "or rebuild it with `python -m xray_core finish`."
             ) from error
-        return cls(*arrays, *numbers)
+        return cls(mean, scale, basis, variance, rest, caution, refuse)
 
 
 def fit_gate(
@@ -120,6 +132,8 @@ def fit_gate(
     train = np.asarray(train_features, dtype=np.float32)
     if train.ndim != 2 or len(train) < 2:
         raise ValueError(f"A gate needs at least two films' features. Received: {train.shape}")
+    if not (np.isfinite(train).all() and np.isfinite(validation_features).all()):
+        raise ValueError("The network gave a feature that is not finite.")
     mean = train.mean(axis=0)
     spread = train.std(axis=0)
     # A unit that hardly ever fires on training films may fire on a photograph: let it count, but

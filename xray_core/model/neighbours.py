@@ -1,6 +1,5 @@
 """The training films most like a film: evidence by example, seen through the network's features."""
 
-import zipfile
 from collections.abc import Sequence
 from dataclasses import dataclass, fields
 from pathlib import Path
@@ -9,6 +8,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from xray_core.errors import BundleError
+from xray_core.model.bundle_checks import read_arrays, stays_inside
 
 KINDS = ("normal", "bacterial", "viral", "pneumonia")
 """What a training film is; "pneumonia" where the subtype is not known."""
@@ -16,6 +16,10 @@ KINDS = ("normal", "bacterial", "viral", "pneumonia")
 DIMENSIONS = 64
 BASIS_NUMBERS = 2**19
 """Bound on the PCA basis, of any width of features, so that a file stays under 3 MB."""
+
+
+LARGEST_FILE = 256_000_000
+"""Bytes of the arrays in a file, unpacked: of some 250,000 training films."""
 
 
 @dataclass(frozen=True)
@@ -105,13 +109,27 @@ class Neighbours:
     def load(cls, path: str | Path) -> "Neighbours":
         """Read what `save` wrote; raises BundleError where `path` holds something else."""
         try:
-            with np.load(path, allow_pickle=False) as stored:
-                return cls(**{field.name: stored[field.name] for field in fields(cls)})
-        except (OSError, ValueError, KeyError, EOFError, zipfile.BadZipFile) as error:
+            films = cls(**read_arrays(path, [field.name for field in fields(cls)], LARGEST_FILE))
+            count, kept = films.points.shape
+            if not (
+                films.mean.ndim == 1
+                and films.scale.shape == films.mean.shape
+                and films.basis.shape == (films.mean.size, kept)
+                and films.kinds.shape == (count,)
+                and films.kinds.dtype == np.uint8
+                and films.kinds.max() < len(KINDS)
+                and (films.scale > 0).all()
+                and films.paths.shape in ((count,), (0,))
+                and films.paths.dtype.kind == "U"
+                and all(stays_inside(str(film)) for film in films.paths)
+            ):
+                raise ValueError("The arrays do not fit one another.")
+        except (OSError, ValueError, TypeError) as error:
             raise BundleError(
                 f"{Path(path).name} holds no training films that this version can read: train the "
                 "model again, or rebuild it with `python -m xray_core finish`."
             ) from error
+        return films
 
 
 def vote_report(

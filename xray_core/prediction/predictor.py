@@ -4,6 +4,7 @@ One forward pass gives the features that the gate judges, the logit that becomes
 and the activations that a map is drawn from.
 """
 
+import math
 import threading
 from collections.abc import Iterable, Iterator
 from concurrent.futures import ThreadPoolExecutor
@@ -15,6 +16,7 @@ from typing import TYPE_CHECKING, Any, Literal, NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
+from xray_core.errors import BundleError
 from xray_core.images import to_model_input
 from xray_core.model.bundle import Bundle, open_bundle
 from xray_core.model.gate import Gate, Outcome
@@ -35,6 +37,11 @@ if TYPE_CHECKING:
 
 Verdict = Literal["NORMAL", "PNEUMONIA", "UNCERTAIN", "REFUSED", "UNREADABLE"]
 FloatArray = NDArray[np.float32]
+
+NOT_FINITE = (
+    "The model did not give a valid number for this image, so the image was not analysed. Another "
+    "model may analyse it."
+)
 
 
 @dataclass(frozen=True)
@@ -101,12 +108,14 @@ class Predictor:
         Raises BundleError for a bundle that is missing, incomplete or changed.
         """
         bundle = open_bundle(path)
-        return cls(
-            bundle,
-            bundle.load_network(),
-            Gate.load(bundle.gate_file),
-            Neighbours.load(bundle.neighbours_file),
-        )
+        network = bundle.load_network()
+        gate, neighbours = Gate.load(bundle.gate_file), Neighbours.load(bundle.neighbours_file)
+        width = network.get_layer("features").output.shape[-1]
+        if not gate.mean.size == neighbours.mean.size == width:
+            raise BundleError(
+                f"The parts of the model {bundle.name} do not fit one another: train it again."
+            )
+        return cls(bundle, network, gate, neighbours)
 
     def model_input(self, source: Source) -> FloatArray:
         """Return exactly what the network is given for a film: float32 (224, 224, 1)."""
@@ -192,6 +201,8 @@ class Predictor:
         distance: float,
         neighbours: NearestFilms,
     ) -> Prediction:
+        if not (math.isfinite(logit) and math.isfinite(distance)):
+            return self._refused(admitted.refusals or (NOT_FINITE,))
         outcome = "refused" if admitted.refusals else self.gate.outcome(distance)
         relative = None if admitted.refusals else distance / self.gate.caution
         suggestion = suggest(

@@ -128,29 +128,44 @@ def _begun(table: Path, model: str) -> tuple[set[bytes], Counter[str]]:
 
 
 def _walk(root: Path, table: os.stat_result) -> Iterator[_Found]:
-    """Yield the files below `root` but for `table`, in one order; each folder once, links too."""
+    """Yield the files below `root` but for `table`, in one order; each folder once, links too.
+
+    The folders under way are kept in a list, so that no nesting is too deep.
+    """
     seen: set[tuple[int, int]] = set()
 
-    def below(folder: Path, prefix: str) -> Iterator[_Found]:
+    def listed(folder: Path) -> Iterator[os.DirEntry[str]] | None:
+        """Entries of a folder, None where it was listed before; raises OSError."""
+        status = folder.stat()
+        if (status.st_dev, status.st_ino) in seen:
+            return None
+        seen.add((status.st_dev, status.st_ino))
+        with os.scandir(folder) as entries:
+            return iter(sorted(entries, key=lambda entry: os.fsencode(entry.name)))
+
+    def opened(folder: Path, prefix: str) -> Iterator[_Found]:
+        """Put a folder on the list of those under way, or yield why it cannot be."""
         try:
-            status = folder.stat()
-            if (status.st_dev, status.st_ino) in seen:
-                return
-            seen.add((status.st_dev, status.st_ino))
-            with os.scandir(folder) as entries:
-                listed = sorted(entries, key=lambda entry: os.fsencode(entry.name))
+            entries = listed(folder)
         except OSError:
             yield _Found(folder, prefix or ".", "This folder cannot be opened.")
-            return
-        for entry in listed:
-            if entry.name.startswith(".") or entry.name in STRAYS:
-                continue
-            if _is_folder(entry):
-                yield from below(Path(entry.path), f"{prefix}{entry.name}/")
-            elif not (entry.inode() == table.st_ino and os.path.samestat(entry.stat(), table)):
-                yield _Found(Path(entry.path), f"{prefix}{entry.name}")
+        else:
+            if entries is not None:
+                under_way.append((entries, prefix))
 
-    return below(root, "")
+    under_way: list[tuple[Iterator[os.DirEntry[str]], str]] = []
+    yield from opened(root, "")
+    while under_way:
+        entries, prefix = under_way[-1]
+        entry = next(entries, None)
+        if entry is None:
+            under_way.pop()
+        elif entry.name.startswith(".") or entry.name in STRAYS:
+            continue
+        elif _is_folder(entry):
+            yield from opened(Path(entry.path), f"{prefix}{entry.name}/")
+        elif not (entry.inode() == table.st_ino and os.path.samestat(entry.stat(), table)):
+            yield _Found(Path(entry.path), f"{prefix}{entry.name}")
 
 
 def _is_folder(entry: os.DirEntry[str]) -> bool:

@@ -88,6 +88,7 @@ def finish(
         folder: where the films of the index are.
     """
     seed = int(made.facts["seed"])
+    measured = measure_index(index, folder)
     with bundles.writing(target) as partial:
         validation_films = load_films(index, folder, "validation")
         test_films = load_films(index, folder, "test")
@@ -134,7 +135,7 @@ def finish(
                 "too_sure": _sure_limit(calibration.probability(validation.logit)),
             },
             "layers": layer_table(network),
-            "dataset": _dataset_facts(index),
+            "dataset": _dataset_facts(measured),
             **made.facts,
         }
 
@@ -167,8 +168,8 @@ def finish(
             "test": summary(predictions, calibration, "test"),
         }
         config = finite(config)
-        measure_index(index, folder).to_csv(partial / bundles.DATASET, index=False)
-        save_averages(average_films(index, folder), partial / "averages.npz")
+        measured.to_csv(partial / bundles.DATASET, index=False)
+        save_averages(average_films(measured, folder), partial / bundles.AVERAGES)
         made.history.to_csv(partial / bundles.HISTORY, index=False)
         write_figures(
             partial, predictions, calibration, made.history, made.facts["training"]["best_epoch"]
@@ -189,7 +190,7 @@ def finish_again(bundle: Bundle, folder: Path, *, say: Callable[[str], None] = p
     index = build_index(folder, seed=facts["seed"])
     if facts["limit"] is not None:
         index = limited(index, facts["limit"], facts["seed"])
-    if fingerprint(index) != bundle.config["dataset"]["fingerprint"]:
+    if fingerprint(measure_index(index, folder)) != _trained_on(bundle):
         raise BundleError(
             f"The films in {folder} are not those that {bundle.name} was trained on, so what "
             "follows its weights cannot be rebuilt from them."
@@ -201,6 +202,19 @@ def finish_again(bundle: Bundle, folder: Path, *, say: Callable[[str], None] = p
     return finish(network, made, index, folder, bundle.folder, say=say)
 
 
+def _trained_on(bundle: Bundle) -> str:
+    """The fingerprint of a bundle's films, from the hashes that were measured when it was made.
+
+    The fingerprint in its config may be of an earlier version, which was of names and sizes.
+    """
+    try:
+        return fingerprint(bundle.dataset().fillna({"sha256": ""}))
+    except KeyError as error:
+        raise BundleError(
+            f"The model {bundle.name} does not say what its training images hold: train it again."
+        ) from error
+
+
 def _two_outputs(network: keras.Model) -> keras.Model:
     """The network with features and log-odds as its outputs, built once: tracing it takes time."""
     return keras.Model(
@@ -210,6 +224,11 @@ def _two_outputs(network: keras.Model) -> keras.Model:
 
 def _outputs(both: keras.Model, films: Films) -> Outputs:
     features, logit = both.predict(film_batches(films), verbose=0)
+    if not (np.isfinite(features).all() and np.isfinite(logit).all()):
+        raise BundleError(
+            "The network gives numbers that are not finite, so no model can be made of it: train "
+            "it again with a lower learning rate."
+        )
     return Outputs(films, features, logit[:, 0])
 
 

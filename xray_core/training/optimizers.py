@@ -18,14 +18,22 @@ def loss_of(recipe: Recipe) -> keras.losses.Loss:
 
 
 class StemRate:
-    """Mixed into an optimizer: conv1 and conv2 learn at a share of the learning rate."""
+    """Mixed into an optimizer: conv1 and conv2 learn at a share of the learning rate.
+
+    `build` is given the network's variables, which have names, and `update_step` what TensorFlow
+    keeps behind each of them (`Variable.value`), which has none.
+    """
 
     stem_rate = 1.0
+    built: bool
+
+    def build(self, variables: list[keras.Variable]) -> None:
+        if not self.built:
+            self._is_stem = {id(v.value): v.path.startswith(STEM) for v in variables}
+        super().build(variables)  # type: ignore[misc]
 
     def update_step(self, gradient: Any, variable: Any, learning_rate: Any) -> None:
-        # TensorFlow hands over its own variable, which has lost the name it has in the network.
-        known = self._trainable_variables[self._get_variable_index(variable)]  # type: ignore[attr-defined]
-        if known.path.startswith(STEM):
+        if self._is_stem[id(variable)]:
             learning_rate = learning_rate * self.stem_rate
         super().update_step(gradient, variable, learning_rate)  # type: ignore[misc]
 

@@ -10,6 +10,7 @@ from typing import Any
 import pandas as pd
 
 from xray_core.dataset.index import build_index, check_folds, find_dataset, fingerprint, limited
+from xray_core.dataset.measure import measure_index
 from xray_core.errors import DatasetError, RecipeError
 from xray_core.model.bundle import checked_name, free_name
 from xray_core.model.recipes import LABELS, Recipe
@@ -87,7 +88,7 @@ def plan_training(
         identity={
             "recipe": recipe.to_dict(),
             "seed": seed,
-            "data": fingerprint(index),
+            "data": fingerprint(measure_index(index, folder)),
             "backbone weights": started_from,
         },
         seed=seed,

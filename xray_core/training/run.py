@@ -19,7 +19,7 @@ from filelock import FileLock, Timeout
 
 from xray_core.errors import BundleError
 from xray_core.model.architectures import build_network
-from xray_core.model.bundle import Bundle
+from xray_core.model.bundle import Bundle, clear_leftovers
 from xray_core.model.recipes import Recipe
 from xray_core.training.finish import Provenance, finish
 from xray_core.training.fit import Fitted, fit
@@ -66,22 +66,25 @@ def train(plan: Plan, *, say: Callable[[str], None] = print) -> Bundle:
 def _alone(plan: Plan) -> Iterator[None]:
     """Keep a second training of the same name out, and clear away what a killed one left half-made.
 
-    The system lets go of the lock when a process ends, however it ends.
+    The system lets go of the lock when a process ends, however it ends. The lock's file stays:
+    were it removed, a process that had opened it before could lock the removed file while a third
+    locks a new one, and two trainings would run at once.
     """
     models = plan.target.parent
     models.mkdir(parents=True, exist_ok=True)
     lock = FileLock(models / f".{plan.target.name}.lock")
     try:
-        with lock.acquire(timeout=0):
-            for left in models.glob(f".{plan.target.name}.*.partial"):
-                shutil.rmtree(left, ignore_errors=True)
-            yield
+        lock.acquire(timeout=0)
     except Timeout as error:
         raise BundleError(
             f"A training called {plan.target.name} is running already: wait for it, or choose "
             "another --name."
         ) from error
-    Path(lock.lock_file).unlink(missing_ok=True)
+    try:
+        clear_leftovers(plan.target)
+        yield
+    finally:
+        lock.release()
 
 
 @contextmanager

@@ -1,0 +1,744 @@
+"""Bundles made by a stranger: refused with a sentence, or read as data and nothing else."""
+
+import io
+import json
+import os
+import shutil
+import subprocess
+import sys
+import tracemalloc
+import zipfile
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import h5py
+import numpy as np
+import pytest
+from foreign_bundle import reseal
+
+from xray_core.errors import BundleError
+from xray_core.model import bundle_checks
+from xray_core.model.bundle import list_bundles, open_bundle, seal
+from xray_core.model.gate import Gate
+from xray_core.model.neighbours import Neighbours
+
+ROOT = Path(__file__).resolve().parents[2]
+IMAGE = "![x](http://evil.example/x.png)<img src=http://evil.example/y.png>"
+KERNEL = "layers/conv2d/vars/0"
+
+Config = dict[str, Any]
+
+
+@pytest.fixture
+def copy(micro_bundle: Path, tmp_path: Path) -> Path:
+    target = tmp_path / "models" / "micro"
+    shutil.copytree(micro_bundle, target)
+    return target
+
+
+@pytest.fixture
+def outside(copy: Path, tmp_path: Path) -> Path:
+    """A folder beside the models, with copies of a bundle's files that would be accepted."""
+    return Path(shutil.copytree(copy, tmp_path / "outside"))
+
+
+def refusal(folder: Path) -> str:
+    """Return why a bundle does not open: a sentence that repeats nothing from the bundle."""
+    with pytest.raises(BundleError) as caught:
+        open_bundle(folder)
+    message = str(caught.value)
+    assert message.endswith(".")
+    assert "\n" not in message
+    assert "evil.example" not in message
+    assert str(folder.parent) not in message
+    return message
+
+
+# --- config.json
+
+
+def put(*keys: str, value: Any) -> Callable[[Config], None]:
+    """Return a change of a config: what lies under `keys` becomes `value`."""
+
+    def change(config: Config) -> None:
+        for key in keys[:-1]:
+            config = config[key]
+        config[keys[-1]] = value
+
+    return change
+
+
+@pytest.mark.parametrize(
+    ("change", "words"),
+    [
+        (put("labels", value=["NORMAL", "../../x"]), "labels are not"),
+        (put("labels", value=["NORMAL", IMAGE]), "labels are not"),
+        (put("labels", value=["PNEUMONIA", "NORMAL"]), "labels are not"),
+        (put("input_size", value=[100_000, 100_000]), "input size is not 224 x 224"),
+        (put("input_size", value=[-1, 224]), "input size is not"),
+        (put("version", value=IMAGE), "version is not"),
+        (put("version", value=["a"]), "version is not"),
+        (put("name", value=IMAGE), "name is not"),
+        (put("name", value=".."), "name is not"),
+        (put("format", value=IMAGE), "has no format"),
+        (put("format", value=True), "has no format"),
+        (put("metrics", value=[]), "no metrics"),
+        (put("metrics", value={}), "no metrics of the test set"),
+        (put("cautions", value={"border_share": IMAGE}), "limits of cautions"),
+        (put("cautions", value=3), "limits of cautions"),
+        (put("dataset", value=[IMAGE]), "dataset is not an object"),
+        (put("files", value={f"{i}.png": "0" * 64 for i in range(1000)}), "too many files"),
+        (put("files", "../outside/config.json", value="0" * 64), "leads outside"),
+        (put("files", "examples/../../x", value="0" * 64), "leads outside"),
+        (put("files", "/etc/passwd", value="0" * 64), "leads outside"),
+        (put("files", "C:\\x", value="0" * 64), "leads outside"),
+        (put("files", "..", value="0" * 64), "leads outside"),
+        (put("files", "", value="0" * 64), "leads outside"),
+        (put("files", "a" * 5_000, value="0" * 64), "too long"),
+        (put("files", "roc.png", value=3), "without its SHA-256"),
+        (put("note", value="a" * 100_000), "too long"),
+        (put("note", value="a\x1b[2J"), "control characters"),
+        (put("note", value="a\ud800"), "control characters"),
+        (put("note", value=10**300), "not finite or too large"),
+        (put("recipe", value=[]), "no recipe"),
+        (put("recipe", IMAGE, value=1), "unknown or of the wrong type"),
+        (put("recipe", "output", value=IMAGE), "another version"),
+        (put("recipe", "backbone", value=["resnet50"]), "of the wrong type"),
+        (put("recipe", "filters", value=[10**9]), "impossible or too large"),
+        (put("recipe", "filters", value=[4_000, 4]), "impossible or too large"),
+        (put("recipe", "filters", value=[1] * 1_000), "impossible or too large"),
+        (put("recipe", "filters", value=[0]), "impossible or too large"),
+        (put("recipe", "filters", value=["8"]), "of the wrong type"),
+        (put("recipe", "filters", value=[[8]]), "of the wrong type"),
+        (put("recipe", "dense", value=10**12), "impossible or too large"),
+        (put("recipe", "dense", value=-1), "impossible or too large"),
+        (put("recipe", "dense", value=True), "of the wrong type"),
+        (put("recipe", "dropout", value=1.5), "impossible or too large"),
+        (put("recipe", "pool", value=0), "impossible or too large"),
+        (put("recipe", "name", value="a/b"), "no name"),
+        (put("recipe", "augmentation", value={"zoom": [1]}), "of the wrong type"),
+        (put("recipe", "augmentation", value={IMAGE: 1}), "unknown or of the wrong type"),
+        (put("calibration", value={}), "numbers that it should"),
+        (put("calibration", IMAGE, value=1), "numbers that it should"),
+        (put("calibration", "temperature", value="1"), "numbers that it should"),
+        (put("calibration", "temperature", value=float("nan")), "not finite"),
+        (put("calibration", "shift", value=float("-inf")), "not finite"),
+        (put("calibration", "temperature", value=0), "out of range"),
+        (put("calibration", "temperature", value=-1.0), "out of range"),
+        (put("calibration", "prior", value=1), "out of range"),
+        (put("calibration", "main", value=2.0), "out of range"),
+        (put("calibration", "uncertain", value=[0.6, 0.4]), "impossible order"),
+        (put("calibration", "uncertain", value=[0.4]), "numbers that it should"),
+        (put("calibration", "rule_out", value=-0.1), "impossible order"),
+    ],
+)
+def test_a_config_that_no_training_writes_is_refused(
+    copy: Path, change: Callable[[Config], None], words: str
+) -> None:
+    assert words in refusal(reseal(copy, change))
+
+
+@pytest.mark.parametrize(
+    ("text", "words"),
+    [
+        ('{"format": ' + "[" * 100_000, "cannot be read as JSON"),
+        ('{"format": 1, "a": ' + "[" * 500 + "]" * 500 + "}", "nested too deeply"),
+        ('{"format": 1, "a": 1e999}', "not finite"),
+        ('{"format": 1, "a": NaN}', "not finite"),
+        ("[]", "not a JSON object"),
+        ("\ud800", "damaged config.json."),
+    ],
+)
+def test_text_that_is_no_config_is_refused(copy: Path, text: str, words: str) -> None:
+    (copy / "config.json").write_bytes(text.encode(errors="surrogatepass"))
+    assert words in refusal(copy)
+
+
+def test_nested_json_in_one_model_does_not_hide_the_others(copy: Path) -> None:
+    shutil.copytree(copy, copy.with_name("other"))
+    (copy / "config.json").write_text('{"format": ' + "[" * 100_000)
+    listed = dict(list_bundles(copy.parent))
+    assert list(listed) == ["micro", "other"]
+    assert "damaged config.json" in str(listed["micro"])
+    assert listed["other"] is None
+
+
+def test_a_file_that_cannot_be_read_is_said_without_its_path(
+    copy: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    from xray_core.model import bundle
+
+    def no_right(path: Path) -> str:
+        raise PermissionError(13, "Permission denied", str(path))
+
+    monkeypatch.setattr(bundle, "sha256", no_right)
+    assert refusal(copy) == "The model micro cannot be read: Permission denied."
+    assert list_bundles(copy.parent) == [("micro", refusal(copy))]
+
+
+# --- links and files
+
+
+@pytest.mark.parametrize(
+    "name",
+    ["config.json", "model.weights.h5", "gate.npz", "MODEL_CARD.md", "examples/normal.png"],
+)
+def test_a_link_to_a_file_outside_is_refused(copy: Path, outside: Path, name: str) -> None:
+    (copy / name).unlink()
+    (copy / name).symlink_to(outside / name)
+    assert f"{name} is a link" in refusal(copy)
+
+
+def test_a_folder_that_is_a_link_is_refused(copy: Path, outside: Path) -> None:
+    shutil.rmtree(copy / "examples")
+    (copy / "examples").symlink_to(outside / "examples")
+    assert "examples/normal.png is a link" in refusal(copy)
+
+
+def test_a_pipe_is_refused_without_waiting_for_it(copy: Path) -> None:
+    (copy / "config.json").unlink()
+    os.mkfifo(copy / "config.json")
+    assert "not a regular file" in refusal(copy)
+
+
+@pytest.mark.parametrize("name", ["averages.npz", "examples/normal.png"])
+def test_a_file_that_others_would_read_has_to_be_listed(copy: Path, name: str) -> None:
+    (copy / name).write_bytes(b"not listed")
+    reseal(copy, lambda config: config["files"].pop(name, None))
+    assert f"{name} was changed" in refusal(copy)
+
+
+@pytest.mark.parametrize(
+    ("name", "size"),
+    [
+        ("config.json", 5_000_000),
+        ("MODEL_CARD.md", 2_000_000),
+        ("history.csv", 5_000_000),
+        ("predictions.csv", 10**12),
+        ("dataset.csv", 10**12),
+        ("gate.npz", 10**12),
+        ("neighbours.npz", 10**12),
+        ("model.weights.h5", 10**12),
+        ("examples/normal.png", 10**12),
+    ],
+)
+def test_a_file_that_is_too_large_is_refused_before_it_is_read(
+    copy: Path, name: str, size: int
+) -> None:
+    # The sizes of a terabyte are holes: to read or to hash one would take hours.
+    os.truncate(copy / name, size)
+    assert f"{name} is larger than" in refusal(copy)
+
+
+# --- tables and texts
+
+
+def edit(folder: Path, name: str, change: Callable[[str], str]) -> Path:
+    file = folder / name
+    file.write_text(change(file.read_text()))
+    return reseal(folder)
+
+
+@pytest.mark.parametrize(
+    ("name", "change"),
+    [
+        ("predictions.csv", lambda text: text + "\n" * 300_000),
+        ("predictions.csv", lambda text: text + "," * 100_000),
+        ("predictions.csv", lambda text: ",".join(f"c{i}" for i in range(500)) + "\n" + text),
+        ("predictions.csv", lambda text: text.replace("file,", "path,", 1)),
+        ("dataset.csv", lambda text: text.replace("path,", "path,path,", 1)),
+        ("dataset.csv", lambda text: text + "\n" * 300_000),
+        ("history.csv", lambda text: text + "," * 100_000),
+        ("history.csv", lambda text: ""),
+    ],
+)
+def test_a_table_of_an_absurd_shape_is_refused(
+    copy: Path, name: str, change: Callable[[str], str]
+) -> None:
+    assert f"damaged {name}" in refusal(edit(copy, name, change))
+
+
+def replaced_in_row(column: str, value: str) -> Callable[[str], str]:
+    def change(text: str) -> str:
+        header, first, *rest = text.split("\n")
+        cells = dict(zip(header.split(","), first.split(","), strict=True)) | {column: value}
+        return "\n".join([header, ",".join(cells.values()), *rest])
+
+    return change
+
+
+@pytest.mark.parametrize(
+    ("column", "value"),
+    [
+        ("file", "/etc/passwd"),
+        ("file", "../../../etc/passwd"),
+        ("file", "..\\..\\x"),
+        ("file", "C:/x"),
+        ("file", "~root/x"),
+        ("file", ""),
+        ("label", IMAGE),
+        ("fold", "train"),
+        ("verdict", IMAGE),
+        ("gate", "open"),
+        ("probability", "nan"),
+        ("probability", ""),
+        ("probability", "inf"),
+        ("probability", "1.5"),
+        ("probability", IMAGE),
+        ("logit", "-inf"),
+        ("logit", IMAGE),
+    ],
+)
+def test_predictions_that_no_model_gives_are_refused(copy: Path, column: str, value: str) -> None:
+    bundle = open_bundle(edit(copy, "predictions.csv", replaced_in_row(column, value)))
+    with pytest.raises(BundleError, match=r"damaged predictions\.csv"):
+        bundle.predictions()
+
+
+@pytest.mark.parametrize("value", ["inf", "-inf", "nan", IMAGE])
+def test_a_history_without_numbers_is_refused(copy: Path, value: str) -> None:
+    bundle = open_bundle(edit(copy, "history.csv", replaced_in_row("loss", value)))
+    with pytest.raises(BundleError, match=r"damaged history\.csv"):
+        bundle.history()
+
+
+def test_more_cells_than_columns_shift_nothing(copy: Path) -> None:
+    def one_more(text: str) -> str:
+        return "\n".join(
+            f"{line},more" if number == 1 else line for number, line in enumerate(text.split("\n"))
+        )
+
+    first = open_bundle(edit(copy, "predictions.csv", one_more)).predictions().iloc[0]
+    assert first["file"].endswith(".png")
+
+
+def test_the_card_is_given_as_text(copy: Path) -> None:
+    card = f"# micro\n\n{IMAGE}\n"
+    (copy / "MODEL_CARD.md").write_text(card)
+    assert open_bundle(reseal(copy)).card() == card  # what shows it has to show it safely
+    (copy / "MODEL_CARD.md").write_bytes(b"\xff\xfe")
+    with pytest.raises(BundleError, match=r"damaged MODEL_CARD\.md"):
+        open_bundle(reseal(copy)).card()
+
+
+# --- arrays
+
+
+def arrays_of(file: Path) -> dict[str, np.ndarray]:
+    with np.load(file) as stored:
+        return dict(stored)
+
+
+def npy(values: np.ndarray) -> bytes:
+    buffer = io.BytesIO()
+    np.save(buffer, values)
+    return buffer.getvalue()
+
+
+def expanding(file: Path) -> None:
+    """A deflated array of 200 MB of zeros in place of the gate's mean."""
+    with zipfile.ZipFile(file) as stored:
+        members = {name: stored.read(name) for name in stored.namelist()}
+    with zipfile.ZipFile(file, "w", zipfile.ZIP_DEFLATED) as archive:
+        for name, data in members.items():
+            with archive.open(name, "w") as member:
+                if name == "mean.npy":
+                    header = io.BytesIO()
+                    declared = {"descr": "<f4", "fortran_order": False, "shape": (50_000_000,)}
+                    np.lib.format.write_array_header_1_0(header, declared)
+                    member.write(header.getvalue())
+                    for _ in range(200):
+                        member.write(bytes(1_000_000))
+                else:
+                    member.write(data)
+
+
+def lying_header(file: Path) -> None:
+    """An array that claims a trillion numbers and holds none."""
+    rewrite(file, "mean.npy", npy(np.zeros(1, "<f4")).replace(b"(1,), }  ", b"(10**12,)}"))
+
+
+def large_header(file: Path) -> None:
+    header = io.BytesIO()
+    declared = {"descr": "<f4", "fortran_order": False, "shape": (10**12,)}
+    np.lib.format.write_array_header_1_0(header, declared)
+    rewrite(file, "mean.npy", header.getvalue() + bytes(4))
+
+
+def lying_directory(file: Path) -> None:
+    """The table of contents says that the expanding array is small."""
+    expanding(file)
+    data = bytearray(file.read_bytes())
+    at = data.rindex(b"PK\1\2", 0, data.rindex(b"mean.npy"))
+    data[at + 24 : at + 28] = (128 + 4 * 16).to_bytes(4, "little")
+    file.write_bytes(data)
+
+
+def many_entries(file: Path) -> None:
+    with zipfile.ZipFile(file, "w") as archive:
+        for number in range(2_000):
+            archive.writestr(f"{number}.npy", b"")
+
+
+def rewrite(file: Path, member: str, data: bytes) -> None:
+    with zipfile.ZipFile(file) as stored:
+        members = {name: stored.read(name) for name in stored.namelist()} | {member: data}
+    with zipfile.ZipFile(file, "w") as archive:
+        for name, content in members.items():
+            archive.writestr(name, content)
+
+
+class Payload:
+    """An object whose pickle runs code when it is loaded."""
+
+    def __reduce__(self) -> tuple[Any, ...]:
+        return os.mkdir, ("pickle-ran",)
+
+
+def with_objects(file: Path) -> None:
+    objects = np.array([Payload()], object)
+    np.savez(file, allow_pickle=True, **arrays_of(file) | {"mean": objects})
+
+
+def with_array(name: str, value: Callable[[np.ndarray], Any]) -> Callable[[Path], None]:
+    def change(file: Path) -> None:
+        stored = arrays_of(file)
+        np.savez(file, **stored | {name: value(stored[name])})
+
+    return change
+
+
+def filled(value: float) -> Callable[[np.ndarray], np.ndarray]:
+    return lambda old: np.full_like(old, value)
+
+
+@pytest.mark.parametrize(
+    "change",
+    [
+        expanding,
+        lying_header,
+        large_header,
+        lying_directory,
+        many_entries,
+        with_objects,
+        with_array("mean", filled(np.nan)),
+        with_array("scale", filled(0)),
+        with_array("variance", filled(-1)),
+        with_array("basis", lambda old: old[:, :-1]),
+        with_array("mean", lambda old: old[:-1]),
+        with_array("mean", lambda old: np.array(["a"] * old.size)),
+        with_array("rest", filled(np.inf)),
+        with_array("rest", lambda old: np.zeros(3)),
+        with_array("caution", filled(0)),
+        with_array("refuse", filled(np.nan)),
+        with_array("refuse", filled(1e-9)),
+    ],
+)
+def test_a_gate_that_is_none_is_refused_in_little_memory(
+    copy: Path, change: Callable[[Path], None], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    (tmp_path / "here").mkdir()
+    monkeypatch.chdir(tmp_path / "here")
+    change(copy / "gate.npz")
+    bundle = open_bundle(reseal(copy))
+    tracemalloc.start()
+    with pytest.raises(BundleError, match=r"gate\.npz is no gate"):
+        Gate.load(bundle.gate_file)
+    peak = tracemalloc.get_traced_memory()[1]
+    tracemalloc.stop()
+    assert peak < 5_000_000
+    assert list(Path().iterdir()) == []
+
+
+@pytest.mark.parametrize(
+    "change",
+    [
+        with_array("points", filled(np.inf)),
+        with_array("kinds", filled(4)),
+        with_array("kinds", lambda old: old[:-1]),
+        with_array("points", lambda old: old[:0]),
+        with_array("basis", lambda old: old[:-1]),
+        with_array("paths", lambda old: np.array(["../../etc/x.png"] * old.size)),
+        with_array("paths", lambda old: np.array(["/etc/x.png"] * old.size)),
+        with_array("paths", lambda old: old[:3]),
+        with_array("paths", lambda old: np.zeros(old.size)),
+    ],
+)
+def test_neighbours_that_are_none_are_refused(copy: Path, change: Callable[[Path], None]) -> None:
+    change(copy / "neighbours.npz")
+    bundle = open_bundle(reseal(copy))
+    with pytest.raises(BundleError, match=r"neighbours\.npz holds no training films"):
+        Neighbours.load(bundle.neighbours_file)
+
+
+def test_a_gate_for_other_features_is_refused_when_the_model_is_loaded(copy: Path) -> None:
+    from xray_core.prediction.predictor import Predictor
+
+    Gate(*np.ones((2, 3), np.float32), np.eye(3, dtype=np.float32), np.ones(3, np.float32),
+         1.0, 1.0, 2.0).save(copy / "gate.npz")  # fmt: skip
+    with pytest.raises(BundleError, match="do not fit one another"):
+        Predictor.load(reseal(copy))
+
+
+# --- weights
+
+
+def external_link(file: h5py.File, outside: Path) -> None:
+    del file["layers"]
+    file["layers"] = h5py.ExternalLink(str(outside / "model.weights.h5"), "/layers")
+
+
+def external_link_to_an_array(file: h5py.File, outside: Path) -> None:
+    del file[KERNEL]
+    file[KERNEL] = h5py.ExternalLink(str(outside / "model.weights.h5"), f"/{KERNEL}")
+
+
+def soft_link(file: h5py.File, outside: Path) -> None:
+    file.move("layers", "elsewhere")
+    file["layers"] = h5py.SoftLink("/elsewhere")
+
+
+def external_storage(file: h5py.File, outside: Path) -> None:
+    old = file[KERNEL][()]
+    (outside / "raw").write_bytes(old.tobytes())
+    del file[KERNEL]
+    file.create_dataset(
+        KERNEL, old.shape, old.dtype, external=[(str(outside / "raw"), 0, old.nbytes)]
+    )
+
+
+def virtual_dataset(file: h5py.File, outside: Path) -> None:
+    old = file[KERNEL][()]
+    layout = h5py.VirtualLayout(old.shape, old.dtype)
+    layout[...] = h5py.VirtualSource(outside / "model.weights.h5", KERNEL, old.shape)
+    del file[KERNEL]
+    file.create_virtual_dataset(KERNEL, layout)
+
+
+def circle(file: h5py.File, outside: Path) -> None:
+    file["circle/again"] = file.require_group("circle")
+
+
+def compressed(file: h5py.File, outside: Path) -> None:
+    shape = file[KERNEL].shape
+    del file[KERNEL]
+    file.create_dataset(KERNEL, shape, np.float32, chunks=True, compression="gzip")
+
+
+def unwritten(file: h5py.File, outside: Path) -> None:
+    del file[KERNEL]
+    file.create_dataset(KERNEL, (2**40,), np.float32)
+
+
+def not_numbers(file: h5py.File, outside: Path) -> None:
+    del file[KERNEL]
+    file[KERNEL] = ["text"]
+
+
+def one_value(value: float) -> Callable[[h5py.File, Path], None]:
+    def change(file: h5py.File, outside: Path) -> None:
+        values = file[KERNEL][()]
+        values.flat[0] = value
+        file[KERNEL][...] = values
+
+    return change
+
+
+def counted_twice(file: h5py.File, outside: Path) -> None:
+    file["again"] = file[KERNEL]
+    for number in range(30_000 // file[KERNEL].nbytes * 40):
+        file[f"again-{number}"] = file[KERNEL]
+
+
+def a_layer_less(file: h5py.File, outside: Path) -> None:
+    file.move("layers/conv2d", "unknown")
+
+
+def without_layers(file: h5py.File, outside: Path) -> None:
+    file.move("layers", "unknown")
+
+
+@pytest.mark.parametrize(
+    ("change", "words"),
+    [
+        (external_link, "a link to somewhere else"),
+        (external_link_to_an_array, "a link to somewhere else"),
+        (soft_link, "a link to somewhere else"),
+        (external_storage, "numbers in another file"),
+        (virtual_dataset, "numbers in another file"),
+        (circle, "too many parts"),
+        (compressed, "not stored as it is"),
+        (unwritten, "not stored as it is"),
+        (not_numbers, "something other than numbers"),
+        (one_value(np.nan), "not finite"),
+        (one_value(-np.inf), "not finite"),
+        (counted_twice, "more numbers than their file holds"),
+        (a_layer_less, "do not fit its recipe."),
+        (without_layers, "do not fit its recipe."),
+    ],
+)
+@pytest.mark.filterwarnings("ignore:Skipping nested container")
+def test_weights_that_are_none_are_refused(
+    copy: Path, outside: Path, change: Callable[[h5py.File, Path], None], words: str
+) -> None:
+    with h5py.File(copy / "model.weights.h5", "r+") as file:
+        change(file, outside)
+    bundle = open_bundle(reseal(copy))
+    with pytest.raises(BundleError) as caught:
+        bundle.load_network()
+    assert words in str(caught.value)
+
+
+def test_weights_that_are_no_hdf5_are_refused(copy: Path) -> None:
+    (copy / "model.weights.h5").write_bytes(b"no weights")
+    with pytest.raises(BundleError, match="do not fit its recipe"):
+        open_bundle(reseal(copy)).load_network()
+
+
+def test_a_network_is_not_built_larger_than_its_weights(
+    copy: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    from xray_core.model import architectures
+
+    monkeypatch.setattr(architectures, "build_network", lambda *_: pytest.fail("It was built."))
+    # 16 averaged features, then a hidden layer of 17 x 65,000 weights, in a file of a few hundred.
+    reseal(copy, put("recipe", "dense", value=65_000))
+    with pytest.raises(BundleError, match="fewer than the recipe's network has"):
+        open_bundle(copy).load_network()
+
+
+@pytest.mark.parametrize("recipe", ["cnn", "cnn-softmax", "resnet50", "vgg16-flatten"])
+def test_the_fewest_weights_are_those_that_keras_counts(recipe: str) -> None:
+    from dataclasses import replace
+
+    from xray_core.model.architectures import build_network
+    from xray_core.model.recipes import RECIPES
+
+    known = RECIPES[recipe]
+    known = replace(known, dense=min(known.dense, 3), batch_norm=True)
+    network = build_network(known)
+    backbone = 0
+    for layer in network.layers:
+        if known.backbone is None or layer.name == "features":
+            break
+        backbone += layer.count_params()
+    assert bundle_checks._fewest_weights(known) == network.count_params() - backbone
+
+
+# --- what is reached, and what is run
+
+OPENED = """
+import os, sys
+from pathlib import Path
+sys.path.insert(0, os.environ["REPOSITORY"])
+from xray_core.errors import BundleError
+from xray_core.prediction.predictor import Predictor
+
+def all_of(folder):
+    predictor = Predictor.load(folder)
+    bundle = predictor.bundle
+    bundle.predictions(), bundle.dataset(), bundle.history(), bundle.card()
+    for path in bundle.examples().values():
+        predictor.predict(path)
+
+base, benign, foreign = (os.path.realpath(path) for path in sys.argv[1:])
+all_of(benign)  # so that all modules are there
+
+seen, armed = [], True
+RUN = ("pickle.find_class", "subprocess.Popen", "os.system", "os.exec", "os.posix_spawn", "os.fork",
+       "socket.connect", "socket.getaddrinfo", "code.__new__", "ctypes.dlopen")
+
+def watch(event, arguments):
+    if not armed:
+        return
+    if event in RUN:
+        seen.append(event)
+    if event in ("open", "os.listdir", "os.scandir") and isinstance(arguments[0], (str, bytes)):
+        path = os.path.realpath(os.fsdecode(arguments[0]))
+        if path.startswith(base) and not (path + "/").startswith(foreign + "/"):
+            seen.append(event + " " + path)
+
+sys.addaudithook(watch)
+try:
+    all_of(foreign)
+    print("OPENED")
+except BundleError as error:
+    print("REFUSED", error)
+armed = False
+print("SEEN", sorted(set(seen)))
+"""
+
+
+def reached(tmp_path: Path, benign: Path, foreign: Path) -> list[str]:
+    """Load a bundle with all its parts in a process that notes what it opens and runs."""
+    (tmp_path / "empty").mkdir()
+    done = subprocess.run(
+        [sys.executable, "-c", OPENED, str(tmp_path), str(benign), str(foreign)],
+        cwd=tmp_path / "empty",
+        env={**os.environ, "REPOSITORY": str(ROOT), "TF_CPP_MIN_LOG_LEVEL": "3"},
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    assert done.returncode == 0, done.stderr
+    assert list((tmp_path / "empty").iterdir()) == []
+    return done.stdout.splitlines()[-2:]
+
+
+def lambda_in_the_weights(folder: Path, outside: Path) -> None:
+    """A Keras model with a layer made of code, described where HDF5 models keep their layers."""
+    code = {"class_name": "Lambda", "config": {"function": ["4wEAAAA=", None, None]}}
+    with h5py.File(folder / "model.weights.h5", "r+") as file:
+        file.attrs["model_config"] = json.dumps({"class_name": "Model", "layers": [code]})
+        file.attrs["keras_version"] = "2.0"
+
+
+def linked_examples(folder: Path, outside: Path) -> None:
+    shutil.rmtree(folder / "examples")
+    (folder / "examples").symlink_to(outside / "examples")
+
+
+def pickled_gate(folder: Path, outside: Path) -> None:
+    with_objects(folder / "gate.npz")
+
+
+def linked_weights(folder: Path, outside: Path) -> None:
+    with h5py.File(folder / "model.weights.h5", "r+") as file:
+        external_link(file, outside)
+
+
+def listed_outside(folder: Path, outside: Path) -> None:
+    reseal(folder, put("files", "../../outside/MODEL_CARD.md", value="0" * 64))
+
+
+@pytest.mark.parametrize(
+    ("change", "outcome"),
+    [
+        (lambda_in_the_weights, "OPENED"),
+        (linked_examples, "REFUSED"),
+        (pickled_gate, "REFUSED"),
+        (linked_weights, "REFUSED"),
+        (listed_outside, "REFUSED"),
+    ],
+)
+def test_opening_runs_no_code_and_reads_nothing_outside(
+    copy: Path,
+    outside: Path,
+    micro_bundle: Path,
+    tmp_path: Path,
+    change: Callable[[Path, Path], None],
+    outcome: str,
+) -> None:
+    change(copy, outside)
+    first, second = reached(tmp_path, micro_bundle, reseal(copy))
+    assert first.startswith(outcome)
+    assert second == "SEEN []"
+
+
+def test_a_sealed_bundle_of_today_passes_its_own_checks(copy: Path) -> None:
+    config = json.loads((copy / "config.json").read_text())
+    del config["files"], config["format"]
+    (copy / "config.json").unlink()
+    seal(copy, config)
+    assert open_bundle(copy).name == "micro"
