@@ -31,8 +31,8 @@ TINY = replace(
 
 @pytest.fixture(scope="module")
 def folds(dataset: Path) -> tuple[Films, Films]:
-    index = build_index(dataset)
-    return load_films(index, dataset, "train"), load_films(index, dataset, "validation")
+    folds = load_films(build_index(dataset), dataset).folds
+    return folds["train"], folds["validation"]
 
 
 Train = Callable[..., tuple[keras.Model, Fitted]]
