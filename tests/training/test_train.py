@@ -193,10 +193,18 @@ def test_no_test_image_is_predicted_before_everything_is_chosen(
     for name in choices:
         monkeypatch.setattr(finish, name, noted(name, getattr(finish, name)))
     monkeypatch.setattr(finish, "_outputs", outputs)
+    copied: list[int] = []
+    shift = finish.pipeline.shifted_films
+    monkeypatch.setattr(
+        finish.pipeline,
+        "shifted_films",
+        lambda films, copies, seed: copied.append(seed) or shift(films, copies, seed=seed),
+    )
     facts = {
         key: bundle.config[key]
-        for key in ("created", "libraries", "seed", "split_seed", "limit", "git_commit", "training")
+        for key in ("created", "libraries", "limit", "git_commit", "training")
     }
+    facts |= {"seed": 9, "split_seed": 0}
     fresh = finish.Provenance(bundle.recipe, bundle.history(), facts)  # not yet rounded
     loaded = load_films(build_index(dataset), dataset)
     finish.finish(bundle.load_network(), fresh, loaded, dataset, tmp_path / "again")
@@ -204,6 +212,7 @@ def test_no_test_image_is_predicted_before_everything_is_chosen(
     assert "predict test" not in steps[:last_choice]
     # As they are, with the weights before rounding, and once for each row of the two tables.
     assert steps.count("predict test") == 2 + 16
+    assert copied == [1]  # of the split's seed, not of the training's
 
 
 def without_split_seed(folder: Path, seed: int) -> Bundle:

@@ -116,9 +116,9 @@ def test_every_image_is_decoded_once_before_and_during_the_epochs(
     plan: Callable[..., Plan], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     decoded: Counter[str] = Counter()
-    read = pipeline.model_input
+    read = pipeline.read_film
     monkeypatch.setattr(
-        pipeline, "model_input", lambda path: decoded.update([str(path)]) or read(path)
+        pipeline, "read_film", lambda path: decoded.update([str(path)]) or read(path)
     )
 
     def finish(*_: object, **__: object) -> None:
@@ -208,6 +208,24 @@ def test_a_run_is_resumed_after_a_test_image_was_replaced(
     bundle = train(plan(resume=True))
     assert len(bundle.history()) == 2
     assert open_bundle(bundle.folder).config["dataset"]["unreadable"] == []
+
+
+def test_an_image_damaged_during_the_epochs_ends_no_training(
+    folder: Path, plan: Callable[..., Plan]
+) -> None:
+    path = files_of(plan(), "test")[0]
+    whole: list[bytes] = []
+
+    def say(line: str) -> None:
+        if line.startswith("Epoch 2/"):
+            whole.append(damage(folder, path))
+
+    with pytest.raises(DatasetError, match="cannot be read any more"):
+        train(plan(), say=say)
+    (folder / path).write_bytes(whole[0])
+    bundle = train(plan(resume=True))
+    assert len(bundle.history()) == 2
+    assert path in set(bundle.predictions()["file"])
 
 
 @pytest.mark.parametrize("fold", ["train", "validation"])

@@ -18,7 +18,7 @@ import pandas as pd
 from xray_core.dataset.averages import average_films, save_averages
 from xray_core.dataset.index import FOLDS, build_index, fingerprint, limited
 from xray_core.dataset.measure import measure_index
-from xray_core.errors import BundleError
+from xray_core.errors import BundleError, DatasetError
 from xray_core.evaluation.report import summary
 from xray_core.model import bundle as bundles
 from xray_core.model.architectures import layer_table
@@ -32,7 +32,7 @@ from xray_core.prediction.labelled import predict_labelled
 from xray_core.prediction.predictor import Predictor
 from xray_core.training import pipeline
 from xray_core.training.examples import write_examples
-from xray_core.training.pipeline import Films, Loaded, film_batches, load_films
+from xray_core.training.pipeline import Films, Loaded, film_batches, load_films, named
 from xray_core.training.plan import check_filled
 from xray_core.training.results import dataset_facts, write_results
 from xray_core.training.robustness import measure_robustness
@@ -86,7 +86,7 @@ def finish(
     Args:
         loaded: the images of the index, decoded; `folder` is where their files are.
     """
-    index = loaded.index
+    index, measured = loaded.index, measure_index(loaded.index, folder)
     with bundles.writing(target) as partial:
         validation_films, test_films = loaded.folds["validation"], loaded.folds["test"]
         both = _two_outputs(network)
@@ -131,7 +131,7 @@ def finish(
                 "too_sure": _sure_limit(calibration.probability(validation.logit)),
             },
             "layers": layer_table(network),
-            "dataset": dataset_facts(index, loaded.unreadable),
+            "dataset": dataset_facts(measured, loaded.unreadable),
             **made.facts,
         }
 
@@ -164,8 +164,8 @@ def finish(
             test_films, test.logit, lambda films: _outputs(both, films).logit, calibration
         )
         config["metrics"] = {"shifted_validation": _shifted_summary(copies, calibration)}
-        measure_index(index, folder).to_csv(partial / bundles.DATASET, index=False)
-        save_averages(average_films(index, folder), partial / "averages.npz")
+        measured.to_csv(partial / bundles.DATASET, index=False)
+        save_averages(average_films(measured, folder), partial / "averages.npz")
         made.history.to_csv(partial / bundles.HISTORY, index=False)
         write_results(partial, config, predictions, made.history)
     return open_bundle(target)
@@ -223,7 +223,8 @@ def finish_again(
 
 def _same_images(known: pd.DataFrame, loaded: Loaded, recorded: list[str]) -> bool:
     """Whether the images, but for those that could not be read then or now, are the known ones."""
-    now = loaded.index[~loaded.index["path"].isin(recorded)]
+    now = pd.concat([films.table for films in loaded.folds.values()])
+    now = now[~now["path"].isin(recorded)]
     known = known[~known["path"].isin(loaded.unreadable)]
     return all(
         fingerprint(now[now["fold"] == fold]) == fingerprint(known[known["fold"] == fold])
@@ -254,8 +255,17 @@ def _predictions(predictor: Predictor, outputs: Outputs, folder: Path) -> pd.Dat
     """The rows of `predictions.csv` for one fold: what the app would answer for these files.
 
     The log-odds of films that their pixels alone rule out come from the network all the same.
+
+    Raises:
+        DatasetError: a file was damaged since it was loaded.
     """
     table = predict_labelled(predictor, outputs.films.table, folder)
+    lost = list(table.loc[table["verdict"] == "UNREADABLE", "file"])
+    if lost:
+        raise DatasetError(
+            f"Images that could be read before cannot be read any more ({named(lost)}): put them "
+            "back and run the same command again; after a training, with --resume."
+        )
     unasked = table["logit"].isna()
     table.loc[unasked, "logit"] = outputs.logit[unasked].astype(np.float64).round(6)
     table["probability"] = predictor.calibration.probability(table["logit"]).round(6)

@@ -9,6 +9,8 @@ seen.
 
 from __future__ import annotations
 
+import contextlib
+import hashlib
 import os
 from collections.abc import Collection, Sequence
 from concurrent.futures import ThreadPoolExecutor
@@ -22,7 +24,7 @@ from tqdm import tqdm
 
 from xray_core.dataset.index import FOLDS
 from xray_core.errors import DatasetError, UnreadableImage
-from xray_core.images import read_radiograph, to_model_input
+from xray_core.images import MAX_BYTES, read_radiograph, to_model_input
 from xray_core.model.recipes import INPUT_SIZE, LABELS, Recipe
 from xray_core.training.augmentation import augment, shifted
 
@@ -34,8 +36,9 @@ class Films:
     """Films of one fold in memory.
 
     Attributes:
-        table: the rows of the index, in the order of the pixels.
-        pixels: uint8 (N, 224, 224, 1), grey.
+        table: the rows of the index, in the order of the pixels; with `sha256` of the files where
+            they were loaded.
+    pixels: uint8 (N, 224, 224, 1), grey.
         label: float32 (N,), 1 for pneumonia.
     """
 
@@ -60,11 +63,6 @@ class Loaded:
     index: pd.DataFrame
     folds: dict[str, Films]
     unreadable: tuple[str, ...] = ()
-
-
-def model_input(path: str | Path) -> np.ndarray:
-    """The tensor that the network gets for one file: float32 (224, 224, 1), grey in [0, 255]."""
-    return to_model_input(read_radiograph(path))
 
 
 def load_films(
@@ -99,22 +97,37 @@ def _load_fold(index: pd.DataFrame, folder: Path, fold: str) -> tuple[Films, lis
     """The images of one fold, and the paths of those that cannot be read."""
     table = index[index["fold"] == fold].reset_index(drop=True)
     pixels = np.empty((len(table), *INPUT_SIZE, 1), np.uint8)
-    readable = np.ones(len(table), bool)
+    hashes = np.full(len(table), "", object)  # of what can be read
 
     def read(row: int) -> None:
-        try:
-            pixels[row] = model_input(folder / table["path"][row])
-        except UnreadableImage:
-            readable[row] = False
+        with contextlib.suppress(UnreadableImage):
+            hashes[row], pixels[row] = read_film(folder / table["path"][row])
 
     with ThreadPoolExecutor(os.cpu_count()) as readers:  # decoders let other threads run
         done = readers.map(read, range(len(table)))
         for _ in tqdm(done, f"Reading {fold}", len(table), unit="image", disable=None):
             pass
+    table["sha256"] = hashes
+    readable = (table["sha256"] != "").to_numpy()
     damaged = list(table["path"][~readable])
     if damaged:
         table, pixels = table[readable].reset_index(drop=True), pixels[readable]
     return Films(table, pixels, (table["label"] == LABELS[1]).to_numpy(np.float32)), damaged
+
+
+def read_film(path: Path) -> tuple[str, np.ndarray]:
+    """The SHA-256 of a file and its tensor for the network: (224, 224, 1), grey in [0, 255].
+
+    Raises:
+        UnreadableImage: the file is no image that can be read.
+    """
+    try:
+        if path.stat().st_size > MAX_BYTES:
+            raise UnreadableImage("The file is too large.")
+        data = path.read_bytes()
+    except OSError:
+        raise UnreadableImage("The file cannot be opened.") from None
+    return hashlib.sha256(data).hexdigest(), to_model_input(read_radiograph(data))
 
 
 def named(paths: Sequence[str]) -> str:
