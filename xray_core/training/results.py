@@ -56,10 +56,9 @@ def finish_stored(bundle: Bundle) -> Bundle:
         BundleError: the bundle's `config.json` lacks what the card needs.
     """
     config = {k: v for k, v in bundle.config.items() if k not in ("format", "files")}
-    stored = config["dataset"]
     try:
-        facts = dataset_facts(bundle.dataset(), stored.get("unreadable", []))
-        config["dataset"] = {**facts, "fingerprint": stored["fingerprint"]}
+        unreadable = config["dataset"].get("unreadable", [])
+        config["dataset"] = dataset_facts(bundle.dataset(), unreadable)
         with bundles.writing(bundle.folder) as partial:
             for name in bundle.config["files"]:
                 if not _is_made_here(name):
@@ -75,7 +74,11 @@ def finish_stored(bundle: Bundle) -> Bundle:
 
 
 def dataset_facts(index: pd.DataFrame, unreadable: Sequence[str]) -> dict[str, Any]:
-    """What `config.json` tells of the images that a model was made from, and of those left out."""
+    """What `config.json` tells of the images that a model was made from, and of those left out.
+
+    Args:
+        index: with what `measure_index` measured, as `dataset.csv` holds it.
+    """
     counts = index.value_counts(["fold", "label", "subtype"]).rename("films").sort_index()
     return {
         "fingerprint": fingerprint(index),
