@@ -13,7 +13,7 @@ import train
 from xray_core.dataset.index import build_index
 from xray_core.errors import BundleError, RecipeError
 from xray_core.model.bundle import Bundle, open_bundle, seal
-from xray_core.model.recipes import find_recipe
+from xray_core.model.recipes import RECIPES, find_recipe
 from xray_core.training.plan import plan_training
 
 REPOSITORY = Path(__file__).parents[2]
@@ -96,6 +96,13 @@ def test_fewer_epochs_shorten_what_a_recipe_does_in_its_last(dataset: Path) -> N
     assert plan_training(find_recipe("vgg16"), epochs=2, **options).recipe.cached_views == 2
     with pytest.raises(RecipeError, match="'stem_epochs' must be at most epochs=1"):
         plan_training(find_recipe("resnet50"), settings=["stem_epochs=2"], epochs=1, **options)
+
+
+@pytest.mark.parametrize("name", list(RECIPES))
+def test_every_recipe_can_be_planned_for_one_epoch(name: str, dataset: Path) -> None:
+    plan = plan_training(RECIPES[name], data=str(dataset), epochs=1, limit=4)
+    assert plan.recipe.epochs == 1
+    assert plan.split_seed == 0
 
 
 @pytest.mark.parametrize("limit", [None, 4])
