@@ -11,7 +11,6 @@ from pathlib import Path
 
 from xray_core.errors import XrayError
 from xray_core.model.recipes import RECIPES, find_recipe
-from xray_core.model.settings import with_settings
 from xray_core.training.plan import plan_training
 
 
@@ -24,7 +23,7 @@ def parser() -> argparse.ArgumentParser:
         "  python train.py --data data/chest_xray\n"
         "  python train.py --recipe cnn --epochs 5 --limit 200 --name quick\n"
         "  python train.py --set last_stage=conv5 --set augmentation.rotation=20\n"
-        "  python train.py --resume          (goes on with a run that was stopped)",
+        "  python train.py --resume          (resumes a run that was stopped)",
         formatter_class=argparse.RawDescriptionHelpFormatter,
     )
     option = made.add_argument
@@ -56,7 +55,7 @@ def parser() -> argparse.ArgumentParser:
         "--limit",
         type=int,
         metavar="N",
-        help="at most N films per class and fold, for a trial",
+        help="at most N images per class and fold, for a trial",
     )
     option(
         "--backbone-weights",
@@ -65,9 +64,27 @@ def parser() -> argparse.ArgumentParser:
         help="what the backbone starts from (default: ImageNet's weights, downloaded by Keras)",
     )
     option(
-        "--resume", action="store_true", help="go on after the last finished epoch of a stopped run"
+        "--resume", action="store_true", help="resume a stopped run after its last finished epoch"
     )
-    option("--seed", type=int, default=0, metavar="N", help="equal seeds give equal numbers")
+    option(
+        "--skip-unreadable",
+        action="store_true",
+        help="leave out images that cannot be read, and record them in the bundle",
+    )
+    option(
+        "--seed",
+        type=int,
+        default=0,
+        metavar="N",
+        help="changes training, never the split; equal seeds give equal numbers (default: 0)",
+    )
+    option(
+        "--split-seed",
+        type=int,
+        default=0,
+        metavar="N",
+        help="changes which images validate and which --limit draws (default: 0)",
+    )
     return made
 
 
@@ -77,11 +94,10 @@ def main(arguments: list[str] | None = None) -> int:
     os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
     logging.getLogger("tensorflow").setLevel(logging.ERROR)  # its hints are for whoever writes it
     try:
-        settings = list(options.settings)
-        if options.epochs is not None:
-            settings.append(f"epochs={options.epochs}")
         plan = plan_training(
-            with_settings(find_recipe(options.recipe), settings),
+            find_recipe(options.recipe),
+            settings=options.settings,
+            epochs=options.epochs,
             data=options.data,
             models=options.models,
             name=options.name,
@@ -90,6 +106,8 @@ def main(arguments: list[str] | None = None) -> int:
             limit=options.limit,
             backbone_weights=options.backbone_weights,
             seed=options.seed,
+            split_seed=options.split_seed,
+            skip_unreadable=options.skip_unreadable,
             command=_public(given),
         )
 
@@ -101,8 +119,7 @@ def main(arguments: list[str] | None = None) -> int:
         return 1
     except KeyboardInterrupt:
         print(
-            "\nStopped. Nothing of the finished epochs is lost: go on with the same options and "
-            "--resume.",
+            "\nStopped. The finished epochs are kept: resume with the same options and --resume.",
             file=sys.stderr,
         )
         return 130

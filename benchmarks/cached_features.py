@@ -46,8 +46,8 @@ def main() -> None:
     index = build_index(folder)
     if options.limit:
         index = limited(index, options.limit)
-    training = load_films(index, folder, "train")
-    validation = load_films(index, folder, "validation")
+    folds = load_films(index, folder).folds
+    training, validation = folds["train"], folds["validation"]
     base = replace(
         find_recipe(options.recipe), epochs=options.epochs, patience=options.epochs, shifted_views=0
     )

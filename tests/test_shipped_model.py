@@ -97,3 +97,15 @@ def test_the_examples_are_no_film_of_the_dataset(predictor: Predictor) -> None:
         for path in sorted((folder / "train" / label).iterdir())[::5]:
             film = read_radiograph(path).pixels
             assert np.corrcoef(film.ravel(), example.ravel())[0, 1] < 0.99, path.name
+
+
+@pytest.mark.data
+@pytest.mark.parametrize("name", SHIPPED)
+def test_the_images_of_the_shipped_models_are_split_as_before(name: str) -> None:
+    from xray_core.dataset.index import build_index
+
+    bundle = open_bundle(MODELS / name)
+    seed = bundle.config.get("split_seed", bundle.config["seed"])
+    index = build_index(os.environ["CHEST_XRAY_DIR"], seed=seed)
+    columns = ["path", "fold", "bytes"]
+    assert index[columns].equals(bundle.dataset()[columns])

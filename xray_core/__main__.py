@@ -46,6 +46,17 @@ def parser() -> argparse.ArgumentParser:
     finish = command("finish", "Rebuild all that follows a model's weights, without training.")
     finish.add_argument("name", metavar="NAME")
     finish.add_argument("--data", metavar="DIR", help="the dataset that it was trained on")
+    finish.add_argument(
+        "--skip-unreadable",
+        action="store_true",
+        help="leave out images that cannot be read, and record them in the bundle",
+    )
+    finish.add_argument(
+        "--stored",
+        action="store_true",
+        help="rebuild metrics, figures and card from the stored predictions: no dataset, no "
+        "TensorFlow, and no further use of the test set",
+    )
 
     download = commands.add_parser("download", help="Fetch the dataset from Kaggle.")
     download.add_argument(
@@ -120,11 +131,26 @@ def _evaluate(options: argparse.Namespace) -> None:
 
 
 def _finish(options: argparse.Namespace) -> None:
-    from xray_core.dataset.index import find_dataset
     from xray_core.model.bundle import open_bundle
+
+    if options.stored:
+        if options.data is not None or options.skip_unreadable:
+            raise XrayError("--stored reads no dataset: leave out --data and --skip-unreadable.")
+        from xray_core.training.results import finish_stored
+
+        bundle = finish_stored(open_bundle(options.models / options.name))
+        print(
+            f"Metrics, figures and card of {bundle.folder} are rebuilt from stored predictions. No "
+            "image was predicted: this is no further use of the test set."
+        )
+        return
+    from xray_core.dataset.index import find_dataset
     from xray_core.training.finish import finish_again
 
-    bundle = finish_again(open_bundle(options.models / options.name), find_dataset(options.data))
+    folder = find_dataset(options.data)
+    bundle = finish_again(
+        open_bundle(options.models / options.name), folder, skip_unreadable=options.skip_unreadable
+    )
     print(f"{bundle.folder} is rebuilt.")
 
 

@@ -81,6 +81,28 @@ def test_equal_files_of_two_patients_stay_in_one_fold(kaggle_like: Path) -> None
     assert copies["fold"].nunique() == 1
 
 
+def test_empty_files_link_no_patients(kaggle_like: Path) -> None:
+    before = build_index(kaggle_like)[["path", "fold"]]
+    for fold in ("train", "validation"):
+        for path in before.loc[before["fold"] == fold, "path"][::2]:
+            (kaggle_like / path).write_bytes(b"")
+    assert build_index(kaggle_like)[["path", "fold"]].equals(before)
+
+
+def test_a_file_that_cannot_be_opened_is_left_for_whoever_reads_it(
+    kaggle_like: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    before = build_index(kaggle_like)
+    pool = before[before["split"] == "train"]["path"]
+    (kaggle_like / pool.iloc[1]).write_bytes((kaggle_like / pool.iloc[0]).read_bytes())
+
+    def locked(path: str, mode: str) -> None:
+        raise PermissionError(path)
+
+    monkeypatch.setattr("xray_core.dataset.index.open", locked, raising=False)
+    assert list(build_index(kaggle_like)["path"]) == list(before["path"])
+
+
 def test_names_of_any_pattern_are_patients_of_their_own(make_dataset: Callable[..., Path]) -> None:
     names = [f"{n}.png" for n in range(10)]
     root = make_dataset(

@@ -10,7 +10,13 @@ from simulated_bundle import CALIBRATION, predictions
 
 from xray_core.errors import XrayError
 from xray_core.evaluation.metrics import evaluate_scores
-from xray_core.evaluation.report import as_text, metrics_json, metrics_table, summary
+from xray_core.evaluation.report import (
+    as_text,
+    below_exclusion_threshold,
+    metrics_json,
+    metrics_table,
+    summary,
+)
 from xray_core.evaluation.resampling import Estimate
 
 
@@ -99,3 +105,26 @@ def test_infinity_survives_the_way_through_json():
 )
 def test_numbers_are_written_in_their_own_unit(name, estimate, text):
     assert as_text(name, estimate) == text
+
+
+def test_images_below_the_exclusion_threshold_are_counted_with_their_pneumonias():
+    # The threshold is .22: three of the test images lie below it, one at it, one above it.
+    table = pd.DataFrame(
+        {
+            "fold": ["test"] * 5 + ["validation"],
+            "label": ["NORMAL", "PNEUMONIA", "NORMAL", "PNEUMONIA", "PNEUMONIA", "PNEUMONIA"],
+            "probability": [0.01, 0.2, 0.21, 0.22, 0.9, 0.1],
+        }
+    )
+    assert below_exclusion_threshold(table, CALIBRATION) == {"images": 3, "pneumonia": 1}
+    found = below_exclusion_threshold(table, CALIBRATION, "validation")
+    assert found == {"images": 1, "pneumonia": 1}
+
+
+def test_a_summary_counts_below_the_exclusion_threshold_as_its_confusion_table_does(table):
+    found = summary(table, CALIBRATION)
+    counts = found["rule_out"]["confusion"]
+    assert found["below_exclusion_threshold"] == {
+        "images": counts["false_negative"] + counts["true_negative"],
+        "pneumonia": counts["false_negative"],
+    }

@@ -24,3 +24,15 @@ def dataset(tmp_path_factory: pytest.TempPathFactory, film: Callable[..., np.nda
                 pixels = film(number, sick)
                 Image.fromarray(pixels).save(folder / f"{name}.png")
     return root
+
+
+@pytest.fixture(scope="session")
+def made(dataset: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A models folder in which `cnn-softmax` was trained on four images a class and fold."""
+    import train
+
+    models = tmp_path_factory.mktemp("made")
+    arguments = ["--recipe", "cnn-softmax", "--data", str(dataset), "--models", str(models)]
+    arguments += ["--limit", "4", "--epochs", "1", "--set", "filters=(4, 4, 4)"]
+    assert train.main(arguments) == 0
+    return models

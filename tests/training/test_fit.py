@@ -13,6 +13,7 @@ from xray_core.dataset.index import build_index
 from xray_core.errors import BundleError
 from xray_core.model.architectures import build_network
 from xray_core.model.recipes import Augmentation, Recipe, find_recipe
+from xray_core.training import pipeline
 from xray_core.training.fit import Fitted, fit, logits_of, validation_numbers
 from xray_core.training.optimizers import optimizer_of, set_stem
 from xray_core.training.pipeline import Films, film_batches, load_films
@@ -32,8 +33,8 @@ TINY = replace(
 
 @pytest.fixture(scope="module")
 def folds(dataset: Path) -> tuple[Films, Films]:
-    index = build_index(dataset)
-    return load_films(index, dataset, "train"), load_films(index, dataset, "validation")
+    folds = load_films(build_index(dataset), dataset).folds
+    return folds["train"], folds["validation"]
 
 
 Train = Callable[..., tuple[keras.Model, Fitted]]
@@ -113,6 +114,22 @@ def test_training_stops_early_with_the_best_weights(
     logit = logits_of(network, film_batches(validation))
     numbers = validation_numbers(logit, validation.label, len(validation))
     assert numbers["val_loss"] == pytest.approx(min(losses), rel=1e-4)
+
+
+def test_the_copies_to_choose_on_follow_the_split_s_seed(
+    train: Train, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    asked: list[int] = []
+    shift = pipeline.shifted_films
+    monkeypatch.setattr(
+        pipeline,
+        "shifted_films",
+        lambda films, copies, seed: asked.append(seed) or shift(films, copies, seed=seed),
+    )
+    recipe = replace(TINY, epochs=1)
+    train(tmp_path / "one", recipe=recipe, seed=3)
+    train(tmp_path / "two", recipe=recipe, seed=3, split_seed=5)
+    assert asked == [0, 5]
 
 
 def test_patience_survives_a_stop(train: Train, tmp_path: Path) -> None:

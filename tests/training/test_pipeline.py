@@ -23,7 +23,7 @@ from xray_core.training.pipeline import (
 
 @pytest.fixture(scope="module")
 def films(dataset: Path) -> Films:
-    return load_films(build_index(dataset), dataset, "train")
+    return load_films(build_index(dataset), dataset).folds["train"]
 
 
 def test_training_and_predictor_see_the_same_tensor(

@@ -1,18 +1,19 @@
 """`python train.py`: what is refused, and that a whole bundle comes out."""
 
-import json
 import shutil
 import subprocess
 import sys
+from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 import pytest
 
 import train
-from xray_core.dataset.index import fingerprint
-from xray_core.errors import BundleError
-from xray_core.model.bundle import open_bundle
-from xray_core.model.recipes import find_recipe
+from xray_core.dataset.index import build_index
+from xray_core.errors import BundleError, RecipeError
+from xray_core.model.bundle import Bundle, open_bundle, seal
+from xray_core.model.recipes import RECIPES, find_recipe
 from xray_core.training.plan import plan_training
 
 REPOSITORY = Path(__file__).parents[2]
@@ -64,6 +65,12 @@ def test_one_class_alone_is_refused(
         (["--limit", "0"], "--limit must be at least 1"),
         (["--name", "../up"], "A model's name"),
         (["--backbone-weights", "nowhere.h5"], "There is no weights file nowhere.h5"),
+        (["--recipe", "cnn", "--backbone-weights", "w.h5"], "works only with a backbone"),
+        (["--set", "learning_rate=-1.0"], "'learning_rate' must be above 0"),
+        (["--recipe", "cnn-softmax", "--set", "mixup=0.4"], "works only with output=sigmoid"),
+        (["--recipe", "vgg16", "--set", "last_stage=conv5"], "the backbone resnet50"),
+        (["--seed", "-1"], "--seed must be 0 to"),
+        (["--split-seed", "5000000000"], "--split-seed must be 0 to"),
     ],
 )
 def test_options_that_do_not_fit(
@@ -82,6 +89,34 @@ def test_a_taken_name_is_refused_and_a_free_one_found(
     assert plan.target == Path("models/cnn-2")
 
 
+def test_fewer_epochs_shorten_what_a_recipe_does_in_its_last(dataset: Path) -> None:
+    options = {"data": str(dataset), "backbone_weights": "none"}
+    assert plan_training(find_recipe("resnet50"), epochs=1, **options).recipe.stem_epochs == 1
+    assert plan_training(find_recipe("resnet50"), epochs=20, **options).recipe.stem_epochs == 2
+    assert plan_training(find_recipe("vgg16"), epochs=2, **options).recipe.cached_views == 2
+    with pytest.raises(RecipeError, match="'stem_epochs' must be at most epochs=1"):
+        plan_training(find_recipe("resnet50"), settings=["stem_epochs=2"], epochs=1, **options)
+
+
+@pytest.mark.parametrize("name", list(RECIPES))
+def test_every_recipe_can_be_planned_for_one_epoch(name: str, dataset: Path) -> None:
+    plan = plan_training(RECIPES[name], data=str(dataset), epochs=1, limit=4)
+    assert plan.recipe.epochs == 1
+    assert plan.split_seed == 0
+
+
+@pytest.mark.parametrize("limit", [None, 4])
+def test_the_seed_changes_training_and_never_the_split(dataset: Path, limit: int | None) -> None:
+    def index(**seeds: int) -> list[tuple[str, str]]:
+        plan = plan_training(find_recipe("cnn"), data=str(dataset), limit=limit, **seeds)
+        assert plan.identity["seed"] == seeds.get("seed", 0)
+        return list(zip(plan.index["path"], plan.index["fold"], strict=True))
+
+    assert index(seed=0) == index(seed=7)
+    assert index(split_seed=1) == index(seed=7, split_seed=1)
+    assert index(split_seed=1) != index()
+
+
 def test_a_refusal_costs_no_tensorflow(tmp_path: Path) -> None:
     code = "import sys, train; train.main([]); sys.exit('tensorflow' in sys.modules)"
     environment = {"PYTHONPATH": str(REPOSITORY), "PATH": ""}
@@ -93,15 +128,6 @@ def test_the_card_names_no_folder_of_this_machine() -> None:
     given = ["--recipe", "cnn", "--data", "/home/me/films", "--name=mine", "--limit", "4"]
     assert train._public(given) == "--recipe cnn --limit 4"
     assert train._public(["--backbone-weights", "/home/me/w.h5"]) == "--backbone-weights FILE"
-
-
-@pytest.fixture(scope="module")
-def made(dataset: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """A models folder in which `cnn-softmax` was trained on four films a class and fold."""
-    models = tmp_path_factory.mktemp("made")
-    arguments = ["--recipe", "cnn-softmax", "--data", str(dataset), "--models", str(models)]
-    assert train.main([*arguments, *QUICK, "--set", "filters=(4, 4, 4)"]) == 0
-    return models
 
 
 def test_a_training_leaves_a_whole_bundle_and_nothing_else(made: Path) -> None:
@@ -133,18 +159,11 @@ def test_stored_predictions_are_what_the_app_answers(made: Path, dataset: Path) 
             assert answer.logit == pytest.approx(row.logit, abs=1e-4)
 
 
-@pytest.mark.parametrize("version", ["today's", "an earlier"])
-def test_what_follows_the_weights_can_be_rebuilt(
-    version: str, made: Path, dataset: Path, tmp_path: Path
-) -> None:
+def test_what_follows_the_weights_can_be_rebuilt(made: Path, dataset: Path, tmp_path: Path) -> None:
     from xray_core.__main__ import main
 
     shutil.copytree(made, tmp_path / "models")
     folder = tmp_path / "models" / "cnn-softmax"
-    if version == "an earlier":  # its fingerprint was of names and sizes
-        config = json.loads((folder / "config.json").read_text())
-        config["dataset"]["fingerprint"] = "0" * 64
-        (folder / "config.json").write_text(json.dumps(config))
     before = open_bundle(folder)
     assert main(["finish", "cnn-softmax", "--data", str(dataset)]) == 0
     after = open_bundle(folder)
@@ -153,10 +172,93 @@ def test_what_follows_the_weights_can_be_rebuilt(
             assert (made / "cnn-softmax" / name).read_text() == (folder / name).read_text()
     assert after.config["calibration"] == before.config["calibration"]
     assert after.config["storage"] == before.config["storage"]
-    assert after.config["dataset"]["fingerprint"] == fingerprint(after.dataset())
+    assert after.dataset().equals(before.dataset())
 
 
-def test_finishing_with_other_films_is_refused(
+def test_no_test_image_is_predicted_before_everything_is_chosen(
+    made: Path, dataset: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    from xray_core.training import finish
+    from xray_core.training.pipeline import load_films
+
+    bundle = open_bundle(made / "cnn-softmax")
+    steps: list[str] = []
+
+    def noted(name: str, step: Callable[..., Any]) -> Callable[..., Any]:
+        def call(*arguments: Any, **options: Any) -> Any:
+            steps.append(name)
+            return step(*arguments, **options)
+
+        return call
+
+    def outputs(both: Any, films: Any) -> Any:
+        steps.append(f"predict {films.table['fold'].iloc[0]}")
+        return predict(both, films)
+
+    predict = finish._outputs
+    choices = ("fit_calibration", "fit_gate", "fit_neighbours", "write_examples", "_border_limit")
+    for name in choices:
+        monkeypatch.setattr(finish, name, noted(name, getattr(finish, name)))
+    monkeypatch.setattr(finish, "_outputs", outputs)
+    copied: list[int] = []
+    shift = finish.pipeline.shifted_films
+    monkeypatch.setattr(
+        finish.pipeline,
+        "shifted_films",
+        lambda films, copies, seed: copied.append(seed) or shift(films, copies, seed=seed),
+    )
+    facts = {
+        key: bundle.config[key]
+        for key in ("created", "libraries", "limit", "git_commit", "training")
+    }
+    facts |= {"seed": 9, "split_seed": 0}
+    fresh = finish.Provenance(bundle.recipe, bundle.history(), facts)  # not yet rounded
+    loaded = load_films(build_index(dataset), dataset)
+    finish.finish(bundle.load_network(), fresh, loaded, dataset, tmp_path / "again")
+    last_choice = max(steps.index(name) for name in choices)
+    assert "predict test" not in steps[:last_choice]
+    # As they are, with the weights before rounding, and once for each row of the two tables.
+    assert steps.count("predict test") == 2 + 16
+    assert copied == [1]  # of the split's seed, not of the training's
+
+
+def without_split_seed(folder: Path, seed: int) -> Bundle:
+    """A bundle as it was written before there was a seed of the split."""
+    config = {k: v for k, v in open_bundle(folder).config.items() if k != "split_seed"}
+    seal(folder, {**config, "seed": seed})
+    return open_bundle(folder)
+
+
+def test_a_bundle_without_a_split_seed_keeps_its_split(
+    made: Path, dataset: Path, tmp_path: Path
+) -> None:
+    from xray_core.training.finish import finish_again
+
+    shutil.copytree(made, tmp_path / "models")
+    before = without_split_seed(tmp_path / "models" / "cnn-softmax", seed=0)
+    after = finish_again(before, dataset)
+    assert after.dataset().equals(before.dataset())
+    assert after.config["split_seed"] == 0
+
+
+def test_a_bundle_without_a_split_seed_was_split_by_its_seed(
+    made: Path, dataset: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    from xray_core.training import finish
+
+    shutil.copytree(made, tmp_path / "models")
+    bundle = without_split_seed(tmp_path / "models" / "cnn-softmax", seed=5)
+    asked: list[int] = []
+    build = finish.build_index
+    monkeypatch.setattr(
+        finish, "build_index", lambda folder, seed: asked.append(seed) or build(folder, seed=seed)
+    )
+    with pytest.raises(BundleError, match="are not those"):  # the seed draws other folds
+        finish.finish_again(bundle, dataset)
+    assert asked == [5]
+
+
+def test_finishing_with_other_images_is_refused(
     made: Path, dataset: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     from xray_core.__main__ import main
@@ -170,7 +272,6 @@ def test_finishing_with_other_films_is_refused(
     assert main(["finish", "cnn-softmax", "--data", "set"]) == 1
     assert "are not those" in capsys.readouterr().err
     edited.write_bytes(before)
-
     first = next((tmp_path / "set" / "test" / "NORMAL").iterdir())
     shutil.copy(first, first.with_name("IM-9999-0001.png"))
     first.unlink()
@@ -192,7 +293,7 @@ def test_resuming_nothing_says_that_a_new_training_begins(
     monkeypatch.setattr(run, "build_network", stop)
     arguments = ["--recipe", "cnn", "--data", str(dataset), "--models", str(tmp_path)]
     assert train.main([*arguments, "--resume"]) == 1
-    assert "no stopped training to go on with" in capsys.readouterr().out
+    assert "no stopped training to resume" in capsys.readouterr().out
 
 
 def test_help_says_percent_once(capsys: pytest.CaptureFixture[str]) -> None:
@@ -207,6 +308,8 @@ def test_help_says_percent_once(capsys: pytest.CaptureFixture[str]) -> None:
 def test_evaluate_prints_intervals_and_writes_json(
     made: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
+    import json
+
     from xray_core.__main__ import main
 
     out = tmp_path / "numbers.json"
@@ -253,6 +356,17 @@ def test_a_killed_training_is_resumed(dataset: Path, tmp_path: Path) -> None:
     assert len(open_bundle(tmp_path / "cnn").history()) == 200
 
 
+def test_two_trainings_of_one_name_do_not_mix(
+    dataset: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    from filelock import FileLock
+
+    (tmp_path / "models").mkdir()
+    with FileLock(tmp_path / "models" / ".cnn.lock"):
+        arguments = ["--recipe", "cnn", "--data", str(dataset), *QUICK]
+        assert "running already" in refused(arguments, capsys)
+
+
 def test_a_lock_taken_while_another_was_held_still_counts(dataset: Path, tmp_path: Path) -> None:
     fcntl = pytest.importorskip("fcntl")
     from xray_core.training.run import _alone
@@ -266,14 +380,3 @@ def test_a_lock_taken_while_another_was_held_still_counts(dataset: Path, tmp_pat
     waiting.close()
     with _alone(plan):
         pass
-
-
-def test_two_trainings_of_one_name_do_not_mix(
-    dataset: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
-) -> None:
-    from filelock import FileLock
-
-    (tmp_path / "models").mkdir()
-    with FileLock(tmp_path / "models" / ".cnn.lock"):
-        arguments = ["--recipe", "cnn", "--data", str(dataset), *QUICK]
-        assert "running already" in refused(arguments, capsys)

@@ -224,11 +224,15 @@ def _linked_patients(root: Path, index: pd.DataFrame) -> pd.Series:
 
 
 def _patients_of_equal_files(root: Path, rows: pd.DataFrame) -> Iterable[Sequence[str]]:
-    alike = rows[rows.duplicated("bytes", keep=False)]
+    # Empty files are damaged, not equal: two of them link no patients.
+    alike = rows[rows.duplicated("bytes", keep=False) & (rows["bytes"] > 0)]
     by_content: dict[bytes, list[str]] = {}
     for path, patient in zip(alike["path"], alike["patient"], strict=True):
-        with open(os.path.join(root, path), "rb") as file:
-            content = hashlib.sha256(file.read()).digest()
+        try:
+            with open(os.path.join(root, path), "rb") as file:
+                content = hashlib.sha256(file.read()).digest()
+        except OSError:  # whoever reads the images names those that cannot be read
+            continue
         by_content.setdefault(content, []).append(patient)
     return [patients for patients in by_content.values() if len(set(patients)) > 1]
 

@@ -10,7 +10,7 @@ import pandas as pd
 
 from xray_core.errors import XrayError
 from xray_core.evaluation.calibration_error import calibrated_reference
-from xray_core.evaluation.films import Films
+from xray_core.evaluation.films import POSITIVE, Films
 from xray_core.evaluation.groups import gate_films, outside_band, prepare_table, subtype_films
 from xray_core.evaluation.metrics import Metrics, evaluate, natural_frequencies
 from xray_core.evaluation.resampling import Estimate
@@ -77,6 +77,7 @@ def summary(
             "interval": "95%, BCa bootstrap over patients, 2000 draws",
             "calibration_error_if_perfect": [low, high],
             "rule_out": metrics_json(rule_out),
+            "below_exclusion_threshold": below_exclusion_threshold(films, calibration, fold),
             "outside_uncertain_band": {
                 "band": list(calibration.uncertain),
                 "films": decided.films,
@@ -89,6 +90,21 @@ def summary(
             "natural_frequencies": asdict(natural_frequencies(films, fold)),
         }
     )
+
+
+def below_exclusion_threshold(
+    predictions: pd.DataFrame, calibration: OperatingPoints, fold: str = "test"
+) -> dict[str, int]:
+    """How many images of a fold lie below the exclusion threshold, and how many have pneumonia.
+
+    As in `summary`, images that the input check refuses count, by the network's probability.
+
+    Returns:
+        `images` and, of these, `pneumonia`.
+    """
+    films = predictions[predictions["fold"] == fold]
+    below = films[films["probability"] < calibration.rule_out]
+    return {"images": len(below), "pneumonia": int((below["label"] == POSITIVE).sum())}
 
 
 def metrics_json(metrics: Metrics) -> dict[str, Any]:

@@ -90,7 +90,7 @@ class Recipe:
     augmentation: Augmentation = field(default_factory=Augmentation)
 
     def __post_init__(self) -> None:
-        for name, allowed in _CHOICES.items():
+        for name, allowed in CHOICES.items():
             value = getattr(self, name)
             if value not in allowed:
                 names = ", ".join(str(choice) for choice in allowed)
@@ -100,16 +100,6 @@ class Recipe:
                 )
         if self.backbone is None and not self.filters:
             raise RecipeError(f"Recipe {self.name!r} has neither a backbone nor filters.")
-        if self.cached_views and (self.train_backbone or self.backbone is None):
-            raise RecipeError(
-                "Features can be kept (cached_views) only where the backbone is frozen: set "
-                "train_backbone=False, or cached_views=0."
-            )
-        for name in ("batch_size", "epochs", "patience"):
-            if getattr(self, name) < 1:
-                raise RecipeError(
-                    f"Field {name!r} must be at least 1. Received: {getattr(self, name)}."
-                )
 
     def to_dict(self) -> dict[str, Any]:
         """The recipe as plain data, for a bundle's `config.json`."""
@@ -130,7 +120,7 @@ class Recipe:
             raise RecipeError(f"This recipe is from another version: {error}.") from error
 
 
-_CHOICES: dict[str, tuple[Any, ...]] = {
+CHOICES: dict[str, tuple[Any, ...]] = {
     "backbone": (None, "resnet50", "vgg16"),
     "last_stage": ("conv4", "conv5"),
     "preprocessing": ("caffe", "rescale"),

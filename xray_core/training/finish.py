@@ -1,4 +1,4 @@
-"""All that follows the weights: calibration, gate, neighbours, predictions, examples, card.
+"""All that follows the weights: calibration, gate, neighbours, predictions, examples, results.
 
 One function makes a bundle, whether the weights come from a training that has just ended or from
 a bundle whose remainder is rebuilt.
@@ -7,7 +7,7 @@ a bundle whose remainder is rebuilt.
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -16,11 +16,10 @@ import numpy as np
 import pandas as pd
 
 from xray_core.dataset.averages import average_films, save_averages
-from xray_core.dataset.index import build_index, fingerprint, limited
+from xray_core.dataset.index import FOLDS, build_index, fingerprint, limited
 from xray_core.dataset.measure import measure_index
-from xray_core.errors import BundleError
-from xray_core.evaluation.figures import write_figures
-from xray_core.evaluation.report import finite, summary
+from xray_core.errors import BundleError, DatasetError
+from xray_core.evaluation.report import summary
 from xray_core.model import bundle as bundles
 from xray_core.model.architectures import layer_table
 from xray_core.model.bundle import Bundle, open_bundle
@@ -32,9 +31,10 @@ from xray_core.prediction.explain import Explainer, border_share, on_film
 from xray_core.prediction.labelled import predict_labelled
 from xray_core.prediction.predictor import Predictor
 from xray_core.training import pipeline
-from xray_core.training.card import model_card
 from xray_core.training.examples import write_examples
-from xray_core.training.pipeline import Films, film_batches, load_films
+from xray_core.training.pipeline import Films, Loaded, film_batches, load_films, named
+from xray_core.training.plan import check_filled
+from xray_core.training.results import dataset_facts, write_results
 from xray_core.training.robustness import measure_robustness
 
 MAPPED_FILMS = 200  # validation films whose maps say how much of a map usually lies at the border
@@ -72,7 +72,7 @@ class Outputs:
 def finish(
     network: keras.Model,
     made: Provenance,
-    index: pd.DataFrame,
+    loaded: Loaded,
     folder: Path,
     target: Path,
     *,
@@ -81,27 +81,23 @@ def finish(
     """Make the bundle `target` from a trained network and the dataset it was trained on.
 
     The network, in float32, is left with the weights as they are stored. The test fold is
-    predicted here, once, after everything was chosen.
+    predicted here, and only after everything was chosen.
 
     Args:
-        index: as `build_index` gave it, drawn from if there was a limit.
-        folder: where the films of the index are.
+        loaded: the images of the index, decoded; `folder` is where their files are.
     """
-    seed = int(made.facts["seed"])
-    measured = measure_index(index, folder)
+    index, measured = loaded.index, measure_index(loaded.index, folder)
     with bundles.writing(target) as partial:
-        validation_films = load_films(index, folder, "validation")
-        test_films = load_films(index, folder, "test")
+        validation_films, test_films = loaded.folds["validation"], loaded.folds["test"]
         both = _two_outputs(network)
-        before = None
-        if made.storage is None:
-            say("Predicting validation and test films with the network as trained ...")
-            before = [_outputs(both, films).logit for films in (validation_films, test_films)]
+        trained = network.get_weights()
         bundles.save_weights(network, partial / bundles.WEIGHTS)
         network.load_weights(partial / bundles.WEIGHTS)
 
-        say("Predicting validation films, and their copies as other hospitals might send them ...")
-        varied = pipeline.shifted_films(validation_films, CALIBRATION_COPIES, seed=seed + 1)
+        say("Predicting validation images and their shifted copies ...")
+        varied = pipeline.shifted_films(
+            validation_films, CALIBRATION_COPIES, seed=made.facts["split_seed"] + 1
+        )
         copies = _outputs(both, varied)
         originals = len(validation_films)  # they come first
         validation = Outputs(
@@ -112,8 +108,8 @@ def finish(
             copies.films.label,
             trained_prior=_trained_prior(made.recipe, index),
         )
-        say("Learning what the training films look like to the network ...")
-        training = _outputs(both, load_films(index, folder, "train"))
+        say("Computing the features of the training images ...")
+        training = _outputs(both, loaded.folds["train"])
         gate = fit_gate(training.features, training.films.label, validation.features)
         gate.save(partial / bundles.GATE)
         table = training.films.table
@@ -135,11 +131,11 @@ def finish(
                 "too_sure": _sure_limit(calibration.probability(validation.logit)),
             },
             "layers": layer_table(network),
-            "dataset": _dataset_facts(measured),
+            "dataset": dataset_facts(measured, loaded.unreadable),
             **made.facts,
         }
 
-        say("Predicting the test films, once ...")
+        say("Predicting the test images ...")
         test = _outputs(both, test_films)
         predictor = Predictor(Bundle(partial, config), network, gate, neighbours)
         predictions = pd.concat(
@@ -153,66 +149,87 @@ def finish(
             list(predictions.loc[predictions["fold"] == "validation", "verdict"]),
         )
         config["storage"] = made.storage
-        if before is not None:
+        if made.storage is None:
+            say("Predicting validation and test images with the weights before rounding ...")
+            rounded = network.get_weights()
+            network.set_weights(trained)
+            before = [_outputs(both, films).logit for films in (validation_films, test_films)]
+            network.set_weights(rounded)
             after = [validation.logit, test.logit]
             config["storage"] = _rounding(
                 np.concatenate(before), np.concatenate(after), calibration
             )
-        say("Predicting the test films once more, each changed in several ways ...")
+        say("Predicting the test images, changed in several ways ...")
         config["robustness"] = measure_robustness(
             test_films, test.logit, lambda films: _outputs(both, films).logit, calibration
         )
-        config["metrics"] = {
-            "validation": summary(predictions, calibration, "validation"),
-            "shifted_validation": _shifted_summary(copies, calibration),
-            "test": summary(predictions, calibration, "test"),
-        }
-        config = finite(config)
+        config["metrics"] = {"shifted_validation": _shifted_summary(copies, calibration)}
         measured.to_csv(partial / bundles.DATASET, index=False)
         save_averages(average_films(measured, folder), partial / bundles.AVERAGES)
         made.history.to_csv(partial / bundles.HISTORY, index=False)
-        write_figures(
-            partial, predictions, calibration, made.history, made.facts["training"]["best_epoch"]
-        )
-        (partial / bundles.CARD).write_text(model_card(config), encoding="utf-8")
-        bundles.seal(partial, config)
+        write_results(partial, config, predictions, made.history)
     return open_bundle(target)
 
 
-def finish_again(bundle: Bundle, folder: Path, *, say: Callable[[str], None] = print) -> Bundle:
-    """Rebuild all that follows a bundle's weights, from the films it was trained on.
+def finish_again(
+    bundle: Bundle,
+    folder: Path,
+    *,
+    skip_unreadable: bool = False,
+    say: Callable[[str], None] = print,
+) -> Bundle:
+    """Rebuild all that follows a bundle's weights, from the images it was trained on.
+
+    Training and validation images that the training left out stay left out. A test image that
+    could not be read then, and can be now, is taken in.
+
+    Args:
+        skip_unreadable: leave out further images that cannot be read now.
 
     Raises:
-        BundleError: the films in `folder` are not those.
+        DatasetError: images cannot be read.
+        BundleError: the images in `folder`, or their folds, are not those.
     """
-    facts = {key: bundle.config[key] for key in ("created", "libraries", "seed", "git_commit")}
-    facts |= {"limit": bundle.config["limit"], "training": bundle.config["training"]}
-    index = build_index(folder, seed=facts["seed"])
+    config = bundle.config
+    facts = {key: config[key] for key in ("created", "libraries", "seed", "git_commit", "limit")}
+    # Until there was a seed of the split, the training's seed drew it, too.
+    facts["split_seed"] = config.get("split_seed", config["seed"])
+    facts["training"] = config["training"]
+    index = build_index(folder, seed=facts["split_seed"])
     if facts["limit"] is not None:
-        index = limited(index, facts["limit"], facts["seed"])
-    if fingerprint(measure_index(index, folder)) != _trained_on(bundle):
+        index = limited(index, facts["limit"], facts["split_seed"])
+    recorded = config["dataset"].get("unreadable", [])
+    left_out = index["path"].isin(recorded) & (index["fold"] != "test")
+    loaded = load_films(
+        index[~left_out],
+        folder,
+        skip_unreadable=skip_unreadable,
+        known_unreadable=recorded,
+    )
+    if not _same_images(bundle.dataset(), loaded, recorded):
         raise BundleError(
-            f"The films in {folder} are not those that {bundle.name} was trained on, so what "
+            f"The images in {folder} are not those that {bundle.name} was trained on, so what "
             "follows its weights cannot be rebuilt from them."
         )
+    check_filled(loaded.index)
+    unreadable = sorted({*index["path"][left_out], *loaded.unreadable})
+    loaded = replace(loaded, unreadable=tuple(unreadable))
     network = bundle.load_network()
-    for layer, row in zip(network.layers, bundle.config["layers"], strict=True):
+    for layer, row in zip(network.layers, config["layers"], strict=True):
         layer.trainable = row["trained"]
-    made = Provenance(bundle.recipe, bundle.history(), facts, bundle.config["storage"])
-    return finish(network, made, index, folder, bundle.folder, say=say)
+    made = Provenance(bundle.recipe, bundle.history(), facts, config["storage"])
+    return finish(network, made, loaded, folder, bundle.folder, say=say)
 
 
-def _trained_on(bundle: Bundle) -> str:
-    """The fingerprint of a bundle's films, from the hashes that were measured when it was made.
-
-    The fingerprint in its config may be of an earlier version, which was of names and sizes.
-    """
-    try:
-        return fingerprint(bundle.dataset().fillna({"sha256": ""}))
-    except KeyError as error:
-        raise BundleError(
-            f"The model {bundle.name} does not say what its training images hold: train it again."
-        ) from error
+def _same_images(known: pd.DataFrame, loaded: Loaded, recorded: list[str]) -> bool:
+    """Whether the images, but for those that could not be read then or now, are the known ones."""
+    now = pd.concat([films.table for films in loaded.folds.values()])
+    now = now[~now["path"].isin(recorded)]
+    known = known[~known["path"].isin(loaded.unreadable)]
+    return all(
+        fingerprint(now[now["fold"] == fold]) == fingerprint(known[known["fold"] == fold])
+        for fold in FOLDS
+    )
 
 
 def _two_outputs(network: keras.Model) -> keras.Model:
@@ -243,8 +260,17 @@ def _predictions(predictor: Predictor, outputs: Outputs, folder: Path) -> pd.Dat
     """The rows of `predictions.csv` for one fold: what the app would answer for these files.
 
     The log-odds of films that their pixels alone rule out come from the network all the same.
+
+    Raises:
+        DatasetError: a file was damaged since it was loaded.
     """
     table = predict_labelled(predictor, outputs.films.table, folder)
+    lost = list(table.loc[table["verdict"] == "UNREADABLE", "file"])
+    if lost:
+        raise DatasetError(
+            f"Images that could be read before cannot be read any more ({named(lost)}): put them "
+            "back and run the same command again; after a training, with --resume."
+        )
     unasked = table["logit"].isna()
     table.loc[unasked, "logit"] = outputs.logit[unasked].astype(np.float64).round(6)
     table["probability"] = predictor.calibration.probability(table["logit"]).round(6)
@@ -273,16 +299,6 @@ def _rounding(before: np.ndarray, after: np.ndarray, calibration: Calibration) -
         "films": len(p),
         "largest_probability_change": float(np.abs(p - q).max()),
         "verdicts_changed": int(changed),
-    }
-
-
-def _dataset_facts(index: pd.DataFrame) -> dict[str, Any]:
-    counts = index.value_counts(["fold", "label", "subtype"]).rename("films").sort_index()
-    return {
-        "fingerprint": fingerprint(index),
-        "films": len(index),
-        "patients": int(index["patient"].nunique()),
-        "counts": counts.reset_index().to_dict("records"),
     }
 
 

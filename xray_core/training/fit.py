@@ -51,6 +51,7 @@ def fit(
     run_folder: Path,
     *,
     seed: int,
+    split_seed: int = 0,
     identity: dict[str, Any],
     resume: bool = False,
     say: Callable[[str], None] = print,
@@ -63,7 +64,8 @@ def fit(
 
     Args:
         run_folder: where the state of the run is kept; created if absent.
-        identity: recipe, seed and data in plain JSON; a run is resumed only under an equal one.
+        split_seed: draws the shifted copies of the validation films.
+        identity: recipe, seeds and images in plain JSON; a run is resumed only under an equal one.
 
     Raises:
         BundleError: `resume`, but the run in `run_folder` is another one.
@@ -73,7 +75,7 @@ def fit(
         shutil.rmtree(run_folder, ignore_errors=True)
     run_folder.mkdir(parents=True, exist_ok=True)
 
-    varied = pipeline.shifted_films(validation, recipe.shifted_views, seed=seed)
+    varied = pipeline.shifted_films(validation, recipe.shifted_views, seed=split_seed)
     if recipe.cached_views:
         course: Course = HeadCourse(network, recipe, training, varied, seed)
     else:

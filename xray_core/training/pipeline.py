@@ -1,14 +1,19 @@
-"""From the table to tensors: films decoded once and kept as bytes, then batches for each epoch.
+"""From the table to tensors: images decoded once and kept as bytes, then batches for each epoch.
 
-Films are read through `xray_core.images`, the same functions that prediction uses, and kept in
+Images are read through `xray_core.images`, the same functions that prediction uses, and kept in
 memory as they come out of the one resize: whole grey levels, so a byte a pixel loses nothing
-(50 kB a film). Every epoch is a fresh tf.data pipeline whose order and augmentation follow from
+(50 kB an image). Every epoch is a fresh tf.data pipeline whose order and augmentation follow from
 the seed and the epoch alone: a training that was stopped goes on with the films it would have
 seen.
 """
 
 from __future__ import annotations
 
+import contextlib
+import hashlib
+import os
+from collections.abc import Collection, Sequence
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -17,9 +22,13 @@ import pandas as pd
 import tensorflow as tf
 from tqdm import tqdm
 
-from xray_core.images import read_radiograph, to_model_input
+from xray_core.dataset.index import FOLDS
+from xray_core.errors import DatasetError, UnreadableImage
+from xray_core.images import MAX_BYTES, read_radiograph, to_model_input
 from xray_core.model.recipes import INPUT_SIZE, LABELS, Recipe
 from xray_core.training.augmentation import augment, shifted
+
+NAMED = 10  # unreadable images that a message names
 
 
 @dataclass(frozen=True)
@@ -27,8 +36,9 @@ class Films:
     """Films of one fold in memory.
 
     Attributes:
-        table: the rows of the index, in the order of the pixels.
-        pixels: uint8 (N, 224, 224, 1), grey.
+        table: the rows of the index, in the order of the pixels; with `sha256` of the files where
+            they were loaded.
+    pixels: uint8 (N, 224, 224, 1), grey.
         label: float32 (N,), 1 for pneumonia.
     """
 
@@ -40,43 +50,98 @@ class Films:
         return len(self.label)
 
 
-def model_input(path: str) -> np.ndarray:
-    """The tensor that the network gets for one file: float32 (224, 224, 1), grey in [0, 255]."""
-    return to_model_input(read_radiograph(path))
+@dataclass(frozen=True)
+class Loaded:
+    """All images of an index, decoded.
+
+    Attributes:
+        index: the rows of the images that could be read.
+        folds: these images by fold: "train", "validation" and "test".
+        unreadable: paths of the images that could not be read and were left out.
+    """
+
+    index: pd.DataFrame
+    folds: dict[str, Films]
+    unreadable: tuple[str, ...] = ()
 
 
-def load_films(index: pd.DataFrame, folder: Path, fold: str) -> Films:
-    """Decode the films of one fold, in parallel, with a progress bar.
+def load_films(
+    index: pd.DataFrame,
+    folder: Path,
+    *,
+    skip_unreadable: bool = False,
+    known_unreadable: Collection[str] = (),
+) -> Loaded:
+    """Decode every image of an index once, several at a time, with a progress bar.
+
+    Args:
+        skip_unreadable: leave out the images that cannot be read.
+        known_unreadable: paths that are left out without asking if they still cannot be read.
 
     Raises:
-        UnreadableImage: a film of the dataset is damaged; the message names it.
+        DatasetError: images cannot be read; the message names the first ten.
     """
+    folds: dict[str, Films] = {}
+    unreadable: list[str] = []
+    for fold in FOLDS:
+        folds[fold], damaged = _load_fold(index, folder, fold)
+        unreadable += damaged
+    refused = sorted(path for path in unreadable if path not in known_unreadable)
+    if refused and not skip_unreadable:
+        raise DatasetError(_unreadable(refused, folder))
+    whole = index[~index["path"].isin(unreadable)].reset_index(drop=True)
+    return Loaded(whole, folds, tuple(sorted(unreadable)))
+
+
+def _load_fold(index: pd.DataFrame, folder: Path, fold: str) -> tuple[Films, list[str]]:
+    """The images of one fold, and the paths of those that cannot be read."""
     table = index[index["fold"] == fold].reset_index(drop=True)
     pixels = np.empty((len(table), *INPUT_SIZE, 1), np.uint8)
-    paths = [str(folder / path) for path in table["path"]]
-    dataset = (
-        tf.data.Dataset.from_tensor_slices(paths)
-        .map(
-            lambda path: tf.numpy_function(_read, [path], tf.uint8, stateful=False),
-            num_parallel_calls=tf.data.AUTOTUNE,
-            deterministic=True,
-        )
-        .prefetch(tf.data.AUTOTUNE)
-    )
-    bar = tqdm(
-        dataset.as_numpy_iterator(),
-        total=len(table),
-        desc=f"Reading {fold}",
-        unit="film",
-        disable=None,
-    )
-    for row, film in enumerate(bar):
-        pixels[row] = film
-    return Films(table, pixels, (table["label"] == LABELS[1]).to_numpy(np.float32))
+    hashes = np.full(len(table), "", object)  # of what can be read
+
+    def read(row: int) -> None:
+        with contextlib.suppress(UnreadableImage):
+            hashes[row], pixels[row] = read_film(folder / table["path"][row])
+
+    with ThreadPoolExecutor(os.cpu_count()) as readers:  # decoders let other threads run
+        done = readers.map(read, range(len(table)))
+        for _ in tqdm(done, f"Reading {fold}", len(table), unit="image", disable=None):
+            pass
+    table["sha256"] = hashes
+    readable = (table["sha256"] != "").to_numpy()
+    damaged = list(table["path"][~readable])
+    if damaged:
+        table, pixels = table[readable].reset_index(drop=True), pixels[readable]
+    return Films(table, pixels, (table["label"] == LABELS[1]).to_numpy(np.float32)), damaged
 
 
-def _read(path: bytes) -> np.ndarray:
-    return model_input(path.decode()).astype(np.uint8)
+def read_film(path: Path) -> tuple[str, np.ndarray]:
+    """The SHA-256 of a file and its tensor for the network: (224, 224, 1), grey in [0, 255].
+
+    Raises:
+        UnreadableImage: the file is no image that can be read.
+    """
+    try:
+        if path.stat().st_size > MAX_BYTES:
+            raise UnreadableImage("The file is too large.")
+        data = path.read_bytes()
+    except OSError:
+        raise UnreadableImage("The file cannot be opened.") from None
+    return hashlib.sha256(data).hexdigest(), to_model_input(read_radiograph(data))
+
+
+def named(paths: Sequence[str]) -> str:
+    """The first ten of these paths, and how many more there are."""
+    more = f", and {len(paths) - NAMED} more" if len(paths) > NAMED else ""
+    return ", ".join(paths[:NAMED]) + more
+
+
+def _unreadable(paths: Sequence[str], folder: Path) -> str:
+    images = "1 image" if len(paths) == 1 else f"{len(paths)} images"
+    return (
+        f"{images} of {folder} cannot be read ({named(paths)}): replace them by sound copies, or "
+        "leave them out with --skip-unreadable."
+    )
 
 
 def epoch_order(label: np.ndarray, recipe: Recipe, rng: np.random.Generator) -> np.ndarray:

@@ -10,6 +10,7 @@ import shutil
 import subprocess
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -17,14 +18,18 @@ import keras
 import tensorflow as tf
 from filelock import FileLock, Timeout
 
+from xray_core.dataset.index import fingerprint
 from xray_core.errors import BundleError
 from xray_core.model.architectures import build_network
 from xray_core.model.bundle import Bundle, clear_leftovers
 from xray_core.model.recipes import Recipe
 from xray_core.training.finish import Provenance, finish
 from xray_core.training.fit import Fitted, fit
-from xray_core.training.pipeline import load_films
-from xray_core.training.plan import Plan
+from xray_core.training.pipeline import Loaded, load_films, named
+from xray_core.training.plan import Plan, check_filled
+from xray_core.training.run_state import recorded_identity
+
+UNREADABLE = "list of unreadable images"  # key of a run's identity
 
 LIBRARIES = ("tensorflow", "keras", "numpy", "pillow", "opencv-python-headless", "scikit-learn")
 
@@ -33,33 +38,67 @@ def train(plan: Plan, *, say: Callable[[str], None] = print) -> Bundle:
     """Carry out a plan and leave a whole bundle at its target.
 
     Raises:
+        DatasetError: images cannot be read.
         BundleError: another training of this name is running, or the one to resume is another.
         RecipeError: the starting weights do not fit or cannot be downloaded.
     """
-    recipe, index, folder = plan.recipe, plan.index, plan.folder
+    recipe = plan.recipe
     keras.utils.set_random_seed(plan.seed)
     tf.config.experimental.enable_op_determinism()
     with _alone(plan):
         if plan.resume and not plan.run_folder.exists():
-            say("There is no stopped training to go on with, so a new one begins.")
+            say("There is no stopped training to resume, so a new one begins.")
+        loaded = _load(plan)
+        if loaded.unreadable:
+            say(f"Left out because they could not be read: {named(loaded.unreadable)}.")
         with _precision(recipe.precision):
             network = build_network(recipe, backbone_weights=plan.backbone_weights)
         fitted = fit(
             network,
             recipe,
-            load_films(index, folder, "train"),
-            load_films(index, folder, "validation"),
+            loaded.folds["train"],
+            loaded.folds["validation"],
             plan.run_folder,
             seed=plan.seed,
-            identity=plan.identity,
+            split_seed=plan.split_seed,
+            identity=plan.identity | _images_identity(plan, loaded),
             resume=plan.resume,
             say=say,
         )
         made = Provenance(recipe, fitted.history, _facts(plan, fitted))
         network = _in_float32(network, recipe)
-        bundle = finish(network, made, index, folder, plan.target, say=say)
+        bundle = finish(network, made, loaded, plan.folder, plan.target, say=say)
         shutil.rmtree(plan.run_folder, ignore_errors=True)
     return bundle
+
+
+def _load(plan: Plan) -> Loaded:
+    """The images of the plan, every one decoded before the first epoch.
+
+    A run that is resumed goes on without the training and validation images that it began without,
+    whether or not they can be read by now.
+    """
+    recorded = recorded_identity(plan.run_folder).get(UNREADABLE, []) if plan.resume else []
+    loaded = load_films(
+        plan.index[~plan.index["path"].isin(recorded)],
+        plan.folder,
+        skip_unreadable=plan.skip_unreadable,
+    )
+    check_filled(loaded.index)
+    return replace(loaded, unreadable=tuple(sorted({*recorded, *loaded.unreadable})))
+
+
+def _images_identity(plan: Plan, loaded: Loaded) -> dict[str, Any]:
+    """What a resumed run must share of the images: those that the epochs depend on.
+
+    Test images do not count. One that was damaged and is replaced keeps no training from ending.
+    """
+    used = ("train", "validation")
+    left_out = plan.index["path"].isin(loaded.unreadable) & plan.index["fold"].isin(used)
+    return {
+        "set of images": {fold: fingerprint(loaded.folds[fold].table) for fold in used},
+        UNREADABLE: sorted(plan.index["path"][left_out]),
+    }
 
 
 @contextmanager
@@ -118,6 +157,7 @@ def _facts(plan: Plan, fitted: Fitted) -> dict[str, Any]:
             **{library: importlib.metadata.version(library) for library in LIBRARIES},
         },
         "seed": plan.seed,
+        "split_seed": plan.split_seed,
         "limit": plan.limit,
         "git_commit": _git_commit(),
         "training": {

@@ -70,10 +70,10 @@ def restore(checkpoint: Path, weights: keras.Model, optimizer: Any) -> None:
 
 def resumed_state(run_folder: Path, identity: dict[str, Any]) -> State:
     """The state of the run in `run_folder`, or a fresh one where no epoch was finished."""
-    whole = sorted(path for path in run_folder.glob("epoch-*") if path.suffix != ".partial")
-    if not whole:
+    data = _last_state(run_folder)
+    if data is None:
         return State(identity)
-    state = State(**json.loads((whole[-1] / "state.json").read_text()))
+    state = State(**data)
     for key, value in json.loads(json.dumps(identity)).items():
         if state.identity.get(key) != value:
             raise BundleError(
@@ -81,3 +81,14 @@ def resumed_state(run_folder: Path, identity: dict[str, Any]) -> State:
                 "with the same options, or start afresh without --resume."
             )
     return state
+
+
+def recorded_identity(run_folder: Path) -> dict[str, Any]:
+    """The identity of the run in `run_folder`; empty where no epoch was finished."""
+    data = _last_state(run_folder)
+    return {} if data is None else data["identity"]
+
+
+def _last_state(run_folder: Path) -> dict[str, Any] | None:
+    whole = sorted(path for path in run_folder.glob("epoch-*") if path.suffix != ".partial")
+    return json.loads((whole[-1] / "state.json").read_text()) if whole else None
