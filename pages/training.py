@@ -2,8 +2,9 @@
 
 import streamlit as st
 
+from ui.downloads import csv_button
 from ui.evaluation_data import bundle_of
-from ui.evaluation_numbers import csv_button, figure_buttons
+from ui.evaluation_numbers import figure_buttons
 from ui.frame import frame
 from ui.training_tables import (
     card_body,

@@ -6,7 +6,8 @@ the visitor's browser from wherever it says. Such texts pass through one of thes
 
 import re
 
-_PUNCTUATION = re.compile(r"[!-/:-@\[-`{-~]")
+# An underscore inside a word is no syntax, and names of images have many.
+_SYNTAX = re.compile(r"[\\`*{}\[\]<>#|~$&!:^]|(?<![A-Za-z0-9])_|_(?![A-Za-z0-9])")
 _SPACE = re.compile(r"[\s\x00-\x1f\x7f]+")
 _BRACKETS = str.maketrans({"[": "&#91;", "]": "&#93;", "<": "&lt;", "$": "&#36;"})
 # What GitHub's Markdown makes a link of without any brackets.
@@ -15,11 +16,15 @@ _WORD_JOINER = "\u2060"
 
 
 def as_text(value: object, limit: int = 200) -> str:
-    """Return `value` as Markdown that shows the same characters, on one line of `limit` at most."""
+    """Return `value` as inline Markdown that shows its characters, at most `limit` of them.
+
+    Line breaks become spaces. For use inside a sentence, a label or a cell.
+    """
     text = _SPACE.sub(" ", str(value)).strip()
     if len(text) > limit:
         text = text[: limit - 1] + "…"
-    return _PUNCTUATION.sub(lambda found: f"&#{ord(found[0])};", text)
+    text = _BARE_LINK.sub(_WORD_JOINER, text)
+    return _SYNTAX.sub(lambda found: f"&#{ord(found[0])};", text)
 
 
 def as_markdown(text: str) -> str:
