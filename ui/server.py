@@ -115,7 +115,12 @@ def _is_own(origin: str, host: str) -> bool:
 
 
 def place_of(error: BaseException) -> str:
-    """Return the type of an error and the file and line that raised it, without its message."""
+    """Return the type of an error and the file and line that raised it, without its message.
+
+    Of an error that was raised from another, that other counts.
+    """
+    while error.__cause__ is not None:
+        error = error.__cause__
     trace: TracebackType | None = error.__traceback__
     while trace is not None and trace.tb_next is not None:
         trace = trace.tb_next

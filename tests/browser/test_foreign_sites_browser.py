@@ -95,21 +95,19 @@ def test_a_foreign_origin_is_refused_without_a_look_at_the_internet(
     assert internet.asked == []
 
 
-def test_dns_rebinding_shows_nothing(server: Server, chromium: str) -> None:
-    from browser.conftest import CHROMIUM_FLAGS
-    from playwright.sync_api import sync_playwright
-
+def test_dns_rebinding_shows_nothing(server: Server, browser: object, chromium: str) -> None:
     rebound = server.url.replace("localhost", "evil.example")
-    with sync_playwright() as playwright:
-        browser = playwright.chromium.launch(
-            executable_path=chromium,
-            args=[*CHROMIUM_FLAGS, "--host-resolver-rules=MAP evil.example 127.0.0.1"],
-        )
-        page = browser.new_page()
+    misled = browser.browser_type.launch(
+        executable_path=chromium,
+        args=["--headless", "--no-sandbox", "--host-resolver-rules=MAP evil.example 127.0.0.1"],
+    )
+    try:
+        page = misled.new_page()
         answer = page.goto(f"{rebound}/dataset")
         assert answer.status == 403
         assert page.inner_text("body") == "This address is not served here."
-        browser.close()
+    finally:
+        misled.close()
 
 
 def test_another_site_cannot_show_a_page_in_a_frame(server: Server, page: object) -> None:

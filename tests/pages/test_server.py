@@ -3,6 +3,7 @@
 import asyncio
 import logging
 from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
 
 import pytest
 from streamlit import config
@@ -42,7 +43,8 @@ def answer(kind: str = "http", **headers: str) -> tuple[int, dict[str, str], boo
 
     pairs = [(name.encode(), value.encode()) for name, value in headers.items()]
     scope = {"type": kind, "method": "GET", "path": "/", "headers": pairs}
-    asyncio.run(RequestFilter(app)(scope, receive, send))
+    with ThreadPoolExecutor(1) as thread:  # in this one Playwright's loop may be running
+        thread.submit(asyncio.run, RequestFilter(app)(scope, receive, send)).result()
     found = {name.decode(): value.decode() for name, value in sent[0]["headers"]}
     return sent[0]["status"], found, bool(asked)
 

@@ -62,7 +62,8 @@ def read_predictions(source: str | Path | IO[bytes]) -> tuple[pd.DataFrame, list
     if blank.any():
         table.loc[blank, "patient"] = [f"no patient, row {k + 1}" for k in np.flatnonzero(blank)]
         notes.append(
-            f"{int(blank.sum())} films name no patient; each counts as a patient of its own."
+            f"{int(blank.sum())} rows name no patient: each counts as a patient of its own, so the "
+            "intervals are too narrow if some of these images share a patient."
         )
     if "subtype" in table:
         table["subtype"] = table["subtype"].where(table["subtype"] != "")
