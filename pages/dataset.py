@@ -42,8 +42,8 @@ def show(bundle: str | None) -> None:
 def where_from(source: Source) -> None:
     if source.folder is None:
         st.info(
-            f"No films on this computer: all but gallery and thumbnails comes from the table of "
-            f"the model {source.name}.",
+            "There are no images on the computer that runs this app: everything except images "
+            f"comes from the stored table of the model {as_text(source.name)}.",
             icon=":material/info:",
         )
     else:

@@ -22,7 +22,10 @@ def gallery(source: Source) -> None:
     """All films by filters and pages; one opens in a larger view."""
     with sentences():
         if source.folder is None:
-            st.info("The gallery needs the films on this computer.", icon=":material/info:")
+            st.info(
+                "The gallery needs the films on the computer that runs this app.",
+                icon=":material/info:",
+            )
             return
         films = _filtered(source)
         pages = max(1, math.ceil(len(films) / _PER_PAGE))
