@@ -63,6 +63,8 @@ def pages() -> dict[str, Page]:
 
 def navigation() -> Page:
     """Draw the menu and return the page that was asked for."""
+    # Before the menu, whose icons Streamlit would else fetch as favicon from fonts.gstatic.com.
+    st.set_page_config(page_icon=_FAVICON)
     return st.navigation(list(pages().values()))
 
 
@@ -111,7 +113,6 @@ def frame(title: str) -> str | None:
     """
     st.set_page_config(
         page_title=f"{title} · {APP_NAME}",
-        page_icon=_FAVICON,
         layout="wide",
     )
     keep_uploads_in_memory()
@@ -201,7 +202,6 @@ def bundle_state(folder: Path) -> str:
     )
 
 
-# A Material icon as favicon would be fetched from fonts.gstatic.com.
 _FAVICON = (
     '<svg xmlns="http://www.w3.org/2000/svg" viewBox="0 0 32 32">'
     '<rect width="32" height="32" rx="6" fill="#101820"/>'

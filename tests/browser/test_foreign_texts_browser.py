@@ -61,9 +61,15 @@ def server(start_server: Callable[..., Server], tmp_path_factory: pytest.TempPat
 
 @pytest.fixture
 def visitor(server: Server, page: object) -> object:
-    """A page that remembers the hosts it asked."""
-    page.asked = set()
+    """A page that remembers the hosts it asked, and what the security policy stopped."""
+    page.asked, page.stopped = set(), []
+
+    def hear(message: object) -> None:
+        if "Content Security Policy" in message.text:
+            page.stopped.append(message.text)
+
     page.on("request", lambda request: page.asked.add(urlsplit(request.url).hostname))
+    page.on("console", hear)
     return page
 
 
@@ -78,6 +84,7 @@ def assert_nothing_leads_elsewhere(page: object) -> None:
     ]
     assert elsewhere == []
     assert page.asked <= {"localhost", None}
+    assert page.stopped == []
 
 
 def test_a_models_own_texts(server: Server, visitor: object) -> None:
