@@ -25,6 +25,8 @@ def open_asked_for() -> None:
     path = st.session_state.pop("open_path", None)
     if path and may_show(Path(path)):
         open_film(Path(path), "The film you opened")
+    elif path:
+        st.toast("This image cannot be opened here.", icon=":material/error:")
 
 
 def tested_films(chosen: Bundle) -> list[tuple[str, str]]:

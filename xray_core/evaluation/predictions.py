@@ -6,7 +6,7 @@ import csv
 import io
 from collections.abc import Iterator
 from pathlib import Path
-from typing import IO
+from typing import IO, TextIO
 
 import numpy as np
 import pandas as pd
@@ -18,6 +18,7 @@ MAX_ROWS = 200_000
 MAX_SUBTYPES = 20
 _MAX_BYTES = 200 * 2**20
 _COLUMNS = ("label", "probability", "file", "patient", "fold", "subtype", "verdict", "gate")
+_OF_ONE_ROW = frozenset({"probability", "file", "patient"})
 _BYTE_ORDER_MARKS = {b"\xef\xbb\xbf": "utf-8-sig", b"\xff\xfe": "utf-16", b"\xfe\xff": "utf-16"}
 _NO_TABLE = "This is no table in CSV form that can be read."
 
@@ -35,7 +36,7 @@ def read_predictions(source: str | Path | IO[bytes]) -> tuple[pd.DataFrame, list
         XrayError: it cannot be read, has more than MAX_ROWS rows, lacks a needed column, has one
             twice, or a row or a label does not fit.
     """
-    table = _columns_of(_text_of(source))
+    table = _columns_of(_opened(source))
     notes: list[str] = []
     table["label"] = _labels(table["label"])
     table["probability"] = pd.to_numeric(table["probability"], errors="coerce").astype(float)
@@ -84,7 +85,8 @@ def read_predictions(source: str | Path | IO[bytes]) -> tuple[pd.DataFrame, list
     return table, notes
 
 
-def _text_of(source: str | Path | IO[bytes]) -> str:
+def _opened(source: str | Path | IO[bytes]) -> TextIO:
+    """Return the text of a file, decoded as it is read."""
     try:
         if isinstance(source, str | Path):
             with Path(source).open("rb") as file:
@@ -96,15 +98,17 @@ def _text_of(source: str | Path | IO[bytes]) -> str:
     if len(data) > _MAX_BYTES:
         raise XrayError(f"The table is larger than {_MAX_BYTES // 2**20} MB.")
     marked = next((name for mark, name in _BYTE_ORDER_MARKS.items() if data.startswith(mark)), "")
+    encoding = marked or "utf-8"
     try:
-        return data.decode(marked or "utf-8")
+        data.decode(encoding)
     except UnicodeDecodeError:
         if marked:
             raise XrayError(_NO_TABLE) from None
-        return data.decode("cp1252", errors="replace")  # what spreadsheets on Windows write
+        encoding = "cp1252"  # what spreadsheets on Windows write
+    return io.TextIOWrapper(io.BytesIO(data), encoding, errors="replace", newline="")
 
 
-def _columns_of(text: str) -> pd.DataFrame:
+def _columns_of(text: TextIO) -> pd.DataFrame:
     """Return the known columns as texts, "" where a cell is missing."""
     rows = _rows(text)
     names = [name.strip().lower() for name in next(rows, [])]
@@ -120,6 +124,7 @@ def _columns_of(text: str) -> pd.DataFrame:
         raise XrayError(f"The table has more than one column {' and '.join(twice)}.")
     place = {name: names.index(name) for name in _COLUMNS if name in names}
     cells: dict[str, list[str]] = {name: [] for name in place}
+    words: dict[str, str] = {}  # the few that most columns hold, each kept once
     for number, row in enumerate(rows, 1):
         if number > MAX_ROWS:
             raise XrayError(f"The table has more than {MAX_ROWS:,} rows.")
@@ -129,14 +134,15 @@ def _columns_of(text: str) -> pd.DataFrame:
                 "that contain a comma in double quotes."
             )
         for name, column in place.items():
-            cells[name].append(row[column].strip() if column < len(row) else "")
+            cell = row[column].strip() if column < len(row) else ""
+            cells[name].append(cell if name in _OF_ONE_ROW else words.setdefault(cell, cell))
     return pd.DataFrame(cells, dtype=str)
 
 
-def _rows(text: str) -> Iterator[list[str]]:
+def _rows(text: TextIO) -> Iterator[list[str]]:
     """Yield the rows of a CSV that are not blank."""
     try:
-        for row in csv.reader(io.StringIO(text, newline=""), strict=True):
+        for row in csv.reader(text, strict=True):
             if any(cell.strip() for cell in row):
                 yield row
     except csv.Error as error:
