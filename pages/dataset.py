@@ -6,7 +6,10 @@ from ui import dataset_sections as sections
 from ui.dataset_download import offer_download
 from ui.dataset_gallery import gallery
 from ui.dataset_source import Source, choose_source, folder_picker, measure_again
+from ui.downloads import csv_button
+from ui.folders import is_local
 from ui.frame import frame, sentences
+from ui.text import as_text
 
 
 def show(bundle: str | None) -> None:
@@ -39,14 +42,15 @@ def show(bundle: str | None) -> None:
 def where_from(source: Source) -> None:
     if source.folder is None:
         st.info(
-            f"No films on this computer: all but gallery and thumbnails comes from the table of "
-            f"the model {source.name}.",
+            "There are no images on the computer that runs this app: everything except images "
+            f"comes from the stored table of the model {as_text(source.name)}.",
             icon=":material/info:",
         )
     else:
         st.caption(
             "Chest films of children of one to five years, from Guangzhou (Kermany et al., Cell "
-            f"2018; CC BY 4.0), unless you chose another folder. Read from `{source.name}`."
+            "2018; CC BY 4.0), unless you chose another folder."
+            + (f" Read from {as_text(source.folder, 400)}." if is_local() else "")
         )
     with st.expander(
         "Another folder, or the Kaggle download" if source.folder is None else "Another folder",
@@ -60,21 +64,14 @@ def where_from(source: Source) -> None:
             st.button(
                 "Measure again",
                 icon=":material/refresh:",
-                on_click=measure_again,
+                on_click=sentences()(measure_again),
                 help="Looks for films that were changed in place; only those are read again.",
             )
 
 
 def whole_table(source: Source) -> None:
     st.write("One row a film, with all that was measured.")
-    st.download_button(
-        "Download the table (CSV)",
-        data=lambda: source.table.to_csv(index=False),
-        file_name="dataset.csv",
-        mime="text/csv",
-        icon=":material/download:",
-        on_click="ignore",
-    )
+    csv_button(source.table, "dataset", "Download the table (CSV)")
     opened = st.expander("Show the table", key="dataset_table", on_change="rerun")
     if opened.open:
         opened.dataframe(source.table, hide_index=True)

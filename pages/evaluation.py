@@ -8,8 +8,8 @@ from ui.evaluation_errors import errors
 from ui.evaluation_numbers import all_numbers, controls, headline
 from ui.evaluation_own import own_films
 from ui.evaluation_sections import calibration, groups, ranking, scores, usefulness
-from ui.frame import frame
-from xray_core.errors import XrayError
+from ui.frame import frame, sentences
+from ui.text import as_markdown
 from xray_core.evaluation.metrics import evaluate
 
 SECTIONS = {
@@ -68,10 +68,11 @@ def remarks(source: str, chosen: Evaluated) -> None:
             icon=":material/warning:",
         )
     for note in chosen.notes:
-        st.info(note)
+        st.info(as_markdown(note))
 
 
 @st.fragment
+@sentences()
 def numbers(model: str, source: str, chosen: Evaluated) -> None:
     """All that the sliders move. A fragment: a move does not run the rest of the page."""
     top = st.container()
@@ -106,7 +107,5 @@ def page(model: str) -> None:
 
 name = frame("Evaluation")
 if name is not None:
-    try:
+    with sentences():
         page(name)
-    except XrayError as error:
-        st.error(str(error), icon=":material/error:")

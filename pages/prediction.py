@@ -27,8 +27,8 @@ Drop a **frontal chest X-ray** above, several of them, or a ZIP (JPEG, PNG, TIFF
 press an example. One drop may hold up to {LIMIT_WORDS}. The answer says what the network
 finds, how sure it is, where it looked, and what to be careful about.
 
-Your films stay in this computer's memory until you close the page. Nothing is stored or sent
-anywhere, and file names are shown only where you ask for them.
+Images are held in the memory of the computer that runs this app until you close the page. Nothing
+is stored or sent anywhere, and file names are shown only where you ask for them.
 """
 
 

@@ -2,9 +2,11 @@
 
 import streamlit as st
 
+from ui.downloads import csv_button
 from ui.evaluation_data import bundle_of
-from ui.evaluation_numbers import csv_button, figure_buttons
-from ui.frame import frame
+from ui.evaluation_numbers import figure_buttons
+from ui.frame import frame, sentences
+from ui.text import as_markdown, as_text
 from ui.training_tables import (
     card_body,
     curve,
@@ -14,7 +16,6 @@ from ui.training_tables import (
     recipe_table,
     stage_table,
 )
-from xray_core.errors import XrayError
 from xray_core.model.bundle import Bundle
 
 
@@ -29,11 +30,12 @@ def facts(bundle: Bundle) -> None:
     )
     data = config.get("dataset") or {}
     with st.container(horizontal=True, key="training-facts"):
-        st.metric("Trained on", str(config.get("created") or "unknown")[:10], width=170)
-        st.metric("Films in the data set", f"{data.get('films', 0):,}", width=170)
-        st.metric("Patients", f"{data.get('patients', 0):,}", width=130)
+        created = str(config.get("created") or "unknown")[:10]
+        st.metric("Trained on", as_text(created), width=170)
+        st.metric("Films in the data set", f"{int(data.get('films', 0)):,}", width=170)
+        st.metric("Patients", f"{int(data.get('patients', 0)):,}", width=130)
         best, epochs = training.get("best_epoch"), training.get("epochs")
-        st.metric("Best epoch", f"{best} of {epochs}", width=130)
+        st.metric("Best epoch", as_text(f"{best} of {epochs}"), width=130)
         st.metric(
             "Parameters",
             f"{parameters / 1e6:.1f} M",
@@ -56,9 +58,9 @@ def curves(bundle: Bundle) -> None:
                 alt=f"{name.capitalize()} by epoch, training and validation; best epoch {best}",
             )
     st.caption(
-        f"The vertical line is the best epoch, {best}, whose weights were kept. Training films "
-        "are varied at random and drawn evenly from both classes, validation films are not, so the "
-        "two lines need not meet."
+        f"The vertical line is the best epoch, {as_text(best)}, whose weights were kept. Training "
+        "films are varied at random and drawn evenly from both classes, validation films are not, "
+        "so the two lines need not meet."
     )
 
     def draw(kind: str) -> bytes:
@@ -77,9 +79,9 @@ def tables(bundle: Bundle) -> None:
         ["Model card", "Recipe", "Network", "Where it comes from"]
     )
     with card:
-        st.markdown(card_body(bundle.card()))
+        st.markdown(as_markdown(card_body(bundle.card())))
     with recipe:
-        st.markdown(bundle.recipe.summary)
+        st.markdown(as_markdown(bundle.recipe.summary))
         table = recipe_table(config["recipe"])
         st.dataframe(table, hide_index=True)
         csv_button(table, f"{bundle.name}-recipe")
@@ -102,20 +104,18 @@ def page(name: str) -> None:
     """Everything beneath the frame."""
     bundle = bundle_of(name)
     st.title("Training")
-    st.markdown(f"How **{bundle.name}** (version {bundle.version}) was made.")
+    st.markdown(f"How **{as_text(bundle.name)}** (version {as_text(bundle.version)}) was made.")
     facts(bundle)
     curves(bundle)
     heading, known_limits = limits(bundle.card())
     if known_limits:
-        st.subheader(heading)
-        st.markdown(known_limits)
+        st.subheader(as_text(heading))
+        st.markdown(as_markdown(known_limits))
     st.subheader("Details")
     tables(bundle)
 
 
 chosen = frame("Training")
 if chosen is not None:
-    try:
+    with sentences():
         page(chosen)
-    except XrayError as error:
-        st.error(str(error), icon=":material/error:")

@@ -2,15 +2,21 @@
 
 import streamlit as st
 
+from ui.folders import is_local
 from ui.frame import sentences
 from xray_core.dataset.download import ARCHIVE_BYTES, LICENCE, NEEDED_BYTES, WEB_PAGE, download
 
 
 def offer_download() -> None:
-    """Draw the button; a click fetches the set and shows the page with it."""
+    """Draw the button; a click fetches the set and shows the page with it.
+
+    Only for whoever sits at this computer, whose disk it fills.
+    """
+    if not is_local():
+        return
     st.write(
         f"The [Kaggle set]({WEB_PAGE}) ({LICENCE}) is a download of {ARCHIVE_BYTES / 1e9:.1f} GB "
-        f"and needs {NEEDED_BYTES / 1e9:.0f} GB of disk meanwhile. A stopped download goes on "
+        f"and needs {NEEDED_BYTES / 1e9:.0f} GB free disk. A stopped download resumes "
         "where it stopped; `python -m xray_core download` does the same."
     )
     if not st.button("Download the films", icon=":material/download:"):

@@ -9,6 +9,7 @@ import streamlit as st
 
 from ui.dataset_source import Source
 from ui.frame import open_in_prediction, sentences
+from ui.text import as_markdown, as_text
 from xray_core.errors import UnreadableImage
 
 _PER_PAGE = 18
@@ -21,7 +22,10 @@ def gallery(source: Source) -> None:
     """All films by filters and pages; one opens in a larger view."""
     with sentences():
         if source.folder is None:
-            st.info("The gallery needs the films on this computer.", icon=":material/info:")
+            st.info(
+                "The gallery needs the films on the computer that runs this app.",
+                icon=":material/info:",
+            )
             return
         films = _filtered(source)
         pages = max(1, math.ceil(len(films) / _PER_PAGE))
@@ -91,20 +95,26 @@ def _tile(folder: Path, film: dict) -> None:
     with st.container(width=_THUMBNAIL, gap="xsmall"):
         _picture(folder, film)
         name = Path(film["path"]).name
-        if st.button("Open", key=f"open {film['path']}", width="stretch", help=name):
+        if st.button("Open", key=f"open {film['path']}", width="stretch", help=as_text(name)):
             _enlarged(folder, film)
 
 
 def _picture(folder: Path, film: dict) -> None:
     subtype = film.get("subtype", "none")
     kind = film["label"] if subtype == "none" else subtype
-    words = f"{kind.capitalize()} · {film['split']}"
+    words = f"{as_text(kind).capitalize()} · {as_text(film['split'])}"
+    small_picture(folder / film["path"], words, alt=f"Film {film['path']}")
+
+
+def small_picture(path: Path, caption: str, *, alt: str) -> None:
+    """Draw the image at `path` small, or say why it cannot be read; `caption` is Markdown."""
     try:
-        data = _thumbnail(str(folder / film["path"]))
-    except UnreadableImage as error:
-        st.caption(f":material/broken_image: {words}: {error}")
+        data = _thumbnail(str(path), path.stat().st_mtime_ns)
+    except (UnreadableImage, OSError) as error:
+        reason = str(error) if isinstance(error, UnreadableImage) else "It cannot be read."
+        st.caption(f":material/broken_image: {caption}: {as_markdown(reason)}")
         return
-    st.image(data, caption=words, width="stretch", alt=f"Film {film['path']}")
+    st.image(data, caption=caption, width="stretch", alt=alt)
 
 
 @st.dialog("A film of the dataset", width="large")
@@ -120,7 +130,7 @@ def _enlarged(folder: Path, film: dict) -> None:
         left.image(film_pixels, width=560, alt=f"Film {film['path']}")
         hidden = ("sha256", "perceptual_hash", "problem", "aspect", "colour")
         facts = {
-            name: f"{value:.4g}" if isinstance(value, float) else str(value)
+            name: f"{value:.4g}" if isinstance(value, float) else as_text(value)
             for name, value in film.items()
             if name not in hidden
         }
@@ -128,7 +138,7 @@ def _enlarged(folder: Path, film: dict) -> None:
 
 
 @st.cache_data(max_entries=2000, show_spinner=False)
-def _thumbnail(path: str) -> bytes:
+def _thumbnail(path: str, modified: int) -> bytes:
     """Return a film as a small JPEG; the films of a dataset belong to no visitor."""
     from PIL import Image
 

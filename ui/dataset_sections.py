@@ -9,6 +9,7 @@ from ui import dataset_charts as charts
 from ui.dataset_gallery import thumbnails
 from ui.dataset_source import Source
 from ui.frame import sentences
+from ui.text import as_markdown
 from xray_core.dataset.averages import Averages, average_films
 from xray_core.dataset.finding import SEVERITIES, Finding
 from xray_core.dataset.shortcuts import property_table
@@ -81,7 +82,7 @@ def findings(source: Source) -> None:
 def _finding(finding: Finding, folder: Path | None) -> None:
     word, icon, colour = _BADGES[finding.severity]
     opened = st.expander(
-        f":{colour}[**{word}**] · {finding.title}",
+        f":{colour}[**{word}**] · {as_markdown(finding.title)}",
         icon=icon,
         key=f"finding_{finding.key}",
         on_change="rerun",
@@ -89,7 +90,7 @@ def _finding(finding: Finding, folder: Path | None) -> None:
     if not opened.open:
         return
     with opened, sentences():
-        st.write(finding.why)
+        st.write(as_markdown(finding.why))
         rows = finding.rows
         if rows.empty:
             return

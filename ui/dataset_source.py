@@ -7,7 +7,9 @@ from pathlib import Path
 import pandas as pd
 import streamlit as st
 
-from ui.frame import models_folder
+from ui.folders import NO_CHOICE, choose_folder, is_local, may_choose
+from ui.frame import models_folder, sentences, tell
+from ui.text import as_markdown
 from xray_core.dataset.audit import audit
 from xray_core.dataset.averages import Averages, read_averages
 from xray_core.dataset.cache import read_measured
@@ -19,6 +21,7 @@ from xray_core.errors import DatasetError
 
 FOLDER_KEY = "dataset_folder"
 _KEPT = 4  # tables held for all visitors; none of them was uploaded by one
+_NO_DATASET = "There is no dataset on the computer that runs this app."
 
 
 @dataclass(frozen=True, eq=False)
@@ -39,25 +42,30 @@ def choose_source(bundle: str | None) -> Source | None:
     """
     wanted = st.session_state.get(FOLDER_KEY) or None
     try:
-        folder = find_dataset(wanted)
-        return _from_folder(folder)
+        return _from_folder(find_dataset(choose_folder(wanted) if wanted else None))
     except DatasetError as error:
         if wanted:
-            st.error(f"{error}", icon=":material/folder_off:")
+            tell(error)
             return None
         missing = error
     stored = _from_bundle(bundle) if bundle else None
     if stored is None:
-        st.info(str(missing), icon=":material/folder_off:")
+        # The sentence names a folder of this computer.
+        words = as_markdown(str(missing)) if is_local() else _NO_DATASET
+        st.info(words, icon=":material/folder_off:")
     return stored
 
 
 def folder_picker() -> None:
-    """Draw the field for another folder."""
+    """Draw the field for another folder, or say who may name one."""
 
+    @sentences()
     def choose() -> None:
         st.session_state[FOLDER_KEY] = st.session_state["dataset_folder_field"].strip()
 
+    if not may_choose():
+        st.caption(NO_CHOICE)
+        return
     st.text_input(
         "Another folder on the computer this app runs on",
         value=st.session_state.get(FOLDER_KEY, ""),
@@ -71,12 +79,7 @@ def folder_picker() -> None:
 
 def measure_again() -> None:
     """Forget the tables in memory; only changed files are then read again."""
-    _tables().clear()
-
-
-@st.cache_resource(show_spinner=False)
-def _tables() -> dict[str, Source]:
-    return {}
+    _place_for.clear()
 
 
 def _from_folder(folder: Path) -> Source:
@@ -101,7 +104,9 @@ def _from_bundle(name: str) -> Source | None:
             table = with_derived(read_measured(file))
             findings = audit(table)
         except (ValueError, KeyError) as error:
-            raise DatasetError(f"{file} is not a table of films: train the model again.") from error
+            raise DatasetError(
+                f"The model {name} has no readable table of its dataset: train it again."
+            ) from error
         try:
             averages = read_averages(file.with_name("averages.npz"))
         except (OSError, ValueError, KeyError):
@@ -112,13 +117,16 @@ def _from_bundle(name: str) -> Source | None:
 
 
 def _kept(key: str, make: Callable[[], Source]) -> Source:
-    tables = _tables()
-    if key not in tables:
-        made = make()
-        while len(tables) >= _KEPT:
-            tables.pop(next(iter(tables)))
-        tables[key] = made
-    return tables[key]
+    place = _place_for(key)
+    if not place:
+        place.append(make())
+    return place[0]
+
+
+@st.cache_resource(max_entries=_KEPT, show_spinner=False)
+def _place_for(key: str) -> list[Source]:
+    # Measuring draws a progress bar, which a cached function would draw again at every hit.
+    return []
 
 
 def _measured(folder: Path) -> Source:

@@ -6,9 +6,9 @@ import pandas as pd
 import streamlit as st
 
 from ui import evaluation_charts as charts
+from ui.downloads import csv_button
 from ui.evaluation_data import Evaluated, stored
-from ui.evaluation_numbers import csv_button
-from ui.frame import list_models
+from ui.frame import list_models, tell
 from xray_core.errors import XrayError
 from xray_core.evaluation.comparison import Comparison, compare
 from xray_core.evaluation.metrics import evaluate
@@ -34,7 +34,7 @@ def comparison(chosen: Evaluated, fold: str) -> None:
         other = stored(other_name, fold)
         found = _compared(chosen.key, other.key, chosen, other)
     except XrayError as error:
-        st.error(str(error), icon=":material/error:")
+        tell(error)
         return
     st.markdown(_in_words(chosen.model, other_name, found))
     table = _table(chosen, other, found)

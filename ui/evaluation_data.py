@@ -9,6 +9,7 @@ from pathlib import Path
 import pandas as pd
 import streamlit as st
 
+from ui.folders import image_below
 from ui.frame import models_folder
 from xray_core.errors import DatasetError
 from xray_core.evaluation.calibration_error import ReliabilityBin, calibrated_reference, reliability
@@ -49,6 +50,7 @@ class Evaluated:
     bins: list[ReliabilityBin]
     reference: tuple[float, float]
     histogram: pd.DataFrame
+    folder: Path | None = None  # where the table's files are; None: in the dataset's folder
 
     @cached_property
     def subtypes(self) -> dict[str, Films]:
@@ -97,6 +99,7 @@ def evaluated(
     notes: tuple[str, ...],
     calibration: Calibration,
     key: str = "",
+    folder: Path | None = None,
 ) -> Evaluated:
     """Draw the bootstrap and the curves of a predictions table (label, probability, patient)."""
     films = prepare_table(table, prior=calibration.prior)
@@ -116,6 +119,7 @@ def evaluated(
         bins=reliability(films.label, films.shifted, films.patient),
         reference=(low, high),
         histogram=score_histogram(films),
+        folder=folder,
     )
 
 
@@ -130,14 +134,9 @@ def films_folder() -> Path | None:
         return None
 
 
-def film_on_disk(file: str) -> Path | None:
-    """The film of a predictions table, if its image is on this disk."""
-    folder = films_folder()
-    if Path(file).is_absolute():
-        return Path(file) if Path(file).is_file() else None
-    if folder is None or not (folder / file).resolve().is_relative_to(folder):
-        return None
-    return folder / file if (folder / file).is_file() else None
+def film_on_disk(chosen: Evaluated, file: str) -> Path | None:
+    """The image of a predictions table, if it is on this disk and inside the table's folder."""
+    return image_below(chosen.folder or films_folder(), file)
 
 
 @st.cache_resource(max_entries=8, show_spinner=False)

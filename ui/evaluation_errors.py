@@ -8,9 +8,11 @@ from typing import Any
 import pandas as pd
 import streamlit as st
 
+from ui.dataset_gallery import small_picture
+from ui.downloads import csv_button
 from ui.evaluation_data import Evaluated, film_on_disk, films_folder
-from ui.evaluation_numbers import csv_button
 from ui.frame import open_in_prediction
+from ui.text import as_text
 from xray_core.evaluation.metrics import Metrics
 from xray_core.evaluation.predictions import confident_errors
 
@@ -31,7 +33,7 @@ def errors(chosen: Evaluated, found: Metrics) -> None:
         f"{missed} missed, {len(wrong) - missed} wrongly flagged. The farthest from it come first. "
         "A wrong label in the data set looks like this, too."
     )
-    _gallery(wrong)
+    _gallery(chosen, wrong)
     columns = ["file", "error", "probability", "label", "subtype", "gate", "verdict", "patient"]
     table = wrong[[name for name in columns if name in wrong]]
     st.dataframe(
@@ -42,38 +44,39 @@ def errors(chosen: Evaluated, found: Metrics) -> None:
     csv_button(table, f"{chosen.slug}-errors", "Download the errors (CSV)")
 
 
-def _gallery(wrong: pd.DataFrame) -> None:
+def _gallery(chosen: Evaluated, wrong: pd.DataFrame) -> None:
     first = wrong.head(_SHOWN)
-    found = [film_on_disk(str(file)) for file in first["file"]]
+    found = [film_on_disk(chosen, str(file)) for file in first["file"]]
     if not any(found):
-        where = films_folder()
         st.info(
             "The films are not on this disk, so only their names are listed. "
             + (
                 "Put the data set under `data/chest_xray`, or set `CHEST_XRAY_DIR`, to see them."
-                if where is None
-                else f"The data set at {where} does not hold them."
+                if films_folder() is None
+                else "The data set on this disk does not hold them."
             ),
             icon=":material/image_not_supported:",
         )
         return
     with st.container(horizontal=True, key="evaluation-films-wrong"):
-        for path, row in zip(found, first.itertuples(), strict=True):
+        for number, (path, row) in enumerate(zip(found, first.itertuples(), strict=True)):
             with st.container(width=_CARD_WIDTH):
-                _card(path, row)
+                _card(number, path, row)
 
 
-def _card(path: Path | None, row: Any) -> None:
+def _card(number: int, path: Path | None, row: Any) -> None:
     kind = getattr(row, "subtype", "none")
-    words = f"{row.label.capitalize()}{'' if kind in ('none', '') else f' ({kind})'}"
+    named = isinstance(kind, str) and kind not in ("none", "")
+    words = f"{row.label.capitalize()}{f' ({as_text(kind, 40)})' if named else ''}"
     if path is None:
         st.caption(f"{words}: not on this disk")
         return
-    st.image(str(path), width="stretch", caption=f"{words}, {row.error}: {row.probability:.1%}")
+    words = f"{words}, {row.error}: {row.probability:.1%}"
+    small_picture(path, words, alt=f"Film {row.file}")
     if st.button(
         "Open in Prediction",
-        key=f"open-{row.file}",
-        help=f"{row.file}, with its overlay",
+        key=f"open-{number}",  # a table may name a file twice
+        help=f"{as_text(row.file)}, with its overlay",
         width="stretch",
     ):
         open_in_prediction(path)

@@ -9,8 +9,10 @@ from functools import partial
 import pandas as pd
 import streamlit as st
 
+from ui.downloads import csv_button
 from ui.evaluation_data import Evaluated
 from ui.evaluation_words import frequencies, meanings
+from ui.frame import sentences
 from xray_core.evaluation.independent import film_intervals
 from xray_core.evaluation.metrics import Metrics
 from xray_core.evaluation.rates import Confusion
@@ -76,7 +78,7 @@ def controls(chosen: Evaluated) -> tuple[float, float]:
             step=0.1,
             format="%.1f%%",
             key="evaluation_threshold",
-            on_change=_leave_operating_point,
+            on_change=sentences()(_leave_operating_point),
         )
     with right:
         st.session_state.setdefault("evaluation_prevalence", _DEFAULT_PREVALENCE)
@@ -139,19 +141,6 @@ def metrics_frame(chosen: Evaluated, found: Metrics) -> pd.DataFrame:
             }
         )
     return pd.DataFrame(rows)
-
-
-def csv_button(table: pd.DataFrame, name: str, label: str = "Download (CSV)") -> None:
-    """A button that downloads a table."""
-    st.download_button(
-        label,
-        data=lambda: table.to_csv(index=False).encode(),
-        file_name=f"{name}.csv",
-        mime="text/csv",
-        key=f"csv-{name}",
-        on_click="ignore",
-        icon=":material/download:",
-    )
 
 
 def figure_buttons(figure: str, slug: str, draw: Callable[[str], bytes]) -> None:

@@ -6,8 +6,9 @@ import pandas as pd
 import streamlit as st
 
 from ui import evaluation_charts as charts
+from ui.downloads import csv_button
 from ui.evaluation_data import Evaluated
-from ui.evaluation_numbers import csv_button, figure_buttons
+from ui.evaluation_numbers import figure_buttons
 from xray_core.evaluation.curves import decision_curve
 from xray_core.evaluation.films import Films
 from xray_core.evaluation.groups import accuracy_against_share

@@ -15,6 +15,8 @@ import streamlit as st
 from starlette.formparsers import MultiPartParser
 from streamlit.navigation.page import Page
 
+from ui.server import place_of
+from ui.text import as_markdown
 from xray_core.errors import XrayError
 from xray_core.model.bundle import list_bundles
 from xray_core.prediction.wording import DISCLAIMER
@@ -61,6 +63,8 @@ def pages() -> dict[str, Page]:
 
 def navigation() -> Page:
     """Draw the menu and return the page that was asked for."""
+    # Before the menu, whose icons Streamlit would else fetch as favicon from fonts.gstatic.com.
+    st.set_page_config(page_icon=_FAVICON)
     return st.navigation(list(pages().values()))
 
 
@@ -74,30 +78,31 @@ def run_page(page: Page) -> None:
 def sentences() -> Iterator[None]:
     """Turn what is raised inside into a sentence on the page, and into a place in the log.
 
-    Fragments need their own, since they run again without the page around them.
+    Also a decorator, `@sentences()`: fragments and callbacks need their own, since they run
+    without the page around them.
     """
     try:
         yield
-    except XrayError as error:
-        st.error(str(error), icon=":material/error:")
     except Exception as error:
-        log_failure(error)
-        st.error(
-            "Something went wrong here. Nothing was saved. Reload the page to start again; if it "
-            "happens again, the log of the app says where.",
-            icon=":material/error:",
-        )
+        tell(error)
+
+
+def tell(error: Exception) -> None:
+    """Show an error as a sentence: its own, if it has one for the person who meets it."""
+    if isinstance(error, XrayError):
+        st.error(as_markdown(str(error)), icon=":material/error:")
+        return
+    log_failure(error)
+    st.error(
+        "Something went wrong here. Nothing was saved. Reload the page to start again; if it "
+        "happens again, the log of the app says where.",
+        icon=":material/error:",
+    )
 
 
 def log_failure(error: BaseException) -> None:
     """Log the type and place of an error, without its message, which may name a visitor's file."""
-    trace = error.__traceback__
-    while trace is not None and trace.tb_next is not None:
-        trace = trace.tb_next
-    place = "unknown place"
-    if trace is not None:
-        place = f"{Path(trace.tb_frame.f_code.co_filename).name}:{trace.tb_lineno}"
-    logger.error("%s at %s", type(error).__name__, place)
+    logger.error("%s", place_of(error))
 
 
 def frame(title: str) -> str | None:
@@ -108,7 +113,6 @@ def frame(title: str) -> str | None:
     """
     st.set_page_config(
         page_title=f"{title} · {APP_NAME}",
-        page_icon=_FAVICON,
         layout="wide",
     )
     keep_uploads_in_memory()
@@ -166,7 +170,7 @@ def _model_picker() -> str | None:
     # Widgets belong to one page; this entry carries the choice to the others.
     st.session_state["model_name"] = name
     if bundles[name] is not None:
-        st.warning(bundles[name], icon=":material/warning:")
+        st.warning(as_markdown(bundles[name]), icon=":material/warning:")
         return None
     return name
 
@@ -198,7 +202,6 @@ def bundle_state(folder: Path) -> str:
     )
 
 
-# A Material icon as favicon would be fetched from fonts.gstatic.com.
 _FAVICON = (
     '<svg xmlns="http://www.w3.org/2000/svg" viewBox="0 0 32 32">'
     '<rect width="32" height="32" rx="6" fill="#101820"/>'

@@ -5,6 +5,7 @@ from pathlib import Path
 
 import streamlit as st
 
+from ui.folders import may_show
 from ui.prediction_films import take_path
 from xray_core.dataset.index import find_dataset
 from xray_core.errors import DatasetError, UnreadableImage
@@ -22,8 +23,10 @@ def open_film(path: Path, origin: str) -> None:
 def open_asked_for() -> None:
     """Open the film that another page asked for."""
     path = st.session_state.pop("open_path", None)
-    if path:
+    if path and may_show(Path(path)):
         open_film(Path(path), "The film you opened")
+    elif path:
+        st.toast("This image cannot be opened here.", icon=":material/error:")
 
 
 def tested_films(chosen: Bundle) -> list[tuple[str, str]]:

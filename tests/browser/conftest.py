@@ -79,17 +79,23 @@ def page(open_browser_page: Callable[..., object]) -> object:
 def start_server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Callable[..., Server]]:
     """A function that starts the app in a fresh process: `start_server(models, **environment)`.
 
-    `prefix` goes before the command (a tracer, say). All are stopped at the end of the run.
+    `prefix` goes before the command (a tracer, say); `script` is started in place of the app. All
+    are stopped at the end of the run.
     """
     servers: list[Server] = []
 
-    def start(models: Path, prefix: tuple[str, ...] = (), **environment: str) -> Server:
+    def start(
+        models: Path,
+        prefix: tuple[str, ...] = (),
+        script: Path = ROOT / "app.py",
+        **environment: str,
+    ) -> Server:
         folder = tmp_path_factory.mktemp("server")
         log = folder / "log.txt"
         port = _free_port()
         command = [
             *prefix,
-            *(sys.executable, "-m", "streamlit", "run", str(ROOT / "app.py")),
+            *(sys.executable, "-m", "streamlit", "run", str(script)),
             *("--server.port", str(port), "--server.headless", "true"),
         ]
         env = {

@@ -166,7 +166,7 @@ def test_without_films_the_models_table_serves(
     assert not page.exception
     assert not page.error
     text = page_text(page)
-    assert "No films on this computer" in text
+    assert "no images on the computer that runs this app" in text
     assert "The gallery needs the films" in text
     assert {m.label: m.value for m in page.metric}["Films"] == "93"
     assert any("both sides of the test split" in label for label in labels(page))

@@ -185,7 +185,7 @@ def test_a_table_that_is_none_is_refused_in_a_sentence(page):
 def test_a_folder_that_is_not_there_is_refused_in_a_sentence(page, tmp_path):
     choose(page, "evaluation_section", "Your films")
     page.text_input[0].set_value(str(tmp_path / "nowhere"))
-    [button] = [b for b in page.button if b.label == "Evaluate these films"]
+    [button] = [b for b in page.button if b.label == "Evaluate these images"]
     button.click().run()
 
     assert not page.exception
@@ -226,7 +226,7 @@ def test_a_folder_of_your_own_films_becomes_the_page(
     at = open_page("evaluation")
     choose(at, "evaluation_section", "Your films")
     at.text_input[0].set_value(str(tmp_path / "mine"))
-    [button] = [b for b in at.button if b.label == "Evaluate these films"]
+    [button] = [b for b in at.button if b.label == "Evaluate these images"]
     button.click().run(timeout=300)
 
     assert not at.exception

@@ -3,6 +3,7 @@
 import shutil
 
 import pytest
+from page_tools import page_text
 from starlette.formparsers import MultiPartParser
 
 PAGES = ("app", "prediction", "dataset", "evaluation", "training")
@@ -41,3 +42,14 @@ def test_resnet50_is_the_model_that_the_app_opens_with(open_page, micro_bundle, 
         shutil.copytree(micro_bundle, models_folder / name)
 
     assert open_page("training").sidebar.selectbox[0].value == "resnet50"
+
+
+@pytest.mark.parametrize("page", PAGES)
+def test_no_page_takes_the_visitors_computer_for_the_servers(open_page, with_model, page):
+    at = open_page(page)
+    text = " ".join(page_text(at).split()).lower()
+
+    assert not at.exception
+    assert "this computer" not in text
+    if page == "prediction":
+        assert "in the memory of the computer that runs this app" in text

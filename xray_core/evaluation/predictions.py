@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
+import csv
+import io
+from collections.abc import Iterator
 from pathlib import Path
-from typing import IO
+from typing import IO, TextIO
 
 import numpy as np
 import pandas as pd
@@ -11,30 +14,29 @@ import pandas as pd
 from xray_core.errors import XrayError
 from xray_core.evaluation.films import NEGATIVE, POSITIVE
 
-_MAX_FILMS = 200_000
+MAX_ROWS = 200_000
+MAX_SUBTYPES = 20
+_MAX_BYTES = 200 * 2**20
+_COLUMNS = ("label", "probability", "file", "patient", "fold", "subtype", "verdict", "gate")
+_OF_ONE_ROW = frozenset({"probability", "file", "patient"})
+_BYTE_ORDER_MARKS = {b"\xef\xbb\xbf": "utf-8-sig", b"\xff\xfe": "utf-16", b"\xfe\xff": "utf-16"}
+_NO_TABLE = "This is no table in CSV form that can be read."
 
 
 def read_predictions(source: str | Path | IO[bytes]) -> tuple[pd.DataFrame, list[str]]:
     """Read a CSV of predictions and say what was left out or assumed.
 
-    Needed columns: label (NORMAL or PNEUMONIA, in any case, or 0/1) and probability (of PNEUMONIA,
-    in [0, 1], at a prior of 50%). Optional: file, patient, fold, subtype, verdict, gate. Without
-    `patient` every film is its own; of several folds only "test" is kept. Films without a
-    probability are left out. Raises XrayError.
+    Needed columns, in any case: label (NORMAL or PNEUMONIA, or 0/1) and probability (of PNEUMONIA,
+    in [0, 1], at a prior of 50%). Optional: file, patient, fold, subtype, verdict, gate; others are
+    ignored. Without `patient`, or where it is blank, every film is its own; of several folds only
+    "test" is kept. Films without a probability are left out. The text is UTF-8, UTF-16 with a byte
+    order mark, or else Windows-1252.
+
+    Raises:
+        XrayError: it cannot be read, has more than MAX_ROWS rows, lacks a needed column, has one
+            twice, or a row or a label does not fit.
     """
-    try:
-        table = pd.read_csv(source, nrows=_MAX_FILMS + 1, dtype={"patient": str, "file": str})
-    except (ValueError, OSError) as error:  # ParserError, EmptyDataError, UnicodeDecodeError too
-        raise XrayError("This is no table in CSV form that can be read.") from error
-    if len(table) > _MAX_FILMS:
-        raise XrayError(f"The table has more than {_MAX_FILMS:,} rows.")
-    table.columns = [str(name).strip().lower() for name in table.columns]
-    missing = [name for name in ("label", "probability") if name not in table]
-    if missing:
-        raise XrayError(
-            f"The table has no column {' and no column '.join(missing)}. Needed are label and "
-            f"probability. Received: {', '.join(table.columns[:12]) or 'no column'}."
-        )
+    table = _columns_of(_opened(source))
     notes: list[str] = []
     table["label"] = _labels(table["label"])
     table["probability"] = pd.to_numeric(table["probability"], errors="coerce").astype(float)
@@ -57,6 +59,20 @@ def read_predictions(source: str | Path | IO[bytes]) -> tuple[pd.DataFrame, list
             "There is no column patient, so every film counts as a patient of its own; the "
             "intervals are too narrow if some films share a patient."
         )
+    blank = table["patient"] == ""
+    if blank.any():
+        table.loc[blank, "patient"] = [f"no patient, row {k + 1}" for k in np.flatnonzero(blank)]
+        notes.append(
+            f"{int(blank.sum())} rows name no patient: each counts as a patient of its own, so the "
+            "intervals are too narrow if some of these images share a patient."
+        )
+    if "subtype" in table:
+        table["subtype"] = table["subtype"].where(table["subtype"] != "")
+        if table["subtype"].nunique() > MAX_SUBTYPES:
+            table = table.drop(columns="subtype")
+            notes.append(
+                f"The column subtype has more than {MAX_SUBTYPES} different values and is ignored."
+            )
     if "fold" not in table:
         table["fold"] = "own"
     of_test = table["fold"] == "test"
@@ -69,16 +85,86 @@ def read_predictions(source: str | Path | IO[bytes]) -> tuple[pd.DataFrame, list
     return table, notes
 
 
+def _opened(source: str | Path | IO[bytes]) -> TextIO:
+    """Return the text of a file, decoded as it is read."""
+    try:
+        if isinstance(source, str | Path):
+            with Path(source).open("rb") as file:
+                data = file.read(_MAX_BYTES + 1)
+        else:
+            data = source.read(_MAX_BYTES + 1)
+    except (OSError, ValueError) as error:  # ValueError: a path with NUL
+        raise XrayError(_NO_TABLE) from error
+    if len(data) > _MAX_BYTES:
+        raise XrayError(f"The table is larger than {_MAX_BYTES // 2**20} MB.")
+    marked = next((name for mark, name in _BYTE_ORDER_MARKS.items() if data.startswith(mark)), "")
+    encoding = marked or "utf-8"
+    try:
+        data.decode(encoding)
+    except UnicodeDecodeError:
+        if marked:
+            raise XrayError(_NO_TABLE) from None
+        encoding = "cp1252"  # what spreadsheets on Windows write
+    return io.TextIOWrapper(io.BytesIO(data), encoding, errors="replace", newline="")
+
+
+def _columns_of(text: TextIO) -> pd.DataFrame:
+    """Return the known columns as texts, "" where a cell is missing."""
+    rows = _rows(text)
+    names = [name.strip().lower() for name in next(rows, [])]
+    if not names:
+        raise XrayError(_NO_TABLE)
+    if missing := [name for name in ("label", "probability") if name not in names]:
+        shown = ", ".join(_short(name) for name in names[:12])
+        raise XrayError(
+            f"The table has no column {' and no column '.join(missing)}. Needed are label and "
+            f"probability. Received: {shown or 'no column'}."
+        )
+    if twice := [name for name in _COLUMNS if names.count(name) > 1]:
+        raise XrayError(f"The table has more than one column {' and '.join(twice)}.")
+    place = {name: names.index(name) for name in _COLUMNS if name in names}
+    cells: dict[str, list[str]] = {name: [] for name in place}
+    words: dict[str, str] = {}  # the few that most columns hold, each kept once
+    for number, row in enumerate(rows, 1):
+        if number > MAX_ROWS:
+            raise XrayError(f"The table has more than {MAX_ROWS:,} rows.")
+        if any(row[len(names) :]):
+            raise XrayError(
+                f"Row {number} has {len(row)} cells, but there are {len(names)} columns: put texts "
+                "that contain a comma in double quotes."
+            )
+        for name, column in place.items():
+            cell = row[column].strip() if column < len(row) else ""
+            cells[name].append(cell if name in _OF_ONE_ROW else words.setdefault(cell, cell))
+    return pd.DataFrame(cells, dtype=str)
+
+
+def _rows(text: TextIO) -> Iterator[list[str]]:
+    """Yield the rows of a CSV that are not blank."""
+    try:
+        for row in csv.reader(text, strict=True):
+            if any(cell.strip() for cell in row):
+                yield row
+    except csv.Error as error:
+        raise XrayError(_NO_TABLE) from error
+
+
 def _labels(column: pd.Series) -> pd.Series:
-    words = column.astype(str).str.strip().str.upper()
+    words = column.str.upper()
     named = words.replace({"1": POSITIVE, "1.0": POSITIVE, "0": NEGATIVE, "0.0": NEGATIVE})
     strange = named[~named.isin([POSITIVE, NEGATIVE])]
     if len(strange):
+        first = strange.index[0]
         raise XrayError(
-            f"A label is NORMAL or PNEUMONIA (or 0 or 1). Received: {column[strange.index[0]]!r} "
-            f"in row {strange.index[0] + 1}."
+            f"A label is NORMAL or PNEUMONIA (or 0 or 1). Received: {_short(column[first])!r} in "
+            f"row {first + 1}."
         )
     return named
+
+
+def _short(text: str) -> str:
+    plain = "".join(c if c.isprintable() else "\ufffd" for c in text[:40])
+    return plain if len(text) <= 40 else plain[:39] + "…"
 
 
 def confident_errors(films: pd.DataFrame, *, threshold: float) -> pd.DataFrame:

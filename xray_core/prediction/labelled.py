@@ -37,7 +37,7 @@ def predict_labelled(
     none (NaN).
 
     Args:
-        index: rows of `build_index`: path, fold, label, subtype, patient.
+        index: rows of `build_index` or `index_labelled`: path, fold, label, subtype, patient.
         folder: where the paths start.
         progress: called with the films done and the films in all.
     """

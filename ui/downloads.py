@@ -1,0 +1,31 @@
+"""Tables to take along, with no cell that a spreadsheet would run as a formula."""
+
+import pandas as pd
+import streamlit as st
+
+from xray_core.prediction.screen import cell
+
+
+def csv_bytes(table: pd.DataFrame) -> bytes:
+    """Return a table as CSV whose names and texts have passed through `screen.cell`."""
+    guarded = table.copy()
+    for name in table.select_dtypes(exclude=["number", "bool", "datetime"]):
+        guarded[name] = table[name].map(_guarded)
+    return guarded.rename(columns=_guarded).to_csv(index=False).encode()
+
+
+def csv_button(table: pd.DataFrame, name: str, label: str = "Download (CSV)") -> None:
+    """Draw a button that downloads a table as NAME.csv."""
+    st.download_button(
+        label,
+        data=lambda: csv_bytes(table),
+        file_name=f"{name}.csv",
+        mime="text/csv",
+        key=f"csv-{name}",
+        on_click="ignore",
+        icon=":material/download:",
+    )
+
+
+def _guarded(value: object) -> object:
+    return cell(value) if isinstance(value, str) else value
