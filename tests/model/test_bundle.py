@@ -21,6 +21,7 @@ from xray_core.model.bundle import (
     list_bundles,
     open_bundle,
     save_weights,
+    seal,
     writing,
 )
 
@@ -146,6 +147,21 @@ def test_the_old_bundle_stays_until_the_new_one_is_whole(copy: Path) -> None:
         (folder / "new").write_text("")
         assert open_bundle(copy).name == "micro"
     assert [path.name for path in copy.iterdir()] == ["new"]
+    assert [path.name for path in copy.parent.iterdir()] == ["micro"]
+
+
+def test_what_would_not_open_takes_no_other_s_place(copy: Path) -> None:
+    config = json.loads((copy / "config.json").read_text())
+    del config["files"], config["format"]
+
+    def replace_by_a_wrong_one() -> None:
+        with writing(copy) as folder:
+            shutil.copytree(copy, folder, dirs_exist_ok=True)
+            seal(folder, config | {"labels": ["WELL", "SICK"]})
+
+    with pytest.raises(BundleError, match="labels are not"):
+        replace_by_a_wrong_one()
+    assert open_bundle(copy).config["labels"] == ["NORMAL", "PNEUMONIA"]
     assert [path.name for path in copy.parent.iterdir()] == ["micro"]
 
 

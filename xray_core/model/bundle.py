@@ -413,7 +413,11 @@ def clear_leftovers(target: Path) -> None:
 
 
 def seal(folder: Path, config: dict[str, Any]) -> None:
-    """Write `config.json` with the hashes of all other files in `folder`: the last step."""
+    """Write `config.json` with the hashes of all other files in `folder`: the last step.
+
+    Raises:
+        BundleError: what was written would not open, so it must not take another's place.
+    """
     files = {
         path.relative_to(folder).as_posix(): sha256(path)
         for path in sorted(folder.rglob("*"))
@@ -421,6 +425,7 @@ def seal(folder: Path, config: dict[str, Any]) -> None:
     }
     text = json.dumps({"format": FORMAT, **config, "files": files}, indent=2, allow_nan=False)
     (folder / CONFIG).write_text(text + "\n", encoding="utf-8")
+    _opened(folder)
 
 
 def save_weights(network: keras.Model, path: Path) -> None:
