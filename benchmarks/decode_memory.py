@@ -58,18 +58,15 @@ def main() -> None:
         print_row(f"the first {AT_ONCE} at once, checked", six, 0, "--admit")
         same = [next(iter(files.values()))] * AT_ONCE
         print_row(f"{AT_ONCE} times the first at once", same, 0)
-    print(f"\na process with TensorFlow, {Path(arguments.model).name} and one small image judged:")
-    run = subprocess.run(
-        [sys.executable, "-c", SERVER, str(ROOT), arguments.model],
-        check=True,
-        capture_output=True,
-        text=True,
-    )
-    print(f"{run.stdout.strip()} MB")
+        print(f"\na process with Streamlit, TensorFlow and {Path(arguments.model).name}:")
+        six_large = [str(large) for large, _ in six]
+        command = [sys.executable, "-c", SERVER, str(ROOT), arguments.model, *six_large]
+        run = subprocess.run(command, check=True, capture_output=True, text=True)
+        print(run.stdout.strip())
 
 
 SERVER = """
-import resource, sys
+import resource, sys, threading
 sys.path.insert(0, sys.argv[1])
 import numpy as np, streamlit
 from xray_core import Predictor
@@ -79,7 +76,12 @@ film = 120 + 60 * np.sin(9 * x) * np.cos(7 * y) + 20 * np.sin(90 * x * y)
 film += np.random.default_rng(0).normal(0, 8, film.shape)
 predictor = Predictor.load(sys.argv[2])
 predictor.explain(Radiograph(np.clip(film, 0, 255).astype(np.float32), film.shape), "gradcam")
-print(round(resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * 1024 / 1e6))
+peak = lambda: round(resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * 1024 / 1e6)
+print("one small image judged, with a map:", peak(), "MB")
+threads = [threading.Thread(target=predictor.predict, args=(path,)) for path in sys.argv[3:]]
+for thread in threads: thread.start()
+for thread in threads: thread.join()
+print("then six images of 64 megapixels at once:", peak(), "MB")
 """
 
 

@@ -14,7 +14,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 from dicom_maker import as_bytes, film
-from PIL import Image
+from PIL import Image, ImageChops
 from pydicom.encaps import encapsulate
 from pydicom.uid import JPEG2000Lossless, RLELossless
 
@@ -293,6 +293,15 @@ def test_every_kind_of_the_largest_images_may_be_decoded(name: str) -> None:
         assert _peak_bytes(image, kind, 1) <= LARGE_ROOM_BYTES
 
 
+def test_a_tile_larger_than_its_picture_counts() -> None:
+    from xray_core.pictures import _peak_bytes
+
+    with Image.open(io.BytesIO(encoded(GREY, "TIFF", compression="tiff_lzw"))) as image:
+        usual = _peak_bytes(image, "TIFF", 1)
+        image.tag_v2[322] = image.tag_v2[323] = 60_000  # TileWidth, TileLength
+        assert usual < 10e6 < LARGE_ROOM_BYTES < _peak_bytes(image, "TIFF", 1)
+
+
 # --- what is read at half size
 
 
@@ -416,3 +425,63 @@ def test_the_model_input_made_in_strips_is_that_made_at_once(shape: tuple[int, i
     pixels = np.random.default_rng(2).random(shape, dtype=np.float32) * 255
     at_once = Image.fromarray(pixels).resize((224, 224), Image.Resampling.BILINEAR)
     np.testing.assert_array_equal(to_model_input(pixels)[..., 0], np.rint(np.asarray(at_once)))
+
+
+def whole_levels(image: Image.Image) -> np.ndarray:
+    """Turn an image grey as a whole, on black where it is transparent."""
+    alpha = None
+    if image.mode in ("RGBA", "LA"):
+        alpha = image.getchannel("A")
+    elif "transparency" in image.info:
+        alpha = image.convert("RGBA").getchannel("A")
+    levels = image.convert("L")
+    return np.asarray(levels if alpha is None else ImageChops.multiply(levels, alpha))
+
+
+@pytest.mark.parametrize(
+    ("mode", "kind", "options"),
+    [
+        ("1", "PNG", {}),
+        ("L", "GIF", {}),
+        ("P", "PNG", {}),
+        ("P", "PNG", {"transparency": 7}),
+        ("P", "GIF", {"transparency": 7}),
+        ("LA", "PNG", {}),
+        ("RGB", "PNG", {}),
+        ("RGB", "PNG", {"transparency": (1, 2, 3)}),
+        ("RGB", "JPEG", {"progressive": True}),
+        ("RGB", "BMP", {}),
+        ("RGB", "WEBP", {"quality": 60}),
+        ("RGBA", "PNG", {}),
+        ("RGBA", "WEBP", {"lossless": True}),
+        ("RGBA", "TIFF", {"compression": "tiff_lzw"}),
+        ("CMYK", "TIFF", {}),
+        ("CMYK", "JPEG", {}),
+    ],
+)
+def test_grey_made_in_strips_is_that_made_at_once(
+    mode: str, kind: str, options: dict[str, object]
+) -> None:
+    pixels = np.random.default_rng(3).integers(0, 256, (777, 1_003, 4), dtype="u1")
+    pixels[5, 5] = 1, 2, 3, 255
+    image = Image.fromarray(pixels)
+    if mode == "P":
+        image = image.convert("RGB").quantize(64)
+    elif mode != "RGBA":
+        image = image.convert("RGB" if mode == "CMYK" else mode).convert(mode)
+    data = encoded(image, kind, **options)
+    with Image.open(io.BytesIO(data)) as decoded:
+        np.testing.assert_array_equal(read_radiograph(data).pixels, whole_levels(decoded))
+
+
+@pytest.mark.parametrize("kind", ["TIFF", "PNG"])
+def test_deep_pixels_scaled_in_strips_share_one_scale(kind: str) -> None:
+    pixels = np.zeros((1_500, 400), "u2")
+    pixels[0, 0], pixels[-1, -1] = 100, 4_095  # the first strip alone would have 8 bits
+    read = read_radiograph(encoded(pixels, kind))
+    assert read.pixels[0, 0] == np.float32(100) * np.float32(255 / 4_095)
+    assert read.pixels[-1, -1] == 255
+    floats = np.zeros((1_500, 400), "f4")
+    floats[0, 0], floats[-1, -1] = -1, 3
+    read = read_radiograph(encoded(floats, "TIFF"))
+    assert (read.pixels[0, 0], read.pixels[1, 1], read.pixels[-1, -1]) == (0, 63.75, 255)

@@ -30,7 +30,9 @@ PILLOW_FORMATS = ("JPEG", "PNG", "TIFF", "BMP", "GIF", "WEBP")
 
 _DEPTHS = (8, 10, 12, 14, 16)
 _ORIENTATION = ExifTags.Base.Orientation
-_WHITE_IS_ZERO = 262  # TIFF's PhotometricInterpretation
+# TIFF 6.0, sections 8 and 15
+_BITS_PER_SAMPLE, _PHOTOMETRIC, _ROWS_PER_STRIP = 258, 262, 278
+_TILE_WIDTH, _TILE_LENGTH = 322, 323
 
 
 @dataclass(frozen=True, eq=False)
@@ -120,23 +122,38 @@ def _peak_bytes(image: Image.Image, source_format: str, frames: int) -> int:
     decoded = pixels * in_pillow
     if source_format == "JPEG":
         decoded = kept * in_pillow
-        if image.info.get("progressive"):  # all coefficients at once, in two bytes each
+        if image.info.get("progressive") or len(image.getbands()) > 1:
+            # Where scans follow each other: all coefficients at once, in two bytes each.
             decoded += 2 * pixels * len(image.getbands())
     elif source_format == "WEBP" and is_halved(height, width) and frames == 1:
         decoded = 8 * pixels  # libwebp's own copy of a lossless picture, and OpenCV's
     elif source_format == "WEBP":
         decoded = 20 * pixels  # two canvases, libwebp's own copy, the bytes of one and Pillow's
     elif source_format == "TIFF":
-        # One strip of the file may be the whole picture, and Pillow turns a copy of it.
-        turned = getattr(image, "tag_v2", {}).get(_ORIENTATION, 1) != 1
-        packed = image.info.get("compression") != "raw"
-        decoded *= 1 + max(turned, packed)
+        decoded += max(_tiff_buffer(image), decoded if _is_turned_by_pillow(image) else 0)
     elif source_format == "GIF":
         decoded *= 2
     deep = in_pillow == 2 or image.mode[0] in "IF"
     # Grey levels of a byte and then float32, or float32 at once; to turn those takes two copies.
     grey = kept * (12 if deep and source_format == "PNG" else 5)
     return decoded + grey + strip_bytes(height, width)
+
+
+def _tiff_buffer(image: Image.Image) -> int:
+    """Return the bytes of a strip or tile of a compressed TIFF; either may be the whole picture."""
+    if image.info.get("compression") == "raw":
+        return 0
+    tags = getattr(image, "tag_v2", {})
+    width, height = image.size
+    strip = width * min(height, int(tags.get(_ROWS_PER_STRIP, height)))
+    tile = int(tags.get(_TILE_WIDTH, 0)) * int(tags.get(_TILE_LENGTH, 0))
+    bits = tags.get(_BITS_PER_SAMPLE, (8,))
+    return max(strip, tile) * max(4, sum(bits) // 8)
+
+
+def _is_turned_by_pillow(image: Image.Image) -> bool:
+    """Tell whether Pillow turns a TIFF upright, which takes a copy of it."""
+    return bool(getattr(image, "tag_v2", {}).get(_ORIENTATION, 1) != 1)
 
 
 def _large_webp(data: bytes, image: Image.Image, notes: list[str]) -> tuple[np.ndarray, bool]:
@@ -216,7 +233,7 @@ def _deep_levels(image: Image.Image, notes: list[str]) -> np.ndarray:
         notes.append("The grey values have no known scale; darkest and brightest were stretched.")
         shift, scale = low, 255 / (high - low) if high > low else 0.0
     # TIFF's WhiteIsZero, which Pillow undoes for shallow pixels only.
-    white_is_zero = getattr(image, "tag_v2", {}).get(_WHITE_IS_ZERO) == 0
+    white_is_zero = getattr(image, "tag_v2", {}).get(_PHOTOMETRIC) == 0
 
     def levels(rows: slice) -> np.ndarray:
         grey = _as_floats(_cut(image, rows))

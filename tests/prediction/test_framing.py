@@ -33,6 +33,16 @@ def test_a_frame_is_measured_on_each_side(film, level, frame):
     assert found.notes == ("A note.", TRIMMED)
 
 
+@pytest.mark.parametrize("turned", [False, True])
+def test_what_lies_within_a_frame_has_the_stored_size_of_a_large_image(bright, turned):
+    """Whose pixels are kept at half its height and width, and may be turned."""
+    around = np.pad(bright, 40, constant_values=10)  # (180, 200)
+    stored = (399, 359) if turned else (359, 399)
+    found = trimmed(Radiograph(around.astype(np.float32), stored))
+    assert found.pixels.shape == (100, 120)
+    assert found.original_size == (200, 240)
+
+
 def test_grain_and_a_letter_in_the_frame_do_not_hide_it(bright):
     around = np.pad(bright, 40, constant_values=10)
     around += np.random.default_rng(0).uniform(-4, 4, around.shape).astype(np.float32)
