@@ -80,6 +80,18 @@ def test_a_metric_that_few_draws_define_has_no_interval():
     assert np.isnan(estimate.high)
 
 
+def test_draws_that_equal_the_estimate_but_for_rounding_are_ties():
+    weights = draw_patients(4, n_bootstrap=200, seed=0)
+    values = weights.sums(np.array([0.3, 0.1, 0.2, 0.4])) / 4
+    rounded = values.copy()
+    rounded[1:201][np.isclose(values[1:201], values[0])] = np.nextafter(values[0], 1)
+
+    assert (rounded == values[0]).sum() < (np.isclose(values, values[0])).sum()
+    found, expected = weights.interval(rounded), weights.interval(np.round(values, 14))
+    assert found.low == pytest.approx(expected.low, abs=1e-12)
+    assert found.high == pytest.approx(expected.high, abs=1e-12)
+
+
 def test_no_patient_is_no_evaluation():
     with pytest.raises(XrayError, match="no film"):
         draw_patients(0)

@@ -17,6 +17,7 @@ from xray_core.errors import XrayError
 Z_95 = 1.959963984540054  # 97.5% point of the standard normal
 _MAX_JACKKNIFE_GROUPS = 400
 _MAX_UNDEFINED_SHARE = 0.10
+_ROUNDING = 1e-12
 
 
 @dataclass(frozen=True)
@@ -75,8 +76,10 @@ class PatientWeights:
 
 def _bca_shares(value: float, draws: np.ndarray, jackknife: np.ndarray) -> tuple[float, float]:
     """The two quantiles of the draws at which a BCa interval ends."""
-    below = np.searchsorted(draws, value, side="left")
-    equal = np.searchsorted(draws, value, side="right") - below
+    # Equal weights summed in another order differ in the last bits: that is a tie as well.
+    reach = _ROUNDING * abs(value) if math.isfinite(value) else 0.0
+    below = np.searchsorted(draws, value - reach, side="left")
+    equal = np.searchsorted(draws, value + reach, side="right") - below
     share = (below + 0.5 * equal) / len(draws)  # ties count half: proportions are discrete
     half = 0.5 / len(draws)
     bias = ndtri(np.clip(share, half, 1 - half))
