@@ -13,7 +13,7 @@ from xray_core.errors import XrayError
 from xray_core.evaluation.comparison import Comparison, compare
 from xray_core.evaluation.metrics import evaluate
 from xray_core.evaluation.report import NAMES, as_text
-from xray_core.evaluation.resampling import Estimate
+from xray_core.evaluation.resampling import Estimate, reporting
 
 _COMPARED = ("sensitivity", "specificity", "accuracy", "roc_auc", "calibration_error")
 
@@ -79,12 +79,13 @@ def comparison(chosen: Evaluated, fold: str) -> None:
 
 @st.cache_resource(max_entries=8, show_spinner="Comparing...")
 def _compared(key: str, other_key: str, _chosen: Evaluated, _other: Evaluated) -> Comparison:
-    return compare(
-        _chosen.table,
-        _other.table,
-        threshold_a=_chosen.calibration.main,
-        threshold_b=_other.calibration.main,
-    )
+    with reporting(None):  # a cached function must draw nothing on the page that called it
+        return compare(
+            _chosen.table,
+            _other.table,
+            threshold_a=_chosen.calibration.main,
+            threshold_b=_other.calibration.main,
+        )
 
 
 def _table(chosen: Evaluated, other: Evaluated, found: Comparison) -> pd.DataFrame:

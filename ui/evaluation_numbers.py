@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Callable
+import time
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from functools import partial
 
 import pandas as pd
@@ -15,6 +17,7 @@ from xray_core.evaluation.independent import film_intervals
 from xray_core.evaluation.metrics import Metrics
 from xray_core.evaluation.rates import Confusion
 from xray_core.evaluation.report import NAMES, as_text
+from xray_core.evaluation.resampling import reporting
 
 HEADLINE = {
     "sensitivity": "Sensitivity",
@@ -24,12 +27,35 @@ HEADLINE = {
     "calibration_error": "Calibration",
 }
 _POINTS = {"main": "Main", "rule_out": "Rule-out"}
+_SLOW_SECONDS, _REFRESH_SECONDS = 1.0, 0.2
 _DEFAULT_PREVALENCE = 10  # percent
 _WHY_PREVALENCE = (
     "How many of those examined have pneumonia. Predictive values hang on it, and the "
     "{share:.1%} of these films is no clinic's: they were collected to have many of both. Set the "
     "share where you work, from 1% (screening) to 70% (a ward)."
 )
+
+
+@contextmanager
+def shown_progress() -> Iterator[None]:
+    """Show a progress bar for the replicates computed inside, where they take over a second."""
+    place = st.empty()
+    shown = time.monotonic() + _SLOW_SECONDS - _REFRESH_SECONDS
+    step = 1
+
+    def show(done: int, total: int) -> None:
+        nonlocal shown, step
+        if time.monotonic() - shown > _REFRESH_SECONDS:
+            shown = time.monotonic()
+            place.progress(
+                done / total,
+                f"Computing the intervals, step {step}: {done:,} of {total:,} resamples",
+            )
+        step += done == total
+
+    with reporting(show):
+        yield
+    place.empty()
 
 
 def headline(found: Metrics) -> None:

@@ -9,6 +9,7 @@ import streamlit as st
 from streamlit.delta_generator import DeltaGenerator
 
 from ui.evaluation_data import OWN, bundle_of, evaluated
+from ui.evaluation_numbers import shown_progress
 from ui.frame import models_folder
 from xray_core.errors import XrayError
 from xray_core.evaluation.predictions import read_predictions
@@ -73,7 +74,7 @@ def _keep(model: str, title: str, table: pd.DataFrame, notes: list[str]) -> None
     if table.empty:
         st.error("No film of it got a probability, so there is nothing to evaluate.")
         return
-    with st.spinner("Drawing the patients anew, 2,000 times..."):
+    with st.spinner("Patient-level bootstrap, 2,000 resamples..."), shown_progress():
         calibration = bundle_of(model).calibration
         st.session_state[OWN] = evaluated(title, model, table, tuple(notes), calibration)
     st.session_state["evaluation_show_own"] = True

@@ -155,3 +155,9 @@ def test_averages_of_two_films_a_class(make_dataset, tmp_path: Path) -> None:
     assert averages_bytes(again) == averages_bytes(averages)
     save_averages(averages, tmp_path / "averages.npz")
     assert not (tmp_path / "averages.npz").exists()  # two films would be shown
+
+
+def test_films_without_a_patient_in_a_kept_table_are_patients_of_their_own(tmp_path: Path) -> None:
+    file = tmp_path / "dataset.csv"
+    file.write_text("path,split,patient\na.png,test,\nb.png,test,  \nc.png,test,p\nd.png,test,p\n")
+    assert read_measured(file)["patient"].tolist() == ["a.png", "b.png", "p", "p"]

@@ -173,6 +173,34 @@ def test_a_table_of_your_own_becomes_the_page(page):
     assert any("1 films were left out" in info.value for info in page.info)
 
 
+def test_a_long_evaluation_shows_its_progress_and_clears_it(monkeypatch):
+    import numpy as np
+
+    from ui import evaluation_numbers
+    from xray_core.evaluation.resampling import draw_patients
+
+    drawn = []
+
+    class Place:
+        def progress(self, share, text):
+            drawn.append((share, text))
+
+        def empty(self):
+            drawn.append("cleared")
+
+    monkeypatch.setattr(evaluation_numbers.st, "empty", Place)
+    monkeypatch.setattr(evaluation_numbers, "_SLOW_SECONDS", -1.0)
+    monkeypatch.setattr(evaluation_numbers, "_REFRESH_SECONDS", -1.0)
+    weights = draw_patients(40, n_bootstrap=60)
+    with evaluation_numbers.shown_progress():
+        weights.sums(np.ones(40))
+        weights.sums(np.ones(40))
+
+    assert drawn[-1] == "cleared"
+    assert (1.0, "Computing the intervals, step 1: 101 of 101 resamples") in drawn
+    assert (1.0, "Computing the intervals, step 2: 101 of 101 resamples") in drawn
+
+
 def test_a_table_that_is_none_is_refused_in_a_sentence(page):
     choose(page, "evaluation_section", "Your films")
     page.file_uploader[0].upload("mine.csv", b"a,b\n1,2\n", "text/csv").run()

@@ -53,15 +53,21 @@ def read_table(dataset: Path, name: str) -> pd.DataFrame | None:
 
 
 def read_measured(file: Path) -> pd.DataFrame:
-    """Return a table of films from CSV with the types it was measured in; any text stays text."""
+    """Return a table of films from CSV with the types it was measured in; any text stays text.
+
+    Where `patient` is blank, the film is a patient of its own: its path takes the place of the key.
+    """
     columns = pd.read_csv(file, nrows=0).columns
     types = {column: _TYPES.get(column, "str") for column in columns}
-    return pd.read_csv(
+    table = pd.read_csv(
         file,
         dtype=types,
         keep_default_na=False,
         na_values={column: [""] for column in columns if column in NUMBER_TYPES},
     )
+    if "patient" in table and "path" in table:
+        table["patient"] = table["patient"].where(table["patient"].str.strip() != "", table["path"])
+    return table
 
 
 def write_table(dataset: Path, name: str, table: pd.DataFrame) -> None:

@@ -10,7 +10,7 @@ import pandas as pd
 from xray_core.errors import XrayError
 from xray_core.evaluation.delong import delong, difference_p_value
 from xray_core.evaluation.films import NEGATIVE, POSITIVE, Films, prepare
-from xray_core.evaluation.ranking import rank_rows
+from xray_core.evaluation.ranking import areas
 from xray_core.evaluation.resampling import Estimate
 
 
@@ -137,6 +137,7 @@ def _rate_difference(
 
 
 def _auc_difference(films: Films, score_b: np.ndarray) -> Estimate:
-    area_a, _ = rank_rows(films.label, films.probability, films.patient, films.weights)
-    area_b, _ = rank_rows(films.label, score_b, films.patient, films.weights)
-    return films.weights.interval(area_a - area_b)
+    of_a, of_b = films.weights.each(
+        areas(films.ranked()), areas(films.ranked(score_b)), images=len(films.label)
+    )
+    return films.weights.interval(of_a[:, 0] - of_b[:, 0])

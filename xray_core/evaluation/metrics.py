@@ -6,7 +6,7 @@ patients, and then `evaluate`, which takes a few milliseconds.
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Hashable, Iterable, Iterator
 from dataclasses import dataclass, fields
 
 import numpy as np
@@ -62,7 +62,7 @@ class Metrics:
 def evaluate_scores(
     label: ArrayLike,
     probability: ArrayLike,
-    patient: ArrayLike,
+    patient: Iterable[Hashable],
     *,
     threshold: float,
     prevalence: float | None = None,

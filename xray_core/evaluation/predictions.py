@@ -19,8 +19,8 @@ def read_predictions(source: str | Path | IO[bytes]) -> tuple[pd.DataFrame, list
 
     Needed columns: label (NORMAL or PNEUMONIA, in any case, or 0/1) and probability (of PNEUMONIA,
     in [0, 1], at a prior of 50%). Optional: file, patient, fold, subtype, verdict, gate. Without
-    `patient` every film is its own; of several folds only "test" is kept. Films without a
-    probability are left out. Raises XrayError.
+    `patient`, and where that is blank, every film is its own; of several folds only "test" is kept.
+    Films without a probability are left out. Raises XrayError.
     """
     try:
         table = pd.read_csv(source, nrows=_MAX_FILMS + 1, dtype={"patient": str, "file": str})
@@ -56,6 +56,11 @@ def read_predictions(source: str | Path | IO[bytes]) -> tuple[pd.DataFrame, list
         notes.append(
             "There is no column patient, so every film counts as a patient of its own; the "
             "intervals are too narrow if some films share a patient."
+        )
+    elif blank := int((table["patient"].fillna("").astype(str).str.strip() == "").sum()):
+        notes.append(
+            f"{blank} rows name no patient: each counts as a patient of its own, so the intervals "
+            "are too narrow if some of these images share a patient."
         )
     if "fold" not in table:
         table["fold"] = "own"

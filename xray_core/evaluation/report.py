@@ -62,7 +62,7 @@ def summary(
     ready = prepare_table(films, prior=calibration.prior)
     main = evaluate(ready, threshold=calibration.main)
     rule_out = evaluate(ready, threshold=calibration.rule_out)
-    low, high, _ = calibrated_reference(ready.shifted)
+    low, high, _ = calibrated_reference(ready.shifted, ready.patient)
     decided = outside_band(
         films, calibration.uncertain, threshold=calibration.main, prior=calibration.prior
     )
