@@ -43,9 +43,9 @@ def comparison(chosen: Evaluated, fold: str) -> None:
     with left:
         st.caption(
             "Differences with 95% intervals, the same patients drawn for both. DeLong with films "
-            f"of a patient as one cluster: p = {_p(found.auc_p_value)} (all films independent: "
+            f"of a patient as one cluster: {_p(found.auc_p_value)} (all films independent: "
             f"{_p(found.auc_p_value_films)}). McNemar, exact, films independent: "
-            f"p = {_p(found.mcnemar_p_value)}."
+            f"{_p(found.mcnemar_p_value)}."
         )
         csv_button(table, f"{chosen.slug}-against-{other_name}", "Download the comparison (CSV)")
         st.dataframe(
@@ -122,9 +122,9 @@ def _in_words(name: str, other: str, found: Comparison) -> str:
     difference = found.accuracy_difference
     if difference.low > 0 or difference.high < 0:
         better = name if difference.value > 0 else other
-        verdict = f"**{better}** is right more often, by more than chance explains"
+        verdict = f"**{better}** is right more often (95% CI of the difference excludes 0)"
     else:
-        verdict = "chance alone could explain the difference in accuracy"
+        verdict = "the 95% CI of the difference in accuracy includes 0"
     return (
         f"On {found.films} films of {found.patients} patients, {name} alone is right on "
         f"{found.only_a_right} and {other} alone on {found.only_b_right}: {verdict}."
@@ -132,4 +132,4 @@ def _in_words(name: str, other: str, found: Comparison) -> str:
 
 
 def _p(value: float) -> str:
-    return "under 0.001" if value < 0.001 else f"{value:.3f}"
+    return "p < 0.001" if value < 0.001 else f"p = {value:.3f}"

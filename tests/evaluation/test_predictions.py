@@ -40,6 +40,13 @@ def test_blank_patient_cells_are_each_a_patient_of_their_own(header):
     assert any("3 rows name no patient" in note for note in notes)
 
 
+def test_numbered_patients_may_have_blanks_too():
+    table, notes = read("label,probability,Patient\n1,0.9,1\n0,0.2,\n0,0.1,1\n")
+
+    assert prepare_table(table).weights.patients == 2
+    assert any("1 rows name no patient" in note for note in notes)
+
+
 def test_a_bundles_own_table_is_read_as_it_is():
     table, notes = read(
         "file,fold,label,subtype,patient,logit,probability,verdict,gate\n"

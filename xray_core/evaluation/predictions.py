@@ -7,6 +7,7 @@ from typing import IO
 
 import numpy as np
 import pandas as pd
+from scipy.special import logit
 
 from xray_core.errors import XrayError
 from xray_core.evaluation.films import NEGATIVE, POSITIVE
@@ -57,7 +58,9 @@ def read_predictions(source: str | Path | IO[bytes]) -> tuple[pd.DataFrame, list
             "There is no column patient, so every film counts as a patient of its own; the "
             "intervals are too narrow if some films share a patient."
         )
-    elif blank := int((table["patient"].fillna("").astype(str).str.strip() == "").sum()):
+    elif blank := int(
+        (table["patient"].isna() | (table["patient"].map(str).str.strip() == "")).sum()
+    ):
         notes.append(
             f"{blank} rows name no patient: each counts as a patient of its own, so the intervals "
             "are too narrow if some of these images share a patient."
@@ -94,7 +97,7 @@ def confident_errors(films: pd.DataFrame, *, threshold: float) -> pd.DataFrame:
     p = films["probability"].clip(1e-9, 1 - 1e-9)
     limit = float(np.clip(threshold, 1e-9, 1 - 1e-9))
     called, truth = films["probability"] >= threshold, films["label"] == POSITIVE
-    distance = (np.log(p / (1 - p)) - np.log(limit / (1 - limit))).abs()
+    distance = (logit(p) - logit(limit)).abs()
     wrong = films.assign(error=np.where(truth, "missed", "wrongly flagged"), distance=distance)[
         called != truth
     ]

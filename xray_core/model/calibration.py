@@ -10,6 +10,8 @@ from dataclasses import asdict, dataclass
 from typing import Any, Literal
 
 import numpy as np
+from scipy import special
+from scipy.special import expit
 
 Verdict = Literal["NORMAL", "PNEUMONIA", "UNCERTAIN"]
 
@@ -42,8 +44,7 @@ class Calibration:
 
     def probability(self, logit: Any) -> np.ndarray:
         """Calibrated probability of pneumonia, float64, in the shape of `logit`."""
-        z = np.asarray(logit, np.float64) / self.temperature + self.shift
-        return np.exp(-np.logaddexp(0, -z))
+        return expit(np.asarray(logit, np.float64) / self.temperature + self.shift)
 
     def verdict(self, probability: float) -> Verdict:
         """What the probability means in a word."""
@@ -82,7 +83,8 @@ def fit_calibration(
     """
     from scipy.optimize import minimize_scalar
 
-    z = np.asarray(logit, np.float64) - np.log(trained_prior / (1 - trained_prior))
+    trained_log_odds = special.logit(trained_prior)
+    z = np.asarray(logit, np.float64) - trained_log_odds
     y = np.asarray(label) == 1
     if not (y.any() and (~y).any()):
         raise ValueError("Calibration needs films of both classes.")
@@ -94,10 +96,10 @@ def fit_calibration(
 
     fitted = minimize_scalar(loss, bounds=(np.log(SHARPEST), np.log(20)), method="bounded")
     temperature = float(np.exp(fitted.x))
-    probability = np.exp(-np.logaddexp(0, -z / temperature))
+    probability = expit(z / temperature)
     return Calibration(
         temperature=temperature,
-        shift=float(-np.log(trained_prior / (1 - trained_prior)) / temperature),
+        shift=float(-trained_log_odds / temperature),
         prior=PRIOR,
         main=MAIN,
         rule_out=_rule_out(probability[y]),
