@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import math
+
 import pandas as pd
 import streamlit as st
 
@@ -44,8 +46,9 @@ def comparison(chosen: Evaluated, fold: str) -> None:
         st.caption(
             "Differences with 95% intervals, the same patients drawn for both. DeLong with films "
             f"of a patient as one cluster: {_p(found.auc_p_value)} (all films independent: "
-            f"{_p(found.auc_p_value_films)}). McNemar, exact, films independent: "
-            f"{_p(found.mcnemar_p_value)}."
+            f"{_p(found.auc_p_value_films)}). McNemar with films of a patient as one cluster: "
+            f"{_p(found.mcnemar_p_value)} (exact, all films independent: "
+            f"{_p(found.mcnemar_p_value_films)})."
         )
         csv_button(table, f"{chosen.slug}-against-{other_name}", "Download the comparison (CSV)")
         st.dataframe(
@@ -132,4 +135,6 @@ def _in_words(name: str, other: str, found: Comparison) -> str:
 
 
 def _p(value: float) -> str:
+    if math.isnan(value):
+        return "p not defined"
     return "p < 0.001" if value < 0.001 else f"p = {value:.3f}"

@@ -43,7 +43,7 @@ def ranking(chosen: Evaluated, found: Metrics) -> None:
         st.subheader("ROC curve")
         st.caption(
             f"Area {as_text('roc_auc', found.roc_auc)}. The band holds 95% of the curves of "
-            "patients drawn anew, at each false-positive rate by itself."
+            "resampled patients, at each false-positive rate by itself."
         )
         if chosen.roc.empty:
             st.info("A ROC curve needs films of both classes.")

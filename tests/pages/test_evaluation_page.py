@@ -90,10 +90,11 @@ def test_bins_with_few_images_carry_their_number_and_interval(page):
 
 
 def test_small_p_values_are_written_as_inequalities():
-    assert [_p(value) for value in (0.0004, 0.001, 0.0456)] == [
+    assert [_p(value) for value in (0.0004, 0.001, 0.0456, float("nan"))] == [
         "p < 0.001",
         "p = 0.001",
         "p = 0.046",
+        "p not defined",
     ]
 
 
