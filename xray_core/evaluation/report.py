@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+import textwrap
 from dataclasses import asdict
 from typing import Any, Protocol
 
@@ -143,7 +144,7 @@ def metrics_table(found: dict[str, Any]) -> str:
         low, high = found["calibration_error_if_perfect"]
         error = found["metrics"]["calibration_error"]["value"]
         if error is not None:
-            lines.append(calibration_in_words(error, low, high))
+            lines += textwrap.wrap(calibration_in_words(error, low, high), 88)
     return "\n".join(lines)
 
 
