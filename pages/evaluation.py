@@ -5,7 +5,7 @@ import streamlit as st
 from ui.evaluation_compare import comparison
 from ui.evaluation_data import OWN, Evaluated, stored
 from ui.evaluation_errors import errors
-from ui.evaluation_numbers import all_numbers, controls, headline
+from ui.evaluation_numbers import all_numbers, controls, headline, shown_progress
 from ui.evaluation_own import own_films
 from ui.evaluation_sections import calibration, groups, ranking, scores, usefulness
 from ui.frame import frame, sentences
@@ -77,7 +77,8 @@ def numbers(model: str, source: str, chosen: Evaluated) -> None:
     """All that the sliders move. A fragment: a move does not run the rest of the page."""
     top = st.container()
     threshold, prevalence = controls(chosen)
-    found = evaluate(chosen.films, threshold=threshold, prevalence=prevalence)
+    with shown_progress():
+        found = evaluate(chosen.films, threshold=threshold, prevalence=prevalence)
     with top:
         headline(found)
     section = st.segmented_control(
@@ -95,7 +96,8 @@ def numbers(model: str, source: str, chosen: Evaluated) -> None:
     elif section == COMPARE:
         comparison(chosen, source)
     else:
-        SECTIONS[section or "Numbers"](chosen, found)
+        with shown_progress():
+            SECTIONS[section or "Numbers"](chosen, found)
 
 
 def page(model: str) -> None:

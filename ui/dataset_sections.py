@@ -114,9 +114,10 @@ def shortcuts(source: Source) -> None:
         alt="AUC of each plain property for pneumonia, in the training and in the test films",
     )
     st.caption(
-        "AUC with its 95% interval over patients. At 0.5 (dashed) the property tells nothing; the "
-        "further from it, the better it gives the class away without any look at the lungs. "
-        "Properties that are the same in all films are left out."
+        "AUC with its 95% interval over patients. The direction in brackets (higher or lower in "
+        "pneumonia) is the one found in the training films; the test films are scored by the same "
+        "rule. At 0.5 (dashed) the property carries no information on the class; below, the rule "
+        "fails. Properties that are the same in all images are left out."
     )
 
 
@@ -155,9 +156,9 @@ def distributions(source: Source) -> None:
         )
         if auc := property_auc(table, name):
             low, high = auc.strength_interval
-            side = "higher" if auc.value >= 0.5 else "lower"
+            side = "higher" if auc.higher else "lower"
             st.caption(
-                f"It is {side} in pneumonia: alone it tells the classes apart with an AUC of "
+                f"It is {side} in pneumonia: alone it separates the classes with an AUC of "
                 f"{auc.strength:.2f} (95% interval {low:.2f} to {high:.2f}, over patients). "
                 "Scroll to zoom, drag to move, double-click to reset."
             )

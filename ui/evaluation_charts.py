@@ -15,6 +15,7 @@ from xray_core.evaluation.metrics import Metrics
 
 BLUE, VERMILION, GREY = "#2f86d1", "#dd6027", "#8a929c"
 _HEIGHT = 360
+_MOST_POINTS = 2000
 
 
 def roc(
@@ -48,7 +49,7 @@ def precision_recall(
 ) -> alt.LayerChart | alt.FacetChart:
     """Precision against recall, with the baseline of guessing and the current threshold."""
     line = (
-        alt.Chart(curve)
+        alt.Chart(_thinned(curve))
         .mark_line(color=BLUE, strokeWidth=2, point=_hover_point(BLUE))
         .encode(
             x=alt.X("recall:Q", title="Recall (sensitivity)", axis=_share()),
@@ -173,14 +174,14 @@ def decision(curve: pd.DataFrame) -> alt.LayerChart | alt.FacetChart:
     low = float(min(0, curve["low"].min()))
     top = float(curve["model"].max()) * 1.1 + 1e-3
     scale = alt.Scale(domain=[max(low, -0.25 * top), top])  # what lies below is cut off, not moved
-    names = {"model": "the model", "all": "call every film", "none": "call none"}
+    names = {"model": "the model", "all": "treat all", "none": "treat none"}
     long = curve.melt("risk", list(names), "strategy", "benefit").replace({"strategy": names})
     order = list(names.values())
     lines = (
         alt.Chart(long)
         .mark_line(clip=True)
         .encode(
-            x=alt.X("risk:Q", title="Probability from which one would act", axis=_share()),
+            x=alt.X("risk:Q", title="Threshold probability", axis=_share()),
             y=alt.Y("benefit:Q", title="Net benefit per film", scale=scale),
             color=alt.Color(
                 "strategy:N",
@@ -213,7 +214,7 @@ def abstention(
 ) -> alt.LayerChart | alt.FacetChart:
     """Accuracy of the films decided against their share; the mark is the bundle's own band."""
     line = (
-        alt.Chart(curve[curve["share_decided"] >= 0.05])
+        alt.Chart(_thinned(curve[curve["share_decided"] >= 0.05]))
         .mark_line(color=BLUE)
         .encode(
             x=alt.X("share_decided:Q", title="Share of films decided", axis=_share()),
@@ -282,8 +283,16 @@ def _diagonal() -> alt.Chart:
     )
 
 
+def _thinned(curve: pd.DataFrame) -> pd.DataFrame:
+    """At most 2,000 rows, evenly spread, with both ends: a browser draws no more, nor shows it."""
+    if len(curve) <= _MOST_POINTS:
+        return curve
+    return curve.iloc[np.linspace(0, len(curve) - 1, _MOST_POINTS).round().astype(int)]
+
+
 def _without_infinity(curve: pd.DataFrame) -> pd.DataFrame:
     """JSON has no infinity: the first threshold of a ROC curve becomes missing. Adds the order."""
+    curve = _thinned(curve)
     return curve.assign(
         threshold=curve["threshold"].replace(np.inf, np.nan), step=np.arange(len(curve))
     )

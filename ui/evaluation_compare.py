@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import math
+
 import pandas as pd
 import streamlit as st
 
@@ -13,7 +15,7 @@ from xray_core.errors import XrayError
 from xray_core.evaluation.comparison import Comparison, compare
 from xray_core.evaluation.metrics import evaluate
 from xray_core.evaluation.report import NAMES, as_text
-from xray_core.evaluation.resampling import Estimate
+from xray_core.evaluation.resampling import Estimate, reporting
 
 _COMPARED = ("sensitivity", "specificity", "accuracy", "roc_auc", "calibration_error")
 
@@ -43,9 +45,10 @@ def comparison(chosen: Evaluated, fold: str) -> None:
     with left:
         st.caption(
             "Differences with 95% intervals, the same patients drawn for both. DeLong with films "
-            f"of a patient as one cluster: p = {_p(found.auc_p_value)} (all films independent: "
-            f"{_p(found.auc_p_value_films)}). McNemar, exact, films independent: "
-            f"p = {_p(found.mcnemar_p_value)}."
+            f"of a patient as one cluster: {_p(found.auc_p_value)} (all films independent: "
+            f"{_p(found.auc_p_value_films)}). McNemar with films of a patient as one cluster: "
+            f"{_p(found.mcnemar_p_value)} (exact, all films independent: "
+            f"{_p(found.mcnemar_p_value_films)})."
         )
         csv_button(table, f"{chosen.slug}-against-{other_name}", "Download the comparison (CSV)")
         st.dataframe(
@@ -79,12 +82,13 @@ def comparison(chosen: Evaluated, fold: str) -> None:
 
 @st.cache_resource(max_entries=8, show_spinner="Comparing...")
 def _compared(key: str, other_key: str, _chosen: Evaluated, _other: Evaluated) -> Comparison:
-    return compare(
-        _chosen.table,
-        _other.table,
-        threshold_a=_chosen.calibration.main,
-        threshold_b=_other.calibration.main,
-    )
+    with reporting(None):  # a cached function must draw nothing on the page that called it
+        return compare(
+            _chosen.table,
+            _other.table,
+            threshold_a=_chosen.calibration.main,
+            threshold_b=_other.calibration.main,
+        )
 
 
 def _table(chosen: Evaluated, other: Evaluated, found: Comparison) -> pd.DataFrame:
@@ -121,9 +125,9 @@ def _in_words(name: str, other: str, found: Comparison) -> str:
     difference = found.accuracy_difference
     if difference.low > 0 or difference.high < 0:
         better = name if difference.value > 0 else other
-        verdict = f"**{better}** is right more often, by more than chance explains"
+        verdict = f"**{better}** is right more often (95% CI of the difference excludes 0)"
     else:
-        verdict = "chance alone could explain the difference in accuracy"
+        verdict = "the 95% CI of the difference in accuracy includes 0"
     return (
         f"On {found.films} films of {found.patients} patients, {name} alone is right on "
         f"{found.only_a_right} and {other} alone on {found.only_b_right}: {verdict}."
@@ -131,4 +135,6 @@ def _in_words(name: str, other: str, found: Comparison) -> str:
 
 
 def _p(value: float) -> str:
-    return "under 0.001" if value < 0.001 else f"{value:.3f}"
+    if math.isnan(value):
+        return "p not defined"
+    return "p < 0.001" if value < 0.001 else f"p = {value:.3f}"

@@ -27,6 +27,7 @@ from xray_core.evaluation.groups import (
     prepare_table,
     subtype_films,
 )
+from xray_core.evaluation.resampling import reporting
 from xray_core.model.bundle import Bundle, open_bundle
 from xray_core.model.calibration import Calibration
 
@@ -50,6 +51,7 @@ class Evaluated:
     bins: list[ReliabilityBin]
     reference: tuple[float, float]
     histogram: pd.DataFrame
+    decided: Abstention  # what holds outside the model's uncertain band
     folder: Path | None = None  # where the table's files are; None: in the dataset's folder
 
     @cached_property
@@ -61,16 +63,6 @@ class Evaluated:
     def gate(self) -> dict[str, Films]:
         """The films by outcome of the gate, ready to be evaluated."""
         return gate_films(self.table, prior=self.calibration.prior)
-
-    @cached_property
-    def decided(self) -> Abstention:
-        """What holds outside the model's uncertain band."""
-        return outside_band(
-            self.table,
-            self.calibration.uncertain,
-            threshold=self.calibration.main,
-            prior=self.calibration.prior,
-        )
 
     @property
     def slug(self) -> str:
@@ -102,8 +94,12 @@ def evaluated(
     folder: Path | None = None,
 ) -> Evaluated:
     """Draw the bootstrap and the curves of a predictions table (label, probability, patient)."""
+    # First, because the draws used last are kept, and those of all films are needed again.
+    decided = outside_band(
+        table, calibration.uncertain, threshold=calibration.main, prior=calibration.prior
+    )
     films = prepare_table(table, prior=calibration.prior)
-    low, high, _ = calibrated_reference(films.shifted)
+    low, high, _ = calibrated_reference(films.shifted, films.patient)
     _ = films.threshold_free  # worked out now, so that no slider waits for it
     return Evaluated(
         title=title,
@@ -119,6 +115,7 @@ def evaluated(
         bins=reliability(films.label, films.shifted, films.patient),
         reference=(low, high),
         histogram=score_histogram(films),
+        decided=decided,
         folder=folder,
     )
 
@@ -144,15 +141,16 @@ def _bundle(folder: Path, changed: int) -> Bundle:
     return open_bundle(folder)
 
 
-@st.cache_resource(max_entries=8, show_spinner="Drawing the patients anew, 2,000 times...")
+@st.cache_resource(max_entries=8, show_spinner="Patient-level bootstrap, 2,000 resamples...")
 def _stored(folder: Path, digest: str, fold: str) -> Evaluated:
     bundle = bundle_of(folder.name)
     table = bundle.predictions()
-    return evaluated(
-        f"{fold} split",
-        bundle.name,
-        table[table["fold"] == fold].reset_index(drop=True),
-        (),
-        bundle.calibration,
-        key=f"{digest} {fold}",
-    )
+    with reporting(None):  # a cached function must draw nothing on the page that called it
+        return evaluated(
+            f"{fold} split",
+            bundle.name,
+            table[table["fold"] == fold].reset_index(drop=True),
+            (),
+            bundle.calibration,
+            key=f"{digest} {fold}",
+        )

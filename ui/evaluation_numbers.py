@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Callable
+import time
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from functools import partial
 
 import pandas as pd
@@ -15,8 +17,8 @@ from ui.evaluation_words import frequencies, meanings
 from ui.frame import sentences
 from xray_core.evaluation.independent import film_intervals
 from xray_core.evaluation.metrics import Metrics
-from xray_core.evaluation.rates import Confusion
-from xray_core.evaluation.report import NAMES, as_text
+from xray_core.evaluation.report import NAMES, SMALL_GROUP, as_text
+from xray_core.evaluation.resampling import reporting
 
 HEADLINE = {
     "sensitivity": "Sensitivity",
@@ -26,12 +28,35 @@ HEADLINE = {
     "calibration_error": "Calibration",
 }
 _POINTS = {"main": "Main", "rule_out": "Rule-out"}
+_SLOW_SECONDS, _REFRESH_SECONDS = 1.0, 0.2
 _DEFAULT_PREVALENCE = 10  # percent
 _WHY_PREVALENCE = (
     "How many of those examined have pneumonia. Predictive values hang on it, and the "
     "{share:.1%} of these films is no clinic's: they were collected to have many of both. Set the "
     "share where you work, from 1% (screening) to 70% (a ward)."
 )
+
+
+@contextmanager
+def shown_progress() -> Iterator[None]:
+    """Show a progress bar for the replicates computed inside, where they take over a second."""
+    place = st.empty()
+    shown = time.monotonic() + _SLOW_SECONDS - _REFRESH_SECONDS
+    step = 1
+
+    def show(done: int, total: int) -> None:
+        nonlocal shown, step
+        if time.monotonic() - shown > _REFRESH_SECONDS:
+            shown = time.monotonic()
+            place.progress(
+                done / total,
+                f"Computing the intervals, step {step}: {done:,} of {total:,} resamples",
+            )
+        step += done == total
+
+    with reporting(show):
+        yield
+    place.empty()
 
 
 def headline(found: Metrics) -> None:
@@ -103,15 +128,16 @@ def all_numbers(chosen: Evaluated, found: Metrics) -> None:
     left, right = st.columns([2, 3], gap="medium")
     with left:
         st.subheader("Confusion matrix")
-        st.html(_matrix(found.confusion))
+        st.html(_matrix(found))
+        st.caption(three_ways(chosen))
         figure_buttons("confusion", chosen.slug, lambda kind: _draw_confusion(found, kind))
     with right:
         st.subheader("Every number")
         table = metrics_frame(chosen, found)
         st.dataframe(table, hide_index=True, height=35 * (len(table) + 1) + 3)
         st.caption(
-            "Interval: 95%, patients drawn anew 2,000 times (BCa), since films of one patient "
-            "resemble each other. Beside it Wilson's and DeLong's, which take all films as "
+            "Interval: 95%, patient-level bootstrap, 2,000 resamples (BCa), since films of one "
+            "patient resemble each other. Beside it Wilson's and DeLong's, which take all films as "
             "independent. F1, accuracy and average precision hold at these films' share of "
             f"pneumonia ({found.prevalence:.1%}); calibration, Brier score and log loss after "
             "shifting the log-odds from a prior of 50% to that share."
@@ -120,6 +146,19 @@ def all_numbers(chosen: Evaluated, found: Metrics) -> None:
     with st.expander("What each number means"):
         words = meanings(found)
         st.markdown("\n".join(f"- **{NAMES[name]}**: {words[name]}" for name in NAMES))
+
+
+def three_ways(chosen: Evaluated) -> str:
+    """Why the counts here differ from those of the Prediction page, in numbers."""
+    decided = chosen.decided
+    low, high = chosen.calibration.uncertain
+    return (
+        "These counts are two-way: every image lies on one side of the threshold. The Prediction "
+        f"page gives three kinds of result. Of these {decided.films} images it would show "
+        f"{decided.uncertain} as Indeterminate (probability from {low:.0%} to {high:.0%}) and "
+        f"{decided.refused} as Not analysed, whatever their side, so its counts of found and "
+        "missed pneumonia are smaller."
+    )
 
 
 def metrics_frame(chosen: Evaluated, found: Metrics) -> pd.DataFrame:
@@ -169,31 +208,46 @@ def _leave_operating_point() -> None:
     st.session_state["evaluation_point"] = None
 
 
-def _matrix(table: Confusion) -> str:
-    """The confusion matrix as an accessible HTML table: counts, and shares of each true class."""
+def _matrix(found: Metrics) -> str:
+    """The confusion matrix as an accessible HTML table: counts, and shares of each true class.
+
+    The shares of a class of under 20 images carry their interval.
+    """
+    table = found.confusion
+    hit, clear = found.sensitivity, found.specificity
     rows = (
-        ("Pneumonia", table.true_positive, table.false_negative, "found", "missed"),
-        ("Normal", table.false_positive, table.true_negative, "wrongly flagged", "cleared"),
+        ("Pneumonia", (table.true_positive, "found", hit), (table.false_negative, "missed", None)),
+        (
+            "Normal",
+            (table.false_positive, "wrongly flagged", None),
+            (table.true_negative, "correctly negative", clear),
+        ),
     )
     body = ""
-    for name, as_ill, as_normal, ill_word, normal_word in rows:
-        total = as_ill + as_normal
+    for name, *row in rows:
+        total = sum(count for count, _, _ in row)
+        [estimate] = [given for _, _, given in row if given is not None]
         cells = ""
-        for count, word in ((as_ill, ill_word), (as_normal, normal_word)):
+        for count, word, given in row:
             share = count / total if total else 0.0
-            text = f"{share:.1%}" if total else "no film"
+            text = f"{share:.1%}" if total else "no image"
+            if 0 < total < SMALL_GROUP and not math.isnan(estimate.low):
+                low, high = estimate.low, estimate.high
+                if given is None:  # the other side of the same rate
+                    low, high = 1 - high, 1 - low
+                text += f" of {total} ({low:.1%} to {high:.1%})"
             cells += (
                 f"<td style='background:rgba(47,134,209,{0.08 + 0.42 * share:.2f})'>"
                 f"<b>{count}</b><br>{text}<br><small>{word}</small></td>"
             )
-        body += f"<tr><th scope='row'>{name}<br><small>{total} films</small></th>{cells}</tr>"
+        body += f"<tr><th scope='row'>{name}<br><small>{total} images</small></th>{cells}</tr>"
     return (
         "<style>.confusion{border-collapse:separate;border-spacing:4px;width:100%}"
         ".confusion th{font-weight:600;padding:.3rem;text-align:center}"
         ".confusion td{padding:.7rem .3rem;text-align:center;border-radius:6px}"
         ".confusion b{font-size:1.6rem}</style>"
         "<table class='confusion'><caption style='caption-side:top;text-align:left'>"
-        "Rows: what a film is. Columns: what it is called.</caption>"
+        "Rows: reference label. Columns: model output.</caption>"
         "<tr><td style='background:none'></td><th scope='col'>called pneumonia</th>"
         f"<th scope='col'>called normal</th></tr>{body}</table>"
     )

@@ -9,6 +9,7 @@ import streamlit as st
 from streamlit.delta_generator import DeltaGenerator
 
 from ui.evaluation_data import OWN, bundle_of, evaluated
+from ui.evaluation_numbers import shown_progress
 from ui.folders import NO_CHOICE, choose_folder, may_choose
 from ui.frame import sentences
 from ui.prediction_model import predictor
@@ -75,7 +76,7 @@ def _keep(
     if table.empty:
         st.error("No image of it got a probability, so there is nothing to evaluate.")
         return
-    with st.spinner("Patient-level bootstrap, 2,000 resamples ..."):
+    with st.spinner("Patient-level bootstrap, 2,000 resamples ..."), shown_progress():
         calibration = bundle_of(model).calibration
         st.session_state[OWN] = evaluated(
             title, model, table, tuple(notes), calibration, folder=folder

@@ -9,11 +9,19 @@ from ui import evaluation_charts as charts
 from ui.downloads import csv_button
 from ui.evaluation_data import Evaluated
 from ui.evaluation_numbers import figure_buttons
+from xray_core.evaluation.calibration_error import ReliabilityBin
 from xray_core.evaluation.curves import decision_curve
 from xray_core.evaluation.films import Films
-from xray_core.evaluation.groups import accuracy_against_share
+from xray_core.evaluation.groups import accuracy_against_share, positives
 from xray_core.evaluation.metrics import Metrics, evaluate
-from xray_core.evaluation.report import NAMES, as_text
+from xray_core.evaluation.report import (
+    NAMES,
+    SMALL_GROUP,
+    as_text,
+    calibration_in_words,
+    group_cell,
+)
+from xray_core.evaluation.resampling import Estimate
 
 _SUBTYPES = {"bacteria": "Bacterial pneumonia", "virus": "Viral pneumonia"}
 _GATE = {
@@ -36,7 +44,7 @@ def ranking(chosen: Evaluated, found: Metrics) -> None:
         st.subheader("ROC curve")
         st.caption(
             f"Area {as_text('roc_auc', found.roc_auc)}. The band holds 95% of the curves of "
-            "patients drawn anew, at each false-positive rate by itself."
+            "resampled patients, at each false-positive rate by itself."
         )
         if chosen.roc.empty:
             st.info("A ROC curve needs films of both classes.")
@@ -84,15 +92,9 @@ def calibration(chosen: Evaluated, found: Metrics) -> None:
     if error.value != error.value:
         st.info("Calibration can only be measured on films of both classes.")
         return
-    verdict = (
-        "it cannot be told from a perfectly calibrated model's"
-        if error.value <= high
-        else "that is more than chance: the probabilities are off"
-    )
     st.markdown(
-        f"Expected calibration error **{as_text('calibration_error', error)}**. A perfectly "
-        f"calibrated model with these scores would measure {low:.3f} to {high:.3f} on these films, "
-        f"so {verdict}."
+        f"Expected calibration error **{as_text('calibration_error', error)}**. "
+        + calibration_in_words(error.value, low, high)
     )
     left, right = st.columns([5, 4], gap="medium")
     table = pd.DataFrame([vars(b) for b in chosen.bins])
@@ -108,18 +110,23 @@ def calibration(chosen: Evaluated, found: Metrics) -> None:
         )
         figure_buttons("calibration", chosen.slug, lambda kind: _draw_calibration(chosen, kind))
     with right:
-        show = table[table["films"] > 0].assign(
-            bin=lambda t: (
-                (100 * t["low"]).map("{:.0f} to ".format) + (100 * t["high"]).map("{:.0f}%".format)
-            )
+        show = pd.DataFrame(
+            [
+                {
+                    "bin": f"{b.low:.0%} to {b.high:.0%}",
+                    "films": b.films,
+                    "patients": b.patients,
+                    "predicted": b.predicted,
+                    "observed": _observed(b),
+                }
+                for b in chosen.bins
+                if b.films
+            ]
         )
         st.dataframe(
-            show[["bin", "films", "patients", "predicted", "observed"]],
+            show,
             hide_index=True,
-            column_config={
-                "predicted": st.column_config.NumberColumn(format="percent"),
-                "observed": st.column_config.NumberColumn(format="percent"),
-            },
+            column_config={"predicted": st.column_config.NumberColumn(format="percent")},
         )
         csv_button(table, f"{chosen.slug}-reliability")
         st.markdown(
@@ -153,12 +160,23 @@ def groups(chosen: Evaluated, found: Metrics) -> None:
     """By subtype, by outcome of the gate, and what abstaining buys."""
     if chosen.subtypes:
         st.subheader("By kind of pneumonia")
+        normal = chosen.films.label.size - int(chosen.films.label.sum())
         st.caption(
-            "Each kind against the same normal films, so specificity is the same for all: "
-            f"{as_text('specificity', found.specificity)}."
+            f"ROC AUC: each kind against all {normal} normal images, so the specificity is the "
+            f"same for all: {as_text('specificity', found.specificity)}."
         )
+        kinds = chosen.table.loc[chosen.films.label, "subtype"].nunique()
+        if kinds > len(chosen.subtypes):
+            st.caption(f"The {len(chosen.subtypes)} most frequent of {kinds} kinds.")
         _group_table(
-            chosen, "subtype", _at(found, chosen.subtypes, _SUBTYPES), ("sensitivity", "roc_auc")
+            chosen,
+            "subtype",
+            {
+                _SUBTYPES.get(name, name): (films, *positives(films))
+                for name, films in chosen.subtypes.items()
+            },
+            found.threshold,
+            ("sensitivity", "roc_auc"),
         )
     if chosen.gate:
         st.subheader("By outcome of the gate")
@@ -166,7 +184,11 @@ def groups(chosen: Evaluated, found: Metrics) -> None:
         _group_table(
             chosen,
             "gate",
-            _at(found, chosen.gate, _GATE),
+            {
+                _GATE.get(name, name): (films, len(films.label), films.weights.patients)
+                for name, films in chosen.gate.items()
+            },
+            found.threshold,
             ("accuracy", "sensitivity", "specificity"),
         )
     st.subheader("Where the model abstains")
@@ -195,25 +217,33 @@ def groups(chosen: Evaluated, found: Metrics) -> None:
     csv_button(curve, f"{chosen.slug}-abstention")
 
 
-def _at(found: Metrics, parts: dict[str, Films], names: dict[str, str]) -> dict[str, Metrics]:
-    return {names.get(k, k): evaluate(v, threshold=found.threshold) for k, v in parts.items()}
+def _observed(b: ReliabilityBin) -> str:
+    """The observed share of a bin with its interval, and with its images where they are few."""
+    words = as_text("accuracy", Estimate(b.observed, b.observed_low, b.observed_high))
+    return words if b.films >= SMALL_GROUP else f"{words}, n = {b.films}"
 
 
 def _group_table(
-    chosen: Evaluated, column: str, parts: dict[str, Metrics], shown: tuple[str, ...]
+    chosen: Evaluated,
+    column: str,
+    parts: dict[str, tuple[Films, int, int]],
+    threshold: float,
+    shown: tuple[str, ...],
 ) -> None:
-    table = pd.DataFrame(
-        [
+    """A row for each group: its films, and the images and patients that are its own."""
+    rows = []
+    for name, (films, images, patients) in parts.items():
+        found = evaluate(films, threshold=threshold)
+        rows.append(
             {
                 "Group": name,
-                "Films": part.films,
-                "Pneumonia": part.confusion.true_positive + part.confusion.false_negative,
-                "Patients": part.patients,
-                **{NAMES[metric]: as_text(metric, getattr(part, metric)) for metric in shown},
+                "Images": images,
+                "With pneumonia": int(films.label.sum()),
+                "Patients": patients,
+                **{NAMES[metric]: group_cell(metric, films, found) for metric in shown},
             }
-            for name, part in parts.items()
-        ]
-    )
+        )
+    table = pd.DataFrame(rows)
     st.dataframe(table, hide_index=True)
     csv_button(table, f"{chosen.slug}-by-{column}")
 

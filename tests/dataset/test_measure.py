@@ -212,3 +212,9 @@ def test_a_file_of_other_arrays_is_no_averages(tmp_path: Path, kind: str) -> Non
         np.savez(file, **whole | {"mean NORMAL": np.full((224, 224), np.nan)})
     with pytest.raises(ValueError, match="averages"):
         read_averages(file)
+
+
+def test_films_without_a_patient_in_a_kept_table_are_patients_of_their_own(tmp_path: Path) -> None:
+    file = tmp_path / "dataset.csv"
+    file.write_text("path,split,patient\na.png,test,\nb.png,test,  \nc.png,test,p\nd.png,test,p\n")
+    assert read_measured(file)["patient"].tolist() == ["a.png", "b.png", "p", "p"]

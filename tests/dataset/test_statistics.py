@@ -4,6 +4,7 @@ import numpy as np
 import pandas as pd
 import pytest
 
+from xray_core.dataset.shortcuts import property_table
 from xray_core.dataset.statistics import (
     auc_interval,
     count_films,
@@ -130,3 +131,37 @@ def test_aspect_and_colour_are_derived() -> None:
     assert derived["aspect"].tolist()[:2] == [2.0, 1.0]
     assert derived["colour"].tolist()[:2] == [0.0, 1.0]
     assert derived[["aspect", "colour"]].iloc[2].isna().all()
+
+
+def test_classes_that_do_not_overlap_have_an_interval_all_the_same() -> None:
+    positive = np.arange(20) < 10
+    auc = auc_interval(np.where(positive, 2.0, 1.0), positive, np.arange(20))
+    # Ten independent pairs, all in the right order: the exact interval of 10 of 10.
+    assert (auc.value, auc.low, auc.high) == pytest.approx((1.0, 0.6915, 1.0), abs=5e-5)
+    other = auc_interval(np.where(positive, 1.0, 2.0), positive, np.arange(20))
+    assert (other.low, other.high) == pytest.approx((0.0, 0.3085), abs=5e-5)
+    assert other.strength_interval == pytest.approx((0.6915, 1.0), abs=5e-5)
+
+
+def test_one_patient_of_a_class_says_nothing_of_the_others() -> None:
+    auc = auc_interval(
+        np.array([3.0, 1, 2, 0]), np.array([True, True, False, False]), np.array([*"aabc"])
+    )
+    assert (auc.value, auc.low, auc.high) == (0.75, 0.0, 1.0)
+
+
+def test_a_propertys_direction_is_that_of_the_training_films_everywhere() -> None:
+    # In training width is lower in pneumonia (8 of 9 pairs), in test higher (all but one).
+    table = pd.DataFrame(
+        {
+            "split": ["train"] * 6 + ["test"] * 6,
+            "label": (["NORMAL"] * 3 + ["PNEUMONIA"] * 3) * 2,
+            "patient": list("abcdefghijkl"),
+            "mean": [7.0, 8, 5, 4, 6, 3, 4, 6, 3, 7, 8, 5],
+        }
+    )
+    found = property_table(table).set_index("films")
+    assert found["in_pneumonia"].tolist() == ["lower", "lower"]
+    assert found["auc"].tolist() == pytest.approx([8 / 9, 1 / 9])
+    assert (found["low"] <= found["auc"]).all()
+    assert (found["auc"] <= found["high"]).all()

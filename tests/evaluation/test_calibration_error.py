@@ -63,10 +63,11 @@ def test_a_calibrated_model_stays_within_its_reference_and_an_overconfident_one_
     label = rng.random(2000) < probability
     overconfident = shift_to_extremes(probability)
 
-    low, high, draws = calibrated_reference(probability)
+    low, high, draws = calibrated_reference(probability, np.arange(2000))
     assert low < expected_calibration_error(label, probability) < high
     assert len(draws) == 2000
-    assert expected_calibration_error(label, overconfident) > calibrated_reference(overconfident)[1]
+    reference = calibrated_reference(overconfident, np.arange(2000))
+    assert expected_calibration_error(label, overconfident) > reference[1]
 
 
 def shift_to_extremes(probability):
@@ -75,4 +76,41 @@ def shift_to_extremes(probability):
 
 
 def test_the_reference_of_certain_probabilities_is_no_error():
-    assert calibrated_reference(np.array([0.0, 1.0, 1.0]))[:2] == (0.0, 0.0)
+    assert calibrated_reference(np.array([0.0, 1.0, 1.0]), np.arange(3))[:2] == (0.0, 0.0)
+
+
+def test_with_one_film_a_patient_the_reference_draws_film_by_film():
+    probability = np.random.default_rng(4).beta(0.5, 0.5, size=300)
+
+    _, _, errors = calibrated_reference(probability, np.arange(300)[::-1], n_draws=50, seed=7)
+
+    drawn = np.random.default_rng(7).random((50, 300)) < probability
+    by_hand = [expected_calibration_error(label, probability) for label in drawn]
+    assert errors == pytest.approx(by_hand, abs=1e-7)
+
+
+def test_two_equal_films_of_a_patient_share_their_label():
+    # Films of 0.25 in one bin. Drawn apart, two of them are off by |0 - .5|, |1 - .5| or |2 - .5|
+    # of 2; as one patient's they are both normal (an error of .25, three times in four) or both
+    # pneumonia (.75). The variance of the excess doubles: 2 * 2 * .25 * .75 against 2 * .25 * .75.
+    probability = np.array([0.25, 0.25])
+
+    _, _, together = calibrated_reference(probability, np.array([8, 8]), n_draws=20_000)
+    _, _, apart = calibrated_reference(probability, np.array([8, 9]), n_draws=20_000)
+
+    assert set(np.round(together, 9)) == {0.25, 0.75}
+    assert (together == 0.75).mean() == pytest.approx(0.25, abs=0.01)
+    assert set(np.round(apart, 9)) == {0.25, 0.75}
+    squares = [np.mean((2 * errors) ** 2) for errors in (together, apart)]
+    assert squares == pytest.approx([0.75, 0.375], abs=0.02)
+
+
+def test_unlike_films_of_a_patient_each_keep_their_own_probability():
+    # Bins 2 and 7. One number u: below .2 both are positive, from .2 to .7 the second alone.
+    probability = np.array([0.2, 0.7])
+
+    _, _, errors = calibrated_reference(probability, np.array([1, 1]), n_draws=20_000)
+
+    both, second, neither = 0.8 + 0.3, 0.2 + 0.3, 0.2 + 0.7
+    shares = {k: np.isclose(errors, k / 2).mean() for k in (both, second, neither)}
+    assert shares == pytest.approx({both: 0.2, second: 0.5, neither: 0.3}, abs=0.015)

@@ -5,7 +5,7 @@ import pandas as pd
 import pytest
 
 from xray_core.errors import XrayError
-from xray_core.evaluation.comparison import compare, mcnemar_p_value
+from xray_core.evaluation.comparison import clustered_mcnemar_p_value, compare, mcnemar_p_value
 
 
 def table(probability, files="abcdef"):
@@ -93,6 +93,26 @@ def test_unlike_films_are_refused_with_a_sentence(b, words):
 )
 def test_mcnemar_is_exact(only_a, only_b, expected):
     assert mcnemar_p_value(only_a, only_b) == pytest.approx(expected)
+
+
+def test_mcnemar_by_patient_matches_the_hand_worked_one():
+    # Gains by patient 2, -1, 1: their sum is 2, its variance 3/2 * (4 + 1 + 1) = 9; z = 2/3.
+    right_a = np.array([1, 1, 0, 1, 1], bool)
+    right_b = np.array([0, 0, 1, 0, 1], bool)
+    patient = np.array([0, 0, 1, 2, 2])
+
+    assert clustered_mcnemar_p_value(right_a, right_b, patient) == pytest.approx(0.504985, abs=1e-6)
+    assert clustered_mcnemar_p_value(right_a, right_a, patient) == 1.0
+    assert np.isnan(clustered_mcnemar_p_value(right_a, right_b, patient * 0))
+
+
+def test_copies_of_a_patients_films_make_no_difference_more_certain():
+    rng = np.random.default_rng(0)
+    right_a, right_b = rng.random(60) < 0.9, rng.random(60) < 0.75
+    once = clustered_mcnemar_p_value(right_a, right_b, np.arange(60))
+
+    copied = [np.repeat(values, 5) for values in (right_a, right_b, np.arange(60))]
+    assert clustered_mcnemar_p_value(*copied) == pytest.approx(once)
 
 
 def test_mcnemar_equals_statsmodels():

@@ -13,6 +13,7 @@ from xray_core.evaluation.metrics import evaluate_scores
 from xray_core.evaluation.report import (
     as_text,
     below_exclusion_threshold,
+    calibration_in_words,
     metrics_json,
     metrics_table,
     summary,
@@ -38,6 +39,9 @@ def test_a_summary_is_json_and_counts_every_film(table):
     assert found["metrics"]["accuracy"]["value"] == pytest.approx(right)
     assert found["rule_out"]["threshold"] == 0.22
     assert set(found["by_subtype"]) == {"bacteria", "virus"}
+    for name, part in found["by_subtype"].items():
+        own = test[test["subtype"] == name]
+        assert (part["films"], part["patients"]) == (len(own), own["patient"].nunique())
     assert set(found["by_gate"]) == {"passed", "caution"}
     assert found["natural_frequencies"]["pneumonia_films"] == (test["label"] == "PNEUMONIA").sum()
 
@@ -52,7 +56,22 @@ def test_the_table_says_numbers_intervals_and_how_calibration_was_measured(table
         text
     )
     assert "shifting" in text
-    assert "A perfectly calibrated model would show" in text
+    assert "A perfectly calibrated model with these scores would show" in text
+
+
+@pytest.mark.parametrize(
+    ("error", "words"),
+    [
+        (0.032, "The measured error of 0.032 is within this range: miscalibration is not"),
+        (0.036, "The measured error of 0.036 is above this range: the probabilities are misc"),
+        (0.010, "The measured error of 0.010 is below this range: no miscalibration"),
+    ],
+)
+def test_what_is_said_of_a_calibration_error_follows_from_the_reference(error, words):
+    text = calibration_in_words(error, 0.012, 0.035)
+
+    assert "an error of 0.012 to 0.035" in text
+    assert words in text
 
 
 def test_a_fold_without_films_is_refused(table):

@@ -4,13 +4,17 @@ import numpy as np
 import pandas as pd
 import pytest
 
+from xray_core.evaluation.films import prepare
 from xray_core.evaluation.groups import (
+    MOST_SUBTYPES,
     accuracy_against_share,
     gate_films,
     outside_band,
+    positives,
     subtype_films,
 )
 from xray_core.evaluation.metrics import evaluate, natural_frequencies
+from xray_core.evaluation.report import as_text, group_cell
 
 FILMS = pd.DataFrame(
     [
@@ -53,6 +57,52 @@ def test_subtypes_share_the_normal_films():
     assert (bacteria.films, bacteria.sensitivity.value) == (5, 1.0)
     assert (virus.films, virus.sensitivity.value) == (5, 0.5)
     assert bacteria.specificity.value == virus.specificity.value == pytest.approx(1 / 3)
+
+
+def test_a_subtype_counts_its_own_images_and_patients_alone():
+    found = subtype_films(FILMS.assign(patient=list("aabcdef")))
+
+    assert positives(found["bacteria"]) == (2, 1)
+    assert positives(found["virus"]) == (2, 2)
+
+
+def test_of_many_subtypes_the_most_frequent_are_evaluated():
+    names = [f"kind {number:02d}" for number in range(30) for _ in range(1 + number % 2)]
+    table = pd.DataFrame({"label": "PNEUMONIA", "subtype": names, "probability": 0.9}).assign(
+        patient=range(len(names))
+    )
+
+    found = subtype_films(table)
+
+    assert len(found) == MOST_SUBTYPES
+    assert all(int(name[-2:]) % 2 for name in found)  # those with two images
+
+
+def group(right, wrong, images_of_patient=1):
+    """A group of normal images: `right` below the threshold of one half, `wrong` above it."""
+    score = [0.1] * right + [0.9] * wrong
+    return prepare([0] * len(score), score, np.arange(len(score)) // images_of_patient)
+
+
+@pytest.mark.parametrize(
+    ("films", "words"),
+    [
+        # Wilson, 3 of 4: 30.1% to 95.4%; 6 of 8 images of 4 patients: as 3 of 4.
+        (group(3, 1), "75.0% (30.1% to 95.4%), n = 4"),
+        (group(6, 2, images_of_patient=2), "75.0% (30.1% to 95.4%), n = 8"),
+        (group(0, 1), "0.0% (0.0% to 79.3%), n = 1"),
+    ],
+)
+def test_a_rate_of_few_images_comes_with_their_number_and_wilsons_interval(films, words):
+    assert group_cell("specificity", films, evaluate(films, threshold=0.5)) == words
+
+
+def test_a_rate_of_twenty_images_needs_no_number_in_its_cell():
+    films = group(15, 5)
+    found = evaluate(films, threshold=0.5)
+
+    assert group_cell("specificity", films, found) == as_text("specificity", found.specificity)
+    assert group_cell("sensitivity", films, found) == "not defined"
 
 
 def test_the_gates_groups_stand_in_its_own_order_even_with_one_class():

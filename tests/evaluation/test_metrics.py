@@ -7,12 +7,13 @@ import numpy as np
 import pytest
 
 from xray_core.errors import XrayError
-from xray_core.evaluation.films import prepare
+from xray_core.evaluation.films import patient_codes, prepare
 from xray_core.evaluation.metrics import evaluate, evaluate_scores
 
 # 20 films: 8 of 10 with pneumonia found, 1 of 10 normal ones flagged.
 LABEL = [1] * 10 + [0] * 10
 SCORE = [0.9] * 8 + [0.1] * 2 + [0.9] * 1 + [0.1] * 9
+HALF = {"threshold": 0.5}
 # Six films with one tie between the classes; pairs in order: 3 + 3 + 1.5 of 9.
 SIX_LABEL = [1, 1, 1, 0, 0, 0]
 SIX_SCORE = [0.9, 0.8, 0.4, 0.7, 0.4, 0.1]
@@ -236,3 +237,23 @@ def test_a_moved_threshold_costs_under_150_milliseconds():
         took.append(time.perf_counter() - start)
 
     assert min(took) < 0.15
+
+
+@pytest.mark.parametrize("blank", ["", "  ", "\t", None, math.nan])
+def test_a_film_without_a_patient_is_a_patient_of_its_own(blank):
+    found = evaluate_scores([1, 1, 0, 0, 0], [0.9, 0.8, 0.7, 0.2, 0.1], ["a", *[blank] * 4], **HALF)
+
+    assert found.patients == 5
+    assert found == evaluate_scores([1, 1, 0, 0, 0], [0.9, 0.8, 0.7, 0.2, 0.1], "abcde", **HALF)
+
+
+def test_patients_are_told_apart_by_their_keys_without_the_space_around_them():
+    keys = ["nan", "nan", " 7", "7 ", 7, "None"]
+
+    assert patient_codes(keys).tolist() == [2, 2, 0, 0, 0, 1]
+
+
+def test_a_long_key_costs_its_own_length_alone():
+    codes = patient_codes(["x" * 10_000_000, *map(str, range(2000))])
+
+    assert len(np.unique(codes)) == 2001

@@ -5,6 +5,7 @@ import io
 import pytest
 
 from xray_core.errors import XrayError
+from xray_core.evaluation.groups import prepare_table
 from xray_core.evaluation.predictions import confident_errors, read_predictions
 
 
@@ -27,6 +28,23 @@ def test_films_without_a_probability_are_left_out_and_counted():
 
     assert len(table) == 1
     assert notes == ["3 films were left out: 2 have no probability, 1 one outside 0 to 1."]
+
+
+@pytest.mark.parametrize("header", ["patient", "Patient"])
+def test_blank_patient_cells_are_each_a_patient_of_their_own(header):
+    table, notes = read(
+        f"label,probability,{header}\n1,0.9,\n1,0.8,  \n0,0.2,3\n0,0.1,3\n0,0.3,NaN\n"
+    )
+
+    assert prepare_table(table).weights.patients == 4
+    assert any("3 rows name no patient" in note for note in notes)
+
+
+def test_numbered_patients_may_have_blanks_too():
+    table, notes = read("label,probability,Patient\n1,0.9,1\n0,0.2,\n0,0.1,1\n")
+
+    assert prepare_table(table).weights.patients == 2
+    assert any("1 rows name no patient" in note for note in notes)
 
 
 def test_a_bundles_own_table_is_read_as_it_is():

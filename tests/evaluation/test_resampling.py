@@ -1,14 +1,25 @@
 """Intervals: Wilson, the bootstrap over patients, DeLong; coverage by simulation."""
 
+import tracemalloc
+
 import numpy as np
 import pytest
+from scipy.special import expit
 
 from xray_core.errors import XrayError
+from xray_core.evaluation.calibration_error import calibrated_reference
+from xray_core.evaluation.curves import decision_curve, roc_band
 from xray_core.evaluation.delong import area_interval, delong, difference_p_value
 from xray_core.evaluation.films import prepare
 from xray_core.evaluation.independent import film_intervals
 from xray_core.evaluation.metrics import evaluate, evaluate_scores
-from xray_core.evaluation.resampling import draw_patients, wilson
+from xray_core.evaluation.resampling import (
+    _Draws,
+    _Kept,
+    draw_patients,
+    reporting,
+    wilson,
+)
 
 
 @pytest.mark.parametrize(
@@ -55,22 +66,24 @@ def test_the_interval_is_scipys_bca_interval():
 def test_every_draw_holds_as_many_patients_as_there_are():
     weights = draw_patients(7, n_bootstrap=50, seed=0)
 
-    assert weights.table.shape == (1 + 50 + 7, 7)
-    assert (weights.table[1:51].sum(axis=1) == 7).all()
-    assert (weights.table[51:].sum(axis=1) == 6).all()  # one patient left out
-    assert (weights.table[51:].sum(axis=0) == 6).all()  # each once
+    table = np.concatenate(list(weights.blocks(20)))
+    assert table.shape == (weights.rows, weights.patients) == (1 + 50 + 7, 7)
+    assert (table[1:51].sum(axis=1) == 7).all()
+    assert (table[51:].sum(axis=1) == 6).all()  # one patient left out
+    assert (table[51:].sum(axis=0) == 6).all()  # each once
 
 
 def test_many_patients_are_left_out_in_groups():
     weights = draw_patients(1000, n_bootstrap=10, seed=0)
 
-    assert len(weights.table) == 1 + 10 + 400
-    assert (weights.table[11:].sum(axis=0) == 399).all()
+    table = np.concatenate(list(weights.blocks(64)))
+    assert len(table) == weights.rows == 1 + 10 + 400
+    assert (table[11:].sum(axis=0) == 399).all()
 
 
 def test_a_metric_that_few_draws_define_has_no_interval():
     weights = draw_patients(5, n_bootstrap=100, seed=0)
-    values = np.full(len(weights.table), 0.5)
+    values = np.full(weights.rows, 0.5)
     values[1:21] = np.nan
 
     estimate = weights.interval(values)
@@ -78,6 +91,79 @@ def test_a_metric_that_few_draws_define_has_no_interval():
     assert estimate.value == 0.5
     assert np.isnan(estimate.low)
     assert np.isnan(estimate.high)
+
+
+def test_draws_that_equal_the_estimate_but_for_rounding_are_ties():
+    weights = draw_patients(4, n_bootstrap=200, seed=0)
+    values = weights.sums(np.array([0.3, 0.1, 0.2, 0.4])) / 4
+    rounded = values.copy()
+    rounded[1:201][np.isclose(values[1:201], values[0])] = np.nextafter(values[0], 1)
+
+    assert (rounded == values[0]).sum() < (np.isclose(values, values[0])).sum()
+    found, expected = weights.interval(rounded), weights.interval(np.round(values, 14))
+    assert found.low == pytest.approx(expected.low, abs=1e-12)
+    assert found.high == pytest.approx(expected.high, abs=1e-12)
+
+
+def test_draws_of_many_patients_are_worked_out_in_little_memory():
+    patients = 10_000  # the whole table of weights would be 96 MB, its draws 160 MB
+    label = np.arange(patients) % 2 == 0
+    score = expit(np.where(label, 1, -1) + np.random.default_rng(0).normal(size=patients))
+
+    tracemalloc.start()
+    try:
+        films = prepare(label, score, np.arange(patients))
+        evaluate(films, threshold=0.5)
+        roc_band(films)
+        decision_curve(films, 0.1)
+        calibrated_reference(films.shifted, films.patient)
+        peak = tracemalloc.get_traced_memory()[1]
+    finally:
+        tracemalloc.stop()
+
+    assert peak < 90e6
+
+
+def test_kept_draws_stay_within_their_limit():
+    kept = _Kept(limit=1000)
+    for patients in (100, 60, 40):
+        draws = kept.make_room(patients, 10)
+        kept.put((patients, 10, 0), draws)
+
+    assert kept.get((100, 10, 0)) is not None  # 500 + 300 + 200 bytes
+    kept.put((20, 10, 0), kept.make_room(20, 10))
+    assert kept.get((60, 10, 0)) is None  # the one that was used least recently
+    assert kept.get((40, 10, 0)) is not None
+    assert kept.make_room(400, 10) is None
+
+
+def test_counts_that_need_more_than_four_bits_are_not_packed():
+    draws = _Draws(patients=5, bootstrap=2)
+
+    assert draws.pack(0, np.array([[15, 0, 1, 2, 3], [0, 4, 5, 6, 15]]))
+    assert draws.unpacked(0, 2).tolist() == [[15, 0, 1, 2, 3], [0, 4, 5, 6, 15]]
+    assert not draws.pack(0, np.array([[16, 0, 1, 2, 3]]))
+
+
+def test_progress_is_told_to_the_end_of_each_pass():
+    told = []
+    weights = draw_patients(30, n_bootstrap=50, seed=8)
+
+    with reporting(lambda done, total: told.append((done, total))):
+        weights.sums(np.ones(30))
+    weights.sums(np.ones(30))  # nobody listens any more
+
+    assert told[-1] == (81, 81)
+    assert [done for done, _ in told] == sorted(done for done, _ in told)
+    assert sum(done == 81 for done, _ in told) == 1
+
+
+def test_a_failure_in_a_block_reaches_the_caller():
+    def fail(block):
+        raise ZeroDivisionError("in a thread")
+
+    with pytest.raises(ZeroDivisionError, match="in a thread"):
+        draw_patients(30, n_bootstrap=50).each(fail)
 
 
 def test_no_patient_is_no_evaluation():

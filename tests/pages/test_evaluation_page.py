@@ -9,6 +9,8 @@ import pytest
 from page_tools import ROOT, page_text
 from simulated_bundle import predictions, write_bundle
 
+from ui.evaluation_compare import _p
+
 SECTIONS = (
     "Numbers",
     "Ranking",
@@ -55,6 +57,74 @@ def test_every_section_opens(page, section):
 
     assert not page.exception
     assert not page.error
+
+
+def test_the_counts_are_told_apart_from_the_prediction_pages(page):
+    test = predictions().query("fold == 'test'")
+    uncertain = test["probability"].between(0.35, 0.65).sum()
+
+    text = page_text(page)
+    assert "These counts are two-way" in text
+    assert f"it would show {uncertain} as Indeterminate" in text
+
+
+def test_subtypes_are_listed_with_their_own_images_and_patients(page):
+    choose(page, "evaluation_section", "Groups")
+
+    kinds = page.dataframe[0].value.set_index("Group")
+    test = predictions().query("fold == 'test' and subtype == 'virus'")
+    row = kinds.loc["Viral pneumonia"]
+    assert row["Images"] == row["With pneumonia"] == len(test)
+    assert row["Patients"] == test["patient"].nunique()
+
+
+def test_bins_with_few_images_carry_their_number_and_interval(page):
+    choose(page, "evaluation_section", "Calibration")
+
+    bins = page.dataframe[0].value
+    few = bins[bins["films"] < 20]
+    assert len(few)
+    for row in few.itertuples():
+        assert f", n = {row.films}" in row.observed
+        assert " to " in row.observed
+
+
+def test_small_p_values_are_written_as_inequalities():
+    assert [_p(value) for value in (0.0004, 0.001, 0.0456, float("nan"))] == [
+        "p < 0.001",
+        "p = 0.001",
+        "p = 0.046",
+        "p not defined",
+    ]
+
+
+def test_curves_of_many_images_are_thinned_for_the_browser():
+    import numpy as np
+    import pandas as pd
+
+    from ui.evaluation_charts import abstention, precision_recall, roc
+    from xray_core.evaluation.curves import precision_recall_curve, roc_band, roc_curve
+    from xray_core.evaluation.films import prepare
+    from xray_core.evaluation.groups import accuracy_against_share
+    from xray_core.evaluation.metrics import evaluate
+
+    score = np.random.default_rng(0).random(9000)
+    label = np.arange(9000) % 2 == 0
+    films = prepare(label, score, np.arange(9000), n_bootstrap=10)
+    found = evaluate(films, threshold=0.5)
+    curve = roc_curve(films)
+    drawn = [
+        roc(curve, roc_band(films), {"main": found}, None),
+        precision_recall(precision_recall_curve(films), 0.5, found),
+        abstention(accuracy_against_share(label, score, 0.5), 0.9, 0.5),
+    ]
+
+    assert len(curve) == 9001
+    for chart in drawn:
+        data = chart.to_dict()["datasets"].values()
+        assert max(len(rows) for rows in data) == 2000
+    shown = pd.DataFrame(max(drawn[0].to_dict()["datasets"].values(), key=len))
+    assert shown["sensitivity"].iloc[[0, -1]].tolist() == [0, 1]
 
 
 def test_the_threshold_moves_the_numbers(page):
@@ -171,6 +241,34 @@ def test_a_table_of_your_own_becomes_the_page(page):
     assert metric(page, "Specificity").value == "50.0%"
     assert "your films: 4 films of 4 patients" in page_text(page)
     assert any("1 films were left out" in info.value for info in page.info)
+
+
+def test_a_long_evaluation_shows_its_progress_and_clears_it(monkeypatch):
+    import numpy as np
+
+    from ui import evaluation_numbers
+    from xray_core.evaluation.resampling import draw_patients
+
+    drawn = []
+
+    class Place:
+        def progress(self, share, text):
+            drawn.append((share, text))
+
+        def empty(self):
+            drawn.append("cleared")
+
+    monkeypatch.setattr(evaluation_numbers.st, "empty", Place)
+    monkeypatch.setattr(evaluation_numbers, "_SLOW_SECONDS", -1.0)
+    monkeypatch.setattr(evaluation_numbers, "_REFRESH_SECONDS", -1.0)
+    weights = draw_patients(40, n_bootstrap=60)
+    with evaluation_numbers.shown_progress():
+        weights.sums(np.ones(40))
+        weights.sums(np.ones(40))
+
+    assert drawn[-1] == "cleared"
+    assert (1.0, "Computing the intervals, step 1: 101 of 101 resamples") in drawn
+    assert (1.0, "Computing the intervals, step 2: 101 of 101 resamples") in drawn
 
 
 def test_a_table_that_is_none_is_refused_in_a_sentence(page):

@@ -50,6 +50,7 @@ def read_table(dataset: Path, name: str) -> pd.DataFrame | None:
 def read_measured(file: Path) -> pd.DataFrame:
     """Return a table of films from CSV with the types it was measured in; any text stays text.
 
+    Where `patient` is blank, the film is a patient of its own: its path takes the place of the key.
     Raises ValueError for what is no such table, or has a number that is infinite.
     """
     columns = pd.read_csv(file, nrows=0).columns
@@ -63,6 +64,8 @@ def read_measured(file: Path) -> pd.DataFrame:
     )
     if np.isinf(table.select_dtypes("float")).any(axis=None):
         raise ValueError("A number is infinite.")
+    if "patient" in table and "path" in table:
+        table["patient"] = table["patient"].where(table["patient"].str.strip() != "", table["path"])
     return table
 
 

@@ -9,6 +9,7 @@ from xray_core.dataset.statistics import PROPERTIES, Auc, property_auc, with_der
 GRAVE_AUC = 0.75
 CAUTION_AUC = 0.60
 SHIFT_AUC = 0.60
+_TABLE_COLUMNS = ["property", "name", "films", "in_pneumonia", "auc", "low", "high"]
 EXTREMES = 12  # films shown from either end of a property
 
 _SIZE = ("width", "height", "aspect")
@@ -31,28 +32,27 @@ _BEYOND = " Blur, noise and contrast as augmentation weaken such cues; an outsid
 
 
 def property_table(table: pd.DataFrame) -> pd.DataFrame:
-    """Return each property's AUC for pneumonia: property, name, films ("training" or "test"),
-    auc, low, high (95% over patients), strength; without those that do not vary.
+    """Return how well each property alone separates the classes, in one direction throughout.
+
+    Columns property, name, films ("training" or "test"), in_pneumonia ("higher" or "lower"), auc,
+    low, high (95% over patients). The direction is the one that holds in the training films, so
+    that their AUC is 0.5 at least; the same rule is applied to the test films, where it may fail
+    (below 0.5). Properties that do not vary are left out.
     """
     table = with_derived(table)
+    parts = _parts(table)
     rows = []
-    for films, part in _parts(table).items():
-        for name, words in PROPERTIES.items():
-            auc = property_auc(part, name) if name in part else None
-            if auc:
-                rows.append(
-                    {
-                        "property": name,
-                        "name": words,
-                        "films": films,
-                        "auc": auc.value,
-                        "low": auc.low,
-                        "high": auc.high,
-                        "strength": auc.strength,
-                    }
-                )
-    columns = ["property", "name", "films", "auc", "low", "high", "strength"]
-    return pd.DataFrame(rows, columns=columns)
+    for name, words in PROPERTIES.items():
+        if name not in table:
+            continue
+        found = {films: property_auc(part, name) for films, part in parts.items()}
+        known = {films: auc for films, auc in found.items() if auc}
+        for films, auc in known.items():
+            higher = next(iter(known.values())).higher
+            side = "higher" if higher else "lower"
+            values = (name, words, films, side, *auc.of_rule(higher=higher))
+            rows.append(dict(zip(_TABLE_COLUMNS, values, strict=True)))
+    return pd.DataFrame(rows, columns=_TABLE_COLUMNS)
 
 
 def shortcut_findings(table: pd.DataFrame) -> list[Finding]:
@@ -88,7 +88,7 @@ def shift_findings(table: pd.DataFrame) -> list[Finding]:
             if name not in asked or not (auc := property_auc(asked, name)):
                 continue
             low, high = auc.strength_interval
-            side = "higher" if auc.value >= 0.5 else "lower"
+            side = "higher" if auc.higher else "lower"
             rows.append(
                 {"label": label, "property": PROPERTIES[name], "test films are": side}
                 | {"auc": auc.strength, "low": low, "high": high, "key": name}
@@ -124,16 +124,18 @@ def _parts(table: pd.DataFrame) -> dict[str, pd.DataFrame]:
 
 def _shortcut(table: pd.DataFrame, name: str, auc: Auc, on_test: Auc | None) -> Finding:
     low, high = auc.strength_interval
-    side = "higher" if auc.value >= 0.5 else "lower"
+    side = "higher" if auc.higher else "lower"
     title = (
-        f"{_plain(name)} alone tells the classes apart with an AUC of {auc.strength:.2f} "
-        f"(95% interval {low:.2f} to {high:.2f}): it is {side} in pneumonia."
+        f"{_plain(name)} alone separates the classes (AUC {auc.strength:.2f}, 95% interval "
+        f"{low:.2f} to {high:.2f}; {side} in pneumonia)."
     )
     why = _SIZE_WHY if name in _SIZE else _WHY[name]
     if on_test:
-        same = (on_test.value >= 0.5) == (auc.value >= 0.5)
-        area = on_test.strength if same else 1 - on_test.strength
-        why += f" On the test split the same rule has an AUC of {area:.2f}."
+        area, low_test, high_test = on_test.of_rule(higher=auc.higher)
+        why += (
+            f" On the test split the same rule has an AUC of {area:.2f} (95% interval "
+            f"{low_test:.2f} to {high_test:.2f})."
+        )
     severity = "grave" if low > GRAVE_AUC else "caution"
     ordered = table.dropna(subset=name).sort_values(name)
     columns = ["path", "split", "label", "subtype", "patient", name]

@@ -5,6 +5,7 @@ from statistics import NormalDist
 
 import numpy as np
 import pandas as pd
+from scipy.special import betaincinv, expit, logit
 
 # Plain properties of a film that say nothing of its lungs, with their names and units for people.
 PROPERTIES = {
@@ -34,12 +35,23 @@ class Auc:
     films: int
 
     @property
+    def higher(self) -> bool:
+        """Whether the number tends to be higher in pneumonia."""
+        return self.value >= 0.5
+
+    @property
     def strength(self) -> float:
-        return max(self.value, 1 - self.value)
+        return self.of_rule(higher=self.higher)[0]
 
     @property
     def strength_interval(self) -> tuple[float, float]:
-        return (self.low, self.high) if self.value >= 0.5 else (1 - self.high, 1 - self.low)
+        return self.of_rule(higher=self.higher)[1:]
+
+    def of_rule(self, *, higher: bool) -> tuple[float, float, float]:
+        """The area and its interval of the rule "a higher (or lower) number means pneumonia"."""
+        if higher:
+            return self.value, self.low, self.high
+        return 1 - self.value, 1 - self.high, 1 - self.low
 
 
 def with_derived(table: pd.DataFrame) -> pd.DataFrame:
@@ -113,7 +125,8 @@ def auc_interval(values: np.ndarray, positive: np.ndarray, cluster: np.ndarray) 
     `values` (N,) numbers, `positive` (N,) bool, `cluster` (N,) keys; films of one patient are not
     independent. The variance is Obuchowski's for clustered data (Biometrics 1997, 53:567), which
     with one film a patient is DeLong's (1988) up to a factor n / (n - 1); the interval is taken
-    on the log-odds, so that it stays within [0, 1].
+    on the log-odds, so that it stays within [0, 1]. Where the classes do not overlap it is the
+    exact one of as many pairs as the smaller class has patients; with one patient it is [0, 1].
     """
     rank = pd.Series(values).rank().to_numpy()  # of equal values the mean rank
     n_positive, n_negative = int(positive.sum()), int((~positive).sum())
@@ -128,16 +141,21 @@ def auc_interval(values: np.ndarray, positive: np.ndarray, cluster: np.ndarray) 
     excess = placement - area
     of_positive = np.bincount(codes, np.where(positive, excess, 0), len(names)) / n_positive
     of_negative = np.bincount(codes, np.where(positive, 0, excess), len(names)) / n_negative
-    together = of_positive + of_negative
-    variance = _corrected(together, len(names))
-    low, high = _logit_interval(area, variance**0.5)
+    patients = min(len(np.unique(codes[positive])), len(np.unique(codes[~positive])))
+    if patients < 2:  # nothing is known of how patients of that class differ
+        return Auc(area, 0.0, 1.0, len(values))
+    variance = _corrected(of_positive + of_negative, len(names))
+    if area in (0.0, 1.0):
+        # No pair in the wrong order, so no variance to see. Pairing the patients of the smaller
+        # class with others gives as many independent pairs: the exact interval of their share.
+        low, high = proportion_interval(patients if area else 0, patients)
+    else:
+        low, high = _logit_interval(area, variance**0.5)
     return Auc(area, low, high, len(values))
 
 
 def proportion_interval(successes: int, total: int) -> tuple[float, float]:
     """Return the exact 95% interval of a proportion (Clopper and Pearson, Biometrika 1934)."""
-    from scipy.special import betaincinv
-
     low = betaincinv(successes, total - successes + 1, 0.025) if successes else 0.0
     high = betaincinv(successes + 1, total - successes, 0.975) if successes < total else 1.0
     return float(low), float(high)
@@ -148,11 +166,8 @@ def _corrected(sums: np.ndarray, clusters: int) -> float:
 
 
 def _logit_interval(area: float, error: float) -> tuple[float, float]:
-    if not 0 < area < 1:
-        return area, area
     reach = NormalDist().inv_cdf(0.975) * error / (area * (1 - area))
-    middle = np.log(area / (1 - area))
-    low, high = 1 / (1 + np.exp(-(middle + np.array([-reach, reach]))))
+    low, high = expit(logit(area) + np.array([-reach, reach]))
     return float(low), float(high)
 
 

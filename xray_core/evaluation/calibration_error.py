@@ -9,9 +9,10 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 import numpy as np
+import pandas as pd
 from scipy.special import expit, logit
 
-from xray_core.evaluation.resampling import wilson
+from xray_core.evaluation.resampling import CELLS, in_blocks, wilson
 
 BINS = 10
 
@@ -83,18 +84,45 @@ def reliability(
 
 
 def calibrated_reference(
-    probability: np.ndarray, *, n_draws: int = 2000, seed: int = 0
+    probability: np.ndarray, patient: np.ndarray, *, n_draws: int = 2000, seed: int = 0
 ) -> tuple[float, float, np.ndarray]:
     """The calibration error that a perfectly calibrated model with these scores would show.
 
-    Labels are drawn from the probabilities themselves, film by film, so that any error measured is
-    chance. Returns the 2.5% and 97.5% points and all `n_draws` values.
+    Labels are drawn from the probabilities themselves, so that any error measured is chance. A
+    patient's films share their fate: one number is drawn uniformly for each patient, and a film is
+    positive where it lies below the film's probability. Each film is then positive with its own
+    probability, and the films of a patient depend on each other as strongly as that allows (the
+    upper bound of Frechet and Hoeffding), as labels do that are given to a patient's whole study.
+    Films drawn independently would vary less, and make a calibrated model look miscalibrated.
+
+    Parameters
+    ----------
+    probability
+        (films,) in [0, 1], at the prevalence of the films.
+    patient
+        (films,) whole numbers or any keys; equal ones are one patient.
+    n_draws, seed
+        How many sets of labels are drawn, and from which seed.
+
+    Returns
+    -------
+    low, high, errors
+        The 2.5% and 97.5% points, and all `n_draws` values.
     """
     probability = np.asarray(probability, float)
+    code, patients = pd.factorize(np.asarray(patient))
     rng = np.random.default_rng(seed)
     one_hot = np.eye(BINS, dtype=np.float32)[bin_of(probability)]  # (films, 10)
     expected = probability @ one_hot
-    drawn = (rng.random((n_draws, len(probability))) < probability).astype(np.float32) @ one_hot
-    errors = np.abs(drawn - expected).sum(axis=1) / len(probability)
+
+    def error(number: np.ndarray) -> np.ndarray:
+        drawn = (number.take(code, axis=1) < probability).astype(np.float32) @ one_hot
+        return np.abs(drawn - expected).sum(axis=1) / len(probability)
+
+    rows = max(1, CELLS // len(probability))
+    numbers = (
+        rng.random((min(rows, n_draws - start), len(patients))) for start in range(0, n_draws, rows)
+    )
+    [errors] = in_blocks(numbers, n_draws, error)
     low, high = np.quantile(errors, [0.025, 0.975])
     return float(low), float(high), errors

@@ -7,10 +7,10 @@ from __future__ import annotations
 
 import numpy as np
 import pandas as pd
+from scipy.sparse import csr_array
 
 from xray_core.evaluation.calibration_error import shift_prior
 from xray_core.evaluation.films import Films
-from xray_core.evaluation.ranking import cumulative_counts
 
 
 def roc_curve(films: Films) -> pd.DataFrame:
@@ -40,16 +40,20 @@ def roc_band(films: Films, points: int = 101) -> pd.DataFrame:
     grid = np.linspace(0, 1, points)
     if films.prevalence in (0.0, 1.0):
         return pd.DataFrame(columns=["false_positive_rate", "low", "high"])
-    table = films.weights.table[1 : 1 + films.weights.bootstrap]
-    drawn = []
-    for tp, fp in cumulative_counts(films.label, films.probability, films.patient, table):
-        for hits, alarms in zip(tp, fp, strict=True):
+    counts = films.ranked()
+
+    def sensitivities(weights: np.ndarray) -> np.ndarray:
+        found = np.full((len(weights), points), np.nan)
+        for row, hits, alarms in zip(found, *counts(weights), strict=True):
             if hits[-1] and alarms[-1]:
                 # The last of equal abscissae is the top of a vertical step.
-                drawn.append(
-                    np.interp(grid, np.r_[0, alarms / alarms[-1]], np.r_[0, hits / hits[-1]])
-                )
-    low, high = np.quantile(np.array(drawn), [0.025, 0.975], axis=0)
+                row[:] = np.interp(grid, np.r_[0, alarms / alarms[-1]], np.r_[0, hits / hits[-1]])
+        return found
+
+    [rows] = films.weights.each(sensitivities, images=len(films.label))
+    drawn = rows[1 : 1 + films.weights.bootstrap]
+    drawn = drawn[~np.isnan(drawn[:, 0])]  # a draw without one of the classes has no curve
+    low, high = np.quantile(drawn, [0.025, 0.975], axis=0)
     return pd.DataFrame({"false_positive_rate": grid, "low": low, "high": high})
 
 
@@ -80,12 +84,16 @@ def decision_curve(films: Films, prevalence: float | None = None) -> pd.DataFram
     if films.prevalence in (0.0, 1.0):
         return pd.DataFrame(columns=columns)
     shifted = shift_prior(films.probability, source=films.prior, target=share)
-    called = shifted[:, None] >= risk - 1e-12  # (films, 99)
-    truth = films.label[:, None]
-    hits = films.weights.sums(films.per_patient((called & truth) * 1.0))  # (rows, 99)
-    alarms = films.weights.sums(films.per_patient((called & ~truth) * 1.0))
-    ill = films.weights.sums(films.per_patient(truth * 1.0))
-    well = films.weights.sums(films.per_patient(~truth * 1.0))
+    # Films by class and by how many of the risks their probability reaches, 0 to 99.
+    reached = np.searchsorted(risk - 1e-12, shifted, side="right")
+    kind = reached + 100 * films.label
+    of_patient = csr_array(
+        (np.ones(len(kind)), (films.patient, kind)), shape=(films.weights.patients, 200)
+    )
+    [counts] = films.weights.each(lambda weights: (of_patient.T @ weights.T).T)
+    above = counts.reshape(-1, 2, 100)[:, :, ::-1].cumsum(axis=2)[:, :, ::-1]  # (rows, 2, 100)
+    alarms, hits = above[:, 0, 1:], above[:, 1, 1:]  # (rows, 99)
+    well, ill = above[:, 0, :1], above[:, 1, :1]
     odds = risk / (1 - risk)
     with np.errstate(invalid="ignore"):
         benefit = share * hits / ill - (1 - share) * odds * alarms / well
@@ -113,6 +121,5 @@ def score_histogram(films: Films, bins: int = 20) -> pd.DataFrame:
 
 def _steps(films: Films) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
     """Distinct scores, falling, and the true and false positives from each on."""
-    whole = films.weights.table[:1]
-    tp, fp = next(cumulative_counts(films.label, films.probability, films.patient, whole))
+    tp, fp = films.ranked()(np.ones((1, films.weights.patients), np.float32))
     return np.unique(films.probability)[::-1], tp[0].astype(float), fp[0].astype(float)

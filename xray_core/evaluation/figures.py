@@ -196,7 +196,7 @@ def write_figures(
     ready = prepare_table(films, prior=calibration.prior)
     main = evaluate(ready, threshold=calibration.main)
     points = {"main": main, "rule-out": evaluate(ready, threshold=calibration.rule_out)}
-    low, high, _ = calibrated_reference(ready.shifted)
+    low, high, _ = calibrated_reference(ready.shifted, ready.patient)
     bins = reliability(ready.label, ready.shifted, ready.patient)
     drawn = {
         "roc": draw_roc(roc_curve(ready), roc_band(ready), main.roc_auc, points),

@@ -6,9 +6,12 @@ from dataclasses import dataclass
 
 import numpy as np
 import pandas as pd
+from scipy.special import logit
 
 from xray_core.evaluation.films import POSITIVE, Films, prepare
 from xray_core.evaluation.metrics import Metrics, evaluate
+
+MOST_SUBTYPES = 8  # each is a bootstrap of its own
 
 
 def prepare_table(films: pd.DataFrame, *, prior: float = 0.5) -> Films:
@@ -64,16 +67,23 @@ def outside_band(
 def subtype_films(films: pd.DataFrame, *, prior: float = 0.5) -> dict[str, Films]:
     """Each subtype of pneumonia with all normal films; subtypes in alphabetical order.
 
-    The normal films are the same in each, so only sensitivity and what follows from it differ.
-    Empty where the table has no column subtype.
+    The normal films are the same in each, so only sensitivity and what follows from it differ; the
+    counts of a subtype are `positives`. Of more than eight subtypes the eight with the most films
+    are given. Empty where the table has no column subtype.
     """
     if "subtype" not in films:
         return {}
     ill = films["label"] == POSITIVE
+    most = films.loc[ill, "subtype"].value_counts().head(MOST_SUBTYPES).index
     return {
         str(name): prepare_table(pd.concat([part, films[~ill]]), prior=prior)
-        for name, part in films[ill].groupby("subtype", sort=True)
+        for name, part in films[ill & films["subtype"].isin(most)].groupby("subtype", sort=True)
     }
+
+
+def positives(films: Films) -> tuple[int, int]:
+    """How many films with pneumonia there are, and of how many patients."""
+    return int(films.label.sum()), len(np.unique(films.patient[films.label]))
 
 
 def gate_films(films: pd.DataFrame, *, prior: float = 0.5) -> dict[str, Films]:
@@ -101,7 +111,7 @@ def accuracy_against_share(
     truth = np.asarray(label, bool)
     p = np.clip(np.asarray(probability, float), 1e-12, 1 - 1e-12)
     limit = np.clip(threshold, 1e-12, 1 - 1e-12)
-    distance = np.abs(np.log(p / (1 - p)) - np.log(limit / (1 - limit)))
+    distance = np.abs(logit(p) - logit(limit))
     order = np.argsort(-distance, kind="stable")
     right = ((p >= limit) == truth)[order]
     decided = np.arange(1, len(right) + 1)

@@ -10,6 +10,7 @@ from typing import IO, TextIO
 
 import numpy as np
 import pandas as pd
+from scipy.special import logit
 
 from xray_core.errors import XrayError
 from xray_core.evaluation.films import NEGATIVE, POSITIVE
@@ -175,7 +176,7 @@ def confident_errors(films: pd.DataFrame, *, threshold: float) -> pd.DataFrame:
     p = films["probability"].clip(1e-9, 1 - 1e-9)
     limit = float(np.clip(threshold, 1e-9, 1 - 1e-9))
     called, truth = films["probability"] >= threshold, films["label"] == POSITIVE
-    distance = (np.log(p / (1 - p)) - np.log(limit / (1 - limit))).abs()
+    distance = (logit(p) - logit(limit)).abs()
     wrong = films.assign(error=np.where(truth, "missed", "wrongly flagged"), distance=distance)[
         called != truth
     ]

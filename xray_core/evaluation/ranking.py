@@ -2,49 +2,57 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Callable
 
 import numpy as np
 
-from xray_core.evaluation.resampling import PatientWeights
-
-_ROWS_AT_ONCE = 512  # bounds the memory: rows x films x 4 bytes
+Counter = Callable[[np.ndarray], tuple[np.ndarray, np.ndarray]]
 
 
-def cumulative_counts(
-    label: np.ndarray, score: np.ndarray, patient: np.ndarray, table: np.ndarray
-) -> Iterator[tuple[np.ndarray, np.ndarray]]:
-    """Weighted true and false positives as the threshold falls through the distinct scores.
+def cumulative_counts(label: np.ndarray, score: np.ndarray, patient: np.ndarray) -> Counter:
+    """The function that counts, by weight, as the threshold falls through the distinct scores.
 
-    For blocks of rows of the weight `table`: two arrays (rows, levels), tied scores in one level.
+    It takes rows of weights (rows, patients) and returns the true and the false positives, two
+    float32 arrays (rows, levels), with tied scores in one level. Whole numbers below 2**24 are
+    exact in float32.
     """
     order = np.argsort(-score, kind="stable")
     falling = score[order]
-    first = np.flatnonzero(np.r_[True, falling[1:] != falling[:-1]])
+    last = np.flatnonzero(np.r_[falling[1:] != falling[:-1], True])
+    untied = len(last) == len(falling)
     positive = label[order].astype(np.float32)
-    for start in range(0, len(table), _ROWS_AT_ONCE):
-        weight = table[start : start + _ROWS_AT_ONCE][:, patient[order]]  # (rows, films)
-        of_positive = np.add.reduceat(weight * positive, first, axis=1)
-        of_all = np.add.reduceat(weight, first, axis=1)
-        yield of_positive.cumsum(axis=1), (of_all - of_positive).cumsum(axis=1)
+    columns = patient[order]
+
+    def counts(weights: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+        weight = weights.take(columns, axis=1)  # (rows, films)
+        of_all = weight.cumsum(axis=1)
+        weight *= positive
+        of_positive = weight.cumsum(axis=1)
+        if not untied:  # of tied films the last has counted them all
+            of_all, of_positive = of_all.take(last, axis=1), of_positive.take(last, axis=1)
+        of_all -= of_positive
+        return of_positive, of_all
+
+    return counts
 
 
-def rank_rows(
-    label: np.ndarray, score: np.ndarray, patient: np.ndarray, weights: PatientWeights
-) -> tuple[np.ndarray, np.ndarray]:
-    """ROC AUC and average precision on every row of the weights; NaN where a class is missing.
+def areas(counts: Counter) -> Callable[[np.ndarray], np.ndarray]:
+    """The function from weights (rows, patients) to ROC AUC and average precision (rows, 2).
 
-    AUC counts tied pairs half (Mann-Whitney). Average precision is the sum of precision times the
-    step in recall, without interpolation, as in scikit-learn.
+    NaN where a class is missing. AUC counts tied pairs half (Mann-Whitney). Average precision is
+    the sum of precision times the step in recall, without interpolation, as in scikit-learn.
     """
-    aucs, precisions = [], []
-    for tp, fp in cumulative_counts(label, score, patient, weights.table):
-        tp, fp = tp.astype(float), fp.astype(float)
-        tp_step = np.diff(tp, axis=1, prepend=0)
-        fp_step = np.diff(fp, axis=1, prepend=0)
+
+    def both(weights: np.ndarray) -> np.ndarray:
+        tp, fp = counts(weights)  # (rows, levels)
+        tp_step = np.diff(tp, axis=1, prepend=np.float32(0))
+        fp_step = np.diff(fp, axis=1, prepend=np.float32(0))
         with np.errstate(divide="ignore", invalid="ignore"):
-            pairs = tp[:, -1] * fp[:, -1]
-            aucs.append(np.sum(fp_step * (tp - tp_step / 2), axis=1) / pairs)
-            precision = np.nan_to_num(tp / (tp + fp))
-            precisions.append(np.sum(tp_step * precision, axis=1) / tp[:, -1])
-    return np.concatenate(aucs), np.concatenate(precisions)
+            pairs = tp[:, -1].astype(float) * fp[:, -1]
+            auc = np.einsum("ij,ij->i", fp_step, tp - tp_step / 2, dtype=float) / pairs
+            # Counts are whole: where there is none yet, the precision that has no weight is 0.
+            precision = np.divide(tp, np.maximum(tp + fp, 1), dtype=float)
+            average = np.einsum("ij,ij->i", tp_step, precision, dtype=float) / tp[:, -1]
+        return np.stack([auc, average], axis=1)
+
+    return both

@@ -3,17 +3,25 @@
 from __future__ import annotations
 
 import math
+import textwrap
 from dataclasses import asdict
 from typing import Any, Protocol
 
+import numpy as np
 import pandas as pd
 
 from xray_core.errors import XrayError
 from xray_core.evaluation.calibration_error import calibrated_reference
 from xray_core.evaluation.films import POSITIVE, Films
-from xray_core.evaluation.groups import gate_films, outside_band, prepare_table, subtype_films
+from xray_core.evaluation.groups import (
+    gate_films,
+    outside_band,
+    positives,
+    prepare_table,
+    subtype_films,
+)
 from xray_core.evaluation.metrics import Metrics, evaluate, natural_frequencies
-from xray_core.evaluation.resampling import Estimate
+from xray_core.evaluation.resampling import Estimate, wilson
 
 NAMES = {
     "accuracy": "Accuracy",
@@ -32,6 +40,7 @@ NAMES = {
     "calibration_error": "Expected calibration error",
     "log_loss": "Log loss",
 }
+SMALL_GROUP = 20  # under so many images a rate is shown with their number
 AS_PERCENT = ("accuracy", "sensitivity", "specificity", "ppv", "npv", "balanced_accuracy")
 
 
@@ -62,13 +71,23 @@ def summary(
     ready = prepare_table(films, prior=calibration.prior)
     main = evaluate(ready, threshold=calibration.main)
     rule_out = evaluate(ready, threshold=calibration.rule_out)
-    low, high, _ = calibrated_reference(ready.shifted)
+    low, high, _ = calibrated_reference(ready.shifted, ready.patient)
     decided = outside_band(
         films, calibration.uncertain, threshold=calibration.main, prior=calibration.prior
     )
 
     def at_main(parts: dict[str, Films]) -> dict[str, Any]:
         return {k: metrics_json(evaluate(v, threshold=calibration.main)) for k, v in parts.items()}
+
+    subtypes = subtype_films(films, prior=calibration.prior)
+    by_subtype = at_main(subtypes)
+    for name, part in subtypes.items():
+        # The normal images that each is set against are in none of the subtypes.
+        by_subtype[name]["films"], by_subtype[name]["patients"] = positives(part)
+        sensitivity, _ = group_estimate(
+            "sensitivity", part, evaluate(part, threshold=calibration.main)
+        )
+        by_subtype[name]["metrics"]["sensitivity"] = asdict(sensitivity)
 
     return finite(
         {
@@ -85,7 +104,7 @@ def summary(
                 "share_decided": decided.share_decided,
                 **({} if decided.metrics is None else metrics_json(decided.metrics)),
             },
-            "by_subtype": at_main(subtype_films(films, prior=calibration.prior)),
+            "by_subtype": by_subtype,
             "by_gate": at_main(gate_films(films, prior=calibration.prior)),
             "natural_frequencies": asdict(natural_frequencies(films, fold)),
         }
@@ -139,10 +158,51 @@ def metrics_table(found: dict[str, Any]) -> str:
     lines += ["the log-odds from the model's prior to the share of pneumonia among these films."]
     if "calibration_error_if_perfect" in found:
         low, high = found["calibration_error_if_perfect"]
-        lines.append(
-            f"A perfectly calibrated model would show an error of {low:.3f} to {high:.3f}."
-        )
+        error = found["metrics"]["calibration_error"]["value"]
+        if error is not None:
+            lines += textwrap.wrap(calibration_in_words(error, low, high), 88)
     return "\n".join(lines)
+
+
+def calibration_in_words(error: float, low: float, high: float) -> str:
+    """A calibration error against the range of `calibrated_reference`, in two sentences."""
+    verdict = (
+        "within this range: miscalibration is not demonstrated on these images"
+        if low <= error <= high
+        else "above this range: the probabilities are miscalibrated on these images"
+        if error > high
+        else "below this range: no miscalibration is found on these images"
+    )
+    return (
+        "A perfectly calibrated model with these scores would show an error of "
+        f"{low:.3f} to {high:.3f} (95% of 2,000 simulated sets, labels drawn by patient). "
+        f"The measured error of {error:.3f} is {verdict}."
+    )
+
+
+def group_cell(name: str, films: Films, found: Metrics) -> str:
+    """A rate or area of a group with its interval; under 20 images also with their number."""
+    estimate, images = group_estimate(name, films, found)
+    few = images < SMALL_GROUP and not math.isnan(estimate.value)
+    return as_text(name, estimate) + (f", n = {images}" if few else "")
+
+
+def group_estimate(name: str, films: Films, found: Metrics) -> tuple[Estimate, int]:
+    """A metric of a group, and on how many images it rests.
+
+    Those are the images with pneumonia for the sensitivity, the normal ones for the specificity,
+    else all. Under 20 images a rate gets Wilson's interval with patients in place of images, since
+    a bootstrap of so few patients is too narrow.
+    """
+    estimate = getattr(found, name)
+    side = {"sensitivity": films.label, "specificity": ~films.label}.get(name)
+    counted = np.ones_like(films.label) if side is None else side
+    images = int(counted.sum())
+    if images < SMALL_GROUP and name in ("sensitivity", "specificity", "accuracy"):
+        patients = len(np.unique(films.patient[counted]))
+        if not math.isnan(estimate.value):
+            estimate = Estimate(estimate.value, *wilson(estimate.value * patients, patients))
+    return estimate, images
 
 
 def as_text(name: str, estimate: Estimate) -> str:

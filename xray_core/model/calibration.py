@@ -11,6 +11,8 @@ from dataclasses import asdict, dataclass, fields
 from typing import Any, Literal
 
 import numpy as np
+from scipy import special
+from scipy.special import expit
 
 Verdict = Literal["NORMAL", "PNEUMONIA", "UNCERTAIN"]
 
@@ -53,8 +55,7 @@ class Calibration:
 
     def probability(self, logit: Any) -> np.ndarray:
         """Calibrated probability of pneumonia, float64, in the shape of `logit`."""
-        z = np.asarray(logit, np.float64) / self.temperature + self.shift
-        return np.exp(-np.logaddexp(0, -z))
+        return expit(np.asarray(logit, np.float64) / self.temperature + self.shift)
 
     def verdict(self, probability: float) -> Verdict:
         """What the probability means in a word.
@@ -109,7 +110,8 @@ def fit_calibration(
     """
     from scipy.optimize import minimize_scalar
 
-    z = np.asarray(logit, np.float64) - np.log(trained_prior / (1 - trained_prior))
+    trained_log_odds = special.logit(trained_prior)
+    z = np.asarray(logit, np.float64) - trained_log_odds
     y = np.asarray(label) == 1
     if not np.isfinite(z).all():
         raise ValueError("The network gave a number that is not finite.")
@@ -123,10 +125,10 @@ def fit_calibration(
 
     fitted = minimize_scalar(loss, bounds=(np.log(SHARPEST), np.log(20)), method="bounded")
     temperature = float(np.exp(fitted.x))
-    probability = np.exp(-np.logaddexp(0, -z / temperature))
+    probability = expit(z / temperature)
     return Calibration(
         temperature=temperature,
-        shift=float(-np.log(trained_prior / (1 - trained_prior)) / temperature),
+        shift=float(-trained_log_odds / temperature),
         prior=PRIOR,
         main=MAIN,
         rule_out=_rule_out(probability[y]),

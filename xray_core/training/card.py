@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from typing import Any
 
+from xray_core.evaluation.report import SMALL_GROUP, calibration_in_words
+
 NAMED = 10  # unreadable images that the card names
 _SHOWN = (
     ("roc_auc", "ROC AUC"),
@@ -206,18 +208,17 @@ def _subtypes(found: dict[str, Any]) -> str:
         if name in ("bacteria", "virus"):
             positives = part["confusion"]["true_positive"] + part["confusion"]["false_negative"]
             value = _value(part["metrics"]["sensitivity"], percent=True)
-            rows.append(f"| {name} | {positives} | {value} |")
+            few = f", n = {positives}" if positives < SMALL_GROUP else ""
+            rows.append(f"| {name} | {positives} | {value}{few} |")
     return "\n".join(rows)
 
 
 def _perfect(found: dict[str, Any]) -> str:
     low, high = found["calibration_error_if_perfect"]
-    if low is None or high is None:
+    error = found["metrics"]["calibration_error"]["value"]
+    if low is None or high is None or error is None:
         return ""
-    return (
-        "A perfectly calibrated model with these scores would show a calibration error of "
-        f"{low:.3f} to {high:.3f} on these images."
-    )
+    return calibration_in_words(error, low, high)
 
 
 def _undecided(found: dict[str, Any]) -> str:

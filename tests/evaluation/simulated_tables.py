@@ -1,0 +1,63 @@
+"""Predictions simulated from a seed, and everything that an evaluation computes from them."""
+
+from __future__ import annotations
+
+from dataclasses import asdict
+from typing import Any
+
+import numpy as np
+import pandas as pd
+from scipy.special import expit
+
+from xray_core.evaluation.comparison import compare
+from xray_core.evaluation.curves import decision_curve, roc_band
+from xray_core.evaluation.groups import gate_films, prepare_table, subtype_films
+from xray_core.evaluation.metrics import evaluate
+
+
+def simulated(patients: int, most_images: int, seed: int = 3) -> pd.DataFrame:
+    """A table of `patients` with one to `most_images` images each; rounded scores make ties."""
+    rng = np.random.default_rng(seed)
+    patient = np.repeat(np.arange(patients), rng.integers(1, most_images + 1, patients))
+    ill = patient % 2 == 0
+    score = expit(np.where(ill, 1.5, -1.5) + rng.normal(size=len(ill)) * 1.5)
+    return pd.DataFrame(
+        {
+            "file": [f"image-{number}" for number in range(len(ill))],
+            "label": np.where(ill, "PNEUMONIA", "NORMAL"),
+            "patient": patient.astype(str),
+            "subtype": np.where(ill, np.where(patient % 3 == 0, "virus", "bacteria"), "none"),
+            "gate": np.where(patient % 5 == 0, "caution", "passed"),
+            "probability": np.round(score, 2),
+        }
+    )
+
+
+TABLES = {
+    "ten patients": (10, 1),
+    "300 patients with several images": (300, 3),
+    "1,500 patients": (1500, 1),
+}
+
+
+def everything(table: pd.DataFrame) -> dict[str, Any]:
+    """All intervals of a table, as plain numbers."""
+    films = prepare_table(table)
+    parts = {**subtype_films(table), **gate_films(table)}
+    other = table.assign(probability=1 - (1 - table["probability"]) ** 1.5)
+    found = compare(table, other, threshold_a=0.5, threshold_b=0.4)
+    return {
+        "metrics": _estimates(evaluate(films, threshold=0.4, prevalence=0.1)),
+        "parts": {name: _estimates(evaluate(p, threshold=0.5)) for name, p in parts.items()},
+        "band": roc_band(films, points=11).to_dict("list"),
+        "decision": decision_curve(films, 0.2).iloc[9::10].to_dict("list"),
+        "comparison": {
+            name: list(asdict(estimate).values())
+            for name, estimate in vars(found).items()
+            if name.endswith("_difference")
+        },
+    }
+
+
+def _estimates(metrics: Any) -> dict[str, list[float]]:
+    return {name: list(asdict(estimate).values()) for name, estimate in metrics.estimates()}
