@@ -43,7 +43,7 @@ def show(film: Film, predictor: "Predictor", judged_by: str) -> None:
     if prediction.probability is None:
         st.html(answer_html(prediction, predictor.calibration, film.title))
     else:
-        result, control = st.columns([5, 1], gap="medium", vertical_alignment="center")
+        result, control = st.columns([4, 1], gap="medium")
         with control:
             pre_test_control(prediction, predictor.calibration)
         result.html(answer_html(prediction, predictor.calibration, film.title))
@@ -127,7 +127,7 @@ def _film(film: Film, view: View) -> None:
 @st.fragment
 def _judged(film: Film, view: View, predictor: "Predictor") -> None:
     with sentences():
-        left, right = st.columns([3, 2], gap="large")
+        left, right = st.columns([5, 2], gap="medium")
         with left:
             pictures, controls = st.container(key="films"), st.container()
         with controls:
@@ -179,17 +179,20 @@ def _what_to_know(prediction: Prediction, bundle: Bundle, rates: Rates) -> None:
     _heading("Most similar training images")
     st.markdown(prediction.neighbours.sentence())
     _nearest(prediction.neighbours.paths)
-    _heading("Accuracy on the test set")
+    with st.expander("Accuracy on the test set"):
+        _accuracy(prediction, bundle, rates)
+
+
+def _accuracy(prediction: Prediction, bundle: Bundle, rates: Rates) -> None:
     if not prediction.accuracy_applies:
         st.markdown(wording.ACCURACY_DOES_NOT_APPLY)
-        return
-    if not rates:
+    elif not rates:
         st.markdown("This model comes with no numbers from a test set.")
-        return
-    st.markdown(_accuracy_table(rates))
-    st.caption(wording.TEST_SET)
-    with st.expander("What the exclusion threshold does"):
-        st.markdown(wording.exclusion_threshold(bundle.calibration, bundle.config))
+    else:
+        st.markdown(_accuracy_table(rates))
+        st.caption(
+            f"{wording.TEST_SET} {wording.exclusion_threshold(bundle.calibration, bundle.config)}"
+        )
 
 
 def accuracy_rates(bundle: Bundle) -> Rates:

@@ -7,8 +7,8 @@ from numpy.typing import NDArray
 
 from xray_core.prediction.report import MapPicture
 
-COLOUR_MAPS = {"Heat": "inferno", "Blue to yellow": "cividis", "Rainbow": "turbo"}
-"""Names on the page, and matplotlib's: all grow lighter, or change hue, from low to high."""
+COLOUR_MAPS = {"Heat": "YlOrRd_r", "Blue to yellow": "cividis", "Rainbow": "turbo"}
+"""Names on the page, and matplotlib's: all change steadily from low to high."""
 
 OUTLINE_LEVELS = (0.5, 0.75)
 _OUTLINE = (255, 210, 40)

@@ -40,11 +40,11 @@ def test_a_dropped_film_shows_its_verdict_film_overlay_and_report(server, page, 
     expect(overlay).to_be_visible()
     expect(page.get_by_text("film.png")).to_have_count(0)
 
-    page.get_by_text("Outline").click()
+    page.get_by_text("Outline", exact=True).click()
     expect(page.get_by_text("Outer line: half of the map's maximum")).to_be_visible()
     shot(page, "prediction-film")
 
-    page.get_by_text("Outline").click()
+    page.get_by_text("Outline", exact=True).click()
     with page.expect_download() as download:  # while the page still draws the map anew
         page.get_by_role("button", name="Report (PDF)").click()
     report = Path(download.value.path()).read_bytes()

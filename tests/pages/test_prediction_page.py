@@ -290,8 +290,8 @@ def test_similar_images_that_contradict_the_result_are_a_caution_right_below_it(
     between = bodies[result + 1 : cautions]
     assert all("post-test" in body for body in between)
     assert (
-        "<li>Most of the similar training images (14 of 20) are normal. When similar images "
-        "contradicted the model on validation images (2 of 16), the model was right in 1.</li>"
+        "<li>Most of the similar training images (14 of 20) are normal. When they contradicted "
+        "the model in validation (2 of 16 images), the model was right in 1.</li>"
     ) in bodies[cautions]
 
 

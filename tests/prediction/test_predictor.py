@@ -338,8 +338,8 @@ def test_similar_images_that_contradict_the_result_are_a_caution(
     assert many.verdict == "PNEUMONIA"
     normal = many.neighbours.normal
     assert many.reasons[0] == (
-        f"Most of the similar training images ({normal} of 20) are normal. When similar images "
-        "contradicted the model on validation images (15 of 500), the model was right in 4."
+        f"Most of the similar training images ({normal} of 20) are normal. When they contradicted "
+        "the model in validation (15 of 500 images), the model was right in 4."
     )
 
 

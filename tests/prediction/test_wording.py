@@ -85,8 +85,8 @@ def test_limits_come_from_the_bundle_where_it_has_them():
             14,
             6,
             REPORT,
-            "Most of the similar training images (14 of 20) are normal. When similar images "
-            "contradicted the model on validation images (15 of 500), the model was right in 4.",
+            "Most of the similar training images (14 of 20) are normal. When they contradicted "
+            "the model in validation (15 of 500 images), the model was right in 4.",
         ),
         (6, 14, None, "Most of the similar training images (14 of 20) are pneumonia."),
         (10, 10, None, "Half of the similar training images (10 of 20) are pneumonia."),
@@ -94,8 +94,8 @@ def test_limits_come_from_the_bundle_where_it_has_them():
             14,
             6,
             {**REPORT, "contradicted": 0, "network_right": 0},
-            "Most of the similar training images (14 of 20) are normal. On validation images (500) "
-            "this did not happen.",
+            "Most of the similar training images (14 of 20) are normal. They never contradicted "
+            "the model in validation (500 images).",
         ),
         (
             14,

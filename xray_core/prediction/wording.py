@@ -32,9 +32,8 @@ NOT_A_CHEST_FILM = (
     "probability is given."
 )
 UNLIKE_TRAINING = (
-    "This image is unlike the training images, which were of children aged 1 to 5 years from one "
-    "hospital. An adult patient, another machine or another projection may be the reason. The "
-    "result is less reliable."
+    "This image is unlike the training images (children aged 1 to 5, one hospital): perhaps "
+    "another age, machine or projection. The result is less reliable."
 )
 TOO_SURE = "Probabilities near 0% or 100% can still be wrong."
 MAP_AT_THE_BORDER = (
@@ -210,10 +209,10 @@ def neighbours_disagree(neighbours: NearestFilms, report: Mapping[str, int] | No
         return doubt
     apart, images = report["contradicted"], report["films"]
     if not apart:
-        return f"{doubt} On validation images ({images}) this did not happen."
+        return f"{doubt} They never contradicted the model in validation ({images} images)."
     return (
-        f"{doubt} When similar images contradicted the model on validation images ({apart} of "
-        f"{images}), the model was right in {report['network_right']}."
+        f"{doubt} When they contradicted the model in validation ({apart} of {images} images), the "
+        f"model was right in {report['network_right']}."
     )
 
 
@@ -267,7 +266,7 @@ def accuracy(rates: Mapping[str, Mapping[str, Rate]]) -> tuple[str, ...]:
 
     `rates` are those of `xray_core.evaluation.verdicts.verdict_rates`; () without images.
     """
-    named = {"PNEUMONIA": "with pneumonia", "NORMAL": "without"}
+    named = {"PNEUMONIA": "with pneumonia", "NORMAL": "without pneumonia"}
     return tuple(
         f"Of {sum(found.images for found in rates[label].values())} images {words}: "
         + "; ".join(f"{SHOWN_AS[verdict]} {rate(found)}" for verdict, found in rates[label].items())
