@@ -61,7 +61,7 @@ def show(film: Film, predictor: "Predictor", judged_by: str) -> None:
 
 
 def _how_it_is_seen(film: Film, view: View) -> None:
-    """Offer a DICOM file's windows, to trim a frame, and the way back from a film put right."""
+    """Offer a DICOM file's windows, to crop a border, and to undo what was done to the image."""
     windows = view.radiograph.windows
     if len(windows) > 1:
         window = st.selectbox(
@@ -153,7 +153,7 @@ def _judged(film: Film, view: View, predictor: "Predictor") -> None:
                     st.markdown(ABOUT_THE_MAP)
             st.caption(prediction.map_note or "")
         with right:
-            rates = accuracy_rates(predictor.bundle)
+            rates = _accuracy_rates(predictor.bundle)
             _what_to_know(prediction, predictor.bundle, rates)
             _heading("Download")
             downloads(film, view, prediction, predictor.bundle, rates, picture)
@@ -179,23 +179,20 @@ def _what_to_know(prediction: Prediction, bundle: Bundle, rates: Rates) -> None:
     _heading("Most similar training images")
     st.markdown(prediction.neighbours.sentence())
     _nearest(prediction.neighbours.paths)
-    with st.expander("Accuracy on the test set"):
-        _accuracy(prediction, bundle, rates)
-
-
-def _accuracy(prediction: Prediction, bundle: Bundle, rates: Rates) -> None:
     if not prediction.accuracy_applies:
         st.markdown(wording.ACCURACY_DOES_NOT_APPLY)
-    elif not rates:
+        return
+    if not rates:
         st.markdown("This model comes with no numbers from a test set.")
-    else:
+        return
+    with st.expander("Accuracy on the test set"):
         st.markdown(_accuracy_table(rates))
         st.caption(
             f"{wording.TEST_SET} {wording.exclusion_threshold(bundle.calibration, bundle.config)}"
         )
 
 
-def accuracy_rates(bundle: Bundle) -> Rates:
+def _accuracy_rates(bundle: Bundle) -> Rates:
     """Return the bundle's three-way accuracy on its test images, worked out once."""
     return _rates(bundle.config["files"][PREDICTIONS], bundle)
 
