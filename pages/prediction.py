@@ -4,6 +4,7 @@ import streamlit as st
 
 from ui.frame import frame, sentences
 from ui.prediction_answer import STYLE as ANSWER_STYLE
+from ui.prediction_answer import pre_test
 from ui.prediction_detail import show
 from ui.prediction_films import (
     Film,
@@ -107,7 +108,7 @@ def _several() -> Film | None:
     shown = choose_film(every, table, below[0], names=names)
     below[2].download_button(
         "All answers (CSV)",
-        table_csv(every, names=names),
+        table_csv(every, names=names, pre_test=pre_test()),
         file_name="chest-xray-answers.csv",
         mime="text/csv",
         icon=":material/table:",

@@ -1,74 +1,91 @@
-"""The answer to one film: the verdict in a word, its sentence, and the probability on its scale."""
+"""The result of one image: in words, its sentence, its scale, and the cautions right below."""
 
 from html import escape
 
+import streamlit as st
+
 from xray_core.model.calibration import Calibration
 from xray_core.prediction.predictor import Prediction
-from xray_core.prediction.wording import percent
+from xray_core.prediction.wording import percent, share
 
-WORDS = {
-    "PNEUMONIA": "Pneumonia",
-    "NORMAL": "Normal",
-    "UNCERTAIN": "Refer",
-    "REFUSED": "No answer",
-    "UNREADABLE": "Unreadable",
-}
 SIGNS = {"PNEUMONIA": "▲", "NORMAL": "○", "UNCERTAIN": "◆", "REFUSED": "✕", "UNREADABLE": "✕"}
 
-
-def sentence(prediction: Prediction, calibration: Calibration) -> str:
-    """Return the verdict in one line that a clinician understands."""
-    if prediction.probability is None:
-        return " ".join(prediction.reasons)
-    chance = f"probability {percent(prediction.probability)}"
-    if prediction.verdict == "UNCERTAIN":
-        return (
-            f"The network cannot tell ({chance}): refer the film to a radiologist. This is "
-            "neither a weak yes nor a weak no."
-        )
-    if prediction.verdict == "PNEUMONIA":
-        return f"The network finds signs of pneumonia on this film ({chance})."
-    if prediction.probability < calibration.rule_out:
-        return (
-            f"The network finds no signs of pneumonia on this film ({chance}, below the rule-out "
-            "point)."
-        )
-    return (
-        f"The network finds no signs of pneumonia on this film ({chance}), but does not rule it "
-        f"out: the rule-out point is {_fine(calibration.rule_out)}."
-    )
+_PRE_TEST, _PRE_TEST_INPUT = "prediction_pre_test", "prediction_pre_test_input"
 
 
 def answer_html(prediction: Prediction, calibration: Calibration, title: str) -> str:
-    """Return verdict, sentence and, where there is a probability, its scale, as HTML.
+    """Return result, sentence and, where there is a probability, its scale, as HTML.
 
-    `title` says which film it is of.
+    `title` says which image it is of.
     """
     verdict = prediction.verdict
+    shown_as = f'<span aria-hidden="true">{SIGNS[verdict]}</span> {prediction.shown_as}'
+    meaning = prediction.sentence or " ".join(prediction.reasons)
     parts = [
-        f'<section class="answer {verdict.lower()}" role="status" aria-label="Answer">',
+        f'<section class="answer {verdict.lower()}" role="status" aria-label="Result">',
         f'<p class="which">{escape(title)}</p>',
-        f'<p class="verdict"><span aria-hidden="true">{SIGNS[verdict]}</span> {WORDS[verdict]}</p>',
-        f'<p class="meaning">{escape(sentence(prediction, calibration))}</p>',
+        f'<p class="verdict">{shown_as}</p>',
+        f'<p class="meaning">{escape(meaning)}</p>',
     ]
     if prediction.probability is not None:
         parts.append(scale_html(prediction.probability, calibration))
     return "".join([*parts, "</section>"])
 
 
+def cautions_html(prediction: Prediction) -> str:
+    """Return the cautions of an image that was analysed, "" where there are none."""
+    if prediction.probability is None or not prediction.reasons:
+        return ""
+    items = "".join(f"<li>{escape(reason)}</li>" for reason in prediction.reasons)
+    return (
+        f'<section class="cautions"><h2 class="small">Cautions ({len(prediction.reasons)})</h2>'
+        f"<ul>{items}</ul></section>"
+    )
+
+
+def pre_test_control(prediction: Prediction, calibration: Calibration) -> None:
+    """Draw the pre-test probability, kept in the session, and the post-test probability."""
+    st.session_state[_PRE_TEST_INPUT] = round(100 * (pre_test() or calibration.prior))
+    st.number_input(
+        "Pre-test probability (%)",
+        min_value=1,
+        max_value=99,
+        step=1,
+        key=_PRE_TEST_INPUT,
+        on_change=_keep_pre_test,
+        help="How likely pneumonia was before the image was read, from history, examination and "
+        f"its frequency where you work. The default is {calibration.prior:.0%}, at which the "
+        "probability of the model is calibrated. The result and its thresholds do not depend on "
+        "it.",
+    )
+    after = prediction.post_test(st.session_state[_PRE_TEST_INPUT] / 100)
+    if after is not None:
+        st.html(f'<p class="post-test">Post-test probability <b>{percent(after)}</b></p>')
+
+
+def pre_test() -> float | None:
+    """Return the pre-test probability in (0, 1) that the visitor set, None if none was set."""
+    return st.session_state.get(_PRE_TEST)
+
+
+def _keep_pre_test() -> None:
+    # A widget's own state ends when another page is opened.
+    st.session_state[_PRE_TEST] = st.session_state[_PRE_TEST_INPUT] / 100
+
+
 def scale_html(probability: float, calibration: Calibration) -> str:
-    """Return 0 to 100% with the uncertain band, both operating points and the film's mark."""
+    """Return 0 to 100% with the uncertain band, both thresholds and the image's mark."""
     low, high = calibration.uncertain
     spoken = (
-        f"Probability of pneumonia {percent(probability)}. Uncertain from {low:.0%} to {high:.0%}. "
-        f"Main operating point {calibration.main:.0%}, "
-        f"rule-out point {_fine(calibration.rule_out)}."
+        f"Probability of pneumonia {percent(probability)}. Indeterminate from {low:.0%} to "
+        f"{high:.0%}. Decision threshold {calibration.main:.0%}, exclusion threshold "
+        f"{share(calibration.rule_out)}."
     )
     mark = min(max(probability, 0.004), 0.996)
     side = "left" if mark < 0.08 else "right" if mark > 0.92 else "middle"
     ticks = "".join(
-        f'<span class="tick" style="left:{100 * share:.0f}%">{share:.0%}</span>'
-        for share in (0.0, 0.25, 0.5, 0.75, 1.0)
+        f'<span class="tick" style="left:{100 * place:.0f}%">{place:.0%}</span>'
+        for place in (0.0, 0.25, 0.5, 0.75, 1.0)
     )
     return f"""
 <div class="scale" role="img" aria-label="{spoken}"><div aria-hidden="true">
@@ -82,17 +99,12 @@ def scale_html(probability: float, calibration: Calibration) -> str:
   </div>
   <div class="ticks">{ticks}</div>
   <p class="key">
-    <span><i class="band"></i>uncertain, {low:.0%} to {high:.0%}</span>
-    <span><i class="point"></i>main operating point, {calibration.main:.0%}</span>
-    <span><i class="point dashed"></i>rule-out point, {_fine(calibration.rule_out)}</span>
-    <span>calibrated as if {calibration.prior:.0%} of films had pneumonia</span>
+    <span><i class="band"></i>indeterminate, {low:.0%} to {high:.0%}</span>
+    <span><i class="point"></i>decision threshold, {calibration.main:.0%}</span>
+    <span><i class="point dashed"></i>exclusion threshold, {share(calibration.rule_out)}</span>
+    <span>assumes a {calibration.prior:.0%} pre-test probability</span>
   </p>
 </div></div>"""
-
-
-def _fine(share: float) -> str:
-    """Return percents, with a decimal where whole ones would say little."""
-    return f"{share:.0%}" if share >= 0.1 else f"{share:.1%}"
 
 
 STYLE = """
@@ -107,6 +119,12 @@ STYLE = """
 .answer .which { margin: 0; font-size: .85rem; color: var(--soft-ink); }
 .answer .verdict span { font-size: .8em; }
 .answer .meaning { margin: .15rem 0 0; font-size: 1.05rem; max-width: 60rem; }
+.cautions { color: var(--ink); }
+.cautions h2.small { margin: 0; }
+.cautions ul { margin: .1rem 0 0; padding-left: 1.2rem; }
+.cautions li { margin: 0; font-size: .95rem; line-height: 1.35; }
+.post-test { margin: 0; font-size: .95rem; color: var(--ink); }
+.post-test b { white-space: nowrap; }
 .scale { margin-top: .35rem; }
 .scale .marks { position: relative; height: 1.5rem; }
 .scale .mark {

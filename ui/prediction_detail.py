@@ -1,41 +1,55 @@
-"""One film's page: the film and its map on the left, what to know about the answer on the right."""
+"""One image's page: the result and its cautions, the image and its map, and what supports them."""
 
+from functools import partial
 from typing import TYPE_CHECKING
 
 import streamlit as st
 
 from ui.frame import sentences
-from ui.prediction_answer import answer_html
+from ui.prediction_answer import answer_html, cautions_html, pre_test_control
 from ui.prediction_downloads import downloads
 from ui.prediction_films import Film
 from ui.prediction_overlay import COLOUR_MAPS, legend_html, outlined, overlay
 from ui.prediction_view import DEFAULT_METHOD, View, answer, encoded_overlay, view_of
 from xray_core.dataset.index import find_dataset
 from xray_core.errors import DatasetError
+from xray_core.evaluation.verdicts import VerdictRate, verdict_rates
+from xray_core.model.bundle import PREDICTIONS, Bundle
 from xray_core.prediction import wording
 from xray_core.prediction.explain import METHOD_NAMES, METHODS
+from xray_core.prediction.pose import Suggestion
 from xray_core.prediction.predictor import Prediction
 
 if TYPE_CHECKING:
     from xray_core.prediction.predictor import Predictor
 
 ABOUT_THE_MAP = """
-The map shows **where the network's score for pneumonia came from**, coarsely: the network sees
-the film in a few hundred squares. It is **not** an outline of disease, not a measure of its
-extent, and no second opinion: where the network errs, its map can look just as convincing.
+The map shows **roughly which areas raised the pneumonia score**: the network sees the image in a
+few hundred squares. It does **not** outline disease or measure its extent, and it is not
+independent evidence: where the network errs, its map can look just as convincing.
 
-On a film called normal the map still shows what spoke *for* pneumonia most, however weakly: each
-map is stretched to its own maximum.
+Where no pneumonia is detected the map still shows which areas contributed most to the pneumonia
+score, however little: each map is scaled to its own maximum.
 
-The four methods weigh the same layer differently. Where they disagree, trust none of them.
+The four methods weigh the same layer differently. Where they disagree, rely on none of them.
 """
 NEAREST_SHOWN = 8
+Rates = dict[str, dict[str, VerdictRate]]
 
 
 def show(film: Film, predictor: "Predictor", judged_by: str) -> None:
-    """Draw the answer over the full width, then film, map, cautions, numbers and downloads."""
+    """Draw the result and its cautions, then image, map, similar images, accuracy and downloads."""
     prediction = film.prediction
-    st.html(answer_html(prediction, predictor.calibration, film.title))
+    if prediction.probability is None:
+        st.html(answer_html(prediction, predictor.calibration, film.title))
+    else:
+        result, control = st.columns([4, 1], gap="medium")
+        with control:
+            pre_test_control(prediction, predictor.calibration)
+        result.html(answer_html(prediction, predictor.calibration, film.title))
+        cautions = cautions_html(prediction)
+        if cautions:
+            st.html(cautions)
     if prediction.verdict == "UNREADABLE":
         return
     view = view_of(film, predictor, judged_by)
@@ -47,11 +61,11 @@ def show(film: Film, predictor: "Predictor", judged_by: str) -> None:
 
 
 def _how_it_is_seen(film: Film, view: View) -> None:
-    """Offer a DICOM file's windows, to trim a frame, and the way back from a film put right."""
+    """Offer a DICOM file's windows, to crop a border, and to undo what was done to the image."""
     windows = view.radiograph.windows
     if len(windows) > 1:
         window = st.selectbox(
-            "Window (the answer is computed for the film as shown)",
+            "Window (the result is computed for the image as shown)",
             range(len(windows)),
             index=min(film.window, len(windows) - 1),
             format_func=lambda index: windows[index],
@@ -63,14 +77,14 @@ def _how_it_is_seen(film: Film, view: View) -> None:
     suggestion = film.prediction.suggestion
     if suggestion is not None and film.prediction.verdict != "REFUSED":
         st.button(
-            "This film has a flat frame. Trim it and judge again.",
+            "Border detected. Crop and re-analyse",
             icon=":material/crop:",
             on_click=film.put_right,
             args=(suggestion,),
         )
     if film.is_changed:
         st.button(
-            "Put right for this answer. Show it as it came.",
+            f"{film.changes.done.removesuffix(' before the analysis.')}. Undo",
             icon=":material/undo:",
             on_click=film.as_it_came,
         )
@@ -84,7 +98,7 @@ def _refused(film: Film, view: View) -> None:
         suggestion = film.prediction.suggestion
         if suggestion is not None:
             st.button(
-                "Put it right and judge it",
+                f"{_steps(suggestion)} and analyse",
                 type="primary",
                 icon=":material/rotate_right:" if suggestion.turns else ":material/crop:",
                 on_click=film.put_right,
@@ -93,50 +107,56 @@ def _refused(film: Film, view: View) -> None:
             return
         _heading("What to do")
         st.markdown(
-            "- Is it a frontal view of a chest, upright, with nothing else in the picture?\n"
-            "- Crop away borders, text and hands; do not photograph a screen.\n"
-            "- Export the film from its own system as DICOM, PNG or JPEG where you can."
+            "- Check that it is a frontal view of a chest, upright, and nothing else.\n"
+            "- Remove borders and text; export the file rather than photographing a screen.\n"
+            "- Where possible, export it from its own system as DICOM, PNG or JPEG."
         )
 
 
+def _steps(suggestion: Suggestion) -> str:
+    steps = {"Crop": suggestion.trimmed, "rotate": suggestion.quarter_turns}
+    steps["invert"] = suggestion.inverted
+    return ", ".join(step for step, needed in steps.items() if needed).capitalize()
+
+
 def _film(film: Film, view: View) -> None:
-    words = "The film, put right for this answer" if film.is_changed else "The film, unaltered"
+    words = film.changes.done if film.is_changed else "Image as analysed"
     st.image(view.film, width="stretch", caption=words, alt=words)
 
 
 @st.fragment
 def _judged(film: Film, view: View, predictor: "Predictor") -> None:
     with sentences():
-        left, right = st.columns([3, 2], gap="large")
+        left, right = st.columns([5, 2], gap="medium")
         with left:
             pictures, controls = st.container(key="films"), st.container()
         with controls:
             method, name, opacity, outline = _controls()
         prediction = answer(view, film, predictor, method)
-        draw = outlined if outline else overlay
-        options = (opacity,) if outline else (name, opacity)
-        picture = draw(view.small, prediction.heatmap, *options)
+        draw = outlined if outline else partial(overlay, name=name)
+        picture = draw(view.small, prediction.heatmap, opacity=opacity)
         with pictures:
             one, other = st.columns(2, gap="small")
             with one:
                 _film(film, view)
             with other:
                 st.image(
-                    encoded_overlay(picture),
+                    encoded_overlay(picture.pixels),
                     width="stretch",
                     caption=f"{METHOD_NAMES[method]} map",
-                    alt=f"The film with its {METHOD_NAMES[method]} map",
+                    alt=f"The image with its {METHOD_NAMES[method]} map",
                 )
         with controls:
             with st.container(horizontal=True, vertical_alignment="center"):
-                st.html(legend_html(name, outline), width="stretch")
+                st.html(legend_html(picture), width="stretch")
                 with st.popover("About this map", type="tertiary", icon=":material/help:"):
                     st.markdown(ABOUT_THE_MAP)
             st.caption(prediction.map_note or "")
         with right:
-            _what_to_know(film, prediction, predictor)
-            _heading("Take it with you")
-            downloads(film, view, prediction, predictor, picture)
+            rates = _accuracy_rates(predictor.bundle)
+            _what_to_know(prediction, predictor.bundle, rates)
+            _heading("Download")
+            downloads(film, view, prediction, predictor.bundle, rates, picture)
 
 
 def _controls() -> tuple[str, str, float, bool]:
@@ -155,26 +175,44 @@ def _controls() -> tuple[str, str, float, bool]:
     return method, name, opacity / 100, outline
 
 
-def _what_to_know(film: Film, prediction: Prediction, predictor: "Predictor") -> None:
-    # The verdict's own sentence says already what uncertain means.
-    cautions = [reason for reason in prediction.reasons if reason != wording.UNCERTAIN]
-    if cautions:
-        _heading("Be careful")
-        st.markdown("\n".join(f"- {reason}" for reason in cautions))
-    _heading("What the verdict means")
-    frequencies = wording.in_natural_frequencies(predictor.bundle.natural_frequencies)
-    st.markdown(frequencies or "This model comes with no numbers from a test set.")
-    if prediction.neighbours is not None:
-        _heading("Films like this one")
-        st.markdown(prediction.neighbours.sentence())
-        if prediction.verdict in ("NORMAL", "PNEUMONIA") and (
-            prediction.neighbours.vote != prediction.verdict
-        ):
-            st.markdown("**Most of them are not what the verdict says: a reason for doubt.**")
-        report = predictor.bundle.config.get("neighbours_report")
-        if report:
-            st.markdown(wording.votes(report))
-        _nearest(prediction.neighbours.paths)
+def _what_to_know(prediction: Prediction, bundle: Bundle, rates: Rates) -> None:
+    _heading("Most similar training images")
+    st.markdown(prediction.neighbours.sentence())
+    _nearest(prediction.neighbours.paths)
+    if not prediction.accuracy_applies:
+        st.markdown(wording.ACCURACY_DOES_NOT_APPLY)
+        return
+    if not rates:
+        st.markdown("This model comes with no numbers from a test set.")
+        return
+    with st.expander("Accuracy on the test set"):
+        st.markdown(_accuracy_table(rates))
+        st.caption(
+            f"{wording.TEST_SET} {wording.exclusion_threshold(bundle.calibration, bundle.config)}"
+        )
+
+
+def _accuracy_rates(bundle: Bundle) -> Rates:
+    """Return the bundle's three-way accuracy on its test images, worked out once."""
+    return _rates(bundle.config["files"][PREDICTIONS], bundle)
+
+
+@st.cache_data(max_entries=16, show_spinner=False)
+def _rates(digest: str, _bundle: Bundle) -> Rates:
+    return verdict_rates(_bundle.predictions())
+
+
+def _accuracy_table(rates: Rates) -> str:
+    """Return the rates as a Markdown table: a row a result, a column a class."""
+    named = {"PNEUMONIA": "With pneumonia", "NORMAL": "Without"}
+    classes = [label for label in named if label in rates]
+    counts = {label: sum(rate.images for rate in rates[label].values()) for label in classes}
+    heads = "".join(f" {named[label]} ({counts[label]}) |" for label in classes)
+    lines = [f"| Result |{heads}", "|---|" + "---|" * len(classes)]
+    for verdict in rates[classes[0]]:
+        cells = "".join(f" {wording.rate(rates[label][verdict])} |" for label in classes)
+        lines.append(f"| {wording.SHOWN_AS[verdict]} |{cells}")
+    return "\n".join(lines)
 
 
 def _nearest(paths: tuple[str, ...]) -> None:
@@ -185,7 +223,7 @@ def _nearest(paths: tuple[str, ...]) -> None:
         return
     there = [path for path in paths if (folder / path).is_file()][:NEAREST_SHOWN]
     if there:
-        with st.expander(f"See the {len(there)} nearest"):
+        with st.expander(f"Show the {len(there)} most similar"):
             st.image(
                 [str(folder / path) for path in there],
                 caption=["normal" if "NORMAL" in path else _kind(path) for path in there],

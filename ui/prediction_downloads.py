@@ -1,41 +1,40 @@
-"""What a visitor takes along of one film: the report on a page, and a row for a table."""
+"""The downloads of one image: the report on a page, and a row for a table."""
 
-from typing import TYPE_CHECKING
-
-import numpy as np
 import streamlit as st
-from numpy.typing import NDArray
 
+from ui.prediction_answer import pre_test
 from ui.prediction_films import Film
 from ui.prediction_table import table_csv
 from ui.prediction_view import View
+from xray_core.evaluation.verdicts import VerdictRate
+from xray_core.model.bundle import Bundle
 from xray_core.prediction.predictor import Prediction
-
-if TYPE_CHECKING:
-    from xray_core.prediction.predictor import Predictor
+from xray_core.prediction.report import MapPicture, report_pdf
 
 
 def downloads(
     film: Film,
     view: View,
     prediction: Prediction,
-    predictor: "Predictor",
-    picture: NDArray[np.uint8],
+    bundle: Bundle,
+    rates: dict[str, dict[str, VerdictRate]],
+    picture: MapPicture,
 ) -> None:
-    """Draw both downloads; `picture` is the film with its map as shown, RGB (h, w, 3).
+    """Draw both downloads; `picture` is the image with its map as shown.
 
-    Both files are there before the click, which a rerun of the page can then not lose.
+    Both files are there before the click, which a rerun of the page cannot lose.
     """
-    from xray_core.prediction.report import report_pdf
-
     named = bool(film.name) and st.checkbox(
-        "Put the file's name in", key="name_in_report", help="File names can identify a patient."
+        "Include file name", key="name_in_report", help="File names can identify a patient."
     )
     report = report_pdf(
         prediction,
         view.radiograph,
-        predictor.bundle,
-        overlay=picture,
+        bundle,
+        title=f"Image {film.number}" + (f" · {film.origin}" if film.origin else ""),
+        picture=picture,
+        rates=rates,
+        pre_test=pre_test(),
         file_name=film.name if named else None,
     )
     with st.container(horizontal=True):
@@ -49,9 +48,9 @@ def downloads(
             key="download_pdf",
         )
         st.download_button(
-            "Row (CSV)",
-            table_csv([film], names=named),
-            file_name=f"chest-xray-answer-{film.number}.csv",
+            "Result (CSV)",
+            table_csv([film], names=named, pre_test=pre_test()),
+            file_name=f"chest-xray-result-{film.number}.csv",
             mime="text/csv",
             icon=":material/table:",
             on_click="ignore",

@@ -7,9 +7,10 @@ import pandas as pd
 import streamlit as st
 from streamlit.delta_generator import DeltaGenerator
 
-from ui.prediction_answer import SIGNS, WORDS
+from ui.prediction_answer import SIGNS
 from ui.prediction_films import Film
-from xray_core.prediction.screen import cell
+from xray_core.prediction.screen import RESULT_COLUMNS, cell, result_cells
+from xray_core.prediction.wording import SHOWN_AS
 
 _SHOWN, _VERDICTS = "prediction_shown", "prediction_verdicts"
 
@@ -25,14 +26,16 @@ def choose_film(
     Returns the film that is to be shown below, None if the filter leaves none.
     """
     counts = {
-        verdict: sum(film.prediction.verdict == verdict for film in films) for verdict in WORDS
+        verdict: sum(film.prediction.verdict == verdict for film in films) for verdict in SHOWN_AS
     }
-    present = [verdict for verdict in WORDS if counts[verdict]]
+    present = [verdict for verdict in SHOWN_AS if counts[verdict]]
     chosen = table.pills(
         "Show only",
         present,
         selection_mode="multi",
-        format_func=lambda verdict: f"{SIGNS[verdict]} {WORDS[verdict]}: {counts.get(verdict, 0)}",
+        format_func=lambda verdict: (
+            f"{SIGNS[verdict]} {SHOWN_AS[verdict]}: {counts.get(verdict, 0)}"
+        ),
         key=_VERDICTS,
     )
     rows = [film for film in films if not chosen or film.prediction.verdict in chosen]
@@ -56,19 +59,19 @@ def choose_film(
         column_config={
             "Picture": st.column_config.ImageColumn(width=70),
             "Film": st.column_config.NumberColumn(width=60),
-            "Verdict": st.column_config.TextColumn(width=120),
+            "Verdict": st.column_config.TextColumn(width=190),
             "Probability": st.column_config.ProgressColumn(
                 format="%.0f%%", min_value=0, max_value=100, width=130
             ),
-            "To mind": st.column_config.TextColumn(width="large"),
+            "Cautions": st.column_config.TextColumn(width="large"),
         },
-        alt="The films with their verdicts; the list below the table opens one by its number.",
+        alt="The images with their results; the list below the table opens one by its number.",
     )
     numbers = [film.number for film in rows]
     if st.session_state.get(_SHOWN) not in numbers:
         st.session_state[_SHOWN] = numbers[0]
     number = picker.selectbox(
-        "Film shown below (or click a row)",
+        "Selected image (or click a row)",
         numbers,
         key=_SHOWN,
         format_func=lambda number: _label(next(f for f in rows if f.number == number), names),
@@ -76,22 +79,21 @@ def choose_film(
     return next(film for film in rows if film.number == number)
 
 
-def table_csv(films: list[Film], *, names: bool) -> bytes:
-    """Return the answers as CSV, one row a film; file names only where they were asked for."""
+def table_csv(films: list[Film], *, names: bool, pre_test: float | None = None) -> bytes:
+    """Return the results as CSV, one row an image; file names only where they were asked for.
+
+    With `pre_test`, a probability in (0, 1), each row has it and the post-test probability.
+    """
     text = io.StringIO()
     writer = csv.writer(text, lineterminator="\n")
-    head = ["film", "verdict", "probability", "gate", "reasons", "model"]
+    head = ["image", *RESULT_COLUMNS]
+    head += ["pre_test", "post_test"] if pre_test is not None else []
     writer.writerow([*head, "file"] if names else head)
     for film in films:
-        answer = film.prediction
-        row = [
-            film.number,
-            answer.verdict,
-            "" if answer.probability is None else round(answer.probability, 6),
-            answer.gate or "",
-            cell(" ".join(answer.reasons)),
-            cell(answer.model),
-        ]
+        row = [film.number, *result_cells(film.prediction)]
+        if pre_test is not None:
+            after = film.prediction.post_test(pre_test)
+            row += [pre_test, "" if after is None else round(after, 6)]
         writer.writerow([*row, cell(film.name)] if names else row)
     return text.getvalue().encode("utf-8-sig")
 
@@ -103,7 +105,7 @@ def _table(films: list[Film], *, names: bool) -> pd.DataFrame:
             "Film": [film.number for film in films],
             "Verdict": [_verdict(film) for film in films],
             "Probability": [_percents(film.prediction.probability) for film in films],
-            "To mind": [" ".join(film.prediction.reasons) for film in films],
+            "Cautions": [" ".join(film.prediction.reasons) for film in films],
         }
     )
     if names:
@@ -116,8 +118,7 @@ def _percents(probability: float | None) -> float | None:
 
 
 def _verdict(film: Film) -> str:
-    verdict = film.prediction.verdict
-    return f"{SIGNS[verdict]} {WORDS[verdict]}"
+    return f"{SIGNS[film.prediction.verdict]} {film.prediction.shown_as}"
 
 
 def _label(film: Film, names: bool) -> str:

@@ -10,6 +10,8 @@ from browser_tools import Server
 from made_films import KAGGLE_LIKE, write_dataset
 from playwright.sync_api import expect
 
+from xray_core.prediction.wording import SHOWN_AS
+
 pytestmark = pytest.mark.browser
 SLOW = 180_000  # the first film loads TensorFlow
 
@@ -46,8 +48,8 @@ def test_the_film_sent_is_the_film_predicted(
     dialog = page.get_by_role("dialog")
     expect(dialog.get_by_alt_text(f"Film {film}")).to_be_visible(timeout=SLOW)
     dialog.get_by_role("button", name="Send to prediction").click()
-    expect(page.locator(".verdict")).to_contain_text(answer.capitalize(), timeout=SLOW)
+    expect(page.locator(".verdict")).to_contain_text(SHOWN_AS[answer], timeout=SLOW)
     with page.expect_download(timeout=SLOW) as download:
-        page.get_by_role("button", name="Row (CSV)").click()
+        page.get_by_role("button", name="Result (CSV)").click()
     (row,) = csv.DictReader(io.StringIO(Path(download.value.path()).read_text("utf-8-sig")))
     assert row["verdict"] == answer

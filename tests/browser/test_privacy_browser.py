@@ -64,7 +64,7 @@ def test_nothing_of_a_patient_leaves_the_visit(
     page.goto(server.url)
     drop(page, (FILE_NAME, planted_dicom(film)))
     expect(page.locator(".verdict")).to_be_visible(timeout=SLOW)
-    expect(page.get_by_alt_text("The film with its Grad-CAM map")).to_be_visible()
+    expect(page.get_by_alt_text("The image with its Grad-CAM map")).to_be_visible()
     expect(page.get_by_test_id("stFileChip")).to_have_count(0)
     seen = {"page": page.content()}
     with page.expect_download() as download:
@@ -72,7 +72,7 @@ def test_nothing_of_a_patient_leaves_the_visit(
     report = Path(download.value.path()).read_bytes()
     seen["report"] = (report + unpacked(report)).decode("latin-1")
     with page.expect_download() as download:
-        page.get_by_role("button", name="Row (CSV)").click()
+        page.get_by_role("button", name="Result (CSV)").click()
     seen["table"] = Path(download.value.path()).read_text("utf-8-sig")
     seen["names of downloads"] = download.value.suggested_filename
     drop(page, ("Zzyzx_bad.dcm", planted_dicom(film)[:700]))

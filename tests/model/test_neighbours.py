@@ -73,10 +73,10 @@ def test_the_sentence_names_the_counts_and_the_limit():
     features, labels, subtypes, centres = clusters()
     text = fit_neighbours(features, labels, subtypes).nearest(centres, k=10)[2].sentence()
     assert text.startswith(
-        "Of the 10 training films most like this one: 0 normal, 0 bacterial pneumonia, "
+        "Of the 10 most similar training images: 0 normal, 0 bacterial pneumonia, "
         "9 viral pneumonia, 1 pneumonia of unknown kind."
     )
-    assert "no second opinion" in text
+    assert "not independent evidence" in text
 
 
 @pytest.mark.parametrize("width", [1024, 2048, 25_088])

@@ -1,14 +1,23 @@
 """The Prediction page in Streamlit's test runner, with a tiny model and hand-made films."""
 
+import csv
 import io
 import json
+import re
 import shutil
 import zipfile
+from dataclasses import replace
+from html import unescape
 
 import numpy as np
 import pandas as pd
+import pypdf
+import streamlit as st
 from PIL import Image
+from streamlit.delta_generator import DeltaGenerator
 from streamlit.testing.v1 import AppTest
+
+from xray_core.prediction.wording import percent
 
 
 def drop(at: AppTest, *files: tuple[str, bytes]) -> AppTest:
@@ -38,9 +47,10 @@ def test_an_example_is_answered_in_one_click(open_page, with_model):
 
     assert not at.exception
     assert not at.error
-    assert "</span> Pneumonia</p>" in words(at)
+    assert "</span> Pneumonia suspected</p>" in words(at)
     assert "of five similar training films" in words(at)
-    assert "Of 100 films with pneumonia in the test set" in words(at)
+    assert "| With pneumonia (8) |" in words(at)
+    assert "95% intervals by patient" in words(at)
 
 
 def test_a_dropped_film_gets_a_verdict_and_its_name_appears_nowhere(
@@ -49,7 +59,7 @@ def test_a_dropped_film_gets_a_verdict_and_its_name_appears_nowhere(
     at = drop(open_page("prediction"), ("Doe_Jane_1980.png", film_png(1000, True)))
 
     assert not at.error
-    assert "</span> Pneumonia</p>" in words(at)
+    assert "</span> Pneumonia suspected</p>" in words(at)
     assert "Your film 1" in words(at)
     assert "Doe" not in everything(at)
 
@@ -87,7 +97,7 @@ def test_a_refused_picture_says_why_and_shows_no_probability(open_page, with_mod
 
     at = drop(open_page("prediction"), ("holiday.png", buffer.getvalue()))
 
-    assert "</span> No answer</p>" in words(at)
+    assert "</span> Not analysed</p>" in words(at)
     assert "in colour" in words(at)
     assert 'class="scale"' not in words(at)
 
@@ -131,7 +141,7 @@ def test_a_zip_is_several_films(open_page, with_model, film_png):
 
     table = at.dataframe[0].value
     assert len(table) == 2
-    assert "points outside" in table["To mind"][1]
+    assert "points outside" in table["Cautions"][1]
 
 
 def test_the_filter_leaves_the_verdicts_that_are_asked_for(open_page, with_model, film_png):
@@ -157,7 +167,7 @@ def test_a_film_asked_for_by_another_page_opens(open_page, with_model, film_png,
 
     at = open_page("prediction", open_path=str(path))
 
-    assert "</span> Pneumonia</p>" in words(at)
+    assert "</span> Pneumonia suspected</p>" in words(at)
     assert "elsewhere" not in words(at)
 
 
@@ -222,45 +232,156 @@ def test_a_film_on_its_side_is_put_right_in_one_click(open_page, with_model, fil
     buffer = io.BytesIO()
     Image.fromarray(lying).save(buffer, "PNG")
     at = drop(open_page("prediction"), ("a.png", buffer.getvalue()))
-    assert "</span> No answer</p>" in words(at)
-    assert "lie on its side" in words(at)
+    assert "</span> Not analysed</p>" in words(at)
+    assert "appears to be rotated" in words(at)
 
-    at = next(b for b in at.button if b.label == "Put it right and judge it").click().run()
+    at = next(b for b in at.button if b.label == "Rotate and analyse").click().run()
     assert 'class="scale"' in words(at)
-    assert "put right for this answer" in everything(at)
+    assert "<li>The image was rotated by 90 degrees clockwise before the analysis.</li>" in words(
+        at
+    )
 
-    at = next(b for b in at.button if "Show it as it came" in b.label).click().run()
-    assert "</span> No answer</p>" in words(at)
+    undo = "The image was rotated by 90 degrees clockwise. Undo"
+    at = next(b for b in at.button if b.label == undo).click().run()
+    assert "</span> Not analysed</p>" in words(at)
 
 
 def test_a_framed_film_is_trimmed_in_one_click(open_page, with_model, film):
     buffer = io.BytesIO()
     Image.fromarray(np.pad(film(3, True), 40, constant_values=255)).save(buffer, "PNG")
     at = drop(open_page("prediction"), ("a.png", buffer.getvalue()))
-    assert "flat frame" in words(at)
+    assert "have a border" in words(at)
 
-    labels = ("Put it right and judge it", "This film has a flat frame. Trim it and judge again.")
+    labels = ("Crop and analyse", "Border detected. Crop and re-analyse")
     at = next(b for b in at.button if b.label in labels).click().run()
     assert 'class="scale"' in words(at)
-    assert "trimmed away" in words(at)
-    assert "put right for this answer" in everything(at)
+    assert "<li>The image was cropped to its content before the analysis.</li>" in words(at)
 
-    at = next(b for b in at.button if "Show it as it came" in b.label).click().run()
+    at = next(b for b in at.button if b.label.endswith("Undo")).click().run()
     assert any(b.label in labels for b in at.button)
 
 
-def test_what_the_neighbours_are_worth_is_shown_where_the_bundle_says_it(
+def with_config(models, **entries):
+    """Give the model `micro` other entries of its config."""
+    path = models / "micro" / "config.json"
+    path.write_text(json.dumps(json.loads(path.read_text()) | entries))
+
+
+def test_similar_images_that_contradict_the_result_are_a_caution_right_below_it(
+    open_page, with_model, film_png, monkeypatch
+):
+    from xray_core.model.neighbours import Neighbours
+
+    report = {"films": 16, "contradicted": 2, "network_right": 1, "agreed_right": 14}
+    with_config(with_model, neighbours_report=report)
+    original = Neighbours.nearest
+    turned = {"normal": 14, "bacterial": 6, "viral": 0, "pneumonia": 0}
+    monkeypatch.setattr(
+        Neighbours,
+        "nearest",
+        lambda self, features, k=20: [replace(n, **turned) for n in original(self, features, k)],
+    )
+
+    at = drop(open_page("prediction"), ("a.png", film_png(1000, True)))
+
+    bodies = [element.proto.body for element in at.get("html")]
+    result = next(n for n, body in enumerate(bodies) if 'class="answer pneumonia"' in body)
+    cautions = next(n for n, body in enumerate(bodies) if 'class="cautions"' in body)
+    between = bodies[result + 1 : cautions]
+    assert all("post-test" in body for body in between)
+    assert (
+        "<li>Most of the similar training images (14 of 20) are normal. When they contradicted "
+        "the model in validation (2 of 16 images), the model was right in 1.</li>"
+    ) in bodies[cautions]
+
+
+def test_the_post_test_probability_follows_the_pre_test_probability(
     open_page, with_model, film_png
 ):
-    at = drop(open_page("prediction"), ("a.png", film_png(1000, True)))
-    assert "contradicted the verdict" not in words(at)
+    at = drop(open_page("prediction"), ("a.png", film_png(1, True)))
+    probability = at.session_state["prediction_films"][0].prediction.probability
+    control = at.number_input(key="prediction_pre_test_input")
+    assert control.value == 50
+    assert f"Post-test probability <b>{percent(probability)}</b>" in words(at)
 
-    path = with_model / "micro" / "config.json"
-    report = {"films": 16, "contradicted": 2, "network_right": 1, "agreed_right": 14}
-    config = json.loads(path.read_text()) | {"neighbours_report": report}
-    path.write_text(json.dumps(config))
+    at = control.set_value(3).run()
+    odds = probability / (1 - probability) * 0.03 / 0.97
+    assert f"Post-test probability <b>{percent(odds / (1 + odds))}</b>" in words(at)
+    assert percent(odds / (1 + odds)) != percent(probability)
+
+    at = drop(at, ("b.png", film_png(2, False)))
+    assert at.number_input(key="prediction_pre_test_input").value == 3
+
+
+def test_an_image_unlike_the_training_images_has_no_accuracy(
+    open_page, with_model, film_png, monkeypatch
+):
+    from xray_core.model.gate import Gate
+
+    monkeypatch.setattr(Gate, "outcome", lambda self, distance: "caution")
     at = drop(open_page("prediction"), ("a.png", film_png(1000, True)))
-    assert "On 16 validation films they contradicted the verdict 2 times" in words(at)
+
+    assert "unlike the training images" in words(at)
+    assert "does not apply to this image" in words(at)
+    assert "95% intervals" not in words(at)
+
+
+def test_page_report_tables_and_command_line_say_the_same(
+    open_page, with_model, film_png, tmp_path, monkeypatch
+):
+    from xray_core import Predictor
+    from xray_core.prediction.screen import screen
+
+    report = {"films": 16, "contradicted": 2, "network_right": 1, "agreed_right": 14}
+    cautions = {"border_share": -1.0, "too_sure": 0.5}  # every caution that can be
+    with_config(with_model, neighbours_report=report, cautions=cautions)
+    files = {f"{n}.png": film_png(n, n % 2 == 1) for n in range(4)} | {"bad.png": b"nothing"}
+    downloaded = {}
+
+    def noted(*arguments, **options):
+        label, data = arguments[-2:]
+        downloaded[label] = data
+
+    monkeypatch.setattr(DeltaGenerator, "download_button", noted)
+    monkeypatch.setattr(st, "download_button", noted)
+
+    at = drop(open_page("prediction"), *files.items())
+    assert not at.error
+    text = downloaded["All answers (CSV)"].decode("utf-8-sig")
+    table = {row["image"]: row for row in csv.DictReader(io.StringIO(text))}
+    shown = at.dataframe[0].value.set_index("Film")
+    folder = tmp_path / "films"
+    folder.mkdir()
+    for name, data in files.items():
+        (folder / name).write_bytes(data)
+    screen(folder, tmp_path / "out.csv", Predictor.load(with_model / "micro"), progress=False)
+    screened = {
+        row["file"]: row for row in csv.DictReader((tmp_path / "out.csv").read_text().splitlines())
+    }
+
+    for number, name in enumerate(files, start=1):
+        row = table[str(number)]
+        same = {key: row[key] for key in ("shown_as", "verdict", "sentence", "gate", "reasons")}
+        assert same == {key: screened[name][key] for key in same}
+        assert shown.loc[number, "Cautions"] == row["reasons"]
+        assert shown.loc[number, "Verdict"].endswith(row["shown_as"])
+        at = at.selectbox(key="prediction_shown").set_value(number).run()
+        page = unescape(words(at))
+        assert f"</span> {row['shown_as']}</p>" in page
+        if name == "bad.png":
+            assert row["reasons"] in page
+            continue
+        assert f'<p class="meaning">{row["sentence"]}</p>' in page
+        section = page[page.index('<section class="cautions">') :]
+        items = re.findall("<li>(.*?)</li>", section[: section.index("</section>")])
+        assert " ".join(items) == row["reasons"] != ""
+        one = downloaded["Result (CSV)"].decode("utf-8-sig")
+        (alone,) = csv.DictReader(io.StringIO(one))
+        assert alone == row
+        (report_page,) = pypdf.PdfReader(io.BytesIO(downloaded["Report (PDF)"])).pages
+        said = " ".join(report_page.extract_text().split())
+        for part in (row["shown_as"], row["sentence"], *items, f"Image {number}"):
+            assert part in said
 
 
 def test_a_random_film_of_the_test_split_is_offered_where_the_dataset_is(
@@ -279,4 +400,4 @@ def test_a_random_film_of_the_test_split_is_offered_where_the_dataset_is(
     at = next(b for b in at.run().button if b.label == "Random film").click().run()
 
     assert "A film of the test split, labelled pneumonia there" in words(at)
-    assert "</span> Pneumonia</p>" in words(at)
+    assert "</span> Pneumonia suspected</p>" in words(at)

@@ -17,10 +17,12 @@ from foreign_bundle import reseal
 from xray_core.errors import BundleError, UnreadableImage
 from xray_core.images import Radiograph, read_radiograph, turned
 from xray_core.model.gate import check_pixels
-from xray_core.prediction import framing, wording
+from xray_core.model.neighbours import KINDS
+from xray_core.prediction import wording
+from xray_core.prediction.explain import METHODS, GradCam
 from xray_core.prediction.labelled import predict_labelled
 from xray_core.prediction.pose import Suggestion, put_right, turned_input
-from xray_core.prediction.predictor import NOT_FINITE
+from xray_core.prediction.predictor import NOT_FINITE, Prediction
 from xray_core.prediction.screen import screen
 
 # Films that the tiny model answers rightly, with some distance to its uncertain band.
@@ -160,11 +162,11 @@ def test_what_the_pixels_give_away_never_reaches_the_network(predictor, monkeypa
 @pytest.mark.parametrize(
     ("turns", "inverted", "words"),
     [
-        (1, False, "lie on its side: turned by 90 degrees to the right"),
-        (2, False, "stand on its head: turned by 180 degrees"),
-        (3, False, "lie on its side: turned by 90 degrees to the left"),
-        (0, True, "be inverted, with bone dark and air bright: with black and white exchanged"),
-        (1, True, "lie on its side and to be inverted"),
+        (1, False, "appears to be rotated. Rotate by 90 degrees clockwise"),
+        (2, False, "appears to be upside down. Rotate by 180 degrees"),
+        (3, False, "appears to be rotated. Rotate by 90 degrees counterclockwise"),
+        (0, True, "to be inverted, with bone dark and air bright. Invert black and white"),
+        (1, True, "to be rotated and to be inverted"),
     ],
 )
 def test_a_film_that_lies_wrong_is_recognised_and_put_right(
@@ -187,13 +189,13 @@ def test_a_framed_film_is_recognised_and_trimmed(predictor, film, level):
     wrong = as_radiograph(np.pad(film(*WELL), ((40, 20), (30, 50)), constant_values=level))
     prediction = predictor.predict(wrong)
     assert prediction.suggestion == Suggestion(0, False, trimmed=True)
-    assert "flat frame" in prediction.reasons[0]
+    assert "appears to have a border. Crop the border" in prediction.reasons[0]
     again = put_right(wrong, prediction.suggestion)
     assert np.array_equal(again.pixels, right.pixels)
     answer = predictor.predict(again)
     assert answer.probability == predictor.predict(right).probability
     assert answer.suggestion is None
-    assert framing.TRIMMED in answer.reasons
+    assert "The image was cropped to its content before the analysis." in answer.reasons
     assert next(predictor.predict_many([wrong])).suggestion == prediction.suggestion
 
 
@@ -221,6 +223,22 @@ def test_a_framed_film_that_passes_is_answered_with_a_caution(predictor, film, m
     assert prediction.probability is not None
     assert prediction.reasons[0] == wording.FRAMED
     assert prediction.suggestion == Suggestion(0, False, trimmed=True)
+
+
+@pytest.mark.parametrize(
+    ("change", "note"),
+    [
+        (Suggestion(1, False), "The image was rotated by 90 degrees clockwise before"),
+        (Suggestion(0, True), "The image was inverted before the analysis."),
+        (Suggestion(2, True), "The image was rotated by 180 degrees and inverted before"),
+    ],
+)
+def test_a_result_says_what_was_done_to_its_image(predictor, film, change, note):
+    # What is put right twice the other way round is the film again.
+    wrong = turned(as_radiograph(film(*WELL)), -change.quarter_turns, change.inverted)
+    prediction = predictor.predict(put_right(wrong, change))
+    assert any(note in reason for reason in prediction.reasons)
+    assert not prediction.accuracy_applies
 
 
 def test_turning_the_model_input_equals_turning_the_film():
@@ -261,15 +279,107 @@ def test_cautions_that_the_file_gives_rise_to(predictor, film):
     assert "43" not in " ".join(reasons)
 
 
-def test_a_map_at_the_border_is_a_caution(predictor, film_png):
-    alert = replace(predictor.bundle, config={**predictor.bundle.config})
-    alert.config["cautions"] = {"border_share": 0.0}
-    before, predictor.bundle = predictor.bundle, alert
-    try:
-        reasons = predictor.predict(film_png(*SICK), explain="layercam").reasons
-    finally:
-        predictor.bundle = before
-    assert wording.MAP_AT_THE_BORDER in reasons
+@pytest.fixture
+def configured(predictor, monkeypatch):
+    """A function that gives the predictor's bundle other entries of its config, for a test."""
+
+    def set_config(**entries):
+        bundle = replace(predictor.bundle, config={**predictor.bundle.config, **entries})
+        monkeypatch.setattr(predictor, "bundle", bundle)
+
+    return set_config
+
+
+@pytest.fixture
+def with_maps(predictor, monkeypatch):
+    """The tiny network's Grad-CAM of the other class: its own is empty on all made images."""
+    import keras
+
+    other = keras.models.clone_model(predictor.network)
+    weights = predictor.network.get_weights()
+    other.set_weights([*weights[:-2], -weights[-2], weights[-1]])
+    monkeypatch.setattr(predictor, "_gradcam", GradCam(other))
+
+
+@pytest.mark.usefixtures("with_maps")
+def test_a_map_at_the_border_is_a_caution(predictor, film_png, configured):
+    assert wording.MAP_AT_THE_BORDER not in predictor.predict(film_png(*SICK)).reasons
+    configured(cautions={"border_share": 0.0})
+    assert wording.MAP_AT_THE_BORDER in predictor.predict(film_png(*SICK)).reasons
+    # Where no pneumonia is detected, the map shows what little there was.
+    assert wording.MAP_AT_THE_BORDER not in predictor.predict(film_png(*WELL)).reasons
+
+
+@pytest.mark.usefixtures("with_maps")
+def test_an_image_has_the_same_reasons_however_it_is_asked_for(predictor, film_png, configured):
+    configured(cautions={"border_share": 0.35, "too_sure": 0.99})
+    sources = [film_png(number, number % 2 == 1, 224 + 10 * number, 300) for number in range(12)]
+    many = list(predictor.predict_many(sources, batch_size=5))
+    said = {reason for prediction in many for reason in prediction.reasons}
+    assert {wording.MAP_AT_THE_BORDER, wording.TOO_SURE} <= said
+    for source, together in zip(sources, many, strict=True):
+        for method in (None, *METHODS):
+            alone = predictor.predict(source, explain=method)
+            assert (alone.reasons, alone.sentence) == (together.reasons, together.sentence)
+
+
+def test_similar_images_that_contradict_the_result_are_a_caution(
+    predictor, film_png, configured, monkeypatch
+):
+    def nearest_are(kind, but=()):
+        kinds = np.full_like(predictor.neighbours.kinds, KINDS.index(kind))
+        kinds[but] = KINDS.index("viral")
+        monkeypatch.setattr(predictor, "neighbours", replace(predictor.neighbours, kinds=kinds))
+
+    nearest_are("bacterial")
+    agreed = predictor.predict(film_png(*SICK))
+    assert not any("similar training images" in reason for reason in agreed.reasons)
+
+    nearest_are("normal", but=slice(None, None, 4))
+    configured(
+        neighbours_report={
+            **{"films": 500, "contradicted": 15, "network_right": 4, "agreed_right": 478}
+        }
+    )
+    many = next(predictor.predict_many([film_png(*SICK)]))
+    assert many.verdict == "PNEUMONIA"
+    normal = many.neighbours.normal
+    assert many.reasons[0] == (
+        f"Most of the similar training images ({normal} of 20) are normal. When they contradicted "
+        "the model in validation (15 of 500 images), the model was right in 4."
+    )
+
+
+def test_the_accuracy_applies_to_images_without_a_caution_of_their_own(predictor, film):
+    young = as_radiograph(film(*WELL), age_years=3.0)
+    old = as_radiograph(film(*WELL), age_years=43.0)
+    assert predictor.predict(young).accuracy_applies
+    assert not predictor.predict(old).accuracy_applies
+    assert not predictor.predict(as_radiograph(np.full((300, 300), 77.0))).accuracy_applies
+
+
+def test_an_image_unlike_the_training_images_has_no_accuracy(predictor, film, monkeypatch):
+    monkeypatch.setattr(predictor, "gate", replace(predictor.gate, caution=1e-9, refuse=1e9))
+    prediction = predictor.predict(as_radiograph(film(*WELL)))
+    assert prediction.gate == "caution"
+    assert prediction.probability is not None
+    assert not prediction.accuracy_applies
+
+
+@pytest.mark.parametrize(
+    ("probability", "pre_test", "expected"),
+    [
+        (0.9, 0.5, 0.9),
+        (0.9, 0.1, 0.5),  # odds of 9, times 1/9
+        (0.2, 0.8, 0.5),  # odds of 1/4, times 4
+        (0.5, 0.2, 0.2),
+        (1.0, 0.01, 1.0),
+        (None, 0.2, None),
+    ],
+)
+def test_the_post_test_probability_moves_the_odds(probability, pre_test, expected):
+    prediction = Prediction(probability, "UNCERTAIN", ())
+    assert prediction.post_test(pre_test) == (None if expected is None else pytest.approx(expected))
 
 
 def test_a_missing_bundle_is_said(tmp_path):

@@ -12,7 +12,7 @@ from xray_core.errors import XrayError
 from xray_core.prediction.screen import COLUMNS, cell, screen
 
 ROOT = Path(__file__).resolve().parents[2]
-HEADER = '"file","verdict","probability","gate","reasons","model"\n'
+HEADER = '"file","shown_as","verdict","probability","sentence","gate","reasons","model"\n'
 
 
 def rows(path):
@@ -66,6 +66,9 @@ def test_the_rows_are_the_predictions(folder, tmp_path, predictor):
         alone = predictor.predict(folder / row["file"])
         assert float(row["probability"]) == pytest.approx(alone.probability, abs=1e-4)
         assert row["verdict"] == alone.verdict
+        assert row["shown_as"] == alone.shown_as
+        assert row["sentence"] == alone.sentence != ""
+        assert row["reasons"] == " ".join(alone.reasons)
 
 
 def test_a_second_run_adds_nothing_and_counts_the_same(folder, tmp_path, predictor):
@@ -258,6 +261,9 @@ def test_killed_in_the_middle_and_run_again_each_file_is_there_once(tmp_path):
 
 
 def test_the_columns_are_those_of_the_contract():
+    assert COLUMNS == (
+        "file", "shown_as", "verdict", "probability", "sentence", "gate", "reasons", "model",
+    )  # fmt: skip
     assert COLUMNS == ("file", "verdict", "probability", "gate", "reasons", "model")
 
 

@@ -2,71 +2,176 @@ import numpy as np
 import pytest
 
 from xray_core.images import Radiograph
+from xray_core.model.calibration import Calibration
+from xray_core.model.neighbours import NearestFilms
 from xray_core.prediction import wording
+
+CALIBRATION = Calibration(1.0, 0.0, 0.5, 0.5, 0.13, (0.34, 0.66))
+REPORT = {"films": 500, "contradicted": 15, "network_right": 4, "agreed_right": 478}
 
 
 def radiograph(**known):
     return Radiograph(np.zeros((2, 2), np.float32), (2, 2), **known)
 
 
+def similar(normal, bacterial):
+    """The 20 nearest training images, of which so many were what."""
+    count = normal + bacterial
+    return NearestFilms(normal, bacterial, 0, 0, tuple(range(count)), ())
+
+
 @pytest.mark.parametrize(
-    ("known", "probability", "verdict", "outcome", "expected"),
+    ("known", "outcome", "framed", "expected"),
     [
-        ({}, 0.9, "PNEUMONIA", "passed", ()),
-        ({}, 0.9, "PNEUMONIA", "caution", (wording.UNLIKE_TRAINING,)),
-        ({}, 0.5, "UNCERTAIN", "passed", (wording.UNCERTAIN,)),
-        ({}, 0.9995, "PNEUMONIA", "passed", (wording.TOO_SURE,)),
-        ({}, 0.0005, "NORMAL", "passed", (wording.TOO_SURE,)),
-        ({}, 0.99, "PNEUMONIA", "passed", ()),
-        ({"age_years": 0.5}, 0.9, "PNEUMONIA", "passed", (wording.YOUNGER,)),
-        ({"age_years": 1.0}, 0.9, "PNEUMONIA", "passed", ()),
-        ({"age_years": 5.9}, 0.9, "PNEUMONIA", "passed", ()),
-        ({"age_years": 6.0}, 0.9, "PNEUMONIA", "passed", (wording.OLDER,)),
-        ({"notes": ("A note.",)}, 0.9, "PNEUMONIA", "passed", ("A note.",)),
+        ({}, "passed", False, ()),
+        ({}, "caution", False, (wording.UNLIKE_TRAINING,)),
+        ({"age_years": 0.5}, "passed", False, (wording.YOUNGER,)),
+        ({"age_years": 1.0}, "passed", False, ()),
+        ({"age_years": 5.9}, "passed", False, ()),
+        ({"age_years": 6.0}, "passed", False, (wording.OLDER,)),
+        ({"notes": ("A note.",)}, "passed", False, ("A note.",)),
         (
             {"age_years": 70.0, "notes": ("A note.",)},
-            0.45,
-            "UNCERTAIN",
             "caution",
-            (wording.UNLIKE_TRAINING, "A note.", wording.OLDER, wording.UNCERTAIN),
+            True,
+            (wording.FRAMED, wording.UNLIKE_TRAINING, "A note.", wording.OLDER),
         ),
     ],
 )
-def test_cautions(known, probability, verdict, outcome, expected):
-    found = wording.cautions(radiograph(**known), probability, verdict, outcome, {})
-    assert found == expected
+def test_cautions_of_the_image(known, outcome, framed, expected):
+    assert wording.image_cautions(radiograph(**known), outcome, framed=framed) == expected
+
+
+AGREE, DOUBT = similar(0, 20), similar(14, 6)
+
+
+@pytest.mark.parametrize(
+    ("verdict", "probability", "neighbours", "border", "expected"),
+    [
+        ("PNEUMONIA", 0.9, AGREE, 0.2, ()),
+        ("PNEUMONIA", 0.9, AGREE, 0.7, (wording.MAP_AT_THE_BORDER,)),
+        ("NORMAL", 0.1, similar(20, 0), 0.7, ()),
+        ("PNEUMONIA", 0.9995, AGREE, 0.2, (wording.TOO_SURE,)),
+        ("NORMAL", 0.0005, similar(20, 0), 0.2, (wording.TOO_SURE,)),
+        ("PNEUMONIA", 0.99, AGREE, 0.2, ()),
+        ("UNCERTAIN", 0.5, DOUBT, 0.2, ()),
+        (
+            "PNEUMONIA",
+            0.9995,
+            DOUBT,
+            0.7,
+            (
+                "Most of the similar training images (14 of 20) are normal.",
+                wording.MAP_AT_THE_BORDER,
+                wording.TOO_SURE,
+            ),
+        ),
+    ],
+)
+def test_cautions_of_the_result(verdict, probability, neighbours, border, expected):
+    assert wording.result_cautions(verdict, probability, neighbours, border, {}) == expected
 
 
 def test_limits_come_from_the_bundle_where_it_has_them():
-    config = {"cautions": {"too_sure": 0.7}}
-    found = wording.cautions(radiograph(), 0.8, "PNEUMONIA", "passed", config)
-    assert found == (wording.TOO_SURE,)
+    config = {"cautions": {"too_sure": 0.7, "border_share": 0.1}}
+    found = wording.result_cautions("PNEUMONIA", 0.8, AGREE, 0.2, config)
+    assert found == (wording.MAP_AT_THE_BORDER, wording.TOO_SURE)
 
 
-def test_the_votes_are_told_as_they_were_counted():
-    report = {"films": 500, "contradicted": 12, "network_right": 7, "agreed_right": 480}
-    assert wording.votes(report) == (
-        "On 500 validation films they contradicted the verdict 12 times (2.4%); the verdict was "
-        "right on 7 of these, they on 5; both were right on 480 of the 488 on which they agreed."
+@pytest.mark.parametrize(
+    ("normal", "pneumonia", "report", "expected"),
+    [
+        (
+            14,
+            6,
+            REPORT,
+            "Most of the similar training images (14 of 20) are normal. When they contradicted "
+            "the model in validation (15 of 500 images), the model was right in 4.",
+        ),
+        (6, 14, None, "Most of the similar training images (14 of 20) are pneumonia."),
+        (10, 10, None, "Half of the similar training images (10 of 20) are pneumonia."),
+        (
+            14,
+            6,
+            {**REPORT, "contradicted": 0, "network_right": 0},
+            "Most of the similar training images (14 of 20) are normal. They never contradicted "
+            "the model in validation (500 images).",
+        ),
+        (
+            14,
+            6,
+            dict.fromkeys(REPORT, 0),
+            "Most of the similar training images (14 of 20) are normal.",
+        ),
+    ],
+)
+def test_the_similar_images_doubt_in_counts(normal, pneumonia, report, expected):
+    assert wording.neighbours_disagree(similar(normal, pneumonia), report) == expected
+
+
+def config_with(**folds):
+    """A config with, for each fold: true, false positives, false, true negatives."""
+    names = ("true_positive", "false_positive", "false_negative", "true_negative")
+    return {
+        "metrics": {
+            fold: {"rule_out": {"confusion": dict(zip(names, counts, strict=True))}}
+            for fold, counts in folds.items()
+        }
+    }
+
+
+EVALUATED = config_with(validation=(379, 6, 9, 129), test=(385, 50, 5, 184))
+
+
+def test_what_lies_below_the_exclusion_threshold_is_counted():
+    found = wording.below_exclusion(EVALUATED)
+    assert found == wording.BelowExclusion(below=138, missed=9, images=523, pneumonia=388)
+    assert wording.below_exclusion(EVALUATED, "test").missed == 5
+    assert wording.below_exclusion({"metrics": {"validation": {}}}) is None
+    assert wording.below_exclusion({}) is None
+
+
+def test_the_exclusion_threshold_is_described_in_counts_of_both_sets():
+    assert wording.exclusion_threshold(CALIBRATION, EVALUATED) == (
+        "Exclusion threshold 13%: the highest with a sensitivity of 99% on the validation images "
+        "and altered copies of them. Validation set: 9 of the 138 images below it had pneumonia "
+        "(388 of all 523). Test set: 5 of the 189 images below it had pneumonia (390 of all 624)."
     )
 
 
-def test_votes_that_never_contradict_and_votes_on_no_film():
-    none = dict.fromkeys(("films", "contradicted", "network_right", "agreed_right"), 0)
-    assert wording.votes(none) == ""
-    assert "never contradicted" in wording.votes(none | {"films": 3, "agreed_right": 3})
+@pytest.mark.parametrize(
+    ("verdict", "probability", "expected"),
+    [
+        ("PNEUMONIA", 0.97, "The model finds signs of pneumonia (probability 97% at a pre-test"),
+        ("UNCERTAIN", 0.5, "The model cannot tell (probability 50% at a pre-test probability of"),
+        ("NORMAL", 0.2, "Pneumonia not excluded (probability above the 13% exclusion threshold)."),
+        ("NORMAL", 0.13, "Pneumonia not excluded"),
+        ("NORMAL", 0.03, "9 of the 138 validation images below it had pneumonia."),
+    ],
+)
+def test_the_sentence_of_a_result(verdict, probability, expected):
+    below = wording.below_exclusion(EVALUATED)
+    found = wording.sentence(verdict, probability, CALIBRATION, below)
+    assert expected in found
+    if verdict != "UNCERTAIN":
+        assert "Refer" not in found
 
 
-def test_an_uncertain_result_reads_as_refer():
-    assert "refer" in wording.UNCERTAIN
-    assert "refer" in wording.VERDICTS["UNCERTAIN"]
-    assert "neither as a weak yes" in wording.UNCERTAIN
+def test_a_result_without_counts_says_where_it_lies():
+    found = wording.sentence("NORMAL", 0.03, CALIBRATION)
+    assert found.endswith("The probability is below the 13% exclusion threshold.")
+
+
+def test_an_indeterminate_result_reads_as_refer():
+    found = wording.sentence("UNCERTAIN", 0.5, CALIBRATION)
+    assert "Refer to a radiologist." in found
+    assert "weakly positive or weakly negative" in found
 
 
 @pytest.mark.parametrize(
     ("verdict", "top", "word"),
     [
-        ("NORMAL", 1.0, "even so"),
+        ("NORMAL", 1.0, "No pneumonia was detected"),
         ("PNEUMONIA", 1.0, "raised the network's score"),
         ("UNCERTAIN", 1.0, "raised the network's score"),
         ("PNEUMONIA", 0.0, "map is empty"),
@@ -77,29 +182,24 @@ def test_the_map_s_sentence(verdict, top, word):
     assert word in wording.what_the_map_shows(verdict, np.full((2, 2), top, np.float32))
 
 
-FREQUENCIES = {
-    **{"pneumonia_films": 390, "called": 95, "uncertain": 3, "missed": 2, "refused": 0},
-    **{"normal_films": 234, "cleared": 85, "normal_uncertain": 6, "flagged": 9},
-    "normal_refused": 0,
-}
+def test_the_accuracy_is_told_by_class_with_intervals():
+    from xray_core.evaluation.verdicts import VerdictRate
 
-
-def test_natural_frequencies_are_said_in_one_sentence():
-    assert wording.in_natural_frequencies(FREQUENCIES) == (
-        "Of 100 films with pneumonia in the test set it calls 95, is uncertain about 3 and misses "
-        "2; of 100 normal ones it wrongly flags 9 and is uncertain about 6."
+    rates = {
+        "PNEUMONIA": {
+            "PNEUMONIA": VerdictRate(376, 0.9666, 0.9443, 0.9815),
+            "UNCERTAIN": VerdictRate(8, 0.0206, 0.0098, 0.0381),
+            "NORMAL": VerdictRate(5, 0.0129, 0.0048, 0.0297),
+        }
+    }
+    assert wording.accuracy(rates) == (
+        "Of 389 images with pneumonia: Pneumonia suspected 376, 96.7% (94.4% to 98.2%); "
+        "Indeterminate 8, 2.1% (1.0% to 3.8%); No pneumonia detected 5, 1.3% (0.5% to 3.0%).",
     )
+    assert wording.accuracy({}) == ()
 
 
-def test_natural_frequencies_name_the_refused():
-    refused = FREQUENCIES | {"called": 62, "refused": 33, "cleared": 60, "normal_refused": 25}
-    assert wording.in_natural_frequencies(refused) == (
-        "Of 100 films with pneumonia in the test set it calls 62, is uncertain about 3 and misses "
-        "2; of 100 normal ones it wrongly flags 9 and is uncertain about 6. It refuses 33 of the "
-        "100 with pneumonia and 25 of the normal ones."
+def test_a_post_test_probability_is_never_certain():
+    assert wording.post_test(0.9999, 0.2) == (
+        "Post-test probability above 99% at a pre-test probability of 20%."
     )
-
-
-def test_natural_frequencies_need_both_classes():
-    assert wording.in_natural_frequencies(FREQUENCIES | {"normal_films": 0}) == ""
-    assert wording.in_natural_frequencies(None) == ""

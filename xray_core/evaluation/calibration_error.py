@@ -10,22 +10,11 @@ from dataclasses import dataclass
 
 import numpy as np
 import pandas as pd
-from scipy.special import expit, logit
 
 from xray_core.evaluation.resampling import CELLS, in_blocks, wilson
+from xray_core.model.calibration import shift_prior as shift_prior
 
 BINS = 10
-
-
-def shift_prior(probability: np.ndarray, *, source: float, target: float) -> np.ndarray:
-    """Move probabilities stated at prior `source` to prior `target`: a shift of their log-odds.
-
-    At a target of 0 or 1 every probability becomes that. Source: Elkan, IJCAI 2001, theorem 2.
-    """
-    probability = np.asarray(probability, float)
-    if target in (0.0, 1.0):
-        return np.full_like(probability, target)
-    return expit(logit(probability) + logit(target) - logit(source))
 
 
 def bin_of(probability: np.ndarray) -> np.ndarray:

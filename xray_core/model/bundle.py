@@ -95,11 +95,6 @@ class Bundle:
         return bundle_checks.read_recipe(self.config["recipe"])
 
     @property
-    def natural_frequencies(self) -> dict[str, int] | None:
-        """What became of 100 test films of each class; None where no test film was predicted."""
-        return self.config["metrics"]["test"].get("natural_frequencies")
-
-    @property
     def gate_file(self) -> Path:
         """The gate, for `xray_core.model.gate.Gate.load`."""
         return self.folder / GATE

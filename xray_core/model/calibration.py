@@ -12,7 +12,6 @@ from typing import Any, Literal
 
 import numpy as np
 from scipy import special
-from scipy.special import expit
 
 Verdict = Literal["NORMAL", "PNEUMONIA", "UNCERTAIN"]
 
@@ -32,7 +31,8 @@ class Calibration:
         temperature, shift: probability = sigmoid(logit / temperature + shift).
         prior: share of pneumonia at which the probability is calibrated.
         main: operating point that the verdict turns at, as a probability.
-        rule_out: operating point of high sensitivity, as a probability.
+        rule_out: the exclusion threshold, as a probability: the highest with a sensitivity of 99%
+            on the images that it was fitted to. Pneumonia is found below it, too.
         uncertain: (low, high) around `main`; between them, ends included, no verdict is given.
     """
 
@@ -55,7 +55,8 @@ class Calibration:
 
     def probability(self, logit: Any) -> np.ndarray:
         """Calibrated probability of pneumonia, float64, in the shape of `logit`."""
-        return expit(np.asarray(logit, np.float64) / self.temperature + self.shift)
+        z = np.asarray(logit, np.float64) / self.temperature + self.shift
+        return np.asarray(special.expit(z))
 
     def verdict(self, probability: float) -> Verdict:
         """What the probability means in a word.
@@ -91,17 +92,30 @@ class Calibration:
         return cls(**{**data, "uncertain": (float(low), float(high))})
 
 
+def shift_prior(probability: np.ndarray, *, source: float, target: float) -> np.ndarray:
+    """Move probabilities stated at prior `source` to prior `target`: a shift of their log-odds.
+
+    At a target of 0 or 1 every probability becomes that. Source: Elkan, IJCAI 2001, theorem 2.
+    """
+    probability = np.asarray(probability, float)
+    if target in (0.0, 1.0):
+        return np.full_like(probability, target)
+    return special.expit(special.logit(probability) + special.logit(target) - special.logit(source))
+
+
 def fit_calibration(
     logit: np.ndarray, label: np.ndarray, *, trained_prior: float = PRIOR
 ) -> Calibration:
-    """Fit temperature, rule-out point and uncertain band to validation films.
+    """Fit temperature, exclusion threshold and uncertain band to validation images.
 
     The temperature minimises the cross-entropy with both classes weighing the same (Guo et al.,
     ICML 2017, at a prior of 50%), and is never below 1: films of the hospital that a model was
     trained at, and simulated copies of them, always flatter it, and a temperature fitted to such
     films makes a model too sure elsewhere (Ovadia et al., NeurIPS 2019). The uncertain band is
-    the narrowest one, symmetric in log-odds, outside which 98% are right; the rule-out point the
-    highest that finds 99% of pneumonia.
+    the narrowest one, symmetric in log-odds, outside which 98% are right; the exclusion
+    threshold the highest that 99% of the images with pneumonia reach. It is named for what it is: a
+    sensitivity on these images. A threshold below which pneumonia is excluded cannot be shown on
+    them: they are few, and of the hospital that the model was trained at.
 
     Args:
         logit: float (N,), raw log-odds of the validation films.
@@ -125,7 +139,7 @@ def fit_calibration(
 
     fitted = minimize_scalar(loss, bounds=(np.log(SHARPEST), np.log(20)), method="bounded")
     temperature = float(np.exp(fitted.x))
-    probability = expit(z / temperature)
+    probability = special.expit(z / temperature)
     return Calibration(
         temperature=temperature,
         shift=float(-trained_log_odds / temperature),
@@ -137,7 +151,7 @@ def fit_calibration(
 
 
 def _rule_out(probability: np.ndarray) -> float:
-    """Highest threshold that 99% of pneumonia reaches, and never above the main point."""
+    """Highest threshold that 99% of the images with pneumonia reach; never above the main point."""
     ranked = np.sort(probability)
     missed = int((1 - RULE_OUT_SENSITIVITY) * len(ranked))
     return float(min(ranked[missed], MAIN))

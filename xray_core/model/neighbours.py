@@ -52,8 +52,8 @@ class NearestFilms:
         if self.pneumonia:
             parts.append(f"{self.pneumonia} pneumonia of unknown kind")
         return (
-            f"Of the {len(self.positions)} training films most like this one: {', '.join(parts)}. "
-            "Both looks are through the same network, so this is no second opinion."
+            f"Of the {len(self.positions)} most similar training images: {', '.join(parts)}. "
+            "Similarity uses the same network, so it is not independent evidence."
         )
 
 

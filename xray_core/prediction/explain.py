@@ -1,7 +1,9 @@
-"""Class-activation maps: which areas of a film raised the network's score for pneumonia.
+"""Class-activation maps: which areas of an image raised the network's score for pneumonia.
 
-Every map is of the logit, the log-odds of pneumonia, whatever the verdict: on a film called normal
-it shows what spoke for pneumonia most, not what spoke for normal. It is no outline of disease.
+Every map is of the logit, the log-odds of pneumonia, whatever the verdict: where no pneumonia is
+detected it shows which areas contributed most to the pneumonia score. It does not outline disease.
+Grad-CAM is computed here, for every image, as a caution rests on it; the other methods are those of
+tf-keras-vis.
 """
 
 import threading
@@ -30,20 +32,100 @@ BORDER_BAND = 0.1
 """Width of the border, as a share of the film's height and width."""
 
 
+class GradCam:
+    """Grad-CAM of the logit from the last spatial layer's activations alone, for whole batches.
+
+    The weight of a channel is the mean of the logit's gradient over that channel's activations
+    (Selvaraju et al., ICCV 2017). Where the logit is a dense unit on globally averaged activations
+    (but for dropout, which does nothing here), that gradient is the unit's own weight over h x w,
+    the same for every image. Behind any other head the gradient is taken, through the head only.
+    """
+
+    def __init__(self, network: "keras.Model") -> None:
+        from xray_core.model.architectures import last_spatial_layer
+
+        self.layer = last_spatial_layer(network)
+        kernel = _linear_head(network, self.layer)
+        self._weights: Callable[
+            ..., NDArray[np.float32]
+        ]  # activations -> (N, C), or (1, C) for all
+        if kernel is None:
+            self._weights = _channel_gradient(network, self.layer)
+        else:
+            self._weights = lambda _: kernel[np.newaxis]
+
+    def coarse_maps(self, activations: NDArray[np.float32]) -> NDArray[np.float32]:
+        """Return the maps (N, h, w) of activations (N, h, w, C), each as `stretched` has it."""
+        weights = self._weights(activations)[:, np.newaxis, :, np.newaxis]  # (N or 1, 1, C, 1)
+        with np.errstate(over="ignore", invalid="ignore"):
+            raw = activations @ weights  # (N, h, w, C) -> (N, h, w, 1)
+        return np.stack([stretched(one) for one in raw[..., 0]])
+
+
+def _linear_head(network: "keras.Model", layer: str) -> NDArray[np.float32] | None:
+    """Return the weights (C,) of a dense logit on averaged activations, None for another head."""
+    import keras
+
+    logit = network.get_layer("logit")
+    if not isinstance(logit, keras.layers.Dense) or logit.units != 1:
+        return None
+    if logit.activation is not keras.activations.linear:
+        return None
+    before = _source(logit)
+    while isinstance(before, keras.layers.Dropout):
+        before = _source(before)
+    averaged = isinstance(before, keras.layers.GlobalAveragePooling2D)
+    if not averaged or _source(before) is not network.get_layer(layer):
+        return None
+    return np.asarray(logit.get_weights()[0][:, 0], dtype=np.float32)
+
+
+def _source(layer: Any) -> Any:
+    """Return the layer that feeds a layer with a single input."""
+    return layer.input._keras_history.operation
+
+
+def _channel_gradient(network: "keras.Model", layer: str) -> Callable[..., NDArray[np.float32]]:
+    """Return a function of activations (N, h, w, C): the logit's mean gradient a channel, (N, C).
+
+    It is traced once, for every N, so that threads do not trace at once.
+    """
+    import keras
+    import tensorflow as tf
+
+    head = keras.Model(network.get_layer(layer).output, network.get_layer("logit").output)
+
+    def mean_gradient(activations: Any) -> Any:
+        with tf.GradientTape() as tape:
+            tape.watch(activations)
+            logit = head(activations, training=False)  # (N, 1)
+        return tf.reduce_mean(tape.gradient(logit, activations), axis=(1, 2))
+
+    signature = tf.TensorSpec((None, *head.input_shape[1:]), tf.float32)
+    traced = tf.function(mean_gradient, autograph=False).get_concrete_function(signature)
+    return lambda activations: traced(tf.constant(activations)).numpy()
+
+
+def stretched(raw: NDArray[np.float32]) -> NDArray[np.float32]:
+    """Return the positive part of a map, scaled to a maximum of 1; all zero where there is none."""
+    positive = np.maximum(np.nan_to_num(raw, nan=0.0, posinf=0.0, neginf=0.0), 0.0)
+    top = float(positive.max())
+    return (positive / (top if top > 0 else 1.0)).astype(np.float32)
+
+
 class Explainer:
     """Draws maps of one network with tf-keras-vis, whose objects are built once and kept.
 
-    Those objects hold state, so one lock lets one map be drawn at a time. Grad-CAM, Grad-CAM++
-    and Layer-CAM need the network only from its last spatial layer on and take that layer's
-    activations from the forward pass that predicted; Score-CAM runs the network again.
+    Those objects hold state, so one lock lets one map be drawn at a time. Grad-CAM++ and Layer-CAM
+    need the network only from its last spatial layer on and take that layer's activations from the
+    forward pass that predicted; Score-CAM runs the network again. Grad-CAM is `GradCam`'s.
     """
 
     def __init__(self, network: "keras.Model") -> None:
         import keras
 
-        from xray_core.model.architectures import last_spatial_layer
-
-        self.layer = last_spatial_layer(network)
+        self.gradcam = GradCam(network)
+        self.layer = self.gradcam.layer
         activations = network.get_layer(self.layer).output  # (B, h, w, C)
         logit = network.get_layer("logit").output
         self._head = keras.Model(activations, logit)
@@ -68,17 +150,16 @@ class Explainer:
         """
         if method not in METHODS:
             raise ValueError(f"The methods are {', '.join(METHODS)}. Received: {method!r}")
+        if method == "gradcam":
+            return self.gradcam.coarse_maps(activations)[0]
         with self._lock:
             if method not in self._kept:
                 self._kept[method] = self._visualiser(method)
             seed = film if method == "scorecam" else activations
             raw = np.asarray(self._kept[method](seed_input=seed), dtype=np.float32)[0]
-        positive = np.maximum(np.nan_to_num(raw, nan=0.0, posinf=0.0, neginf=0.0), 0.0)
-        top = float(positive.max())
-        return positive / top if top > 0 else np.zeros_like(positive)
+        return stretched(raw)
 
     def _visualiser(self, method: str) -> Callable[..., Any]:
-        from tf_keras_vis.gradcam import Gradcam
         from tf_keras_vis.gradcam_plus_plus import GradcamPlusPlus
         from tf_keras_vis.layercam import Layercam
         from tf_keras_vis.scorecam import Scorecam
@@ -93,7 +174,7 @@ class Explainer:
                 max_N=self._channels,
                 **plain,
             )
-        kinds = {"gradcam": Gradcam, "gradcam++": GradcamPlusPlus, "layercam": Layercam}
+        kinds = {"gradcam++": GradcamPlusPlus, "layercam": Layercam}
         return partial(
             kinds[method](self._head),
             _logit,

@@ -19,7 +19,6 @@ WIDE = 0.1
 """Share of the picture from which two opposite bars are a frame whatever lies behind them. No film
 of the training set has as much even black on both sides."""
 WIDEST = 0.45
-TRIMMED = "A flat frame around the film was trimmed away; the answer is for what lay within it."
 
 
 @dataclass(frozen=True)
@@ -58,7 +57,7 @@ def find_frame(pixels: NDArray[np.float32]) -> Frame | None:
 
 
 def trimmed(radiograph: Radiograph) -> Radiograph:
-    """Return the film without the frame around it, and a note of it; as it is where there is none.
+    """Return the film without the frame around it; as it is where there is none.
 
     The pixels are a view of the film's own.
     """
@@ -73,7 +72,6 @@ def trimmed(radiograph: Radiograph) -> Radiograph:
         radiograph,
         pixels=pixels,
         original_size=(scale * pixels.shape[0], scale * pixels.shape[1]),
-        notes=(*radiograph.notes, TRIMMED),
     )
 
 

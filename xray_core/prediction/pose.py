@@ -1,4 +1,4 @@
-"""Films that lie on their side, stand on their head, have black and white exchanged, or a frame."""
+"""Images that are rotated, upside down, inverted, or have a border around them."""
 
 from collections.abc import Callable
 from dataclasses import dataclass, replace
@@ -33,28 +33,39 @@ class Suggestion:
 
     @property
     def sentence(self) -> str:
-        """What is wrong with the film as it is, as a sentence."""
-        lies = {0: "", 1: "lie on its side", 2: "stand on its head", 3: "lie on its side"}
-        put_right = {
-            0: "",
-            1: "turned by 90 degrees to the right",
-            2: "turned by 180 degrees",
-            3: "turned by 90 degrees to the left",
-        }
-        wrong, right = [], []
-        if self.trimmed:
-            wrong.append("have a flat frame around it")
-            right.append("with the frame trimmed away")
-        if self.quarter_turns:
-            wrong.append(lies[self.quarter_turns])
-            right.append(put_right[self.quarter_turns])
-        if self.inverted:
-            wrong.append("be inverted, with bone dark and air bright")
-            right.append("with black and white exchanged")
+        """What is wrong with the image as it is, and what to do, as sentences."""
+        upside_down = "upside down" if self.quarter_turns == 2 else "rotated"
+        wrong = [
+            *(["to have a border"] if self.trimmed else []),
+            *([f"to be {upside_down}"] if self.quarter_turns else []),
+            *(["to be inverted, with bone dark and air bright"] if self.inverted else []),
+        ]
+        steps = [
+            *(["crop the border"] if self.trimmed else []),
+            *([f"rotate by {_ANGLES[self.quarter_turns]}"] if self.quarter_turns else []),
+            *(["invert black and white"] if self.inverted else []),
+        ]
         return (
-            f"This film seems to {' and to '.join(wrong)}: {' and '.join(right)} it looks like the "
-            "films that the model knows. Put it right and try again."
+            f"The image appears {_listed(wrong)}. {_listed(steps).capitalize()} to make it look "
+            "like the training images, then analyse it again."
         )
+
+    @property
+    def done(self) -> str:
+        """What was done to an image that was put right this way, as a sentence."""
+        steps = [
+            *(["cropped to its content"] if self.trimmed else []),
+            *([f"rotated by {_ANGLES[self.quarter_turns]}"] if self.quarter_turns else []),
+            *(["inverted"] if self.inverted else []),
+        ]
+        return f"The image was {_listed(steps)} before the analysis."
+
+
+_ANGLES = {1: "90 degrees clockwise", 2: "180 degrees", 3: "90 degrees counterclockwise"}
+
+
+def _listed(parts: list[str]) -> str:
+    return " and ".join([", ".join(parts[:-1]), parts[-1]] if len(parts) > 1 else parts)
 
 
 ALL = tuple(
@@ -66,9 +77,10 @@ ALL = tuple(
 
 
 def put_right(radiograph: Radiograph, suggestion: Suggestion) -> Radiograph:
-    """Return the film as a suggestion has it."""
+    """Return the image changed as a suggestion has it, with a note of what was done."""
     film = trimmed(radiograph) if suggestion.trimmed else radiograph
-    return turned(film, suggestion.quarter_turns, suggestion.inverted)
+    film = turned(film, suggestion.quarter_turns, suggestion.inverted)
+    return replace(film, notes=(*film.notes, suggestion.done))
 
 
 def suggest(

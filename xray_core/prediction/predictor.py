@@ -1,7 +1,8 @@
-"""From a film to an answer: `Predictor` holds a trained model and gives a `Prediction` for a film.
+"""From an image to a result: `Predictor` holds a trained model and gives a `Prediction`.
 
 One forward pass gives the features that the gate judges, the logit that becomes the probability,
-and the activations that a map is drawn from.
+and the activations that a map is drawn from. The Grad-CAM map is computed for every image, as a
+caution rests on it, so that an image has the same reasons whether or not a map is asked for.
 """
 
 import math
@@ -19,6 +20,7 @@ from numpy.typing import NDArray
 from xray_core.errors import BundleError
 from xray_core.images import to_model_input
 from xray_core.model.bundle import Bundle, open_bundle
+from xray_core.model.calibration import PRIOR, shift_prior
 from xray_core.model.gate import Gate, Outcome
 from xray_core.model.neighbours import NearestFilms, Neighbours
 from xray_core.prediction import wording
@@ -29,7 +31,7 @@ from xray_core.prediction.admission import (
     admit_or_say_why,
     as_radiograph,
 )
-from xray_core.prediction.explain import METHODS, Explainer, border_share, on_film
+from xray_core.prediction.explain import METHODS, Explainer, GradCam, border_share, on_film
 from xray_core.prediction.pose import Suggestion, suggest
 
 if TYPE_CHECKING:
@@ -46,10 +48,15 @@ NOT_FINITE = (
 
 @dataclass(frozen=True)
 class Prediction:
-    """What the model says about one film.
+    """What the model says about one image.
 
     `probability` of pneumonia in [0, 1], calibrated; None if refused or unreadable.
-    `reasons` are sentences: why the film was refused or unreadable, else what to be careful about.
+    `reasons` are sentences: why the image was refused or unreadable, else what to be careful about,
+    in the order in which they are shown. They do not depend on `heatmap` or `method`.
+    `sentence` explains the result, "" where `reasons` do; `shown_as` is the result in words.
+    `accuracy_applies` tells whether the accuracy on the test set says anything of this image: it
+    passed the input check, and no caution concerns the image itself.
+    `prior` is the share of pneumonia at which `probability` is stated.
     `heatmap` is float32 (H, W) in [0, 1] on the film's own pixels, None where none was asked for,
     and all zero where no area spoke for pneumonia; `map_note` says what it shows.
     `model` is the model's name and version. `logit` is the network's own log-odds.
@@ -62,6 +69,8 @@ class Prediction:
     probability: float | None
     verdict: Verdict
     reasons: tuple[str, ...]
+    sentence: str = ""
+    accuracy_applies: bool = False
     heatmap: FloatArray | None = field(default=None, compare=False, repr=False)
     model: str = ""
     logit: float | None = None
@@ -71,6 +80,22 @@ class Prediction:
     neighbours: NearestFilms | None = None
     method: str | None = None
     map_note: str | None = None
+    prior: float = PRIOR
+
+    @property
+    def shown_as(self) -> str:
+        """The result in words, as page, PDF and tables show it."""
+        return wording.SHOWN_AS[self.verdict]
+
+    def post_test(self, pre_test: float) -> float | None:
+        """Return the probability of pneumonia where it was `pre_test`, in (0, 1), before the image.
+
+        None where there is no probability.
+        """
+        if self.probability is None:
+            return None
+        shifted = shift_prior(np.asarray(self.probability), source=self.prior, target=pre_test)
+        return float(shifted)
 
 
 class _Pass(NamedTuple):
@@ -100,6 +125,7 @@ class Predictor:
         self._explainer: Explainer | None = None
         self._explainer_lock = threading.Lock()
         self._forward = _compiled(network)
+        self._gradcam = GradCam(network)
 
     @classmethod
     def load(cls, path: str | Path = "models/resnet50") -> "Predictor":
@@ -137,7 +163,12 @@ class Predictor:
         if explain is None or prediction.verdict == "REFUSED":
             return prediction
         heatmap = self._map(explain, admitted, outputs)
-        return self._with_map(prediction, explain, heatmap)
+        return replace(
+            prediction,
+            heatmap=heatmap,
+            method=explain,
+            map_note=wording.what_the_map_shows(prediction.verdict, heatmap),
+        )
 
     def explain(self, source: Source, method: str) -> FloatArray:
         """Return the map of one film, float32 (H, W) in [0, 1], whatever the gate says of it.
@@ -187,10 +218,11 @@ class Predictor:
     def _judge(self, films: list[Admitted], outputs: _Pass) -> list[Prediction]:
         distances = self.gate.squared_distance(outputs.features)
         nearest = self.neighbours.nearest(outputs.features)
+        maps = self._gradcam.coarse_maps(outputs.activations)
         return [
-            self._answer(film, float(logit), float(distance), neighbours)
-            for film, logit, distance, neighbours in zip(
-                films, outputs.logit, distances, nearest, strict=True
+            self._answer(film, float(logit), float(distance), neighbours, coarse)
+            for film, logit, distance, neighbours, coarse in zip(
+                films, outputs.logit, distances, nearest, maps, strict=True
             )
         ]
 
@@ -200,6 +232,7 @@ class Predictor:
         logit: float,
         distance: float,
         neighbours: NearestFilms,
+        coarse: FloatArray,
     ) -> Prediction:
         if not (math.isfinite(logit) and math.isfinite(distance)):
             return self._refused(admitted.refusals or (NOT_FINITE,))
@@ -217,13 +250,22 @@ class Predictor:
             )
         probability = float(self.calibration.probability(logit))
         verdict: Verdict = self.calibration.verdict(probability)
-        reasons = wording.cautions(
-            admitted.radiograph, probability, verdict, outcome, self.bundle.config
+        config = self.bundle.config
+        on_image = wording.image_cautions(
+            admitted.radiograph, outcome, framed=suggestion is not None
         )
+        # On the grid of the model input, on which the limit was measured.
+        at_border = border_share(on_film(coarse, admitted.film.shape[:2]))
+        on_result = wording.result_cautions(verdict, probability, neighbours, at_border, config)
         return Prediction(
             probability=probability,
             verdict=verdict,
-            reasons=reasons if suggestion is None else (wording.FRAMED, *reasons),
+            reasons=(*on_image, *on_result),
+            sentence=wording.sentence(
+                verdict, probability, self.calibration, wording.below_exclusion(config)
+            ),
+            accuracy_applies=not on_image,
+            prior=self.calibration.prior,
             model=self.model,
             logit=logit,
             gate=outcome,
@@ -245,20 +287,6 @@ class Predictor:
                 self._explainer = Explainer(self.network)
         coarse = self._explainer.coarse_map(method, admitted.film[np.newaxis], outputs.activations)
         return on_film(coarse, admitted.shape)
-
-    def _with_map(self, prediction: Prediction, method: str, heatmap: FloatArray) -> Prediction:
-        reasons = prediction.reasons
-        # On a film called normal the map shows what little there was, and that may lie anywhere.
-        at_border = border_share(heatmap) > wording.limit(self.bundle.config, "border_share")
-        if at_border and prediction.verdict != "NORMAL":
-            reasons = (*reasons, wording.MAP_AT_THE_BORDER)
-        return replace(
-            prediction,
-            heatmap=heatmap,
-            method=method,
-            map_note=wording.what_the_map_shows(prediction.verdict, heatmap),
-            reasons=reasons,
-        )
 
 
 def _compiled(network: "keras.Model") -> Any:

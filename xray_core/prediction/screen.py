@@ -17,7 +17,8 @@ from typing import NamedTuple
 from xray_core.errors import XrayError
 from xray_core.prediction.predictor import Prediction, Predictor
 
-COLUMNS = ("file", "verdict", "probability", "gate", "reasons", "model")
+RESULT_COLUMNS = ("shown_as", "verdict", "probability", "sentence", "gate", "reasons", "model")
+COLUMNS = ("file", *RESULT_COLUMNS)
 STRAYS = frozenset({"__MACOSX", "Thumbs.db", "desktop.ini", "DICOMDIR"})
 
 _HEADER = ",".join(f'"{name}"' for name in COLUMNS).encode() + b"\n"
@@ -204,18 +205,24 @@ def _predict(
     yield from closed()
 
 
-def _line(name: str, prediction: Prediction) -> bytes:
+def result_cells(prediction: Prediction) -> list[str | float]:
+    """Return a prediction as the cells of RESULT_COLUMNS, for every table of the project."""
     probability = prediction.probability
+    return [
+        prediction.shown_as,
+        prediction.verdict,
+        "" if probability is None else round(probability, 6),
+        cell(prediction.sentence),
+        prediction.gate or "",
+        cell(" ".join(prediction.reasons)),
+        cell(prediction.model),
+    ]
+
+
+def _line(name: str, prediction: Prediction) -> bytes:
     line = io.StringIO()
     csv.writer(line, quoting=csv.QUOTE_NONNUMERIC, lineterminator="\n").writerow(
-        [
-            cell(name),
-            prediction.verdict,
-            "" if probability is None else round(probability, 6),
-            prediction.gate or "",
-            cell(" ".join(prediction.reasons)),
-            cell(prediction.model),
-        ]
+        [cell(name), *result_cells(prediction)]
     )
     return line.getvalue().encode()
 
