@@ -6,7 +6,7 @@ import numpy as np
 import streamlit as st
 from numpy.typing import NDArray
 
-from ui.prediction_films import Film
+from ui.prediction_films import Film, widget_key
 from ui.prediction_table import table_csv
 from ui.prediction_view import View
 from xray_core.prediction.predictor import Prediction
@@ -29,7 +29,9 @@ def downloads(
     from xray_core.prediction.report import report_pdf
 
     named = bool(film.name) and st.checkbox(
-        "Put the file's name in", key="name_in_report", help="File names can identify a patient."
+        "Put the file's name in",
+        key=widget_key("name_in_report"),
+        help="File names can identify a patient.",
     )
     report = report_pdf(
         prediction,

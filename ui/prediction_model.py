@@ -1,7 +1,7 @@
 """The chosen model of the Prediction page: its bundle at once, its network when it is needed."""
 
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import streamlit as st
 
@@ -25,6 +25,37 @@ def predictor(name: str) -> "Predictor":
     folder = models_folder() / name
     with st.spinner("Loading the model: a few seconds, once …"):
         return _predictor(str(folder), bundle_state(folder))
+
+
+def origin_of(name: str, file: str) -> str:
+    """Return what the bundle `name` knows of an image, by its path in the dataset's folder.
+
+    That is its part in the making of the model, and its label. Raises BundleError.
+    """
+    folder = models_folder() / name
+    origins = _origins(str(folder), bundle_state(folder))
+    return origins.get(file, "Dataset image that the model was neither trained nor tested on")
+
+
+@st.cache_resource(max_entries=8, show_spinner=False)
+def _origins(folder: str, state: str) -> dict[str, str]:
+    """Return the words on every image of the bundle's dataset by its path."""
+    opened = _bundle(folder, state)
+    predicted = opened.predictions().rename(columns={"file": "path"})
+    rows = [*opened.dataset().to_dict("records"), *predicted.to_dict("records")]
+    return {row["path"]: _origin(row) for row in rows}
+
+
+def _origin(row: dict[str, Any]) -> str:
+    subtype = {"bacteria": ", bacterial", "virus": ", viral"}.get(str(row.get("subtype")), "")
+    return f"{_FOLDS[str(row.get('fold', 'train'))]}, label: {str(row['label']).lower()}{subtype}"
+
+
+_FOLDS = {
+    "train": "Training image (the model was trained on it)",
+    "validation": "Validation image (the thresholds of the model were chosen on it)",
+    "test": "Test image",
+}
 
 
 @st.cache_resource(max_entries=8, show_spinner=False)
