@@ -62,7 +62,7 @@ def _drop_row(chosen: Bundle, mine: Visit) -> None:
     """Draw the drop zone with the examples beside it, in one low row."""
     zone, others = st.columns([1, 1], vertical_alignment="center")
     key = drop_key(mine)
-    with zone, st.empty().container(key="drop"):
+    with zone, st.container(key="drop"):
         dropped = st.file_uploader(
             "Chest X-rays: JPEG, PNG, TIFF, DICOM or ZIP",
             accept_multiple_files=True,
