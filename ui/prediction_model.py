@@ -1,11 +1,12 @@
 """The chosen model of the Prediction page: its bundle at once, its network when it is needed."""
 
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 import streamlit as st
 
 from ui.frame import bundle_state, models_folder
+from xray_core.dataset.index import LABELS, subtype_of
 from xray_core.model.bundle import Bundle, open_bundle
 
 if TYPE_CHECKING:
@@ -28,33 +29,35 @@ def predictor(name: str) -> "Predictor":
 
 
 def origin_of(name: str, file: str) -> str:
-    """Return what the bundle `name` knows of an image, by its path in the dataset's folder.
+    """Return what an image of the dataset was to the bundle `name`, and its label.
 
-    That is its part in the making of the model, and its label. Raises BundleError.
+    `file` is its path in the dataset's folder. Raises BundleError.
     """
     folder = models_folder() / name
-    origins = _origins(str(folder), bundle_state(folder))
-    return origins.get(file, "Dataset image that the model was neither trained nor tested on")
+    fold = _folds(str(folder), bundle_state(folder)).get(file, "")
+    part = _FOLDS.get(fold, _FOLDS[""])
+    label = Path(file).parent.name
+    if label not in LABELS:
+        return part
+    subtype = subtype_of(file) if label == "PNEUMONIA" else "none"
+    return f"{part}, label: {label.lower()}{_SUBTYPES[subtype]}"
 
 
 @st.cache_resource(max_entries=8, show_spinner=False)
-def _origins(folder: str, state: str) -> dict[str, str]:
-    """Return the words on every image of the bundle's dataset by its path."""
+def _folds(folder: str, state: str) -> dict[str, str]:
+    """Return the fold of every image that the bundle was trained or tested on, by its path."""
     opened = _bundle(folder, state)
     predicted = opened.predictions().rename(columns={"file": "path"})
     rows = [*opened.dataset().to_dict("records"), *predicted.to_dict("records")]
-    return {row["path"]: _origin(row) for row in rows}
+    return {row["path"]: str(row.get("fold", "train")) for row in rows}
 
 
-def _origin(row: dict[str, Any]) -> str:
-    subtype = {"bacteria": ", bacterial", "virus": ", viral"}.get(str(row.get("subtype")), "")
-    return f"{_FOLDS[str(row.get('fold', 'train'))]}, label: {str(row['label']).lower()}{subtype}"
-
-
+_SUBTYPES = {"bacteria": ", bacterial", "virus": ", viral", "none": ""}
 _FOLDS = {
     "train": "Training image (the model was trained on it)",
     "validation": "Validation image (the thresholds of the model were chosen on it)",
     "test": "Test image",
+    "": "Dataset image that the model was neither trained nor tested on",
 }
 
 
