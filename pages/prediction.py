@@ -6,30 +6,24 @@ from ui.frame import frame, sentences
 from ui.prediction_answer import STYLE as ANSWER_STYLE
 from ui.prediction_answer import pre_test
 from ui.prediction_detail import show
-from ui.prediction_films import (
-    Film,
-    drop_key,
-    films,
-    forget,
-    incoming,
-    left_out,
-    on_drop,
-)
+from ui.prediction_films import LIMIT_WORDS, Film, Visit, visit, widget_key
 from ui.prediction_model import bundle, predictor
-from ui.prediction_open import open_asked_for, open_film, open_random, tested_films
+from ui.prediction_open import name_origin, open_asked_for, open_film, open_random, tested_films
 from ui.prediction_run import judge_all, work_to_do
 from ui.prediction_style import STYLE
 from ui.prediction_table import choose_film, table_csv
-from ui.prediction_uploads import LIMIT_WORDS, bound_uploads
+from ui.prediction_uploads import drop_key, fits, on_drop, take_dropped
+from ui.streamlit_internals import bound_uploads, closed_tab_seconds
 from xray_core.model.bundle import Bundle
 
 WELCOME = f"""
 Drop a **frontal chest X-ray** above, several of them, or a ZIP (JPEG, PNG, TIFF or DICOM), or
-press an example. One drop may hold up to {LIMIT_WORDS}. The answer says what the network
-finds, how sure it is, where it looked, and what to be careful about.
+press an example. One drop may hold up to {LIMIT_WORDS}. You get a result, a probability, a heat
+map and cautions.
 
-Images are held in the memory of the computer that runs this app until you close the page. Nothing
-is stored or sent anywhere, and file names are shown only where you ask for them.
+Images are held in the memory of the computer that runs this app until you press Clear, and for
+up to {closed_tab_seconds()} seconds after you close the page. Nothing is stored or sent anywhere,
+and file names are shown only where you ask for them.
 """
 
 
@@ -39,83 +33,93 @@ def main() -> None:
     st.html('<h1 class="page">Pneumonia on a chest X-ray</h1>')
     if model is None:
         return
-    chosen = bundle(model)
-    bound_uploads()
-    open_asked_for()
-    _drop_row(chosen)
+    chosen, mine = bundle(model), visit()
+    bound_uploads(fits)
+    open_asked_for(mine)
+    _drop_row(chosen, mine)
+    name_origin(mine, model)
     judged_by = f"{chosen.name} {chosen.version}"
-    busy, waiting = st.container(key="busy"), work_to_do(judged_by)
+    busy, waiting = st.container(key="busy"), work_to_do(mine, judged_by)
     # Emptied first where films wait, so that no answer to an earlier film is left standing while
     # the next is judged; else kept, so that the table keeps its place.
     place = st.empty() if waiting else st.container()
-    if not films() and not waiting:
-        place.markdown(WELCOME)
+    if not mine.films:
+        with place.container():
+            _say_what_was_left_out(mine)
+            st.markdown(WELCOME)
         return
     with busy:
         asked = predictor(model)
         if waiting:
-            judge_all(asked, judged_by)
+            judge_all(mine, asked, judged_by)
     with place.container() if waiting else place:
-        if left_out():
-            st.warning(left_out(), icon=":material/warning:")
-        shown = films()[0] if len(films()) == 1 else _several()
+        _say_what_was_left_out(mine)
+        shown = mine.films[0] if len(mine.films) == 1 else _several(mine.films)
         if shown is not None:
             show(shown, asked, judged_by)
 
 
-def _drop_row(chosen: Bundle) -> None:
+def _drop_row(chosen: Bundle, mine: Visit) -> None:
     """Draw the drop zone with the examples beside it, in one low row."""
     zone, others = st.columns([1, 1], vertical_alignment="center")
-    with zone, st.empty().container(key="drop"):
-        st.file_uploader(
+    key = drop_key(mine)
+    with zone, st.container(key="drop"):
+        dropped = st.file_uploader(
             "Chest X-rays: JPEG, PNG, TIFF, DICOM or ZIP",
             accept_multiple_files=True,
-            key=drop_key(),
+            key=key,
             on_change=on_drop,
-            args=(drop_key(),),
+            args=(mine, key),
             label_visibility="collapsed",
         )
+    if take_dropped(mine, dropped):  # where Streamlit did not call `on_drop`
+        st.rerun()
     with others, st.container(horizontal=True, key="examples"):
         for label, path in chosen.examples().items():
-            kind = label.lower()
+            name = f"Example: {label.lower()}"
             st.button(
-                f"Example: {kind}",
+                name,
                 on_click=open_film,
-                args=(path, f"Example: {kind} (an average of five similar training films)"),
+                args=(mine, path),
+                kwargs={"origin": f"{name} (an average of five similar training images)"},
             )
         tests = tested_films(chosen)
         if tests:
-            st.button("Random film", on_click=open_random, args=(tests,))
-        if films() or incoming():
+            st.button("Random test image", on_click=open_random, args=(mine, tests))
+        if mine.films:
             st.button(
-                "Forget",
+                "Clear",
                 icon=":material/delete:",
                 type="tertiary",
-                on_click=forget,
-                help="Remove the films and their answers from memory now",
+                on_click=mine.clear,
+                help="Remove the images and their results from memory now",
             )
 
 
-def _several() -> Film | None:
+def _say_what_was_left_out(mine: Visit) -> None:
+    if mine.left_out:
+        st.warning(mine.left_out_words(), icon=":material/warning:")
+
+
+def _several(every: list[Film]) -> Film | None:
     """Draw the table of several films and return the one to show below it."""
-    every = films()
     table, below = st.container(), st.columns([3, 2, 2], vertical_alignment="bottom")
     names = below[1].checkbox(
         "Show file names",
-        key="prediction_names",
+        key=widget_key("prediction_names"),
         help="File names can identify patients; they then stand in the table and the CSV.",
     )
     shown = choose_film(every, table, below[0], names=names)
     below[2].download_button(
-        "All answers (CSV)",
+        "All results (CSV)",
         table_csv(every, names=names, pre_test=pre_test()),
-        file_name="chest-xray-answers.csv",
+        file_name="chest-xray-results.csv",
         mime="text/csv",
         icon=":material/table:",
         on_click="ignore",
     )
     if shown is None:
-        st.info("No film has one of these verdicts.")
+        st.info("No images match this filter.")
     return shown
 
 

@@ -35,8 +35,8 @@ def stop(server: Server) -> None:
 
 
 def drop(page: object, *files: tuple[str, bytes]) -> None:
-    """Give (name, bytes) to the page's drop zone."""
-    page.locator('input[type="file"]').set_input_files(
+    """Give (name, bytes) to the page's drop zone: the new one, while the last one still fades."""
+    page.locator('input[type="file"]').first.set_input_files(
         [
             {"name": name, "mimeType": "application/octet-stream", "buffer": data}
             for name, data in files

@@ -17,6 +17,11 @@ def page_text(at: AppTest) -> str:
     return "\n".join(parts)
 
 
+def of_this_drop(at: AppTest, name: str) -> str:
+    """Return the key that a widget of the Prediction page has until the next drop."""
+    return f"{name}-{at.session_state['prediction_visit'].resets}"
+
+
 def _words(element: object) -> list[str]:
     words = [
         str(value)

@@ -12,10 +12,10 @@ from contextlib import contextmanager
 from pathlib import Path
 
 import streamlit as st
-from starlette.formparsers import MultiPartParser
 from streamlit.navigation.page import Page
 
 from ui.server import place_of
+from ui.streamlit_internals import end_session_when_tab_closes, keep_uploads_in_memory
 from ui.text import as_markdown
 from xray_core.errors import XrayError
 from xray_core.model.bundle import list_bundles
@@ -116,6 +116,7 @@ def frame(title: str) -> str | None:
         layout="wide",
     )
     keep_uploads_in_memory()
+    end_session_when_tab_closes()
     navigation()
     st.html(_STYLE)
     with st.container(key="disclaimer"):
@@ -133,15 +134,6 @@ def open_in_prediction(path: Path) -> None:
 def models_folder() -> Path:
     """Return the folder of the trained bundles: XRAY_MODELS, or `models/` beside the app."""
     return Path(os.environ.get("XRAY_MODELS") or ROOT / "models")
-
-
-def keep_uploads_in_memory() -> None:
-    """Keep whole uploads in memory, since the server would spool those over 1 MB to a file.
-
-    0 means no limit for `tempfile.SpooledTemporaryFile`. The server stops reading a request at
-    `server.maxUploadSize`, and that bounds the memory.
-    """
-    MultiPartParser.spool_max_size = 0
 
 
 def _model_picker() -> str | None:

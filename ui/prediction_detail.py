@@ -8,7 +8,7 @@ import streamlit as st
 from ui.frame import sentences
 from ui.prediction_answer import answer_html, cautions_html, pre_test_control
 from ui.prediction_downloads import downloads
-from ui.prediction_films import Film
+from ui.prediction_films import Film, widget_key
 from ui.prediction_overlay import COLOUR_MAPS, legend_html, outlined, overlay
 from ui.prediction_view import DEFAULT_METHOD, View, answer, encoded_overlay, view_of
 from xray_core.dataset.index import find_dataset
@@ -40,17 +40,23 @@ Rates = dict[str, dict[str, VerdictRate]]
 def show(film: Film, predictor: "Predictor", judged_by: str) -> None:
     """Draw the result and its cautions, then image, map, similar images, accuracy and downloads."""
     prediction = film.prediction
+    calibration = film.calibration or predictor.calibration
     if prediction.probability is None:
-        st.html(answer_html(prediction, predictor.calibration, film.title))
+        st.html(answer_html(prediction, calibration, film.title))
     else:
         result, control = st.columns([4, 1], gap="medium")
         with control:
-            pre_test_control(prediction, predictor.calibration)
-        result.html(answer_html(prediction, predictor.calibration, film.title))
+            pre_test_control(prediction, calibration)
+        result.html(answer_html(prediction, calibration, film.title))
         cautions = cautions_html(prediction)
         if cautions:
             st.html(cautions)
     if prediction.verdict == "UNREADABLE":
+        return
+    if film.let_go:
+        if film.is_of_another_model:
+            st.warning(film.whose_result, icon=":material/warning:")
+        st.info(film.problem)
         return
     view = view_of(film, predictor, judged_by)
     _how_it_is_seen(film, view)
@@ -69,10 +75,10 @@ def _how_it_is_seen(film: Film, view: View) -> None:
             range(len(windows)),
             index=min(film.window, len(windows) - 1),
             format_func=lambda index: windows[index],
-            key=f"window-{film.number}",
+            key=widget_key(f"window-{film.number}"),
         )
         if window != film.window:
-            film.window, film.judged_by = window, ""
+            film.window = window
             st.rerun()
     suggestion = film.prediction.suggestion
     if suggestion is not None and film.prediction.verdict != "REFUSED":

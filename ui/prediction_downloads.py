@@ -3,7 +3,7 @@
 import streamlit as st
 
 from ui.prediction_answer import pre_test
-from ui.prediction_films import Film
+from ui.prediction_films import Film, widget_key
 from ui.prediction_table import table_csv
 from ui.prediction_view import View
 from xray_core.evaluation.verdicts import VerdictRate
@@ -25,7 +25,9 @@ def downloads(
     Both files are there before the click, which a rerun of the page cannot lose.
     """
     named = bool(film.name) and st.checkbox(
-        "Include file name", key="name_in_report", help="File names can identify a patient."
+        "Include file name",
+        key=widget_key("name_in_report"),
+        help="File names can identify a patient.",
     )
     report = report_pdf(
         prediction,

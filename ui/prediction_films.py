@@ -1,41 +1,91 @@
-"""A visitor's films: in the visitor's own session, in bounded memory, gone with the session."""
+"""A visitor's films: in the visitor's own session, in bounded memory, gone with the session.
+
+Streamlit may end a run of a page at any call of its own: another button, page or model, a closed
+tab. So what a visitor dropped is one plain object, `Visit`, whose methods call nothing of
+Streamlit: each film is in its list from the drop on, and a film is analysed once its result is
+there.
+"""
 
 import base64
 import io
 from collections.abc import Iterator
-from dataclasses import dataclass
-from pathlib import Path
+from dataclasses import dataclass, field, replace
+from threading import Lock
+from typing import TYPE_CHECKING
 
 import numpy as np
 import streamlit as st
 from PIL import Image
-from streamlit.runtime.memory_uploaded_file_manager import MemoryUploadedFileManager
-from streamlit.runtime.scriptrunner import get_script_run_ctx
 
-from ui.prediction_uploads import LET_GO, LIMIT_WORDS
+from ui.frame import log_failure
 from xray_core.errors import UnreadableImage
 from xray_core.images import Radiograph, read_radiograph
-from xray_core.prediction.archive import MAX_FILMS, film_count, is_archive, read_archive
+from xray_core.model.calibration import Calibration
+from xray_core.prediction.archive import (
+    MAX_FILMS,
+    ArchivedFilm,
+    film_count,
+    is_archive,
+    read_archive,
+)
 from xray_core.prediction.pose import Suggestion, put_right
 from xray_core.prediction.predictor import Prediction
 
-KEPT_BYTES = 256 * 2**20
-"""Bytes of encoded films that a visitor's session keeps; of later ones only the answer stays."""
+if TYPE_CHECKING:
+    from ui.prediction_view import View
 
+KEPT_BYTES = 256 * 2**20
+"""Bytes of encoded images that a session keeps once analysed; of later ones only the result."""
+
+DROP_BYTES = 512 * 2**20
+"""Bytes of one drop. The server holds a drop whole until its last file is there."""
+
+LIMIT_WORDS = f"{MAX_FILMS} files or {DROP_BYTES // 2**20} MB"
 THUMBNAIL = 64
 
-_FILMS, _INCOMING = "prediction_films", "prediction_incoming"
-_DROPS, _DROPPED, _LET_GO = "prediction_drops", "prediction_dropped", "prediction_let_go"
-_MADE_OF_FILMS = ("prediction_view", "prediction_shown", "prediction_verdicts")
+Settings = tuple[int, Suggestion]
+"""How a film is looked at: the number of its window, and what is done to it."""
 
 
-@dataclass
+class Archive:
+    """A dropped ZIP, whose files are read one at a time, in order, when they are analysed."""
+
+    def __init__(self, data: bytes) -> None:
+        self._entries: Iterator[ArchivedFilm] = read_archive(data)
+        self._lock = Lock()  # two runs of a page may overlap where a connection was lost
+
+    def hand_over(self, film: "Film") -> None:
+        """Give the film, the next one of the archive, its bytes or the reason why there are none.
+
+        Whatever goes wrong in the archive ends in the film's `problem`.
+        """
+        with self._lock:
+            if film.archive is None:
+                return
+            try:
+                entry = next(self._entries)
+                film.name, film.data, film.problem = entry.name, entry.data, entry.problem
+            except UnreadableImage as error:
+                film.problem = str(error)
+            except StopIteration:
+                film.problem = "The ZIP file is damaged before this file; please pack it again."
+            except Exception as error:
+                log_failure(error)
+                film.problem = "The ZIP file is damaged here; please pack it again."
+            film.archive = None
+
+
+@dataclass(eq=False)
 class Film:
-    """One film of a session: its bytes, how to look at them, and the answer.
+    """One film of a visit: its bytes, how to look at them, and the result.
 
     `name` is shown only where the visitor asks for it, since file names may identify patients.
-    `origin` is what may be said of it: "Example: normal", or "" for the visitor's own.
-    `judged_by` names the state of the model that gave `prediction`.
+    `file` is the path inside the dataset's folder of a film that was opened from there, and
+    `origin` what may be said of a film that is not the visitor's own.
+    `archive` holds the bytes of a film that waits in a ZIP. `let_go` says that the bytes are gone
+    and that the result stays.
+    `result` is the last one, as the model gave it with `calibration`; `judged_by` and `judged_as`
+    name the model and the settings that it is of, `asked` the model that the visitor chose.
     """
 
     number: int
@@ -43,12 +93,18 @@ class Film:
     data: bytes | None = None
     problem: str | None = None
     origin: str = ""
+    file: str | None = None
+    archive: Archive | None = None
     window: int = 0
     quarter_turns: int = 0
     inverted: bool = False
     trimmed: bool = False
-    prediction: Prediction | None = None
+    result: Prediction | None = None
+    calibration: Calibration | None = None
     judged_by: str = ""
+    judged_as: Settings | None = None
+    asked: str = ""
+    let_go: bool = False
     thumbnail: str = ""
 
     @property
@@ -56,11 +112,51 @@ class Film:
         """How the page calls the film."""
         return self.origin or f"Your film {self.number}"
 
+    @property
+    def waits(self) -> bool:
+        """Tell whether the model that is asked has yet to analyse the film as it is looked at."""
+        if self.let_go:
+            return False
+        return self.judged_by != self.asked or self.judged_as != self.settings
+
+    @property
+    def settings(self) -> Settings:
+        """How the film is to be looked at."""
+        return self.window, self.changes
+
+    @property
+    def prediction(self) -> Prediction | None:
+        """The result as it is shown: with a caution where it is of another model than asked."""
+        if self.result is None or not self.is_of_another_model:
+            return self.result
+        return replace(self.result, reasons=(self.whose_result, *self.result.reasons))
+
+    @property
+    def is_of_another_model(self) -> bool:
+        """Tell whether the result is of a model that the visitor has since replaced."""
+        return (
+            self.let_go
+            and self.result is not None
+            and self.result.verdict != "UNREADABLE"
+            and self.judged_by != self.asked
+        )
+
+    @property
+    def whose_result(self) -> str:
+        """The sentence on a result of another model than the one that is asked."""
+        return (
+            f"This result is of the model {self.judged_by}. The image was not kept in memory, so "
+            f"{self.asked} has not analysed it: upload it again for a result of that model."
+        )
+
     def read(self) -> Radiograph:
         """Decode the film as it is to be looked at; raises UnreadableImage."""
-        if self.data is None:
-            raise UnreadableImage(self.problem or "This film was not kept. Drop it again.")
-        film = read_radiograph(self.data, window=self.window)
+        if self.archive is not None:
+            self.archive.hand_over(self)
+        data = self.data
+        if data is None:
+            raise UnreadableImage(self.problem or "This image was not kept. Upload it again.")
+        film = read_radiograph(data, window=self.window)
         return put_right(film, self.changes) if self.is_changed else film
 
     @property
@@ -78,149 +174,136 @@ class Film:
         self.quarter_turns = (self.quarter_turns + suggestion.quarter_turns) % 4
         self.inverted = self.inverted != suggestion.inverted
         self.trimmed = self.trimmed or suggestion.trimmed
-        self.judged_by = ""
 
     def as_it_came(self) -> None:
         """Have the film judged anew, unchanged."""
-        self.quarter_turns, self.inverted, self.trimmed, self.judged_by = 0, False, False, ""
+        self.quarter_turns, self.inverted, self.trimmed = 0, False, False
 
 
-class Incoming:
-    """Dropped files on their way to becoming films, each let go as it is taken.
+@dataclass
+class Visit:
+    """What a visitor dropped or opened, and what was made of it.
 
-    It survives a run of the page that is cut short: the next run goes on where it stopped.
+    `resets` grows whenever the films are replaced or more are added: widgets that belong to the
+    films carry it in their key (`widget_key`), so that none keeps what was set for others.
+    `drops` counts the drops and `taken` holds the ids of their files; `left_out` is the number of
+    dropped files that were too many.
     """
 
-    def __init__(self, uploads: list[tuple[str, bytes]]) -> None:
-        self.dropped = sum(_count(data) for _, data in uploads)
-        self.total = min(self.dropped, MAX_FILMS)
-        self.done = 0
-        self._next = self._films(uploads)
+    films: list[Film] = field(default_factory=list)
+    view: "View | None" = None
+    left_out: int = 0
+    resets: int = 0
+    drops: int = 0
+    taken: set[str] = field(default_factory=set)
 
-    def __iter__(self) -> Iterator[Film]:
-        return self
+    def clear(self) -> None:
+        """Let go of the films and of all that was made of them."""
+        self.films, self.view, self.left_out = [], None, 0
+        self.resets += 1
 
-    def __next__(self) -> Film:
-        if self.done == MAX_FILMS:
-            raise StopIteration
-        film = next(self._next)
-        self.done += 1
-        film.number = self.done
-        return film
+    def open(self, data: bytes, *, origin: str = "", file: str | None = None) -> None:
+        """Replace the films by one that is not the visitor's own."""
+        self.clear()
+        self.films = [Film(1, data=data, origin=origin, file=file)]
 
-    @staticmethod
-    def _films(uploads: list[tuple[str, bytes]]) -> Iterator[Film]:
-        uploads = uploads[::-1]
-        while uploads:
-            name, data = uploads.pop()
-            if not is_archive(data):
-                yield Film(0, name, data)
-                continue
-            try:
-                for film in read_archive(data):
-                    yield Film(0, film.name, film.data, film.problem)
-            except UnreadableImage as error:
-                yield Film(0, name, None, str(error))
+    def drop(self, uploads: list[tuple[str, bytes]], *, let_go: int = 0) -> None:
+        """Take these (name, bytes) in, of `let_go` more files only the number.
+
+        They replace the films, unless some of those have had no result yet: then they are added,
+        so that no dropped film goes without a result. Beyond MAX_FILMS films or DROP_BYTES of
+        films that wait, files are left out and counted.
+        """
+        waiting = [film for film in self.films if film.result is None]
+        if waiting:
+            self.view, self.resets = None, self.resets + 1
+        else:
+            self.clear()
+        films, left_out = list(self.films), self.left_out + let_go
+        room = DROP_BYTES - sum(len(film.data or b"") for film in waiting)
+        for name, data in uploads:
+            made = _films_of(name, data) if len(data) <= room else []
+            fitting = made[: MAX_FILMS - len(films)]
+            if fitting:
+                room -= len(data)
+            left_out += len(made) - len(fitting) if made else 1
+            for film in fitting:
+                film.number = len(films) + 1
+                films.append(film)
+        self.films, self.left_out = films, left_out
+
+    def settle(
+        self,
+        film: Film,
+        result: Prediction,
+        calibration: Calibration,
+        judged_by: str,
+        judged_as: Settings,
+        picture: str,
+    ) -> None:
+        """Give a film its result, unless it is to be looked at in another way by now.
+
+        That may be where two runs of the page overlap: a lost connection ends a run only at its
+        next call of Streamlit, and the visitor may be back before that.
+        The bytes are let go where the other films with a result hold KEPT_BYTES already.
+        """
+        if film.settings != judged_as or film.asked != judged_by:
+            return
+        film.result, film.calibration, film.thumbnail = result, calibration, picture
+        film.judged_by, film.judged_as = judged_by, judged_as
+        held = sum(
+            len(other.data or b"")
+            for other in self.films
+            if other is not film and other.result is not None
+        )
+        if film.data is not None and held + len(film.data) > KEPT_BYTES:
+            film.data, film.let_go = None, True
+            film.problem = (
+                f"Beyond {KEPT_BYTES // 2**20} MB only the results are kept: upload this image "
+                "alone to see it."
+            )
+
+    def is_shown(self, film: Film) -> bool:
+        """Tell whether the film is still one of the visit's."""
+        return any(film is other for other in self.films)
+
+    def left_out_words(self) -> str:
+        """Return the sentence on files that were too many to read, or an empty text."""
+        if not self.left_out:
+            return ""
+        return (
+            f"Only {len(self.films)} of {len(self.films) + self.left_out} files were read: one "
+            f"drop may hold up to {LIMIT_WORDS}. Drop the rest separately."
+        )
 
 
-def _count(data: bytes) -> int:
+def _films_of(name: str, data: bytes) -> list[Film]:
+    """Return the films of one dropped file: those of a ZIP, else one."""
+    if not is_archive(data):
+        return [Film(0, name, data)]
     try:
-        return film_count(data) if is_archive(data) else 1
-    except UnreadableImage:
-        return 1
+        count, archive = film_count(data), Archive(data)
+    except UnreadableImage as error:
+        return [Film(0, name, problem=str(error))]
+    except Exception as error:
+        log_failure(error)
+        return [Film(0, name, problem="The ZIP file is damaged; please pack it again.")]
+    return [Film(0, name, archive=archive) for _ in range(count)]
+
+
+def visit() -> Visit:
+    """Return the visitor's visit."""
+    return st.session_state.setdefault("prediction_visit", Visit())
 
 
 def films() -> list[Film]:
-    """Return the visitor's films that are there by now."""
-    return st.session_state.setdefault(_FILMS, [])
+    """Return the visitor's films."""
+    return visit().films
 
 
-def incoming() -> Incoming | None:
-    """Return what was dropped and is not yet among the films."""
-    return st.session_state.get(_INCOMING)
-
-
-def take(uploads: list[tuple[str, bytes]], origin: str = "") -> None:
-    """Let these (name, bytes) replace the visitor's films; an origin names a single one."""
-    forget()
-    if origin:
-        st.session_state[_FILMS] = [Film(1, data=data, origin=origin) for _, data in uploads]
-    elif uploads:
-        coming = st.session_state[_INCOMING] = Incoming(uploads)
-        st.session_state[_DROPPED] = coming.dropped
-
-
-def left_out() -> str:
-    """Return the sentence on files that were too many to read, or an empty text."""
-    arrived_whole = st.session_state.get(_DROPPED, 0)
-    dropped = arrived_whole + st.session_state.get(_LET_GO, 0)
-    read = min(arrived_whole, MAX_FILMS)
-    if read == dropped:
-        return ""
-    return (
-        f"Only {read} of {dropped} files were read: one drop may hold up to {LIMIT_WORDS}. Drop "
-        "the rest separately."
-    )
-
-
-def forget() -> None:
-    """Drop the visitor's films and all that was made of them."""
-    for key in (_FILMS, _INCOMING, _DROPPED, _LET_GO, *_MADE_OF_FILMS):
-        st.session_state.pop(key, None)
-
-
-def keep(film: Film) -> None:
-    """Add a judged film, without its bytes where the session holds enough of them already."""
-    held = sum(len(other.data or b"") for other in films())
-    if film.data is not None and held + len(film.data) > KEPT_BYTES:
-        film.data = None
-        film.problem = (
-            f"Beyond {KEPT_BYTES // 2**20} MB only the answers are kept: drop this film alone to "
-            "see it."
-        )
-    films().append(film)
-
-
-def arrived() -> None:
-    """Drop everything that came in whole."""
-    st.session_state.pop(_INCOMING, None)
-
-
-def drop_key() -> str:
-    """Return the key of the drop zone: a new one after each drop, which empties the widget.
-
-    So no list of file names stays on the screen, and the server lets go of its own copy.
-    """
-    return f"drop-{st.session_state.get(_DROPS, 0)}"
-
-
-def on_drop(key: str) -> None:
-    """Take what was dropped out of the drop zone of this key, and out of the server's store.
-
-    A browser may send a drop zone already emptied once more, with a click that comes before the
-    page is drawn to its end: that is no new drop, and the films stay.
-    """
-    dropped = st.session_state.get(key) or []
-    if key != drop_key() or not dropped:
-        return
-    whole = [file for file in dropped if file.type != LET_GO]
-    take([(file.name, file.getvalue()) for file in whole])
-    st.session_state[_LET_GO] = len(dropped) - len(whole)
-    context = get_script_run_ctx()
-    if context and isinstance(context.uploaded_file_mgr, MemoryUploadedFileManager):
-        for file in dropped:
-            context.uploaded_file_mgr.remove_file(context.session_id, file.file_id)
-    st.session_state[_DROPS] = st.session_state.get(_DROPS, 0) + 1
-
-
-def take_path(path: Path, origin: str) -> None:
-    """Open a film on this computer's disk; raises UnreadableImage."""
-    try:
-        take([(path.name, path.read_bytes())], origin)
-    except OSError:
-        raise UnreadableImage(
-            "The film is no longer where it was; is the dataset still there?"
-        ) from None
+def widget_key(name: str) -> str:
+    """Return the key of a widget whose state belongs to the films that are there now."""
+    return f"{name}-{visit().resets}"
 
 
 def display_pixels(radiograph: Radiograph, side: int) -> np.ndarray:

@@ -6,45 +6,70 @@ from pathlib import Path
 import streamlit as st
 
 from ui.folders import may_show
-from ui.prediction_films import take_path
+from ui.prediction_films import Visit
+from ui.prediction_model import origin_of
 from xray_core.dataset.index import find_dataset
-from xray_core.errors import DatasetError, UnreadableImage
+from xray_core.errors import DatasetError
 from xray_core.model.bundle import Bundle
 
 
-def open_film(path: Path, origin: str) -> None:
-    """Open a film on disk, or say in a passing message why that cannot be done."""
+def open_film(visit: Visit, path: Path, *, origin: str = "", file: str | None = None) -> None:
+    """Open a film on disk, or say in a passing message why that cannot be done.
+
+    `file` is its path inside the dataset's folder, if it is of the dataset.
+    """
     try:
-        take_path(path, origin)
-    except UnreadableImage as error:
-        st.toast(str(error), icon=":material/error:")
+        data = path.read_bytes()
+    except OSError:
+        st.toast(
+            "The image is no longer where it was; is the dataset still there?",
+            icon=":material/error:",
+        )
+        return
+    visit.open(data, origin=origin, file=file)
 
 
-def open_asked_for() -> None:
+def open_asked_for(visit: Visit) -> None:
     """Open the film that another page asked for."""
-    path = st.session_state.pop("open_path", None)
-    if path and may_show(Path(path)):
-        open_film(Path(path), "The film you opened")
-    elif path:
-        st.toast("This image cannot be opened here.", icon=":material/error:")
+    path = st.session_state.get("open_path")
+    if path:
+        if may_show(Path(path)):
+            open_film(visit, Path(path), origin="Opened image", file=_file_in_dataset(Path(path)))
+        else:
+            st.toast("This image cannot be opened here.", icon=":material/error:")
+        del st.session_state["open_path"]
 
 
-def tested_films(chosen: Bundle) -> list[tuple[str, str]]:
-    """Return (path, label) of the test split's films where the dataset is on this disk."""
+def name_origin(visit: Visit, model: str) -> None:
+    """Say of a film of the dataset what it was to the chosen model, a bundle's name."""
+    for film in visit.films:
+        if film.file is not None:
+            film.origin = origin_of(model, film.file)
+
+
+def tested_films(chosen: Bundle) -> list[tuple[Path, str]]:
+    """Return the test split's films where the dataset is on this disk.
+
+    Each as its path and its path inside the dataset's folder.
+    """
     try:
         folder = find_dataset(None)
     except DatasetError:
         return []
     table = chosen.predictions()
-    table = table[table["fold"] == "test"]
-    return [
-        (str(folder / file), label)
-        for file, label in zip(table["file"], table["label"], strict=True)
-        if (folder / file).is_file()
-    ]
+    files = table["file"][table["fold"] == "test"]
+    return [(folder / file, file) for file in files if (folder / file).is_file()]
 
 
-def open_random(tests: list[tuple[str, str]]) -> None:
-    """Open one of these (path, label) by chance."""
-    path, label = random.choice(tests)
-    open_film(Path(path), f"A film of the test split, labelled {label.lower()} there")
+def open_random(visit: Visit, tests: list[tuple[Path, str]]) -> None:
+    """Open one of `tested_films` by chance."""
+    path, file = random.choice(tests)
+    open_film(visit, path, file=file)
+
+
+def _file_in_dataset(path: Path) -> str | None:
+    """Return a file's path inside the dataset's folder, None for a file elsewhere."""
+    try:
+        return path.resolve().relative_to(find_dataset(None).resolve()).as_posix()
+    except (DatasetError, ValueError):
+        return None

@@ -8,11 +8,9 @@ import streamlit as st
 from streamlit.delta_generator import DeltaGenerator
 
 from ui.prediction_answer import SIGNS
-from ui.prediction_films import Film
+from ui.prediction_films import Film, widget_key
 from xray_core.prediction.screen import RESULT_COLUMNS, cell, result_cells
 from xray_core.prediction.wording import SHOWN_AS
-
-_SHOWN, _VERDICTS = "prediction_shown", "prediction_verdicts"
 
 NO_PICTURE = "data:image/gif;base64,R0lGODlhAQABAIAAAAAAAP///yH5BAEAAAAALAAAAAABAAEAAAIBRAA7"
 """One transparent pixel: a cell without a picture would say "None"."""
@@ -25,6 +23,7 @@ def choose_film(
 
     Returns the film that is to be shown below, None if the filter leaves none.
     """
+    shown = widget_key("prediction_shown")
     counts = {
         verdict: sum(film.prediction.verdict == verdict for film in films) for verdict in SHOWN_AS
     }
@@ -36,17 +35,17 @@ def choose_film(
         format_func=lambda verdict: (
             f"{SIGNS[verdict]} {SHOWN_AS[verdict]}: {counts.get(verdict, 0)}"
         ),
-        key=_VERDICTS,
+        key=widget_key("prediction_verdicts"),
     )
     rows = [film for film in films if not chosen or film.prediction.verdict in chosen]
     if not rows:
         return None
-    key = f"prediction-table-{'-'.join(chosen)}-{len(rows)}-{names}"
+    key = widget_key("prediction-table") + f"-{'-'.join(chosen)}-{len(rows)}-{names}"
 
     def clicked() -> None:
         cells = st.session_state[key].selection.cells
         if cells:
-            st.session_state[_SHOWN] = rows[cells[0][0]].number
+            st.session_state[shown] = rows[cells[0][0]].number
 
     table.dataframe(
         _table(rows, names=names),
@@ -68,12 +67,12 @@ def choose_film(
         alt="The images with their results; the list below the table opens one by its number.",
     )
     numbers = [film.number for film in rows]
-    if st.session_state.get(_SHOWN) not in numbers:
-        st.session_state[_SHOWN] = numbers[0]
+    if st.session_state.get(shown) not in numbers:
+        st.session_state[shown] = numbers[0]
     number = picker.selectbox(
         "Selected image (or click a row)",
         numbers,
-        key=_SHOWN,
+        key=shown,
         format_func=lambda number: _label(next(f for f in rows if f.number == number), names),
     )
     return next(film for film in rows if film.number == number)

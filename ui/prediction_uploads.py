@@ -1,45 +1,52 @@
-"""The bound on one drop, kept while the files arrive: what lies beyond it is let go at once."""
+"""A drop on its way into the visit: taken once, whole or up to a bound, whatever interrupts it."""
 
-from functools import partial
+from collections.abc import Sequence
 
-from streamlit.runtime.memory_uploaded_file_manager import MemoryUploadedFileManager
-from streamlit.runtime.scriptrunner import get_script_run_ctx
-from streamlit.runtime.uploaded_file_manager import UploadedFileRec
+import streamlit as st
+from streamlit.runtime.uploaded_file_manager import UploadedFile
 
+from ui.prediction_films import DROP_BYTES, Visit
+from ui.streamlit_internals import LET_GO, remove_uploads
 from xray_core.prediction.archive import MAX_FILMS
-
-DROP_BYTES = 512 * 2**20
-"""Bytes of one drop. The server holds a drop whole until its last file is there."""
-
-LET_GO = "application/x-let-go"
-"""The type of an uploaded file whose bytes were let go."""
-
-LIMIT_WORDS = f"{MAX_FILMS} files or {DROP_BYTES // 2**20} MB"
-
-
-def bound_uploads() -> None:
-    """Let the server keep no more of a visitor's uploads than one drop may hold."""
-    context = get_script_run_ctx()
-    store = context.uploaded_file_mgr if context else None
-    if isinstance(store, MemoryUploadedFileManager) and "add_file" not in vars(store):
-        store.add_file = partial(_add_within_bounds, store)  # type: ignore[method-assign]
-
-
-def _add_within_bounds(
-    store: MemoryUploadedFileManager, session_id: str, file: UploadedFileRec
-) -> None:
-    """Add a file, without its bytes where the visitor's other files leave no room for them."""
-    held = [
-        other
-        for other in store.file_storage.get(session_id, {}).values()
-        if other.file_id != file.file_id
-    ]
-    if fits(len(held), sum(len(other.data) for other in held), len(file.data)):
-        MemoryUploadedFileManager.add_file(store, session_id, file)
-    else:
-        MemoryUploadedFileManager.add_file(store, session_id, file._replace(data=b"", type=LET_GO))
 
 
 def fits(files: int, size: int, more: int) -> bool:
     """Tell whether `more` bytes of one more file fit beside `files` of `size` bytes."""
     return files < MAX_FILMS and size + more <= DROP_BYTES
+
+
+def drop_key(visit: Visit) -> str:
+    """Return the key of the drop zone: a new one after each drop, which empties the widget.
+
+    So no list of file names stays on the screen, and the server lets go of its own copy.
+    """
+    return f"drop-{visit.drops}"
+
+
+def on_drop(visit: Visit, key: str) -> None:
+    """Take what was dropped on the drop zone of this key.
+
+    `to_dict` is no point at which Streamlit interrupts a run, as `session_state[key]` is: an
+    interrupted callback is not called again.
+    """
+    take_dropped(visit, st.session_state.to_dict().get(key) or [])
+
+
+def take_dropped(visit: Visit, files: Sequence[UploadedFile]) -> bool:
+    """Take the files that were not taken before, and tell whether there were any.
+
+    A browser may send a drop zone once more, emptied or with files that were taken, when a button
+    is pressed before the page is drawn to its end; or send more files on a drop zone that is about
+    to be replaced.
+    """
+    # A file that is no longer in the server's store has an id and nothing else.
+    there = [file for file in files if hasattr(file, "getvalue")]
+    new = [file for file in there if file.file_id not in visit.taken]
+    if not new:
+        return False
+    whole = [file for file in new if file.type != LET_GO]
+    visit.drop([(file.name, file.getvalue()) for file in whole], let_go=len(new) - len(whole))
+    visit.taken.update(file.file_id for file in new)
+    visit.drops += 1
+    remove_uploads(there)
+    return True

@@ -9,7 +9,7 @@ import streamlit as st
 from numpy.typing import NDArray
 from PIL import Image
 
-from ui.prediction_films import Film, display_pixels, thumbnail
+from ui.prediction_films import Film, display_pixels, thumbnail, visit
 from xray_core.images import Radiograph
 from xray_core.prediction.predictor import Prediction
 
@@ -23,21 +23,24 @@ DEFAULT_METHOD = "gradcam"
 
 @dataclass
 class View:
-    """One open film: `film` as PNG, `small` (h, w) under the overlay, one answer a method."""
+    """One open film: `film` as PNG, `small` (h, w) under the overlay, one answer a method.
+
+    `key` names the film itself, how it is looked at and the model; `thumbnail` is a data URI.
+    """
 
     key: tuple
     radiograph: Radiograph
     film: bytes
     small: NDArray[np.uint8]
+    thumbnail: str
     answers: dict[str, Prediction] = field(default_factory=dict)
 
 
 def view_of(film: Film, predictor: "Predictor", judged_by: str) -> View:
     """Return the film's view, the session's one; raises UnreadableImage."""
-    key = (film.number, film.origin, film.window, film.changes, judged_by)
-    view = st.session_state.get("prediction_view")
-    if view is not None and view.key == key:
-        return view
+    shown, key = visit(), (film, film.settings, judged_by)
+    if shown.view is not None and shown.view.key == key:
+        return shown.view
     radiograph = film.read()
     small = display_pixels(radiograph, OVERLAY_SIDE)
     view = View(
@@ -45,10 +48,11 @@ def view_of(film: Film, predictor: "Predictor", judged_by: str) -> View:
         replace(radiograph, pixels=small.astype(np.float32)),
         _encoded(display_pixels(radiograph, FILM_SIDE), "PNG"),
         small,
+        thumbnail(radiograph),
     )
     view.answers[DEFAULT_METHOD] = _answer(radiograph, predictor, DEFAULT_METHOD, small.shape)
-    film.thumbnail = thumbnail(radiograph)
-    st.session_state["prediction_view"] = view
+    if shown.is_shown(film):
+        shown.view = view
     return view
 
 

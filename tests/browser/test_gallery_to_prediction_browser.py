@@ -49,6 +49,8 @@ def test_the_film_sent_is_the_film_predicted(
     expect(dialog.get_by_alt_text(f"Film {film}")).to_be_visible(timeout=SLOW)
     dialog.get_by_role("button", name="Send to prediction").click()
     expect(page.locator(".verdict")).to_contain_text(SHOWN_AS[answer], timeout=SLOW)
+    label = "pneumonia, viral" if film == WELL else "normal"
+    expect(page.locator(".which")).to_contain_text(f"label: {label}")
     with page.expect_download(timeout=SLOW) as download:
         page.get_by_role("button", name="Result (CSV)").click()
     (row,) = csv.DictReader(io.StringIO(Path(download.value.path()).read_text("utf-8-sig")))

@@ -115,7 +115,7 @@ def test_thirty_files_with_two_bad_ones_become_a_table(server, page, film_png):
     expect(page.get_by_test_id("stFileChip")).to_have_count(0)
     assert "patient-" not in page.content()
     with page.expect_download() as download:
-        page.get_by_role("button", name="All answers (CSV)").click()
+        page.get_by_role("button", name="All results (CSV)").click()
     rows = list(csv.DictReader(io.StringIO(Path(download.value.path()).read_text("utf-8-sig"))))
     assert len(rows) == 30
     assert [row["image"] for row in rows if row["verdict"] == "UNREADABLE"] == ["4", "21"]
@@ -131,6 +131,73 @@ def test_thirty_files_with_two_bad_ones_become_a_table(server, page, film_png):
             break
     expect(page.locator(".which")).to_have_text("Your film 2")
     shot(page, "prediction-many")
+
+
+def all_rows(page) -> list[dict[str, str]]:
+    """The table of all results, once the page offers it."""
+    button = page.get_by_role("button", name="All results (CSV)")
+    expect(button).to_be_visible(timeout=SLOW)
+    expect(page.get_by_test_id("stStatusWidget")).to_have_count(0)
+    with page.expect_download() as download:
+        button.click()
+    return list(csv.DictReader(io.StringIO(Path(download.value.path()).read_text("utf-8-sig"))))
+
+
+def test_leaving_the_page_while_a_batch_is_analysed_loses_no_image(server, page, film_png):
+    files = [(f"{i}.png", film_png(i, i % 2 == 1, 900, 900)) for i in range(40)]
+    page.goto(server.url)
+    drop(page, *files)
+    for _ in range(2):
+        expect(page.get_by_text(re.compile(r"\d+ of \d+ images|Show only"))).to_be_visible(
+            timeout=SLOW
+        )
+        page.get_by_role("link", name="Training").click()
+        expect(page).to_have_url(re.compile("/training$"))
+        page.get_by_role("link", name="Prediction").click()
+
+    rows = all_rows(page)
+    assert [row["film"] for row in rows] == [str(number) for number in range(1, 41)]
+    assert "UNREADABLE" not in {row["verdict"] for row in rows}
+
+
+def test_a_second_drop_while_the_first_is_analysed_is_added_or_replaces_it(server, page, film_png):
+    """Added where the first still waits; else the first has all its results, and is replaced."""
+    page.goto(server.url)
+    drop(page, *[(f"a{i}.png", film_png(i, i % 2 == 1, 900, 900)) for i in range(30)])
+    expect(page.get_by_text(re.compile(r"\d+ of \d+ images|Show only"))).to_be_visible(timeout=SLOW)
+    drop(page, ("b0.png", film_png(50)), ("b1.png", film_png(51)))
+
+    chosen = page.get_by_text(re.compile(r"of 2 images|of 32 images")).or_(
+        page.get_by_test_id("stDataFrame")
+    )
+    expect(chosen.first).to_be_visible(timeout=SLOW)
+    page.get_by_text("Show file names").click(timeout=SLOW)
+    expect(page.get_by_role("checkbox", name="Show file names")).to_be_checked()
+    rows = all_rows(page)
+    names = [row["file"] for row in rows]
+    assert names[-2:] == ["b0.png", "b1.png"]
+    assert names[:-2] in ([], [f"a{i}.png" for i in range(30)])
+
+
+def test_a_new_drop_shows_no_filter_and_no_file_names_of_the_last(server, page, film_png):
+    files = [("one.png", film_png(1, False)), ("bad.png", b"nothing"), ("two.png", film_png(2))]
+    page.goto(server.url)
+    drop(page, *files)
+    pill = page.get_by_role("button", name=re.compile("Unreadable: 1"))
+    pill.click(timeout=SLOW)
+    expect(pill).to_have_attribute("aria-pressed", "true")
+    page.get_by_text("Show file names").click()
+    expect(page.get_by_role("checkbox", name="Show file names")).to_be_checked()
+    expect(page.get_by_test_id("stStatusWidget")).to_have_count(0)
+
+    drop(page, *files, ("three.png", film_png(3)))
+
+    expect(page.get_by_role("button", name=re.compile("Normal: 3"))).to_be_visible(timeout=SLOW)
+    expect(pill).to_have_attribute("aria-pressed", "false")
+    expect(page.get_by_role("checkbox", name="Show file names")).not_to_be_checked()
+    rows = all_rows(page)
+    assert len(rows) == 4
+    assert "file" not in rows[0]
 
 
 @pytest.mark.parametrize("scheme", ["light", "dark"])

@@ -13,6 +13,7 @@ import numpy as np
 import pandas as pd
 import pypdf
 import streamlit as st
+from page_tools import of_this_drop
 from PIL import Image
 from streamlit.delta_generator import DeltaGenerator
 from streamlit.testing.v1 import AppTest
@@ -48,7 +49,7 @@ def test_an_example_is_answered_in_one_click(open_page, with_model):
     assert not at.exception
     assert not at.error
     assert "</span> Pneumonia suspected</p>" in words(at)
-    assert "of five similar training films" in words(at)
+    assert "of five similar training images" in words(at)
     assert "| With pneumonia (8) |" in words(at)
     assert "95% intervals by patient" in words(at)
 
@@ -125,9 +126,9 @@ def test_several_films_become_a_table_and_one_bad_file_does_not_end_the_run(
     assert table["Probability"].isna().tolist() == [False, True, False]
     assert "a.png" not in everything(at)
 
-    at.selectbox(key="prediction_shown").set_value(3).run()
+    at.selectbox(key=of_this_drop(at, "prediction_shown")).set_value(3).run()
     assert "Your film 3" in words(at)
-    at.checkbox(key="prediction_names").check().run()
+    at.checkbox(key=of_this_drop(at, "prediction_names")).check().run()
     assert list(at.dataframe[0].value["File"]) == ["a.png", "bad.png", "b.png"]
 
 
@@ -147,7 +148,9 @@ def test_a_zip_is_several_films(open_page, with_model, film_png):
 def test_the_filter_leaves_the_verdicts_that_are_asked_for(open_page, with_model, film_png):
     at = drop(open_page("prediction"), ("a.png", film_png(1, False)), ("bad.png", b"nothing"))
 
-    at = at.button_group(key="prediction_verdicts").set_value(["UNREADABLE"]).run()
+    at = (
+        at.button_group(key=of_this_drop(at, "prediction_verdicts")).set_value(["UNREADABLE"]).run()
+    )
 
     assert list(at.dataframe[0].value["Film"]) == [2]
 
@@ -155,10 +158,10 @@ def test_the_filter_leaves_the_verdicts_that_are_asked_for(open_page, with_model
 def test_forgetting_drops_the_films(open_page, with_model, film_png):
     at = drop(open_page("prediction"), ("a.png", film_png(1, False)))
 
-    at = next(b for b in at.button if b.label == "Forget").click().run()
+    at = next(b for b in at.button if b.label == "Clear").click().run()
 
     assert "Your film 1" not in words(at)
-    assert "prediction_films" not in at.session_state or not at.session_state["prediction_films"]
+    assert at.session_state["prediction_visit"].films == []
 
 
 def test_a_film_asked_for_by_another_page_opens(open_page, with_model, film_png, tmp_path):
@@ -206,7 +209,7 @@ def test_an_unexpected_fault_is_a_sentence_without_a_name(
     at = drop(open_page("prediction"), ("secret-file-name.png", film_png(1)))
 
     assert not at.exception
-    assert "a fault of this program" in words(at)
+    assert "software error" in words(at)
     assert "secret" not in words(at) + caplog.text
     assert "RuntimeError at test_prediction_page.py" in caplog.text
 
@@ -222,8 +225,8 @@ def test_films_beyond_the_budget_keep_their_answer_only(
     at = drop(open_page("prediction"), ("a.png", first), ("b.png", second))
     assert not at.dataframe[0].value["Probability"].isna().any()
 
-    at = at.selectbox(key="prediction_shown").set_value(2).run()
-    assert "only the answers are kept" in words(at)
+    at = at.selectbox(key=of_this_drop(at, "prediction_shown")).set_value(2).run()
+    assert "only the results are kept" in words(at)
     assert not at.exception
 
 
@@ -388,7 +391,7 @@ def test_a_random_film_of_the_test_split_is_offered_where_the_dataset_is(
     open_page, with_model, film_png, tmp_path, monkeypatch
 ):
     at = open_page("prediction")
-    assert not any(b.label == "Random film" for b in at.button)
+    assert not any(b.label == "Random test image" for b in at.button)
 
     predictions = pd.read_csv(with_model / "micro" / "predictions.csv")
     tested = predictions[(predictions["fold"] == "test") & (predictions["label"] == "PNEUMONIA")]
@@ -397,7 +400,7 @@ def test_a_random_film_of_the_test_split_is_offered_where_the_dataset_is(
     path.write_bytes(film_png(1000, True))
     monkeypatch.setenv("CHEST_XRAY_DIR", str(tmp_path / "data"))
 
-    at = next(b for b in at.run().button if b.label == "Random film").click().run()
+    at = next(b for b in at.run().button if b.label == "Random test image").click().run()
 
-    assert "A film of the test split, labelled pneumonia there" in words(at)
+    assert "Test image, label: pneumonia" in words(at)
     assert "</span> Pneumonia suspected</p>" in words(at)

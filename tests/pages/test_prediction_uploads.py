@@ -1,30 +1,29 @@
 """Drops on the Prediction page: their bounds, and what a browser may send of them."""
 
-from types import SimpleNamespace
-
 from streamlit.runtime.memory_uploaded_file_manager import MemoryUploadedFileManager
 from streamlit.runtime.uploaded_file_manager import UploadedFileRec
 
 
 def test_uploads_beyond_one_drop_are_let_go_as_they_arrive(monkeypatch):
     import ui.prediction_uploads as uploads
+    from ui.streamlit_internals import LET_GO, add_within_bounds
 
     monkeypatch.setattr(uploads, "MAX_FILMS", 3)
     monkeypatch.setattr(uploads, "DROP_BYTES", 100)
     store = MemoryUploadedFileManager("/upload")
     for number, size in enumerate((60, 60, 30, 5)):
         record = UploadedFileRec(str(number), "a.png", "image/png", b"x" * size)
-        uploads._add_within_bounds(store, "visitor", record)
-    uploads._add_within_bounds(store, "another", UploadedFileRec("9", "b", "", b"x" * 60))
+        add_within_bounds(store, uploads.fits, "visitor", record)
+    add_within_bounds(store, uploads.fits, "another", UploadedFileRec("9", "b", "", b"x" * 60))
 
     kept = store.get_files("visitor", ["0", "1", "2", "3"])
     assert [len(file.data) for file in kept] == [60, 0, 30, 0]
-    assert [file.type == uploads.LET_GO for file in kept] == [False, True, False, True]
+    assert [file.type == LET_GO for file in kept] == [False, True, False, True]
     assert len(store.get_files("another", ["9"])[0].data) == 60
 
 
 def test_files_let_go_are_told_and_not_judged(open_page, with_model, film_png):
-    from ui.prediction_uploads import LET_GO
+    from ui.streamlit_internals import LET_GO
 
     at = open_page("prediction")
     for number in range(2):
@@ -51,21 +50,3 @@ def test_more_files_than_are_read_at_once_are_said(open_page, with_model, film_p
         "Only 2 of 3 files were read: one drop may hold up to 500 files or 512 MB"
         in at.warning[0].value
     )
-
-
-def test_a_drop_zone_that_is_sent_twice_costs_no_film(monkeypatch):
-    """As where a button is pressed before the page is drawn to its end."""
-    import ui.prediction_films as store
-
-    state = {"drop-0": [SimpleNamespace(name="a", type="", file_id="1", getvalue=lambda: b"a")]}
-    monkeypatch.setattr(store.st, "session_state", state)
-    store.on_drop("drop-0")
-    assert store.incoming().total == 1
-
-    state["drop-0"] = []  # the server has let go of its file
-    store.on_drop("drop-0")
-    assert store.incoming().total == 1
-
-    state["drop-1"] = []
-    store.on_drop("drop-1")
-    assert store.incoming().total == 1

@@ -1,0 +1,281 @@
+"""Every dropped file ends as a row, wherever a run of the page is cut short.
+
+Streamlit cuts a run short by raising at its next call: for another button, page or model, and for
+a lost connection. `st.stop` raises the same kind of exception.
+"""
+
+import io
+import shutil
+import zipfile
+from types import SimpleNamespace
+
+import pytest
+import streamlit as st
+from streamlit.testing.v1 import AppTest
+
+COUNT = 20
+NAMES = [f"{number}.png" for number in range(COUNT)]
+
+
+@pytest.fixture
+def stop_at(monkeypatch):
+    """A function that has the page stop in the n-th calls of a function, before or after it."""
+
+    def arrange(owner: object, name: str, calls: set[int], *, after: bool) -> None:
+        original, made = getattr(owner, name), []
+
+        def stopping(*args, **kwargs):
+            made.append(None)
+            number = len(made)
+            if number in calls and not after:
+                st.stop()
+            result = original(*args, **kwargs)
+            if number in calls:
+                st.stop()
+            return result
+
+        monkeypatch.setattr(owner, name, stopping)
+
+    return arrange
+
+
+def drop(at: AppTest, *files: tuple[str, bytes]) -> AppTest:
+    for name, data in files:
+        at.file_uploader[0].upload(name, data, "application/octet-stream")
+    return at.run()
+
+
+def named(at: AppTest) -> AppTest:
+    """The page with the names of the files in its table."""
+    return next(box for box in at.checkbox if box.label == "Show file names").check().run()
+
+
+def twenty(film_png) -> list[tuple[str, bytes]]:
+    return [(name, film_png(number, number % 2 == 1)) for number, name in enumerate(NAMES)]
+
+
+def zipped(files: list[tuple[str, bytes]]) -> bytes:
+    buffer = io.BytesIO()
+    with zipfile.ZipFile(buffer, "w") as archive:
+        for name, data in files:
+            archive.writestr(name, data)
+    return buffer.getvalue()
+
+
+def place(name: str) -> tuple[object, str]:
+    import ui.prediction_run as run
+    from ui.prediction_films import Film, Visit
+    from xray_core.prediction.predictor import Predictor
+
+    return {
+        "read": (Film, "read"),
+        "thumbnail": (run, "thumbnail"),
+        "predict": (Predictor, "predict"),
+        "settle": (Visit, "settle"),
+    }[name]
+
+
+@pytest.fixture(scope="module")
+def expected(micro_bundle, film_png) -> list[float]:
+    """The probability of each of the twenty in percent, in one go and without the page."""
+    from xray_core.prediction.predictor import Predictor
+
+    predictor = Predictor.load(micro_bundle)
+    return [100 * predictor.predict(data).probability for _, data in twenty(film_png)]
+
+
+@pytest.mark.parametrize("after", [False, True], ids=["before", "after"])
+@pytest.mark.parametrize("step", ["read", "thumbnail", "predict", "settle"])
+def test_twenty_files_are_twenty_results_in_order_wherever_the_run_stops(
+    open_page, with_model, film_png, stop_at, expected, step, after
+):
+    owner, name = place(step)
+    stop_at(owner, name, {1, 2, 9, 10, 25}, after=after)
+    files = twenty(film_png)
+    packed = ("some.zip", zipped(files[5:15]))
+    at = drop(open_page("prediction"), *files[:5], packed, *files[15:])
+    runs = 1
+    while not at.dataframe:
+        at, runs = at.run(), runs + 1
+        assert runs < 10
+
+    assert runs > 3
+    assert not at.exception
+    table = named(at).dataframe[0].value
+    assert list(table["Film"]) == list(range(1, COUNT + 1))
+    assert list(table["File"]) == NAMES
+    assert list(table["Probability"]) == pytest.approx(expected)
+
+
+def test_a_stop_while_the_progress_is_drawn_loses_nothing(
+    open_page, with_model, film_png, monkeypatch
+):
+    """As when the visitor goes to another page: Streamlit raises at the next thing drawn."""
+    from streamlit.delta_generator import DeltaGenerator
+
+    original, drawn = DeltaGenerator.progress, []
+
+    def stopping(self, *args, **kwargs):
+        drawn.append(None)
+        if len(drawn) in (1, 4, 12):
+            st.stop()
+        return original(self, *args, **kwargs)
+
+    monkeypatch.setattr(DeltaGenerator, "progress", stopping)
+    at = drop(open_page("prediction"), *twenty(film_png))
+    for _ in range(3):
+        assert not at.dataframe
+        at = at.run()
+
+    assert list(named(at).dataframe[0].value["File"]) == NAMES
+
+
+def test_another_model_chosen_before_the_end_analyses_every_file(
+    open_page, with_model, micro_bundle, film_png, stop_at
+):
+    shutil.copytree(micro_bundle, with_model / "other")
+    owner, name = place("predict")
+    stop_at(owner, name, {6}, after=False)
+    at = drop(open_page("prediction"), *twenty(film_png))
+    assert not at.dataframe
+
+    at = at.sidebar.selectbox[0].set_value("other").run()
+
+    assert list(named(at).dataframe[0].value["File"]) == NAMES
+    assert {film.result.model[:6] for film in at.session_state["prediction_visit"].films} == {
+        "other "
+    }
+
+
+def test_files_dropped_before_the_end_are_added(open_page, with_model, film_png, stop_at):
+    owner, name = place("predict")
+    stop_at(owner, name, {3}, after=False)
+    files = twenty(film_png)
+    at = drop(open_page("prediction"), *files[:5])
+    assert not at.dataframe
+
+    at = drop(at, *files[5:8])
+    assert list(named(at).dataframe[0].value["File"]) == NAMES[:8]
+
+    at = drop(at, *files[8:10])
+    assert list(at.dataframe[0].value["Film"]) == [1, 2]
+
+
+def test_clear_before_the_end_leaves_nothing(open_page, with_model, film_png, stop_at):
+    owner, name = place("predict")
+    stop_at(owner, name, {3}, after=False)
+    at = drop(open_page("prediction"), *twenty(film_png)[:5])
+
+    at = next(button for button in at.button if button.label == "Clear").click().run()
+
+    visit = at.session_state["prediction_visit"]
+    assert (visit.films, visit.view) == ([], None)
+    assert not at.dataframe
+
+
+def test_a_result_for_a_film_looked_at_otherwise_by_now_is_not_kept():
+    """As where a film is turned while another run of the page still analyses it."""
+    from ui.prediction_films import Film, Visit
+    from xray_core.prediction.pose import Suggestion
+    from xray_core.prediction.predictor import Prediction
+
+    film = Film(1, data=b"x", asked="model 1")
+    visit, early = Visit([film]), film.settings
+    film.put_right(Suggestion(1, False))
+    visit.settle(film, Prediction(0.9, "PNEUMONIA", ()), None, "model 1", early, "")
+    assert film.waits
+    assert film.result is None
+
+    visit.settle(film, Prediction(0.1, "NORMAL", ()), None, "model 0", film.settings, "")
+    assert film.result is None
+
+    visit.settle(film, Prediction(0.2, "NORMAL", ()), None, "model 1", film.settings, "")
+    assert not film.waits
+    assert film.result.probability == 0.2
+
+
+def upload(name: str, **values: object) -> SimpleNamespace:
+    return SimpleNamespace(
+        **({"name": name, "type": "", "file_id": name, "getvalue": lambda: b"a"} | values)
+    )
+
+
+def test_a_drop_zone_that_is_sent_twice_costs_no_film():
+    """As where a button is pressed before the page is drawn to its end."""
+    from ui.prediction_films import Visit
+    from ui.prediction_uploads import take_dropped
+
+    visit, first = Visit(), upload("a")
+    assert take_dropped(visit, [first])
+    assert not take_dropped(visit, [])  # the server has let go of its file
+    assert not take_dropped(visit, [first])
+    assert [film.name for film in visit.films] == ["a"]
+
+
+def test_files_that_come_on_a_drop_zone_about_to_be_replaced_are_taken():
+    from streamlit.runtime.uploaded_file_manager import DeletedFile
+
+    from ui.prediction_films import Visit
+    from ui.prediction_uploads import take_dropped
+
+    visit = Visit()
+    take_dropped(visit, [upload("a")])
+
+    assert take_dropped(visit, [DeletedFile("a"), upload("b")])
+    assert [(film.number, film.name) for film in visit.films] == [(1, "a"), (2, "b")]
+
+
+def test_a_drop_is_taken_where_its_callback_was_not_called(
+    open_page, with_model, film_png, monkeypatch
+):
+    import ui.prediction_uploads as uploads
+
+    monkeypatch.setattr(uploads, "on_drop", lambda *args: None)
+
+    at = drop(open_page("prediction"), *twenty(film_png)[:3])
+
+    assert list(named(at).dataframe[0].value["File"]) == NAMES[:3]
+
+
+def test_what_is_added_keeps_within_one_drop(monkeypatch):
+    import ui.prediction_films as store
+
+    monkeypatch.setattr(store, "MAX_FILMS", 4)
+    monkeypatch.setattr(store, "DROP_BYTES", 10)
+    visit = store.Visit()
+    visit.drop([("a", b"1234"), ("b", b"1234")])
+
+    visit.drop([("c", b"123"), ("d", b"12"), ("e", b""), ("f", b"")], let_go=1)
+
+    assert [film.name for film in visit.films] == ["a", "b", "d", "e"]
+    assert visit.left_out == 3
+    assert visit.left_out_words().startswith("Only 4 of 7 files were read")
+
+
+@pytest.mark.parametrize("fault", [RuntimeError, RecursionError, StopIteration])
+def test_an_archive_that_fails_in_the_middle_ends_as_rows(monkeypatch, fault):
+    import ui.prediction_films as store
+    from xray_core.errors import UnreadableImage
+    from xray_core.prediction.archive import ArchivedFilm
+
+    def failing(data: bytes):
+        yield ArchivedFilm("a", b"1")
+        yield ArchivedFilm("b", None, "This file is damaged.")
+        if fault is not StopIteration:
+            raise fault("secret")
+
+    monkeypatch.setattr(store, "read_archive", failing)
+    monkeypatch.setattr(store, "film_count", lambda data: 4)
+    visit = store.Visit()
+    visit.drop([("all.zip", b"PK\x03\x04"), ("single", b"2")])
+    said = []
+    for film in visit.films:
+        with pytest.raises(UnreadableImage) as error:
+            film.read()
+        said.append(str(error.value))
+
+    assert [film.name for film in visit.films] == ["a", "b", "all.zip", "all.zip", "single"]
+    assert said[1] == "This file is damaged."
+    assert "ZIP file is damaged" in said[2]
+    assert "ZIP file is damaged" in said[3]
+    assert "secret" not in " ".join(said)

@@ -1,0 +1,221 @@
+"""What stays of a visit and what does not: results of an earlier model, filters, origins."""
+
+import shutil
+
+import pandas as pd
+import pytest
+from page_tools import of_this_drop, page_text
+from streamlit.testing.v1 import AppTest
+
+
+def drop(at: AppTest, *files: tuple[str, bytes]) -> AppTest:
+    for name, data in files:
+        at.file_uploader[0].upload(name, data, "application/octet-stream")
+    return at.run()
+
+
+@pytest.fixture
+def two_models(with_model, micro_bundle):
+    """The models `micro` and `other`, alike but for their names."""
+    shutil.copytree(micro_bundle, with_model / "other")
+    return with_model
+
+
+def test_results_of_images_let_go_stay_and_name_their_model(
+    open_page, two_models, film_png, monkeypatch
+):
+    import ui.prediction_films as store
+
+    first, second = film_png(1, False), film_png(2, True)
+    monkeypatch.setattr(store, "KEPT_BYTES", len(first) + 1)
+    at = drop(open_page("prediction"), ("a.png", first), ("b.png", second))
+    before = at.dataframe[0].value["Probability"].tolist()
+    assert "This result is of the model" not in "".join(at.dataframe[0].value["To mind"])
+
+    at = at.sidebar.selectbox[0].set_value("other").run()
+
+    table = at.dataframe[0].value
+    assert list(table["Verdict"]) == ["○ Normal", "▲ Pneumonia"]
+    assert table["Probability"].tolist() == before
+    assert "This result is of the model" not in table["To mind"][0]
+    assert "This result is of the model micro 2026-01-02" in table["To mind"][1]
+    models = [film.result.model for film in at.session_state["prediction_visit"].films]
+    assert [model.split()[0] for model in models] == ["other", "micro"]
+
+    at = at.selectbox(key=of_this_drop(at, "prediction_shown")).set_value(2).run()
+    assert not at.exception
+    assert not at.error
+    assert "</span> Pneumonia</p>" in page_text(at)
+    assert any("other 2026-01-02" in warning.value for warning in at.warning)
+
+    at = at.sidebar.selectbox[0].set_value("micro").run()
+    assert "This result is of the model" not in "".join(at.dataframe[0].value["To mind"])
+
+
+def test_a_kept_result_is_drawn_on_the_scale_of_its_own_model(
+    open_page, two_models, film_png, monkeypatch
+):
+    import ui.prediction_films as store
+    from xray_core.model.bundle import open_bundle, seal
+
+    other = two_models / "other"
+    config = dict(open_bundle(two_models / "micro").config)
+    config.pop("files")
+    calibration = config["calibration"] | {"main": 0.61, "rule_out": 0.02, "uncertain": [0.55, 0.7]}
+    seal(other, config | {"name": "other", "calibration": calibration})
+    monkeypatch.setattr(store, "KEPT_BYTES", 0)
+
+    def scale(at: AppTest) -> str:
+        return next(e.proto.body for e in at.get("html") if 'class="scale"' in e.proto.body)
+
+    at = drop(open_page("prediction"), ("a.png", film_png(1000, True)))
+    before = scale(at)
+
+    at = at.sidebar.selectbox[0].set_value("other").run()
+
+    assert scale(at) == before
+    at = drop(at, ("a.png", film_png(1000, True)))
+    assert scale(at) != before
+
+
+def test_a_new_drop_resets_filter_selection_and_names(open_page, with_model, film_png):
+    files = [("a.png", film_png(1, False)), ("bad.png", b"nothing"), ("c.png", film_png(3, True))]
+    at = drop(open_page("prediction"), *files)
+    at.button_group(key=of_this_drop(at, "prediction_verdicts")).set_value(["UNREADABLE"]).run()
+    at.checkbox(key=of_this_drop(at, "prediction_names")).check().run()
+    assert list(at.dataframe[0].value["Film"]) == [2]
+    assert "File" in at.dataframe[0].value
+    before = {element.proto.id for element in (*at.button_group, *at.checkbox, *at.dataframe)}
+
+    at = drop(at, *files)
+
+    assert list(at.dataframe[0].value["Film"]) == [1, 2, 3]
+    assert "File" not in at.dataframe[0].value
+    assert at.button_group(key=of_this_drop(at, "prediction_verdicts")).value == []
+    assert at.checkbox(key=of_this_drop(at, "prediction_names")).value is False
+    assert at.selectbox(key=of_this_drop(at, "prediction_shown")).value == 1
+    # The browser keeps the state of a widget whose id stays: no id may.
+    after = {element.proto.id for element in (*at.button_group, *at.checkbox, *at.dataframe)}
+    assert not before & after
+
+
+def test_a_new_drop_does_not_put_the_name_into_the_report(open_page, with_model, film_png):
+    at = drop(open_page("prediction"), ("a.png", film_png(1000, True)))
+    box = next(box for box in at.checkbox if box.label == "Put the file's name in")
+    at = box.check().run()
+
+    at = drop(at, ("b.png", film_png(1001, True)))
+
+    assert not next(box for box in at.checkbox if box.label == "Put the file's name in").value
+
+
+def test_a_new_drop_does_not_take_over_the_window_of_the_last(open_page, with_model, film):
+    from dicom_maker import film_bytes
+
+    windows = {"WindowCenter": [128, 150], "WindowWidth": [256, 180]}
+    data = film_bytes(film(1000, True), WindowCenterWidthExplanation=["ALL", "LUNG"], **windows)
+    at = drop(open_page("prediction"), ("a.dcm", data))
+
+    def window(at: AppTest) -> object:
+        return next(box for box in at.selectbox if box.label.startswith("Window"))
+
+    at = window(at).set_value(1).run()
+    assert window(at).value == 1
+
+    at = drop(at, ("b.dcm", data))
+
+    assert window(at).value == 0
+
+
+@pytest.mark.parametrize(
+    ("fold", "label", "words"),
+    [
+        ("train", "PNEUMONIA", "Training image (the model was trained on it), label: pneumonia, "),
+        ("train", "NORMAL", "Training image (the model was trained on it), label: normal"),
+        (
+            "validation",
+            "NORMAL",
+            "Validation image (the thresholds of the model were chosen on it), label: normal",
+        ),
+        ("test", "PNEUMONIA", "Test image, label: pneumonia, "),
+    ],
+)
+def test_an_image_of_the_dataset_says_what_it_was_to_the_model(
+    open_page, with_model, film_png, tmp_path, monkeypatch, fold, label, words
+):
+    index = pd.read_csv(with_model / "micro" / "dataset.csv", keep_default_na=False)
+    row = index[(index["fold"] == fold) & (index["label"] == label)].iloc[0]
+    path = tmp_path / "data" / row["path"]
+    path.parent.mkdir(parents=True)
+    path.write_bytes(film_png(1000, True))
+    at = open_page("prediction")
+    monkeypatch.setenv("CHEST_XRAY_DIR", str(tmp_path / "data"))
+
+    at.session_state["open_path"] = str(path)
+    at = at.run()
+
+    assert words in page_text(at)
+    kind = {"bacteria": "bacterial", "virus": "viral", "none": ""}[row["subtype"]]
+    assert f"label: {label.lower()}{', ' if kind else ''}{kind}<" in page_text(at)
+    assert at.session_state["prediction_visit"].films[0].title.startswith(words)
+
+
+def test_an_image_is_described_anew_for_another_model(
+    open_page, two_models, film_png, tmp_path, monkeypatch
+):
+    """Since another model may have been trained on other images."""
+    from xray_core.model.bundle import open_bundle, seal
+
+    index = pd.read_csv(two_models / "micro" / "dataset.csv", keep_default_na=False)
+    row = index[index["fold"] == "train"].iloc[0]
+    other = two_models / "other"
+    index[index["path"] != row["path"]].to_csv(other / "dataset.csv", index=False)
+    config = dict(open_bundle(two_models / "micro").config)
+    config.pop("files")
+    seal(other, config | {"name": "other"})
+    path = tmp_path / "data" / row["path"]
+    path.parent.mkdir(parents=True)
+    path.write_bytes(film_png(1000, True))
+    at = open_page("prediction")
+    monkeypatch.setenv("CHEST_XRAY_DIR", str(tmp_path / "data"))
+    at.session_state["open_path"] = str(path)
+    at = at.run()
+    assert "Training image" in page_text(at)
+
+    at = at.sidebar.selectbox[0].set_value("other").run()
+
+    assert "Training image" not in page_text(at)
+    words = "Dataset image that the model was neither trained nor tested on, label: normal<"
+    assert words in page_text(at)
+
+
+def test_an_image_from_elsewhere_is_given_no_label(
+    open_page, with_model, film_png, tmp_path, monkeypatch
+):
+    (tmp_path / "data" / "train").mkdir(parents=True)
+    path = tmp_path / "elsewhere.png"
+    path.write_bytes(film_png(1000, True))
+    at = open_page("prediction")
+    monkeypatch.setenv("CHEST_XRAY_DIR", str(tmp_path / "data"))
+
+    at.session_state["open_path"] = str(path)
+    at = at.run()
+
+    assert at.session_state["prediction_visit"].films[0].title == "Opened image"
+    assert "open_path" not in at.session_state
+
+
+def test_a_film_opened_before_is_never_shown_for_another_with_its_number(monkeypatch):
+    """The view, with picture and map, belongs to one film, whatever number another has."""
+    import ui.prediction_view as views
+    from ui.prediction_films import Film, Visit
+
+    visit, old, new = Visit(), Film(1), Film(1)
+    visit.films = [new]
+    visit.view = views.View((old, old.settings, "model"), None, b"", None, "")
+    monkeypatch.setattr(views, "visit", lambda: visit)
+    monkeypatch.setattr(Film, "read", lambda self: (_ for _ in ()).throw(KeyError("read anew")))
+
+    with pytest.raises(KeyError, match="read anew"):
+        views.view_of(new, None, "model")
+    assert views.view_of(old, None, "model") is visit.view
