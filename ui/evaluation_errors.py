@@ -58,20 +58,21 @@ def _gallery(wrong: pd.DataFrame) -> None:
         )
         return
     with st.container(horizontal=True, key="evaluation-films-wrong"):
-        for path, row in zip(found, first.itertuples(), strict=True):
+        for number, (path, row) in enumerate(zip(found, first.itertuples(), strict=True), 1):
             with st.container(width=_CARD_WIDTH):
-                _card(path, row)
+                _card(number, path, row)
 
 
-def _card(path: Path | None, row: Any) -> None:
+def _card(number: int, path: Path | None, row: Any) -> None:
     kind = getattr(row, "subtype", "none")
-    words = f"{row.label.capitalize()}{'' if kind in ('none', '') else f' ({kind})'}"
+    words = f"{number}. {row.label.capitalize()}{'' if kind in ('none', '') else f' ({kind})'}"
     if path is None:
         st.caption(f"{words}: not on this disk")
         return
-    st.image(str(path), width="stretch", caption=f"{words}, {row.error}: {row.probability:.1%}")
+    words = f"{words}, {row.error}: {row.probability:.1%}"
+    st.image(str(path), width="stretch", caption=words, alt=f"Chest X-ray {words}")
     if st.button(
-        "Open in Prediction",
+        f"Open in Prediction ({number})",
         key=f"open-{row.file}",
         help=f"{row.file}, with its overlay",
         width="stretch",

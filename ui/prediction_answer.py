@@ -46,10 +46,13 @@ def answer_html(prediction: Prediction, calibration: Calibration, title: str) ->
     """
     verdict = prediction.verdict
     parts = [
-        f'<section class="answer {verdict.lower()}" role="status" aria-label="Answer">',
+        f'<section class="answer {verdict.lower()}" aria-label="Result">',
+        '<div role="status" aria-live="polite">',
         f'<p class="which">{escape(title)}</p>',
-        f'<p class="verdict"><span aria-hidden="true">{SIGNS[verdict]}</span> {WORDS[verdict]}</p>',
+        '<h2 class="verdict">',
+        f'<span aria-hidden="true">{SIGNS[verdict]}</span> {WORDS[verdict]}</h2>',
         f'<p class="meaning">{escape(sentence(prediction, calibration))}</p>',
+        "</div>",
     ]
     if prediction.probability is not None:
         parts.append(scale_html(prediction.probability, calibration))
@@ -102,7 +105,8 @@ STYLE = """
 .answer.normal { --tone: light-dark(#0b6148, #6fd6ae); }
 .answer.uncertain { --tone: light-dark(#7a5200, #ffcf66); }
 .answer .verdict {
-  margin: 0; font-size: 2.6rem; line-height: 1.1; font-weight: 700; color: var(--tone);
+  margin: 0; padding: 0; font-size: 2.6rem; line-height: 1.1; font-weight: 700;
+  color: var(--tone);
 }
 .answer .which { margin: 0; font-size: .85rem; color: var(--soft-ink); }
 .answer .verdict span { font-size: .8em; }
