@@ -251,7 +251,7 @@ div:has(> div > input[type="range"]:focus-visible),
 
 /* For screen readers only. */
 .unseen { position: absolute; width: 1px; height: 1px; overflow: hidden; clip-path: inset(50%); }
-[data-testid="stElementContainer"]:has(.unseen) { position: absolute; }
+[data-testid="stElementContainer"]:has(.unseen) { position: absolute; width: 1px !important; }
 @media (max-width: 640px) {
   [data-testid="stMainBlockContainer"] { padding: 3rem 1rem 6rem; }
   .st-key-disclaimer p { font-size: .75rem; }

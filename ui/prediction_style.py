@@ -38,7 +38,6 @@ h2.small { font-size: 1rem; margin: .2rem 0 -.6rem; padding: 0; font-weight: 600
 @media (max-width: 1024px) and (orientation: portrait) {
   .st-key-films [data-testid="stColumn"] { min-width: 100% !important; }
 }
-[data-testid="stLayoutWrapper"]:has(> [data-testid="stPopover"]) { flex-shrink: 0; }
 p.legend { margin: 0; font-size: .8rem; color: var(--soft-ink); }
 p.legend span {
   display: inline-block; width: 90px; height: 10px; border: 1px solid var(--soft-ink);

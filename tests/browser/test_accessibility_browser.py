@@ -318,16 +318,18 @@ def _contrast(one: str, other: str) -> float:
 
 CLIPPED = """() => {
     const faults = [], shown = e => e.checkVisibility() && e.getBoundingClientRect().width > 1;
+    const cut = e => e.clientWidth > 1 && e.scrollWidth > e.clientWidth + 1
+        && (e.tagName === 'INPUT' || getComputedStyle(e).overflowX !== 'visible');
     const main = document.querySelector('[data-testid=stMain]');
     const box = main.getBoundingClientRect();
     if (main.scrollWidth > main.clientWidth) faults.push(`the page is ${main.scrollWidth} wide`);
     if (document.documentElement.scrollWidth > innerWidth) faults.push('the window scrolls');
-    const select = 'button, label p, input[role=combobox]';
+    const select = 'button, label, input[role=combobox]';
     for (const e of [...main.querySelectorAll(select)].filter(shown)) {
         if (e.closest('[data-testid=stElementToolbar], [data-testid=stFileUploaderDropzone]'))
             continue;
         const name = e.value || e.innerText || e.ariaLabel, at = e.getBoundingClientRect();
-        if ([e, ...e.querySelectorAll('p')].some(x => x.scrollWidth > x.clientWidth + 1))
+        if ([e, ...e.querySelectorAll('*')].some(cut))
             faults.push(`${e.tagName} "${name}" is cut off`);
         if (at.left < box.left || at.right > box.left + main.clientWidth + 1)
             faults.push(`${e.tagName} "${name}" leaves the page`);
