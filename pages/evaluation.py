@@ -89,6 +89,7 @@ def numbers(model: str, source: str, chosen: Evaluated) -> None:
         key="evaluation_section",
         label_visibility="collapsed",
     )
+    st.html(f'<h2 class="unseen">{section}</h2>')  # the level between page and subheadings
     if section == OWN_FILMS:
         own_films(model)
     elif section == COMPARE and source == "own":

@@ -68,7 +68,7 @@ def curves(bundle: Bundle) -> None:
 
         return as_bytes(draw_training(history, best), kind)
 
-    figure_buttons("training", bundle.name, draw)
+    figure_buttons("training", "Training curves", bundle.name, draw)
     csv_button(history, f"{bundle.name}-history", "History (CSV)")
 
 
@@ -84,7 +84,7 @@ def tables(bundle: Bundle) -> None:
         st.markdown(as_markdown(bundle.recipe.summary))
         table = recipe_table(config["recipe"])
         st.dataframe(table, hide_index=True)
-        csv_button(table, f"{bundle.name}-recipe")
+        csv_button(table, f"{bundle.name}-recipe", "Recipe (CSV)")
     with network:
         layers = config.get("layers") or []
         if layers:
@@ -97,7 +97,7 @@ def tables(bundle: Bundle) -> None:
     with origin:
         table = provenance_table(config)
         st.dataframe(table, hide_index=True)
-        csv_button(table, f"{bundle.name}-provenance")
+        csv_button(table, f"{bundle.name}-provenance", "Provenance (CSV)")
 
 
 def page(name: str) -> None:
@@ -109,9 +109,9 @@ def page(name: str) -> None:
     curves(bundle)
     heading, known_limits = limits(bundle.card())
     if known_limits:
-        st.subheader(as_text(heading))
+        st.header(as_text(heading))
         st.markdown(as_markdown(known_limits))
-    st.subheader("Details")
+    st.header("Details")
     tables(bundle)
 
 

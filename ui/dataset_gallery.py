@@ -42,8 +42,8 @@ def gallery(source: Source) -> None:
             else "No film fits these filters."
         )
         with st.container(horizontal=True, key="gallery_films"):
-            for film in shown.to_dict("records"):
-                _tile(source.folder, film)
+            for number, film in enumerate(shown.to_dict("records"), first + 1):
+                _tile(source.folder, film, number)
 
 
 def thumbnails(folder: Path, films: pd.DataFrame) -> None:
@@ -91,11 +91,13 @@ def _filtered(source: Source) -> pd.DataFrame:
     return films.sort_values("sha256") if not patient and "sha256" in films else films
 
 
-def _tile(folder: Path, film: dict) -> None:
+def _tile(folder: Path, film: dict, number: int) -> None:
     with st.container(width=_THUMBNAIL, gap="xsmall"):
         _picture(folder, film)
         name = Path(film["path"]).name
-        if st.button("Open", key=f"open {film['path']}", width="stretch", help=as_text(name)):
+        if st.button(
+            f"Open {number}", key=f"open {film['path']}", width="stretch", help=as_text(name)
+        ):
             _enlarged(folder, film)
 
 

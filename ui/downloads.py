@@ -14,8 +14,8 @@ def csv_bytes(table: pd.DataFrame) -> bytes:
     return guarded.rename(columns=_guarded).to_csv(index=False).encode()
 
 
-def csv_button(table: pd.DataFrame, name: str, label: str = "Download (CSV)") -> None:
-    """Draw a button that downloads a table as NAME.csv."""
+def csv_button(table: pd.DataFrame, name: str, label: str) -> None:
+    """Draw a button that downloads a table as NAME.csv; `label` says which table it is."""
     st.download_button(
         label,
         data=lambda: csv_bytes(table),

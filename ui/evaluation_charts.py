@@ -40,7 +40,8 @@ def roc(
             .mark_line(color=VERMILION, strokeWidth=2, strokeDash=[6, 3])
             .encode(x=x, y="sensitivity:Q", order="step:Q", tooltip=_tips(_ROC_TIPS))
         )
-    layers.append(_operating_points(points))
+    if points:  # without points the chart would hold a graphic that has no name
+        layers.append(_operating_points(points))
     return alt.layer(*layers).properties(height=_HEIGHT)
 
 

@@ -54,7 +54,7 @@ def comparison(chosen: Evaluated, fold: str) -> None:
         st.dataframe(
             pd.DataFrame(
                 {
-                    "": [f"{chosen.model} right", f"{chosen.model} wrong"],
+                    "Images": [f"{chosen.model} right", f"{chosen.model} wrong"],
                     f"{other_name} right": [found.both_right, found.only_b_right],
                     f"{other_name} wrong": [found.only_a_right, found.neither_right],
                 }

@@ -59,7 +59,7 @@ def _gallery(chosen: Evaluated, wrong: pd.DataFrame) -> None:
         )
         return
     with st.container(horizontal=True, key="evaluation-films-wrong"):
-        for number, (path, row) in enumerate(zip(found, first.itertuples(), strict=True)):
+        for number, (path, row) in enumerate(zip(found, first.itertuples(), strict=True), 1):
             with st.container(width=_CARD_WIDTH):
                 _card(number, path, row)
 
@@ -67,14 +67,14 @@ def _gallery(chosen: Evaluated, wrong: pd.DataFrame) -> None:
 def _card(number: int, path: Path | None, row: Any) -> None:
     kind = getattr(row, "subtype", "none")
     named = isinstance(kind, str) and kind not in ("none", "")
-    words = f"{row.label.capitalize()}{f' ({as_text(kind, 40)})' if named else ''}"
+    words = f"{number}. {row.label.capitalize()}{f' ({as_text(kind, 40)})' if named else ''}"
     if path is None:
         st.caption(f"{words}: not on this disk")
         return
     words = f"{words}, {row.error}: {row.probability:.1%}"
-    small_picture(path, words, alt=f"Film {row.file}")
+    small_picture(path, words, alt=f"Chest X-ray {words}")
     if st.button(
-        "Open in Prediction",
+        f"Open in Prediction ({number})",
         key=f"open-{number}",  # a table may name a file twice
         help=f"{as_text(row.file)}, with its overlay",
         width="stretch",

@@ -130,7 +130,9 @@ def all_numbers(chosen: Evaluated, found: Metrics) -> None:
         st.subheader("Confusion matrix")
         st.html(_matrix(found))
         st.caption(three_ways(chosen))
-        figure_buttons("confusion", chosen.slug, lambda kind: _draw_confusion(found, kind))
+        figure_buttons(
+            "confusion", "Confusion matrix", chosen.slug, lambda kind: _draw_confusion(found, kind)
+        )
     with right:
         st.subheader("Every number")
         table = metrics_frame(chosen, found)
@@ -182,19 +184,21 @@ def metrics_frame(chosen: Evaluated, found: Metrics) -> pd.DataFrame:
     return pd.DataFrame(rows)
 
 
-def figure_buttons(figure: str, slug: str, draw: Callable[[str], bytes]) -> None:
-    """Buttons that download a figure as PNG and SVG; it is drawn when one is pressed."""
+def figure_buttons(figure: str, title: str, slug: str, draw: Callable[[str], bytes]) -> None:
+    """Buttons that download a figure as PNG and SVG; it is drawn when one is pressed.
+
+    `title` is the figure's name on the buttons, `figure` the one in the names of the files.
+    """
     with st.container(horizontal=True):
         for kind, mime in (("png", "image/png"), ("svg", "image/svg+xml")):
             st.download_button(
-                kind.upper(),
+                f"{title} ({kind.upper()})",
                 data=partial(draw, kind),
                 file_name=f"{slug}-{figure}.{kind}",
                 mime=mime,
                 key=f"{figure}-{kind}",
                 on_click="ignore",
                 icon=":material/download:",
-                help=f"The figure as {kind.upper()}",
             )
 
 

@@ -29,6 +29,7 @@ _GATE = {
     "caution": "Unlike the training films (caution)",
     "refused": "Refused as foreign",
 }
+_DOWNLOADS = {"subtype": "By kind of pneumonia (CSV)", "gate": "By input check (CSV)"}
 
 
 def ranking(chosen: Evaluated, found: Metrics) -> None:
@@ -53,7 +54,9 @@ def ranking(chosen: Evaluated, found: Metrics) -> None:
                 charts.roc(chosen.roc, chosen.band, shown, None),
                 alt="ROC curve: sensitivity against false-positive rate, with operating points",
             )
-            figure_buttons("roc", chosen.slug, lambda kind: _draw_roc(chosen, points, kind))
+            figure_buttons(
+                "roc", "ROC curve", chosen.slug, lambda kind: _draw_roc(chosen, points, kind)
+            )
             csv_button(chosen.roc, f"{chosen.slug}-roc", "ROC (CSV)")
     with right:
         st.subheader("Precision and recall")
@@ -108,7 +111,12 @@ def calibration(chosen: Evaluated, found: Metrics) -> None:
             f"here their log-odds were shifted to these films' {found.prevalence:.1%}, without "
             "which no model could agree with them. Bars: 95% (Wilson, by patients)."
         )
-        figure_buttons("calibration", chosen.slug, lambda kind: _draw_calibration(chosen, kind))
+        figure_buttons(
+            "calibration",
+            "Reliability diagram",
+            chosen.slug,
+            lambda kind: _draw_calibration(chosen, kind),
+        )
     with right:
         show = pd.DataFrame(
             [
@@ -128,7 +136,7 @@ def calibration(chosen: Evaluated, found: Metrics) -> None:
             hide_index=True,
             column_config={"predicted": st.column_config.NumberColumn(format="percent")},
         )
-        csv_button(table, f"{chosen.slug}-reliability")
+        csv_button(table, f"{chosen.slug}-reliability", "Reliability bins (CSV)")
         st.markdown(
             f"Brier score {as_text('brier', found.brier)}, "
             f"log loss {as_text('log_loss', found.log_loss)}."
@@ -153,7 +161,7 @@ def usefulness(chosen: Evaluated, found: Metrics) -> None:
         charts.decision(curve),
         alt="Net benefit of the model, of calling every film and of calling none",
     )
-    csv_button(curve, f"{chosen.slug}-decision-curve")
+    csv_button(curve, f"{chosen.slug}-decision-curve", "Decision curve (CSV)")
 
 
 def groups(chosen: Evaluated, found: Metrics) -> None:
@@ -214,7 +222,7 @@ def groups(chosen: Evaluated, found: Metrics) -> None:
         alt="Accuracy of the films decided against the share decided",
     )
     st.caption("The most certain films first; the diamond is the model's own uncertain band.")
-    csv_button(curve, f"{chosen.slug}-abstention")
+    csv_button(curve, f"{chosen.slug}-abstention", "Accuracy by share decided (CSV)")
 
 
 def _observed(b: ReliabilityBin) -> str:
@@ -245,7 +253,7 @@ def _group_table(
         )
     table = pd.DataFrame(rows)
     st.dataframe(table, hide_index=True)
-    csv_button(table, f"{chosen.slug}-by-{column}")
+    csv_button(table, f"{chosen.slug}-by-{column}", _DOWNLOADS[column])
 
 
 def _draw_roc(chosen: Evaluated, points: dict[str, Metrics], kind: str) -> bytes:

@@ -118,7 +118,7 @@ def frame(title: str) -> str | None:
     keep_uploads_in_memory()
     end_session_when_tab_closes()
     navigation()
-    st.html(_STYLE)
+    st.html(_STYLE + _STACKING)
     with st.container(key="disclaimer"):
         first, rest = DISCLAIMER.split(". ", 1)
         st.caption(f"**{first}.** {rest}")
@@ -221,11 +221,58 @@ _STYLE = """
   margin: 0; text-align: center; color: var(--ink); font-size: .85rem; line-height: 1.3;
 }
 .st-key-disclaimer [data-testid="stCaptionContainer"] { opacity: 1; margin: 0; }
+
+/* Streamlit's own: 4.2 to 1 for captions, 2.4 to 1 for the labels of disabled widgets. */
+[data-testid="stCaptionContainer"] { color: light-dark(#4a5766, #b4c0cc); opacity: 1; }
+[data-testid="stWidgetLabel"] p { color: light-dark(#1b2430, #e8edf2); }
+[data-testid^="stBaseButton-primary"] { color: light-dark(#ffffff, #0f1317); }
+[data-testid="stPopoverButton"]:hover, [data-testid="stBaseButton-tertiary"]:hover {
+  color: light-dark(#0b5cad, #8cc8ff);
+}
+
+/* One ring for the keyboard's place: at least 3 to 1 against both themes' grounds. */
+:is(a, button, summary, canvas, [tabindex]):focus-visible,
+[role="group"]:has(> input:focus-visible),
+label:has(input:focus-visible),
+div:has(> div > input[type="range"]:focus-visible),
+:is([data-testid="stTextInputRootElement"], [data-testid="stNumberInputContainer"]):has(
+  input:focus-visible
+) {
+  outline: 3px solid #2f86d1 !important; outline-offset: 2px;
+}
+:is(main, canvas, summary, [data-testid="stSidebarNavLink"]):focus-visible {
+  outline-offset: -3px;
+}
+
+/* For screen readers only. */
+.unseen { position: absolute; width: 1px; height: 1px; overflow: hidden; clip-path: inset(50%); }
+[data-testid="stElementContainer"]:has(.unseen) { position: absolute; width: 1px !important; }
 @media (max-width: 640px) {
   [data-testid="stMainBlockContainer"] { padding: 3rem 1rem 6rem; }
   .st-key-disclaimer p { font-size: .75rem; }
-  /* A table wider than the screen scrolls in its own place. */
-  [data-testid="stMarkdownContainer"] table { display: block; overflow-x: auto; }
 }
+</style>
+"""
+
+# Streamlit's columns become rows; those within a column, such as a row of controls, wrap. A table
+# wider than the page scrolls in its own place.
+_STACKED = """
+[data-testid="stHorizontalBlock"]:has(> [data-testid="stColumn"]) {
+  flex-wrap: wrap; row-gap: 1rem;
+}
+[data-testid="stColumn"] { flex: 1 1 100%; width: 100%; min-width: 100%; }
+[data-testid="stColumn"] [data-testid="stColumn"] {
+  flex: 1 1 10rem; width: auto; min-width: min(10rem, 100%);
+}
+[data-testid="stMarkdownContainer"] table { display: block; overflow-x: auto; }
+"""
+
+# Where the page has at most 1024 pixels; the open sidebar takes 300 more.
+_STACKING = f"""
+<style>
+@media (max-width: 1024px) {{ body {{ {_STACKED} }} }}
+@media (max-width: 1324px) {{
+  body:has([data-testid="stSidebar"][data-collapsed="false"]) {{ {_STACKED} }}
+}}
 </style>
 """

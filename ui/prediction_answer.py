@@ -22,10 +22,13 @@ def answer_html(prediction: Prediction, calibration: Calibration, title: str) ->
     shown_as = f'<span aria-hidden="true">{SIGNS[verdict]}</span> {prediction.shown_as}'
     meaning = prediction.sentence or " ".join(prediction.reasons)
     parts = [
-        f'<section class="answer {verdict.lower()}" role="status" aria-label="Result">',
+        f'<section class="answer {verdict.lower()}" aria-label="Result">',
+        '<div role="status" aria-live="polite">',
         f'<p class="which">{escape(title)}</p>',
-        f'<p class="verdict">{shown_as}</p>',
+        '<h2 class="verdict">',
+        f"{shown_as}</h2>",
         f'<p class="meaning">{escape(meaning)}</p>',
+        "</div>",
     ]
     if prediction.probability is not None:
         parts.append(scale_html(prediction.probability, calibration))
@@ -114,7 +117,8 @@ STYLE = """
 .answer.normal { --tone: light-dark(#0b6148, #6fd6ae); }
 .answer.uncertain { --tone: light-dark(#7a5200, #ffcf66); }
 .answer .verdict {
-  margin: 0; font-size: 2.6rem; line-height: 1.1; font-weight: 700; color: var(--tone);
+  margin: 0; padding: 0; font-size: 2.6rem; line-height: 1.1; font-weight: 700;
+  color: var(--tone);
 }
 .answer .which { margin: 0; font-size: .85rem; color: var(--soft-ink); }
 .answer .verdict span { font-size: .8em; }

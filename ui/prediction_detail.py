@@ -229,11 +229,13 @@ def _nearest(paths: tuple[str, ...]) -> None:
         return
     there = [path for path in paths if (folder / path).is_file()][:NEAREST_SHOWN]
     if there:
+        kinds = ["normal" if "NORMAL" in path else _kind(path) for path in there]
         with st.expander(f"Show the {len(there)} most similar"):
             st.image(
                 [str(folder / path) for path in there],
-                caption=["normal" if "NORMAL" in path else _kind(path) for path in there],
+                caption=kinds,
                 width=110,
+                alt=[f"Similar training image {n}: {kind}" for n, kind in enumerate(kinds, 1)],
             )
 
 

@@ -30,6 +30,14 @@ h2.small { font-size: 1rem; margin: .2rem 0 -.6rem; padding: 0; font-weight: 600
 }
 .st-key-films [data-testid="stFullScreenFrame"] { min-height: min(36vh, 420px); }
 .st-key-films [data-testid="stFullScreenFrame"][aria-modal="true"] img { height: 100%; }
+@media (max-width: 1024px) {
+  .st-key-films [data-testid="stImageContainer"] img,
+  .st-key-film [data-testid="stImageContainer"] img { height: min(45vh, 600px); }
+  .st-key-films [data-testid="stFullScreenFrame"] { min-height: min(45vh, 600px); }
+}
+@media (max-width: 1024px) and (orientation: portrait) {
+  .st-key-films [data-testid="stColumn"] { min-width: 100% !important; }
+}
 p.legend { margin: 0; font-size: .8rem; color: var(--soft-ink); }
 p.legend span {
   display: inline-block; width: 90px; height: 10px; border: 1px solid var(--soft-ink);

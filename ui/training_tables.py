@@ -147,9 +147,13 @@ _LIMITS = re.compile(
 
 
 def card_body(card: str) -> str:
-    """A model card without what the page shows elsewhere: title, front matter, first limits."""
+    """A model card without what the page shows elsewhere: title, front matter, first limits.
+
+    Its headings go down a level, since they stand below a heading of the page.
+    """
     text = re.sub(r"\A---\n.*?\n---\n", "", card, flags=re.DOTALL).lstrip()
-    return _LIMITS.sub("", re.sub(r"\A# .*\n+", "", text), count=1)
+    text = _LIMITS.sub("", re.sub(r"\A# .*\n+", "", text), count=1)
+    return re.sub(r"^#{2,5} ", r"#\g<0>", text, flags=re.MULTILINE)
 
 
 def limits(card: str) -> tuple[str, str]:

@@ -130,7 +130,12 @@ def test_the_cards_title_is_left_to_the_page():
     assert card_body("---\nlicense: cc\n---\n# resnet50\n\nWords.") == "Words."
 
 
+def test_the_cards_headings_stand_below_the_pages():
+    card = "# m\n\n## Data\n\n### Split\n\n    ## no heading, but code\n"
+    assert card_body(card) == "### Data\n\n#### Split\n\n    ## no heading, but code\n"
+
+
 def test_limits_shown_above_are_not_repeated_in_the_card():
     card = "# m\n\nA.\n\n## What it must not be used for\n\n- Care.\n\n## Data\n\nB.\n"
-    assert card_body(card) == "A.\n\n## Data\n\nB.\n"
+    assert card_body(card) == "A.\n\n### Data\n\nB.\n"
     assert limits(card) == ("What it must not be used for", "- Care.")

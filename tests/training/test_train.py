@@ -142,6 +142,7 @@ def test_a_training_leaves_a_whole_bundle_and_nothing_else(made: Path) -> None:
     assert bundle.config["training"]["command"].startswith("--recipe cnn-softmax --limit 4")
     assert "What it must not be used for" in bundle.card()
     assert "JPEG quality 30" in bundle.card()
+    assert "\n| |" not in bundle.card()  # no table has a column without a name
     assert len(bundle.config["robustness"]["hidden"]) == 3
     assert bundle.config["neighbours_report"]["films"] <= 5
 

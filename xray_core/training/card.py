@@ -187,7 +187,7 @@ _PERCENT = ("accuracy", "sensitivity", "specificity", "ppv", "npv")
 
 
 def _table(found: dict[str, Any]) -> str:
-    rows = ["| | value (95% interval) |", "|---|---|"]
+    rows = ["| metric | value (95% interval) |", "|---|---|"]
     for key, title in _SHOWN:
         rows.append(f"| {title} | {_value(found['metrics'][key], percent=key in _PERCENT)} |")
     return "\n".join(rows)
@@ -195,7 +195,7 @@ def _table(found: dict[str, Any]) -> str:
 
 def _compared(metrics: dict[str, Any]) -> str:
     names = {"validation": "validation", "shifted_validation": "with shifted copies"}
-    rows = [f"| | {' | '.join(names.values())} |", "|---|---|---|"]
+    rows = [f"| metric | {' | '.join(names.values())} |", "|---|---|---|"]
     for key, title in _SHOWN[:4]:
         cells = [_value(metrics[name]["metrics"][key], percent=key in _PERCENT) for name in names]
         rows.append(f"| {title} | {' | '.join(cells)} |")
@@ -203,7 +203,7 @@ def _compared(metrics: dict[str, Any]) -> str:
 
 
 def _subtypes(found: dict[str, Any]) -> str:
-    rows = ["| | images | sensitivity |", "|---|---|---|"]
+    rows = ["| subtype | images | sensitivity |", "|---|---|---|"]
     for name, part in found["by_subtype"].items():
         if name in ("bacteria", "virus"):
             positives = part["confusion"]["true_positive"] + part["confusion"]["false_negative"]
