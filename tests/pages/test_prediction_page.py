@@ -38,7 +38,7 @@ def test_an_example_is_answered_in_one_click(open_page, with_model):
 
     assert not at.exception
     assert not at.error
-    assert "</span> Pneumonia</p>" in words(at)
+    assert "</span> Pneumonia</h2>" in words(at)
     assert "of five similar training films" in words(at)
     assert "Of 100 films with pneumonia in the test set" in words(at)
 
@@ -49,7 +49,7 @@ def test_a_dropped_film_gets_a_verdict_and_its_name_appears_nowhere(
     at = drop(open_page("prediction"), ("Doe_Jane_1980.png", film_png(1000, True)))
 
     assert not at.error
-    assert "</span> Pneumonia</p>" in words(at)
+    assert "</span> Pneumonia</h2>" in words(at)
     assert "Your film 1" in words(at)
     assert "Doe" not in everything(at)
 
@@ -87,7 +87,7 @@ def test_a_refused_picture_says_why_and_shows_no_probability(open_page, with_mod
 
     at = drop(open_page("prediction"), ("holiday.png", buffer.getvalue()))
 
-    assert "</span> No answer</p>" in words(at)
+    assert "</span> No answer</h2>" in words(at)
     assert "in colour" in words(at)
     assert 'class="scale"' not in words(at)
 
@@ -96,7 +96,7 @@ def test_an_unreadable_file_is_a_sentence(open_page, with_model):
     at = drop(open_page("prediction"), ("report.png", b"%PDF-1.7 no image at all"))
 
     assert not at.exception
-    assert "</span> Unreadable</p>" in words(at)
+    assert "</span> Unreadable</h2>" in words(at)
 
 
 def test_several_films_become_a_table_and_one_bad_file_does_not_end_the_run(
@@ -157,7 +157,7 @@ def test_a_film_asked_for_by_another_page_opens(open_page, with_model, film_png,
 
     at = open_page("prediction", open_path=str(path))
 
-    assert "</span> Pneumonia</p>" in words(at)
+    assert "</span> Pneumonia</h2>" in words(at)
     assert "elsewhere" not in words(at)
 
 
@@ -222,7 +222,7 @@ def test_a_film_on_its_side_is_put_right_in_one_click(open_page, with_model, fil
     buffer = io.BytesIO()
     Image.fromarray(lying).save(buffer, "PNG")
     at = drop(open_page("prediction"), ("a.png", buffer.getvalue()))
-    assert "</span> No answer</p>" in words(at)
+    assert "</span> No answer</h2>" in words(at)
     assert "lie on its side" in words(at)
 
     at = next(b for b in at.button if b.label == "Put it right and judge it").click().run()
@@ -230,7 +230,7 @@ def test_a_film_on_its_side_is_put_right_in_one_click(open_page, with_model, fil
     assert "put right for this answer" in everything(at)
 
     at = next(b for b in at.button if "Show it as it came" in b.label).click().run()
-    assert "</span> No answer</p>" in words(at)
+    assert "</span> No answer</h2>" in words(at)
 
 
 def test_a_framed_film_is_trimmed_in_one_click(open_page, with_model, film):
@@ -279,4 +279,4 @@ def test_a_random_film_of_the_test_split_is_offered_where_the_dataset_is(
     at = next(b for b in at.run().button if b.label == "Random film").click().run()
 
     assert "A film of the test split, labelled pneumonia there" in words(at)
-    assert "</span> Pneumonia</p>" in words(at)
+    assert "</span> Pneumonia</h2>" in words(at)
