@@ -222,11 +222,19 @@ _STYLE = """
 }
 .st-key-disclaimer [data-testid="stCaptionContainer"] { opacity: 1; margin: 0; }
 
-/* Streamlit's own: 4.2 to 1 for captions, 2.4 to 1 for the labels of disabled widgets. */
-[data-testid="stCaptionContainer"] { color: light-dark(#4a5766, #b4c0cc); opacity: 1; }
-[data-testid="stWidgetLabel"] p { color: light-dark(#1b2430, #e8edf2); }
-[data-testid^="stBaseButton-primary"] { color: light-dark(#ffffff, #0f1317); }
-[data-testid="stPopoverButton"]:hover, [data-testid="stBaseButton-tertiary"]:hover {
+/* Streamlit's own: 4.2 to 1 for captions, 2.4 to 1 for the labels of disabled widgets, and for
+   primary buttons in the dark theme 2.2. Dialogs and popovers stand outside .stApp and have no
+   colour scheme, but inherit the theme's ink: a button's text is its opposite, white or black. */
+.stApp [data-testid="stCaptionContainer"] { color: light-dark(#4a5766, #b4c0cc); opacity: 1; }
+.stApp [data-testid="stWidgetLabel"] p { color: light-dark(#1b2430, #e8edf2); }
+.stApp [data-testid^="stBaseButton-primary"] { color: light-dark(#ffffff, #0f1317); }
+:is([data-testid="stDialog"], [data-testid="stPopoverBody"]) [data-testid="stCaptionContainer"] {
+  color: inherit;
+}
+[data-testid="stDialog"] [data-testid^="stBaseButton-primary"] {
+  color: oklch(from currentColor calc((0.6 - l) * 999) 0 0);
+}
+.stApp :is([data-testid="stPopoverButton"], [data-testid="stBaseButton-tertiary"]):hover {
   color: light-dark(#0b5cad, #8cc8ff);
 }
 

@@ -225,7 +225,14 @@ def test_dataset_has_no_violation(page: Page) -> None:
 
     page.locator(".st-key-gallery_films").get_by_role("button", name=re.compile("^Open 1$")).click()
     expect(page.get_by_role("dialog").locator("img")).to_be_visible()
-    audit.look("one image enlarged")
+    audit.look("one image enlarged")  # ends in the dark theme
+    ink, ground = (
+        page.get_by_role("dialog")
+        .locator("[data-testid^=stBaseButton-primary]")
+        .evaluate("e => [getComputedStyle(e).color, getComputedStyle(e).backgroundColor]")
+    )
+    assert ink == "oklch(0 0 0)"
+    assert _contrast("rgb(0, 0, 0)", ground) >= 4.5
     audit.end()
 
 

@@ -197,7 +197,7 @@ def test_an_error_with_its_film_on_disk_can_be_opened(page, tmp_path, monkeypatc
     st.cache_data.clear()
     choose(page, "evaluation_section", "Errors")
 
-    buttons = [b for b in page.button if b.label == "Open in Prediction"]
+    buttons = [b for b in page.button if b.label.startswith("Open in Prediction")]
     assert len(buttons) == 10
     buttons[0].click().run()
     opened = Path(page.session_state["open_path"])

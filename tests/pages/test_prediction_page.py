@@ -48,7 +48,7 @@ def test_an_example_is_answered_in_one_click(open_page, with_model):
 
     assert not at.exception
     assert not at.error
-    assert "</span> Pneumonia suspected</p>" in words(at)
+    assert "</span> Pneumonia suspected</h2>" in words(at)
     assert "of five similar training images" in words(at)
     assert "| With pneumonia (8) |" in words(at)
     assert "95% intervals by patient" in words(at)
@@ -60,7 +60,7 @@ def test_a_dropped_film_gets_a_verdict_and_its_name_appears_nowhere(
     at = drop(open_page("prediction"), ("Doe_Jane_1980.png", film_png(1000, True)))
 
     assert not at.error
-    assert "</span> Pneumonia suspected</p>" in words(at)
+    assert "</span> Pneumonia suspected</h2>" in words(at)
     assert "Your film 1" in words(at)
     assert "Doe" not in everything(at)
 
@@ -98,7 +98,7 @@ def test_a_refused_picture_says_why_and_shows_no_probability(open_page, with_mod
 
     at = drop(open_page("prediction"), ("holiday.png", buffer.getvalue()))
 
-    assert "</span> Not analysed</p>" in words(at)
+    assert "</span> Not analysed</h2>" in words(at)
     assert "in colour" in words(at)
     assert 'class="scale"' not in words(at)
 
@@ -107,7 +107,7 @@ def test_an_unreadable_file_is_a_sentence(open_page, with_model):
     at = drop(open_page("prediction"), ("report.png", b"%PDF-1.7 no image at all"))
 
     assert not at.exception
-    assert "</span> Unreadable</p>" in words(at)
+    assert "</span> Unreadable</h2>" in words(at)
 
 
 def test_several_films_become_a_table_and_one_bad_file_does_not_end_the_run(
@@ -170,7 +170,7 @@ def test_a_film_asked_for_by_another_page_opens(open_page, with_model, film_png,
 
     at = open_page("prediction", open_path=str(path))
 
-    assert "</span> Pneumonia suspected</p>" in words(at)
+    assert "</span> Pneumonia suspected</h2>" in words(at)
     assert "elsewhere" not in words(at)
 
 
@@ -235,7 +235,7 @@ def test_a_film_on_its_side_is_put_right_in_one_click(open_page, with_model, fil
     buffer = io.BytesIO()
     Image.fromarray(lying).save(buffer, "PNG")
     at = drop(open_page("prediction"), ("a.png", buffer.getvalue()))
-    assert "</span> Not analysed</p>" in words(at)
+    assert "</span> Not analysed</h2>" in words(at)
     assert "appears to be rotated" in words(at)
 
     at = next(b for b in at.button if b.label == "Rotate and analyse").click().run()
@@ -246,7 +246,7 @@ def test_a_film_on_its_side_is_put_right_in_one_click(open_page, with_model, fil
 
     undo = "The image was rotated by 90 degrees clockwise. Undo"
     at = next(b for b in at.button if b.label == undo).click().run()
-    assert "</span> Not analysed</p>" in words(at)
+    assert "</span> Not analysed</h2>" in words(at)
 
 
 def test_a_framed_film_is_trimmed_in_one_click(open_page, with_model, film):
@@ -403,4 +403,4 @@ def test_a_random_film_of_the_test_split_is_offered_where_the_dataset_is(
     at = next(b for b in at.run().button if b.label == "Random test image").click().run()
 
     assert "Test image, label: pneumonia" in words(at)
-    assert "</span> Pneumonia suspected</p>" in words(at)
+    assert "</span> Pneumonia suspected</h2>" in words(at)
