@@ -302,7 +302,7 @@ def test_the_post_test_probability_follows_the_pre_test_probability(
     open_page, with_model, film_png
 ):
     at = drop(open_page("prediction"), ("a.png", film_png(1, True)))
-    probability = at.session_state["prediction_films"][0].prediction.probability
+    probability = at.session_state["prediction_visit"].films[0].prediction.probability
     control = at.number_input(key="prediction_pre_test_input")
     assert control.value == 50
     assert f"Post-test probability <b>{percent(probability)}</b>" in words(at)
@@ -350,7 +350,7 @@ def test_page_report_tables_and_command_line_say_the_same(
 
     at = drop(open_page("prediction"), *files.items())
     assert not at.error
-    text = downloaded["All answers (CSV)"].decode("utf-8-sig")
+    text = downloaded["All results (CSV)"].decode("utf-8-sig")
     table = {row["image"]: row for row in csv.DictReader(io.StringIO(text))}
     shown = at.dataframe[0].value.set_index("Film")
     folder = tmp_path / "films"
@@ -368,7 +368,7 @@ def test_page_report_tables_and_command_line_say_the_same(
         assert same == {key: screened[name][key] for key in same}
         assert shown.loc[number, "Cautions"] == row["reasons"]
         assert shown.loc[number, "Verdict"].endswith(row["shown_as"])
-        at = at.selectbox(key="prediction_shown").set_value(number).run()
+        at = at.selectbox(key=of_this_drop(at, "prediction_shown")).set_value(number).run()
         page = unescape(words(at))
         assert f"</span> {row['shown_as']}</p>" in page
         if name == "bad.png":

@@ -30,15 +30,15 @@ def test_results_of_images_let_go_stay_and_name_their_model(
     monkeypatch.setattr(store, "KEPT_BYTES", len(first) + 1)
     at = drop(open_page("prediction"), ("a.png", first), ("b.png", second))
     before = at.dataframe[0].value["Probability"].tolist()
-    assert "This result is of the model" not in "".join(at.dataframe[0].value["To mind"])
+    assert "This result is of the model" not in "".join(at.dataframe[0].value["Cautions"])
 
     at = at.sidebar.selectbox[0].set_value("other").run()
 
     table = at.dataframe[0].value
-    assert list(table["Verdict"]) == ["○ Normal", "▲ Pneumonia"]
+    assert list(table["Verdict"]) == ["○ No pneumonia detected", "▲ Pneumonia suspected"]
     assert table["Probability"].tolist() == before
-    assert "This result is of the model" not in table["To mind"][0]
-    assert "This result is of the model micro 2026-01-02" in table["To mind"][1]
+    assert "This result is of the model" not in table["Cautions"][0]
+    assert "This result is of the model micro 2026-01-02" in table["Cautions"][1]
     models = [film.result.model for film in at.session_state["prediction_visit"].films]
     assert [model.split()[0] for model in models] == ["other", "micro"]
 
@@ -49,7 +49,7 @@ def test_results_of_images_let_go_stay_and_name_their_model(
     assert any("other 2026-01-02" in warning.value for warning in at.warning)
 
     at = at.sidebar.selectbox[0].set_value("micro").run()
-    assert "This result is of the model" not in "".join(at.dataframe[0].value["To mind"])
+    assert "This result is of the model" not in "".join(at.dataframe[0].value["Cautions"])
 
 
 def test_a_kept_result_is_drawn_on_the_scale_of_its_own_model(
@@ -101,12 +101,12 @@ def test_a_new_drop_resets_filter_selection_and_names(open_page, with_model, fil
 
 def test_a_new_drop_does_not_put_the_name_into_the_report(open_page, with_model, film_png):
     at = drop(open_page("prediction"), ("a.png", film_png(1000, True)))
-    box = next(box for box in at.checkbox if box.label == "Put the file's name in")
+    box = next(box for box in at.checkbox if box.label == "Include file name")
     at = box.check().run()
 
     at = drop(at, ("b.png", film_png(1001, True)))
 
-    assert not next(box for box in at.checkbox if box.label == "Put the file's name in").value
+    assert not next(box for box in at.checkbox if box.label == "Include file name").value
 
 
 def test_a_new_drop_does_not_take_over_the_window_of_the_last(open_page, with_model, film):

@@ -271,5 +271,6 @@ def test_no_other_module_reaches_into_streamlit():
         for allowed in (*documented, *typed):
             text = text.replace(f"from {allowed}", "")
         assert "from streamlit." not in text, path.name
-        assert "starlette" not in text, path.name
+        if path.name not in ("app.py", "server.py"):  # documented ASGI classes alone
+            assert "starlette" not in text, path.name
         assert "get_script_run_ctx" not in text, path.name

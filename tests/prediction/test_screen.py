@@ -264,7 +264,6 @@ def test_the_columns_are_those_of_the_contract():
     assert COLUMNS == (
         "file", "shown_as", "verdict", "probability", "sentence", "gate", "reasons", "model",
     )  # fmt: skip
-    assert COLUMNS == ("file", "verdict", "probability", "gate", "reasons", "model")
 
 
 def test_folders_may_be_nested_without_end(tmp_path, film_png, predictor):

@@ -60,7 +60,7 @@ def read_predictions(source: str | Path | IO[bytes]) -> tuple[pd.DataFrame, list
             "There is no column patient, so every film counts as a patient of its own; the "
             "intervals are too narrow if some films share a patient."
         )
-    blank = table["patient"] == ""
+    blank = table["patient"].str.strip().str.lower().isin(["", "nan"])
     if blank.any():
         table.loc[blank, "patient"] = [f"no patient, row {k + 1}" for k in np.flatnonzero(blank)]
         notes.append(
