@@ -370,7 +370,7 @@ def test_page_report_tables_and_command_line_say_the_same(
         assert shown.loc[number, "Verdict"].endswith(row["shown_as"])
         at = at.selectbox(key=of_this_drop(at, "prediction_shown")).set_value(number).run()
         page = unescape(words(at))
-        assert f"</span> {row['shown_as']}</p>" in page
+        assert f"</span> {row['shown_as']}</h2>" in page
         if name == "bad.png":
             assert row["reasons"] in page
             continue

@@ -45,7 +45,7 @@ def test_results_of_images_let_go_stay_and_name_their_model(
     at = at.selectbox(key=of_this_drop(at, "prediction_shown")).set_value(2).run()
     assert not at.exception
     assert not at.error
-    assert "</span> Pneumonia</p>" in page_text(at)
+    assert "</span> Pneumonia suspected</h2>" in page_text(at)
     assert any("other 2026-01-02" in warning.value for warning in at.warning)
 
     at = at.sidebar.selectbox[0].set_value("micro").run()
