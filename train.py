@@ -123,7 +123,7 @@ def main(arguments: list[str] | None = None) -> int:
             file=sys.stderr,
         )
         return 130
-    from xray_core.evaluation.report import metrics_table
+    from xray_core.evaluation.tables import metrics_table
 
     for fold in ("validation", "test"):
         print(f"\n{fold.capitalize()}\n{metrics_table(bundle.config['metrics'][fold])}")

@@ -39,8 +39,8 @@ def main() -> None:
     from xray_core.dataset.index import build_index, find_dataset, limited
     from xray_core.model.architectures import build_network
     from xray_core.model.recipes import find_recipe
+    from xray_core.training.data import load_films
     from xray_core.training.fit import fit
-    from xray_core.training.pipeline import load_films
 
     folder = find_dataset(options.data)
     index = build_index(folder)

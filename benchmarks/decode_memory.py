@@ -70,7 +70,7 @@ import resource, sys, threading
 sys.path.insert(0, sys.argv[1])
 import numpy as np, streamlit
 from xray_core import Predictor
-from xray_core.images import Radiograph
+from xray_core.imaging.radiograph import Radiograph
 y, x = np.mgrid[-1:1:500j, -1:1:600j].astype(np.float32)
 film = 120 + 60 * np.sin(9 * x) * np.cos(7 * y) + 20 * np.sin(90 * x * y)
 film += np.random.default_rng(0).normal(0, 8, film.shape)
@@ -100,11 +100,11 @@ def print_row(name: str, files: list[tuple[Path, Path]], size: int, *options: st
 def measured(large: list[str], small: list[str], admitting: bool) -> dict[str, object]:
     """Read the files side by side; return the growth of resident memory in bytes."""
     from xray_core.errors import UnreadableImage
-    from xray_core.images import read_radiograph
+    from xray_core.imaging.radiograph import read_radiograph
 
     def read(path: str) -> object:
         if admitting:
-            from xray_core.prediction.admission import admit
+            from xray_core.prediction.inputs import admit
 
             return admit(path)
         return read_radiograph(path)

@@ -41,7 +41,7 @@ def measure(path: Path, most_mb: float, most_seconds: float) -> bool:
     """Evaluate a table step by step and print the costs; whether the page exceeds a limit."""
     from scipy.special import expit, logit
 
-    from ui.evaluation_data import evaluated
+    from ui.evaluation.data import evaluated
     from xray_core.evaluation.comparison import compare
     from xray_core.evaluation.curves import decision_curve
     from xray_core.evaluation.independent import film_intervals

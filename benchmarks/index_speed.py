@@ -3,7 +3,7 @@
 Run: python benchmarks/index_speed.py [FOLDER] [--processes 2] [--rounds 5]
 
 Three jobs take turns in one pool of processes that is already running: decoding with Pillow,
-reading through `xray_core.images` (which also checks and converts), and all of `measure_index`'s
+reading through `xray_core.imaging.radiograph` (which also checks and converts), and all of `measure_index`'s
 work on a file. Wall time and processor time of each are printed as the median of the rounds, and
 their ratios; on a machine that does other work the processor's ratio is the one to trust.
 
@@ -27,9 +27,9 @@ from PIL import Image
 
 sys.path.insert(0, str(Path(__file__).resolve().parent.parent))
 
-from xray_core.dataset.film_properties import measure_files
 from xray_core.dataset.index import build_index, find_dataset
-from xray_core.images import read_radiograph
+from xray_core.dataset.properties import measure_files
+from xray_core.imaging.radiograph import read_radiograph
 
 ROOT = Path(__file__).resolve().parent.parent
 CHUNK = 64

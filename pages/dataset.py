@@ -2,14 +2,14 @@
 
 import streamlit as st
 
-from ui import dataset_sections as sections
-from ui.dataset_download import offer_download
-from ui.dataset_gallery import gallery
-from ui.dataset_source import Source, choose_source, folder_picker, measure_again
-from ui.downloads import csv_button
-from ui.folders import is_local
-from ui.frame import frame, sentences
-from ui.text import as_text
+from ui.common.downloads import csv_button
+from ui.common.folders import is_local
+from ui.common.frame import frame, sentences
+from ui.common.text import as_text
+from ui.dataset import sections
+from ui.dataset.download import offer_download
+from ui.dataset.gallery import gallery
+from ui.dataset.source import Source, choose_source, folder_picker, measure_again
 
 
 def show(bundle: str | None) -> None:

@@ -2,14 +2,14 @@
 
 import streamlit as st
 
-from ui.evaluation_compare import comparison
-from ui.evaluation_data import OWN, Evaluated, stored
-from ui.evaluation_errors import errors
-from ui.evaluation_numbers import all_numbers, controls, headline, shown_progress
-from ui.evaluation_own import own_films
-from ui.evaluation_sections import calibration, groups, ranking, scores, usefulness
-from ui.frame import frame, sentences
-from ui.text import as_markdown
+from ui.common.frame import frame, sentences
+from ui.common.text import as_markdown
+from ui.evaluation.comparison import comparison
+from ui.evaluation.data import OWN, Evaluated, stored
+from ui.evaluation.errors import errors
+from ui.evaluation.numbers import all_numbers, controls, headline, shown_progress
+from ui.evaluation.own_images import own_films
+from ui.evaluation.sections import calibration, groups, ranking, scores, usefulness
 from xray_core.evaluation.metrics import evaluate
 
 SECTIONS = {

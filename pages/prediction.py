@@ -2,18 +2,18 @@
 
 import streamlit as st
 
-from ui.frame import frame, sentences
-from ui.prediction_answer import STYLE as ANSWER_STYLE
-from ui.prediction_answer import pre_test
-from ui.prediction_detail import show
-from ui.prediction_films import LIMIT_WORDS, Film, Visit, visit, widget_key
-from ui.prediction_model import bundle, predictor
-from ui.prediction_open import name_origin, open_asked_for, open_film, open_random, tested_films
-from ui.prediction_run import judge_all, work_to_do
-from ui.prediction_style import STYLE
-from ui.prediction_table import choose_film, table_csv
-from ui.prediction_uploads import drop_key, fits, on_drop, take_dropped
-from ui.streamlit_internals import bound_uploads, closed_tab_seconds
+from ui.common.frame import frame, sentences
+from ui.common.models import bundle, predictor
+from ui.common.streamlit_internals import bound_uploads, closed_tab_seconds
+from ui.prediction.analysis import judge_all, work_to_do
+from ui.prediction.cases import LIMIT_WORDS, Film, Visit, visit, widget_key
+from ui.prediction.details import show
+from ui.prediction.open import name_origin, open_asked_for, open_film, open_random, tested_films
+from ui.prediction.result import STYLE as ANSWER_STYLE
+from ui.prediction.result import pre_test
+from ui.prediction.style import STYLE
+from ui.prediction.table import choose_film, table_csv
+from ui.prediction.uploads import drop_key, fits, on_drop, take_dropped
 from xray_core.model.bundle import Bundle
 
 WELCOME = f"""

@@ -2,12 +2,12 @@
 
 import streamlit as st
 
-from ui.downloads import csv_button
-from ui.evaluation_data import bundle_of
-from ui.evaluation_numbers import figure_buttons
-from ui.frame import frame, sentences
-from ui.text import as_markdown, as_text
-from ui.training_tables import (
+from ui.common.downloads import csv_button
+from ui.common.frame import frame, sentences
+from ui.common.text import as_markdown, as_text
+from ui.evaluation.data import bundle_of
+from ui.evaluation.numbers import figure_buttons
+from ui.training.tables import (
     card_body,
     curve,
     layer_table,

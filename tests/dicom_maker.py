@@ -11,7 +11,7 @@ from pydicom.uid import (
     ImplicitVRLittleEndian,
 )
 
-from xray_core.images import Radiograph
+from xray_core.imaging.radiograph import Radiograph
 
 SECRETS = ("DOE^JANE", "MRN-4711", "19991231", "ST-VINCENT")
 

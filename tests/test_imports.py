@@ -23,7 +23,7 @@ def loaded(code: str) -> set[str]:
     [
         "import xray_core",
         "import xray_core.dataset, xray_core.dataset.index, xray_core.dataset.audit",
-        "import xray_core.evaluation, xray_core.evaluation.report, xray_core.evaluation.figures",
+        "import xray_core.evaluation, xray_core.evaluation.tables, xray_core.evaluation.figures",
         "from xray_core import open_bundle, list_bundles, read_radiograph, to_model_input",
         "import train",
     ],

@@ -5,8 +5,8 @@ from pathlib import Path
 
 import pytest
 
-from xray_core.evaluation.report import summary
-from xray_core.images import read_radiograph
+from xray_core.evaluation.tables import summary
+from xray_core.imaging.radiograph import read_radiograph
 from xray_core.model.bundle import open_bundle
 from xray_core.prediction.predictor import Predictor
 from xray_core.training.card import model_card

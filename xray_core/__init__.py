@@ -15,7 +15,7 @@ if TYPE_CHECKING:
         UnreadableImage,
         XrayError,
     )
-    from xray_core.images import Radiograph, read_radiograph, to_model_input
+    from xray_core.imaging.radiograph import Radiograph, read_radiograph, to_model_input
     from xray_core.model.bundle import Bundle, list_bundles, open_bundle
     from xray_core.prediction.predictor import Prediction, Predictor
 
@@ -27,9 +27,9 @@ _HOME = {
     "DatasetError": "errors",
     "RecipeError": "errors",
     "BundleError": "errors",
-    "Radiograph": "images",
-    "read_radiograph": "images",
-    "to_model_input": "images",
+    "Radiograph": "imaging.radiograph",
+    "read_radiograph": "imaging.radiograph",
+    "to_model_input": "imaging.radiograph",
     "Bundle": "model.bundle",
     "open_bundle": "model.bundle",
     "list_bundles": "model.bundle",

@@ -5,7 +5,7 @@ from pathlib import Path
 
 import pytest
 from browser_tools import LAPTOP, PHONE, Server, shot
-from made_films import KAGGLE_LIKE, write_dataset
+from drawn_images import KAGGLE_LIKE, write_dataset
 from playwright.sync_api import expect
 
 pytestmark = pytest.mark.browser

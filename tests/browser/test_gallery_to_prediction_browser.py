@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 from browser_tools import Server
-from made_films import KAGGLE_LIKE, write_dataset
+from drawn_images import KAGGLE_LIKE, write_dataset
 from playwright.sync_api import expect
 
 from xray_core.prediction.wording import SHOWN_AS

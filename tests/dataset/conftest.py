@@ -5,7 +5,7 @@ from collections.abc import Callable, Mapping
 from pathlib import Path
 
 import pytest
-from made_films import KAGGLE_LIKE, write_dataset
+from drawn_images import KAGGLE_LIKE, write_dataset
 
 REAL = os.environ.get("CHEST_XRAY_DIR")  # before the tests hide it from the code
 

@@ -5,7 +5,7 @@ from pathlib import Path
 import numpy as np
 import pandas as pd
 import pytest
-from made_films import write_film
+from drawn_images import write_film
 
 from xray_core.dataset.audit import audit
 from xray_core.dataset.duplicates import near_groups

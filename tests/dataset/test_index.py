@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pandas as pd
 import pytest
-from made_films import write_film
+from drawn_images import write_film
 
 from xray_core.dataset.index import (
     build_index,

@@ -3,7 +3,7 @@
 from pathlib import Path
 
 import pytest
-from made_films import KAGGLE_LIKE, write_dataset
+from drawn_images import KAGGLE_LIKE, write_dataset
 
 from xray_core.dataset.labelled_folder import index_labelled
 from xray_core.errors import DatasetError

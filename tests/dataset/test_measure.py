@@ -5,7 +5,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from made_films import write_film
+from drawn_images import write_film
 from PIL import Image
 
 from xray_core.dataset import measure
@@ -16,9 +16,9 @@ from xray_core.dataset.averages import (
     save_averages,
 )
 from xray_core.dataset.cache import cache_folder, read_measured
-from xray_core.dataset.film_properties import measure_file
 from xray_core.dataset.index import build_index
 from xray_core.dataset.measure import dataset_table, measure_index
+from xray_core.dataset.properties import measure_file
 
 
 def test_measurements_of_a_film_worked_out_by_hand(tmp_path: Path) -> None:

@@ -15,8 +15,8 @@ from xray_core.evaluation.curves import (
     score_histogram,
 )
 from xray_core.evaluation.figures import as_bytes, draw_confusion, draw_training, write_figures
-from xray_core.evaluation.films import prepare
 from xray_core.evaluation.rates import Confusion
+from xray_core.evaluation.scores import prepare
 
 SIX = prepare([1, 1, 1, 0, 0, 0], [0.9, 0.8, 0.4, 0.7, 0.4, 0.1], range(6))
 

@@ -10,7 +10,7 @@ from simulated_bundle import CALIBRATION, predictions
 
 from xray_core.errors import XrayError
 from xray_core.evaluation.metrics import evaluate_scores
-from xray_core.evaluation.report import (
+from xray_core.evaluation.tables import (
     as_text,
     below_exclusion_threshold,
     calibration_in_words,
@@ -18,7 +18,7 @@ from xray_core.evaluation.report import (
     metrics_table,
     summary,
 )
-from xray_core.evaluation.resampling import Estimate
+from xray_core.stats.bootstrap import Estimate
 
 
 @pytest.fixture(scope="module")

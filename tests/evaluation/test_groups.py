@@ -4,7 +4,6 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from xray_core.evaluation.films import prepare
 from xray_core.evaluation.groups import (
     MOST_SUBTYPES,
     accuracy_against_share,
@@ -14,7 +13,8 @@ from xray_core.evaluation.groups import (
     subtype_films,
 )
 from xray_core.evaluation.metrics import evaluate, natural_frequencies
-from xray_core.evaluation.report import as_text, group_cell
+from xray_core.evaluation.scores import prepare
+from xray_core.evaluation.tables import as_text, group_cell
 
 FILMS = pd.DataFrame(
     [

@@ -7,8 +7,8 @@ import numpy as np
 import pytest
 
 from xray_core.errors import XrayError
-from xray_core.evaluation.films import patient_codes, prepare
 from xray_core.evaluation.metrics import evaluate, evaluate_scores
+from xray_core.evaluation.scores import patient_codes, prepare
 
 # 20 films: 8 of 10 with pneumonia found, 1 of 10 normal ones flagged.
 LABEL = [1] * 10 + [0] * 10

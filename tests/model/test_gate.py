@@ -7,7 +7,7 @@ from scipy.ndimage import gaussian_filter
 
 from xray_core.dataset.index import SUFFIXES
 from xray_core.errors import BundleError
-from xray_core.images import Radiograph, read_radiograph
+from xray_core.imaging.radiograph import Radiograph, read_radiograph
 from xray_core.model.gate import Gate, check_pixels, fit_gate
 
 

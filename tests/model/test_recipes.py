@@ -6,9 +6,9 @@ from dataclasses import fields, replace
 import pytest
 
 from xray_core.errors import RecipeError
-from xray_core.model.recipe_check import AUGMENTATION_RULES, RULES, check_recipe
 from xray_core.model.recipes import RECIPES, Augmentation, Recipe, find_recipe
-from xray_core.model.settings import FIXED, setting_names, with_settings
+from xray_core.training.recipe_checks import AUGMENTATION_RULES, RULES, check_recipe
+from xray_core.training.settings import FIXED, setting_names, with_settings
 
 
 def test_the_six_recipes_are_there() -> None:

@@ -9,7 +9,7 @@ from pathlib import Path
 
 import pytest
 import streamlit as st
-from made_films import KAGGLE_LIKE, write_dataset
+from drawn_images import KAGGLE_LIKE, write_dataset
 from page_tools import ROOT, page_text
 from simulated_bundle import write_bundle
 from streamlit.testing.v1 import AppTest
@@ -188,7 +188,7 @@ def test_download_shows_its_failure_as_a_sentence(
     def offline(**_: object) -> Path:
         raise DatasetError("Kaggle cannot be reached; is there a way to the internet?")
 
-    monkeypatch.setattr("ui.dataset_download.download", offline)
+    monkeypatch.setattr("ui.dataset.download.download", offline)
     page = open_page("dataset")
     next(b for b in page.button if b.label == "Download the films").click().run()
     assert not page.exception
@@ -208,7 +208,7 @@ def test_download_shows_the_set_that_arrived(
         dataset.rename(tmp_path / "no-dataset-here")
         return tmp_path / "no-dataset-here"
 
-    monkeypatch.setattr("ui.dataset_download.download", arrives)
+    monkeypatch.setattr("ui.dataset.download.download", arrives)
     next(b for b in page.button if b.label == "Download the films").click().run()
     assert not page.exception
     assert {m.label: m.value for m in page.metric}["Films"] == "93"

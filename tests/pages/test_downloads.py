@@ -10,12 +10,12 @@ from pathlib import Path
 import pandas as pd
 import pytest
 import streamlit as st
-from made_films import write_dataset
+from drawn_images import write_dataset
 from page_tools import ROOT
 from simulated_bundle import write_bundle
 from streamlit.testing.v1 import AppTest
 
-from ui.downloads import csv_bytes
+from ui.common.downloads import csv_bytes
 from xray_core.model.bundle import seal
 
 FORMULA = '=HYPERLINK("http://evil.example","click")'

@@ -10,7 +10,7 @@ from PIL import Image
 from simulated_bundle import write_bundle
 from streamlit.testing.v1 import AppTest
 
-from ui import prediction_model
+from ui.common import models as prediction_model
 
 OWN = "Your films"
 HEAD = "label,probability,file,subtype,patient\n"
@@ -175,7 +175,7 @@ def test_a_fault_in_a_section_is_a_sentence_and_its_place_in_the_log(
     def broken(*_: object, **__: object) -> None:
         raise ValueError("Doe_Jane.csv")
 
-    monkeypatch.setattr("ui.evaluation_numbers.frequencies", broken)
+    monkeypatch.setattr("ui.evaluation.numbers.frequencies", broken)
     page.run()
 
     assert not page.exception

@@ -9,7 +9,7 @@ import pytest
 from page_tools import ROOT, page_text
 from simulated_bundle import predictions, write_bundle
 
-from ui.evaluation_compare import _p
+from ui.evaluation.comparison import _p
 
 SECTIONS = (
     "Numbers",
@@ -102,11 +102,11 @@ def test_curves_of_many_images_are_thinned_for_the_browser():
     import numpy as np
     import pandas as pd
 
-    from ui.evaluation_charts import abstention, precision_recall, roc
+    from ui.evaluation.charts import abstention, precision_recall, roc
     from xray_core.evaluation.curves import precision_recall_curve, roc_band, roc_curve
-    from xray_core.evaluation.films import prepare
     from xray_core.evaluation.groups import accuracy_against_share
     from xray_core.evaluation.metrics import evaluate
+    from xray_core.evaluation.scores import prepare
 
     score = np.random.default_rng(0).random(9000)
     label = np.arange(9000) % 2 == 0
@@ -246,8 +246,8 @@ def test_a_table_of_your_own_becomes_the_page(page):
 def test_a_long_evaluation_shows_its_progress_and_clears_it(monkeypatch):
     import numpy as np
 
-    from ui import evaluation_numbers
-    from xray_core.evaluation.resampling import draw_patients
+    from ui.evaluation import numbers as evaluation_numbers
+    from xray_core.stats.bootstrap import draw_patients
 
     drawn = []
 
@@ -343,7 +343,7 @@ def test_a_folder_of_your_own_films_becomes_the_page(
 def test_a_net_benefit_below_the_chart_is_cut_off_and_not_bridged():
     import pandas as pd
 
-    from ui.evaluation_charts import decision
+    from ui.evaluation.charts import decision
 
     risk = [k / 100 for k in range(1, 100)]
     curve = pd.DataFrame(

@@ -6,14 +6,14 @@ from pathlib import Path
 
 import pytest
 import streamlit as st
-from made_films import KAGGLE_LIKE, write_dataset
+from drawn_images import KAGGLE_LIKE, write_dataset
 from page_tools import page_text
 from streamlit import config
 from streamlit.runtime.context import StreamlitHeaders
 from streamlit.testing.v1 import AppTest
 
-from ui import folders
-from ui.folders import choose_folder, image_below, is_local, may_choose, may_show
+from ui.common import folders
+from ui.common.folders import choose_folder, image_below, is_local, may_choose, may_show
 from xray_core.errors import DatasetError
 
 

@@ -63,8 +63,8 @@ def zipped(files: list[tuple[str, bytes]]) -> bytes:
 
 
 def place(name: str) -> tuple[object, str]:
-    import ui.prediction_run as run
-    from ui.prediction_films import Film, Visit
+    import ui.prediction.analysis as run
+    from ui.prediction.cases import Film, Visit
     from xray_core.prediction.predictor import Predictor
 
     return {
@@ -175,8 +175,8 @@ def test_clear_before_the_end_leaves_nothing(open_page, with_model, film_png, st
 
 def test_a_result_for_a_film_looked_at_otherwise_by_now_is_not_kept():
     """As where a film is turned while another run of the page still analyses it."""
-    from ui.prediction_films import Film, Visit
-    from xray_core.prediction.pose import Suggestion
+    from ui.prediction.cases import Film, Visit
+    from xray_core.prediction.orientation import Suggestion
     from xray_core.prediction.predictor import Prediction
 
     film = Film(1, data=b"x", asked="model 1")
@@ -202,8 +202,8 @@ def upload(name: str, **values: object) -> SimpleNamespace:
 
 def test_a_drop_zone_that_is_sent_twice_costs_no_film():
     """As where a button is pressed before the page is drawn to its end."""
-    from ui.prediction_films import Visit
-    from ui.prediction_uploads import take_dropped
+    from ui.prediction.cases import Visit
+    from ui.prediction.uploads import take_dropped
 
     visit, first = Visit(), upload("a")
     assert take_dropped(visit, [first])
@@ -215,8 +215,8 @@ def test_a_drop_zone_that_is_sent_twice_costs_no_film():
 def test_files_that_come_on_a_drop_zone_about_to_be_replaced_are_taken():
     from streamlit.runtime.uploaded_file_manager import DeletedFile
 
-    from ui.prediction_films import Visit
-    from ui.prediction_uploads import take_dropped
+    from ui.prediction.cases import Visit
+    from ui.prediction.uploads import take_dropped
 
     visit = Visit()
     take_dropped(visit, [upload("a")])
@@ -228,7 +228,7 @@ def test_files_that_come_on_a_drop_zone_about_to_be_replaced_are_taken():
 def test_a_drop_is_taken_where_its_callback_was_not_called(
     open_page, with_model, film_png, monkeypatch
 ):
-    import ui.prediction_uploads as uploads
+    import ui.prediction.uploads as uploads
 
     monkeypatch.setattr(uploads, "on_drop", lambda *args: None)
 
@@ -238,7 +238,7 @@ def test_a_drop_is_taken_where_its_callback_was_not_called(
 
 
 def test_what_is_added_keeps_within_one_drop(monkeypatch):
-    import ui.prediction_films as store
+    import ui.prediction.cases as store
 
     monkeypatch.setattr(store, "MAX_FILMS", 4)
     monkeypatch.setattr(store, "DROP_BYTES", 10)
@@ -254,7 +254,7 @@ def test_what_is_added_keeps_within_one_drop(monkeypatch):
 
 @pytest.mark.parametrize("fault", [RuntimeError, RecursionError, StopIteration])
 def test_an_archive_that_fails_in_the_middle_ends_as_rows(monkeypatch, fault):
-    import ui.prediction_films as store
+    import ui.prediction.cases as store
     from xray_core.errors import UnreadableImage
     from xray_core.prediction.archive import ArchivedFilm
 

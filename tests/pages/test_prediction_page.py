@@ -217,7 +217,7 @@ def test_an_unexpected_fault_is_a_sentence_without_a_name(
 def test_films_beyond_the_budget_keep_their_answer_only(
     open_page, with_model, film_png, monkeypatch
 ):
-    import ui.prediction_films as store
+    import ui.prediction.cases as store
 
     first, second = film_png(1, False), film_png(2, True)
     monkeypatch.setattr(store, "KEPT_BYTES", len(first) + 1)

@@ -5,8 +5,8 @@ from streamlit.runtime.uploaded_file_manager import UploadedFileRec
 
 
 def test_uploads_beyond_one_drop_are_let_go_as_they_arrive(monkeypatch):
-    import ui.prediction_uploads as uploads
-    from ui.streamlit_internals import LET_GO, add_within_bounds
+    import ui.prediction.uploads as uploads
+    from ui.common.streamlit_internals import LET_GO, add_within_bounds
 
     monkeypatch.setattr(uploads, "MAX_FILMS", 3)
     monkeypatch.setattr(uploads, "DROP_BYTES", 100)
@@ -23,7 +23,7 @@ def test_uploads_beyond_one_drop_are_let_go_as_they_arrive(monkeypatch):
 
 
 def test_files_let_go_are_told_and_not_judged(open_page, with_model, film_png):
-    from ui.streamlit_internals import LET_GO
+    from ui.common.streamlit_internals import LET_GO
 
     at = open_page("prediction")
     for number in range(2):
@@ -36,7 +36,7 @@ def test_files_let_go_are_told_and_not_judged(open_page, with_model, film_png):
 
 
 def test_more_files_than_are_read_at_once_are_said(open_page, with_model, film_png, monkeypatch):
-    import ui.prediction_films as store
+    import ui.prediction.cases as store
 
     monkeypatch.setattr(store, "MAX_FILMS", 2)
 

@@ -24,7 +24,7 @@ def two_models(with_model, micro_bundle):
 def test_results_of_images_let_go_stay_and_name_their_model(
     open_page, two_models, film_png, monkeypatch
 ):
-    import ui.prediction_films as store
+    import ui.prediction.cases as store
 
     first, second = film_png(1, False), film_png(2, True)
     monkeypatch.setattr(store, "KEPT_BYTES", len(first) + 1)
@@ -55,7 +55,7 @@ def test_results_of_images_let_go_stay_and_name_their_model(
 def test_a_kept_result_is_drawn_on_the_scale_of_its_own_model(
     open_page, two_models, film_png, monkeypatch
 ):
-    import ui.prediction_films as store
+    import ui.prediction.cases as store
     from xray_core.model.bundle import open_bundle, seal
 
     other = two_models / "other"
@@ -207,8 +207,8 @@ def test_an_image_from_elsewhere_is_given_no_label(
 
 def test_a_film_opened_before_is_never_shown_for_another_with_its_number(monkeypatch):
     """The view, with picture and map, belongs to one film, whatever number another has."""
-    import ui.prediction_view as views
-    from ui.prediction_films import Film, Visit
+    import ui.prediction.view as views
+    from ui.prediction.cases import Film, Visit
 
     visit, old, new = Visit(), Film(1), Film(1)
     visit.films = [new]

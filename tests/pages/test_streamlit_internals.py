@@ -1,6 +1,6 @@
 """What the app needs of Streamlit and Starlette beyond what they document: is it still there?
 
-Each test names the part of `ui/streamlit_internals.py` to look at when a new version breaks it.
+Each test names the part of `ui/common/streamlit_internals.py` to look at when a new version breaks it.
 """
 
 import asyncio
@@ -24,10 +24,10 @@ from streamlit.runtime.memory_uploaded_file_manager import MemoryUploadedFileMan
 from streamlit.runtime.uploaded_file_manager import UploadedFileRec
 from streamlit.testing.v1 import AppTest
 
-from ui import streamlit_internals as internals
+from ui.common import streamlit_internals as internals
 
 PATIENCE = 60  # seconds for what should be there at once: a busy machine is no failure
-LOST = "Streamlit has changed: see ui/streamlit_internals.py, "
+LOST = "Streamlit has changed: see ui/common/streamlit_internals.py, "
 
 
 def parsed_upload(size: int) -> object:
@@ -51,13 +51,13 @@ def test_an_upload_stays_in_memory(monkeypatch):
     with parsed_upload(3 * 2**20) as spooled:
         assert spooled._rolled, (
             "Starlette no longer writes large uploads to a file by itself: see "
-            "ui/streamlit_internals.py, keep_uploads_in_memory, which may then go"
+            "ui/common/streamlit_internals.py, keep_uploads_in_memory, which may then go"
         )
 
     internals.keep_uploads_in_memory()
     with parsed_upload(3 * 2**20) as held:
         assert not held._rolled, (
-            "Starlette has changed: see ui/streamlit_internals.py, keep_uploads_in_memory; "
+            "Starlette has changed: see ui/common/streamlit_internals.py, keep_uploads_in_memory; "
             "uploads are written to a temporary file"
         )
 
@@ -77,7 +77,7 @@ def test_the_store_of_uploads_is_bounded_and_emptied():
 import streamlit as st
 from streamlit.runtime.uploaded_file_manager import UploadedFileRec
 from streamlit.runtime.scriptrunner import get_script_run_ctx
-from ui import streamlit_internals as internals
+from ui.common import streamlit_internals as internals
 
 context = get_script_run_ctx()
 store, session = context.uploaded_file_mgr, context.session_id
@@ -237,7 +237,7 @@ def test_streamlit_alone_keeps_an_expired_session(visited):
         runtime.disconnect_session(session)
         await asyncio.sleep(2)
         assert not is_gone(), (
-            "Streamlit now lets go of expired sessions: see ui/streamlit_internals.py, "
+            "Streamlit now lets go of expired sessions: see ui/common/streamlit_internals.py, "
             "end_session_when_tab_closes, which may then go"
         )
 

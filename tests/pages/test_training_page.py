@@ -5,7 +5,7 @@ import pytest
 from page_tools import page_text
 from simulated_bundle import write_bundle
 
-from ui.training_tables import (
+from ui.training.tables import (
     card_body,
     layer_table,
     limits,

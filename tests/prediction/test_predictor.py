@@ -15,13 +15,13 @@ import scipy.ndimage
 from foreign_bundle import reseal
 
 from xray_core.errors import BundleError, UnreadableImage
-from xray_core.images import Radiograph, read_radiograph, turned
+from xray_core.imaging.radiograph import Radiograph, read_radiograph, turned
 from xray_core.model.gate import check_pixels
 from xray_core.model.neighbours import KINDS
 from xray_core.prediction import wording
 from xray_core.prediction.explain import METHODS, GradCam
 from xray_core.prediction.labelled import predict_labelled
-from xray_core.prediction.pose import Suggestion, put_right, turned_input
+from xray_core.prediction.orientation import Suggestion, put_right, turned_input
 from xray_core.prediction.predictor import NOT_FINITE, Prediction
 from xray_core.prediction.screen import screen
 

@@ -10,7 +10,7 @@ from PIL import Image
 
 from benchmarks.negatives import SEEN, UNSEEN, crop
 from xray_core import Predictor, read_radiograph
-from xray_core.prediction.pose import ALL
+from xray_core.prediction.orientation import ALL
 
 MODEL = Path(__file__).resolve().parents[2] / "models" / "resnet50"
 
@@ -70,7 +70,7 @@ def test_a_piece_of_a_film_is_hardly_ever_answered_without_a_caution(shipped, fi
 
 @pytest.mark.parametrize("turn", ALL, ids=lambda turn: f"{turn.quarter_turns}{turn.inverted}")
 def test_films_that_lie_wrong_are_recognised(shipped, films, turn):
-    from xray_core.images import turned
+    from xray_core.imaging.radiograph import turned
 
     wrong = [turned(film, -turn.quarter_turns, turn.inverted) for film in films[::4]]
     found = [prediction.suggestion for prediction in shipped.predict_many(wrong)]

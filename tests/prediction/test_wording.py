@@ -1,7 +1,7 @@
 import numpy as np
 import pytest
 
-from xray_core.images import Radiograph
+from xray_core.imaging.radiograph import Radiograph
 from xray_core.model.calibration import Calibration
 from xray_core.model.neighbours import NearestFilms
 from xray_core.prediction import wording

@@ -13,10 +13,10 @@ from xray_core.dataset.index import build_index
 from xray_core.errors import BundleError
 from xray_core.model.architectures import build_network
 from xray_core.model.recipes import Augmentation, Recipe, find_recipe
-from xray_core.training import pipeline
+from xray_core.training import data as pipeline
+from xray_core.training.data import Films, film_batches, load_films
 from xray_core.training.fit import Fitted, fit, logits_of, validation_numbers
 from xray_core.training.optimizers import optimizer_of, set_stem
-from xray_core.training.pipeline import Films, film_batches, load_films
 
 TINY = replace(
     find_recipe("cnn"),

@@ -5,7 +5,7 @@ import pandas as pd
 import pytest
 
 from xray_core.model.calibration import Calibration
-from xray_core.training.pipeline import Films
+from xray_core.training.data import Films
 from xray_core.training.robustness import CHANGES, HIDDEN, changed_films, measure_robustness
 
 CALIBRATION = Calibration(

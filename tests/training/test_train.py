@@ -180,7 +180,7 @@ def test_no_test_image_is_predicted_before_everything_is_chosen(
     made: Path, dataset: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     from xray_core.training import finish
-    from xray_core.training.pipeline import load_films
+    from xray_core.training.data import load_films
 
     bundle = open_bundle(made / "cnn-softmax")
     steps: list[str] = []

@@ -11,7 +11,8 @@ import pytest
 from xray_core.errors import BundleError, DatasetError
 from xray_core.model.bundle import Bundle, open_bundle
 from xray_core.model.recipes import find_recipe
-from xray_core.training import pipeline, run
+from xray_core.training import data as pipeline
+from xray_core.training import run
 from xray_core.training.finish import finish_again
 from xray_core.training.plan import Plan, plan_training
 from xray_core.training.run import train

@@ -115,7 +115,7 @@ def read_averages(file: str | os.PathLike[str]) -> Averages:
 
 def _sums(root: Path, paths: Sequence[str]) -> tuple[int, dict[str, list]]:
     """Return how many paths, and of each class films, sum and sum of squares of their pixels."""
-    from xray_core.images import read_radiograph, to_model_input
+    from xray_core.imaging.radiograph import read_radiograph, to_model_input
 
     sums: dict[str, list] = {}
     for path in paths:

@@ -8,9 +8,9 @@ from typing import Any
 import pandas as pd
 
 from xray_core.dataset.cache import NUMBER_TYPES, read_table, write_table
-from xray_core.dataset.film_properties import MEASURED, measure_files
 from xray_core.dataset.index import build_index, find_dataset, list_images, stamp_of
 from xray_core.dataset.parallel import in_chunks
+from xray_core.dataset.properties import MEASURED, measure_files
 
 _SAVE_EVERY = 4096  # files between two writings of the cache, so that a stopped run is not lost
 

@@ -9,10 +9,10 @@ import pandas as pd
 from scipy.special import ndtr
 
 from xray_core.errors import XrayError
-from xray_core.evaluation.delong import delong, difference_p_value
-from xray_core.evaluation.films import NEGATIVE, POSITIVE, Films, prepare
 from xray_core.evaluation.ranking import areas
-from xray_core.evaluation.resampling import Estimate
+from xray_core.evaluation.scores import NEGATIVE, POSITIVE, Films, prepare
+from xray_core.stats.bootstrap import Estimate
+from xray_core.stats.delong import delong, difference_p_value
 
 
 @dataclass(frozen=True)

@@ -9,8 +9,8 @@ import numpy as np
 import pandas as pd
 from scipy.sparse import csr_array
 
-from xray_core.evaluation.calibration_error import shift_prior
-from xray_core.evaluation.films import Films
+from xray_core.evaluation.calibration import shift_prior
+from xray_core.evaluation.scores import Films
 
 
 def roc_curve(films: Films) -> pd.DataFrame:

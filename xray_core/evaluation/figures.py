@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING
 
 import pandas as pd
 
-from xray_core.evaluation.calibration_error import (
+from xray_core.evaluation.calibration import (
     ReliabilityBin,
     calibrated_reference,
     reliability,
@@ -23,8 +23,8 @@ from xray_core.evaluation.curves import roc_band, roc_curve
 from xray_core.evaluation.groups import prepare_table
 from xray_core.evaluation.metrics import Metrics, evaluate
 from xray_core.evaluation.rates import Confusion
-from xray_core.evaluation.report import OperatingPoints, as_text
-from xray_core.evaluation.resampling import Estimate
+from xray_core.evaluation.tables import OperatingPoints, as_text
+from xray_core.stats.bootstrap import Estimate
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes

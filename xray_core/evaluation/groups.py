@@ -8,8 +8,8 @@ import numpy as np
 import pandas as pd
 from scipy.special import logit
 
-from xray_core.evaluation.films import POSITIVE, Films, prepare
 from xray_core.evaluation.metrics import Metrics, evaluate
+from xray_core.evaluation.scores import POSITIVE, Films, prepare
 
 MOST_SUBTYPES = 8  # each is a bootstrap of its own
 

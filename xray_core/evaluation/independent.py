@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
-from xray_core.evaluation.delong import area_interval, delong
-from xray_core.evaluation.films import Films
 from xray_core.evaluation.metrics import Metrics
-from xray_core.evaluation.resampling import wilson
+from xray_core.evaluation.scores import Films
+from xray_core.stats.bootstrap import wilson
+from xray_core.stats.delong import area_interval, delong
 
 
 def film_intervals(films: Films, found: Metrics) -> dict[str, tuple[float, float]]:

@@ -14,9 +14,9 @@ import pandas as pd
 from numpy.typing import ArrayLike
 
 from xray_core.errors import XrayError
-from xray_core.evaluation.films import NEGATIVE, POSITIVE, Films, prepare
 from xray_core.evaluation.rates import Confusion, rates
-from xray_core.evaluation.resampling import Estimate, wilson
+from xray_core.evaluation.scores import NEGATIVE, POSITIVE, Films, prepare
+from xray_core.stats.bootstrap import Estimate, wilson
 
 
 @dataclass(frozen=True)

@@ -13,7 +13,7 @@ import pandas as pd
 from scipy.special import logit
 
 from xray_core.errors import XrayError
-from xray_core.evaluation.films import NEGATIVE, POSITIVE
+from xray_core.evaluation.scores import NEGATIVE, POSITIVE
 
 MAX_ROWS = 200_000
 MAX_SUBTYPES = 20

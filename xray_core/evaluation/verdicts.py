@@ -7,8 +7,8 @@ from dataclasses import dataclass
 import numpy as np
 import pandas as pd
 
-from xray_core.evaluation.films import NEGATIVE, POSITIVE
-from xray_core.evaluation.resampling import draw_patients, wilson
+from xray_core.evaluation.scores import NEGATIVE, POSITIVE
+from xray_core.stats.bootstrap import draw_patients, wilson
 
 VERDICTS = (POSITIVE, "UNCERTAIN", NEGATIVE)
 

@@ -17,7 +17,7 @@ from xray_core.errors import BundleError
 from xray_core.model.bundle_checks import read_arrays
 
 if TYPE_CHECKING:
-    from xray_core.images import Radiograph
+    from xray_core.imaging.radiograph import Radiograph
 
 Outcome = Literal["passed", "caution", "refused"]
 FloatArray = NDArray[np.float32]
@@ -195,7 +195,7 @@ def check_pixels(radiograph: "Radiograph", film: FloatArray | None = None) -> li
     The limits leave room on both sides: all 5,856 films of the Kaggle set pass, which
     `tests/model/test_gate.py` holds where the set is at hand.
     """
-    from xray_core.images import to_model_input
+    from xray_core.imaging.radiograph import to_model_input
 
     height, width = radiograph.original_size
     reasons = []

@@ -13,7 +13,7 @@ from dataclasses import dataclass
 from pathlib import PurePosixPath
 
 from xray_core.errors import UnreadableImage
-from xray_core.images import MAX_BYTES
+from xray_core.imaging.radiograph import MAX_BYTES
 
 MAX_FILMS = 500
 MAX_UNPACKED_BYTES = 2**30

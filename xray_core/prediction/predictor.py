@@ -18,21 +18,21 @@ import numpy as np
 from numpy.typing import NDArray
 
 from xray_core.errors import BundleError
-from xray_core.images import to_model_input
+from xray_core.imaging.radiograph import to_model_input
 from xray_core.model.bundle import Bundle, open_bundle
 from xray_core.model.calibration import PRIOR, shift_prior
 from xray_core.model.gate import Gate, Outcome
 from xray_core.model.neighbours import NearestFilms, Neighbours
 from xray_core.prediction import wording
-from xray_core.prediction.admission import (
+from xray_core.prediction.explain import METHODS, Explainer, GradCam, border_share, on_film
+from xray_core.prediction.inputs import (
     Admitted,
     Source,
     admit,
     admit_or_say_why,
     as_radiograph,
 )
-from xray_core.prediction.explain import METHODS, Explainer, GradCam, border_share, on_film
-from xray_core.prediction.pose import Suggestion, suggest
+from xray_core.prediction.orientation import Suggestion, suggest
 
 if TYPE_CHECKING:
     import keras

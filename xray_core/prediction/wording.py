@@ -11,7 +11,7 @@ from typing import Any, Protocol
 import numpy as np
 from numpy.typing import NDArray
 
-from xray_core.images import Radiograph
+from xray_core.imaging.radiograph import Radiograph
 from xray_core.model.calibration import Calibration
 from xray_core.model.gate import Outcome
 from xray_core.model.neighbours import NearestFilms

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
-from xray_core.evaluation.report import SMALL_GROUP, calibration_in_words
+from xray_core.evaluation.tables import SMALL_GROUP, calibration_in_words
 
 NAMED = 10  # unreadable images that the card names
 _SHOWN = (

@@ -18,7 +18,7 @@ from xray_core.model.calibration import Calibration
 from xray_core.model.gate import Gate
 from xray_core.model.neighbours import Neighbours
 from xray_core.model.recipes import LABELS
-from xray_core.training.pipeline import Films
+from xray_core.training.data import Films
 
 MEMBERS = 5
 TRIALS = 40

@@ -19,7 +19,7 @@ from xray_core.dataset.averages import average_films, save_averages
 from xray_core.dataset.index import FOLDS, build_index, fingerprint, limited
 from xray_core.dataset.measure import measure_index
 from xray_core.errors import BundleError, DatasetError
-from xray_core.evaluation.report import summary
+from xray_core.evaluation.tables import summary
 from xray_core.model import bundle as bundles
 from xray_core.model.architectures import layer_table
 from xray_core.model.bundle import Bundle, open_bundle
@@ -30,9 +30,9 @@ from xray_core.model.recipes import INPUT_SIZE, LABELS, Recipe
 from xray_core.prediction.explain import Explainer, border_share, on_film
 from xray_core.prediction.labelled import predict_labelled
 from xray_core.prediction.predictor import Predictor
-from xray_core.training import pipeline
+from xray_core.training import data as pipeline
+from xray_core.training.data import Films, Loaded, film_batches, load_films, named
 from xray_core.training.examples import write_examples
-from xray_core.training.pipeline import Films, Loaded, film_batches, load_films, named
 from xray_core.training.plan import check_filled
 from xray_core.training.results import dataset_facts, write_results
 from xray_core.training.robustness import measure_robustness

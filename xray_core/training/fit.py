@@ -21,17 +21,17 @@ import tensorflow as tf
 from tqdm import tqdm
 
 from xray_core.model.recipes import Recipe
-from xray_core.training import pipeline
-from xray_core.training.courses import Course, HeadCourse, WholeCourse
-from xray_core.training.optimizers import loss_of, optimizer_of, set_stem
-from xray_core.training.pipeline import Films
-from xray_core.training.run_state import (
+from xray_core.training import data as pipeline
+from xray_core.training.checkpoints import (
     State,
     checkpoint,
     restore,
     resumed_state,
     save_state,
 )
+from xray_core.training.data import Films
+from xray_core.training.optimizers import loss_of, optimizer_of, set_stem
+from xray_core.training.trainers import Course, HeadCourse, WholeCourse
 
 
 @dataclass(frozen=True)

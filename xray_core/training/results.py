@@ -16,7 +16,7 @@ import pandas as pd
 from xray_core.dataset.index import fingerprint
 from xray_core.errors import BundleError
 from xray_core.evaluation.figures import write_figures
-from xray_core.evaluation.report import finite, summary
+from xray_core.evaluation.tables import finite, summary
 from xray_core.model import bundle as bundles
 from xray_core.model.bundle import Bundle, open_bundle
 from xray_core.model.calibration import Calibration

@@ -23,11 +23,11 @@ from xray_core.errors import BundleError
 from xray_core.model.architectures import build_network
 from xray_core.model.bundle import Bundle, clear_leftovers
 from xray_core.model.recipes import Recipe
+from xray_core.training.checkpoints import recorded_identity
+from xray_core.training.data import Loaded, load_films, named
 from xray_core.training.finish import Provenance, finish
 from xray_core.training.fit import Fitted, fit
-from xray_core.training.pipeline import Loaded, load_films, named
 from xray_core.training.plan import Plan, check_filled
-from xray_core.training.run_state import recorded_identity
 
 UNREADABLE = "list of unreadable images"  # key of a run's identity
 

@@ -1,0 +1,116 @@
+"""Prior shift, reliability bins, and the error that chance alone would give."""
+
+import numpy as np
+import pytest
+
+from xray_core.evaluation.calibration import (
+    bin_of,
+    calibrated_reference,
+    expected_calibration_error,
+    reliability,
+    shift_prior,
+)
+
+
+@pytest.mark.parametrize(
+    ("probability", "source", "target", "expected"),
+    [
+        (0.5, 0.5, 0.8, 0.8),
+        (0.2, 0.5, 0.8, 0.5),  # odds 1/4, times 4
+        (0.5, 0.25, 0.5, 0.75),  # odds 1, times 3
+        (0.0, 0.5, 0.8, 0.0),
+        (1.0, 0.5, 0.8, 1.0),
+        (0.3, 0.5, 0.5, 0.3),
+    ],
+)
+def test_the_shift_multiplies_the_odds(probability, source, target, expected):
+    assert shift_prior(np.array([probability]), source=source, target=target) == pytest.approx(
+        expected
+    )
+
+
+def test_bins_are_closed_below_and_the_last_one_above_too():
+    edges = np.array([0.0, 0.0999, 0.1, 0.3, 0.6, 0.7, 0.9, 1.0])
+
+    assert bin_of(edges).tolist() == [0, 0, 1, 3, 6, 7, 9, 9]
+
+
+def test_the_error_is_weighted_by_films():
+    # Bin 8: three films at .8, two with pneumonia: |.8 - 2/3|. Bin 1: one normal film at .1.
+    label = np.array([1, 1, 0, 0])
+    probability = np.array([0.8, 0.8, 0.8, 0.1])
+
+    expected = (3 * (0.8 - 2 / 3) + 0.1) / 4
+    assert expected_calibration_error(label, probability) == pytest.approx(expected)
+
+
+def test_a_reliability_bin_counts_films_and_patients():
+    bins = reliability([1, 1, 0, 0], [0.8, 0.8, 0.8, 0.1], ["a", "a", "b", "c"])
+
+    assert len(bins) == 10
+    eighth = bins[8]
+    assert (eighth.films, eighth.patients) == (3, 2)
+    assert eighth.predicted == pytest.approx(0.8)
+    assert eighth.observed == pytest.approx(2 / 3)
+    assert eighth.observed_low < 0.2  # two patients say little
+    assert bins[5].films == 0
+    assert np.isnan(bins[5].observed)
+
+
+def test_a_calibrated_model_stays_within_its_reference_and_an_overconfident_one_does_not():
+    rng = np.random.default_rng(0)
+    probability = rng.beta(0.5, 0.5, size=2000)
+    label = rng.random(2000) < probability
+    overconfident = shift_to_extremes(probability)
+
+    low, high, draws = calibrated_reference(probability, np.arange(2000))
+    assert low < expected_calibration_error(label, probability) < high
+    assert len(draws) == 2000
+    reference = calibrated_reference(overconfident, np.arange(2000))
+    assert expected_calibration_error(label, overconfident) > reference[1]
+
+
+def shift_to_extremes(probability):
+    odds = (probability / (1 - probability)) ** 3
+    return odds / (1 + odds)
+
+
+def test_the_reference_of_certain_probabilities_is_no_error():
+    assert calibrated_reference(np.array([0.0, 1.0, 1.0]), np.arange(3))[:2] == (0.0, 0.0)
+
+
+def test_with_one_film_a_patient_the_reference_draws_film_by_film():
+    probability = np.random.default_rng(4).beta(0.5, 0.5, size=300)
+
+    _, _, errors = calibrated_reference(probability, np.arange(300)[::-1], n_draws=50, seed=7)
+
+    drawn = np.random.default_rng(7).random((50, 300)) < probability
+    by_hand = [expected_calibration_error(label, probability) for label in drawn]
+    assert errors == pytest.approx(by_hand, abs=1e-7)
+
+
+def test_two_equal_films_of_a_patient_share_their_label():
+    # Films of 0.25 in one bin. Drawn apart, two of them are off by |0 - .5|, |1 - .5| or |2 - .5|
+    # of 2; as one patient's they are both normal (an error of .25, three times in four) or both
+    # pneumonia (.75). The variance of the excess doubles: 2 * 2 * .25 * .75 against 2 * .25 * .75.
+    probability = np.array([0.25, 0.25])
+
+    _, _, together = calibrated_reference(probability, np.array([8, 8]), n_draws=20_000)
+    _, _, apart = calibrated_reference(probability, np.array([8, 9]), n_draws=20_000)
+
+    assert set(np.round(together, 9)) == {0.25, 0.75}
+    assert (together == 0.75).mean() == pytest.approx(0.25, abs=0.01)
+    assert set(np.round(apart, 9)) == {0.25, 0.75}
+    squares = [np.mean((2 * errors) ** 2) for errors in (together, apart)]
+    assert squares == pytest.approx([0.75, 0.375], abs=0.02)
+
+
+def test_unlike_films_of_a_patient_each_keep_their_own_probability():
+    # Bins 2 and 7. One number u: below .2 both are positive, from .2 to .7 the second alone.
+    probability = np.array([0.2, 0.7])
+
+    _, _, errors = calibrated_reference(probability, np.array([1, 1]), n_draws=20_000)
+
+    both, second, neither = 0.8 + 0.3, 0.2 + 0.3, 0.2 + 0.7
+    shares = {k: np.isclose(errors, k / 2).mean() for k in (both, second, neither)}
+    assert shares == pytest.approx({both: 0.2, second: 0.5, neither: 0.3}, abs=0.015)

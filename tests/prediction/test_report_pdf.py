@@ -1,0 +1,206 @@
+import io
+from dataclasses import replace
+from datetime import date
+
+import numpy as np
+import pytest
+
+from xray_core.evaluation.verdicts import verdict_rates
+from xray_core.imaging.radiograph import Radiograph, read_radiograph
+from xray_core.prediction import wording
+from xray_core.prediction.orientation import Suggestion, put_right
+from xray_core.prediction.report_pdf import MapPicture, report_pdf
+
+pypdf = pytest.importorskip("pypdf")
+DAY = date(2026, 3, 4)
+
+
+def words(pdf):
+    reader = pypdf.PdfReader(io.BytesIO(pdf))
+    assert len(reader.pages) == 1
+    return " ".join(reader.pages[0].extract_text().split())
+
+
+def pictures(pdf):
+    return [image.image for image in pypdf.PdfReader(io.BytesIO(pdf)).pages[0].images]
+
+
+@pytest.fixture(scope="module")
+def sick(predictor, film_png):
+    data = film_png(2001, True)
+    return predictor.predict(data, explain="layercam"), read_radiograph(data)
+
+
+@pytest.fixture(scope="module")
+def rates(predictor):
+    return verdict_rates(predictor.bundle.predictions())
+
+
+def blue(legend=("low", "high"), colours=None):
+    """An image with its map, all in blue."""
+    pixels = np.zeros((224, 224, 3), np.uint8)
+    pixels[..., 2] = 200
+    return MapPicture(pixels, legend, colours)
+
+
+def test_the_page_says_what_is_said_of_the_prediction(predictor, sick, rates):
+    prediction = replace(sick[0], reasons=("One caution.", "Another caution."))
+    text = words(report_pdf(prediction, sick[1], predictor.bundle, rates=rates, made_on=DAY))
+    for said in (prediction.shown_as, prediction.sentence, *prediction.reasons):
+        assert said in text
+    assert f"this image: {wording.percent(prediction.probability)}" in text
+    assert "2026-03-04" in text
+    assert f"micro, version {predictor.bundle.version}" in text
+    assert "not a medical device" in text
+    assert "Map (Layer-CAM)" in text
+    assert "most similar training images" in text
+
+
+def test_the_accuracy_is_there_where_it_applies(predictor, sick, rates):
+    plain = replace(sick[0], accuracy_applies=True)
+    text = words(report_pdf(plain, sick[1], predictor.bundle, rates=rates))
+    assert "images with pneumonia: Pneumonia suspected" in text
+    assert "95% intervals by patient" in text
+    unlike = replace(plain, accuracy_applies=False)
+    text = words(report_pdf(unlike, sick[1], predictor.bundle, rates=rates))
+    assert wording.ACCURACY_DOES_NOT_APPLY in text
+    assert "images with pneumonia: Pneumonia suspected" not in text
+
+
+def test_the_marks_of_the_scale_carry_their_labels(predictor, sick):
+    text = words(report_pdf(*sick, predictor.bundle))
+    calibration = predictor.bundle.calibration
+    low, high = calibration.uncertain
+    assert "decision threshold 50%" in text
+    assert f"exclusion threshold {wording.share(calibration.rule_out)}" in text
+    assert f"indeterminate {low:.0%} to {high:.0%}" in text
+
+
+def test_the_exclusion_threshold_is_told_in_counts(predictor, sick):
+    counts = {"true_positive": 90, "false_positive": 4, "false_negative": 3, "true_negative": 40}
+    evaluated = {"rule_out": {"confusion": counts}}
+    metrics = {"validation": evaluated, "test": {}}
+    bundle = replace(predictor.bundle, config={**predictor.bundle.config, "metrics": metrics})
+    text = words(report_pdf(*sick, bundle))
+    assert "Validation set: 3 of the 43 images below it had pneumonia (93 of all 137)." in text
+
+
+def test_the_post_test_probability_is_there_where_one_was_asked_for(predictor, sick):
+    assert "Post-test" not in words(report_pdf(*sick, predictor.bundle))
+    even = replace(sick[0], probability=0.9)
+    text = words(report_pdf(even, sick[1], predictor.bundle, pre_test=0.1))
+    assert "Post-test probability 50% at a pre-test probability of 10%." in text
+
+
+def test_image_and_map_are_on_the_page_with_the_legend(predictor, sick, film):
+    plain, shown = pictures(report_pdf(*sick, predictor.bundle, picture=blue(("An outline.",))))
+    assert np.array_equal(np.asarray(plain.convert("L")), film(2001, True))
+    assert np.array_equal(np.asarray(shown.convert("RGB")), blue().pixels)
+    assert "An outline." in words(
+        report_pdf(*sick, predictor.bundle, picture=blue(("An outline.",)))
+    )
+
+
+def test_a_colour_scale_stands_between_low_and_high(predictor, sick):
+    colours = np.repeat(np.arange(256, dtype=np.uint8)[:, None], 3, axis=1)
+    pdf = report_pdf(*sick, predictor.bundle, picture=blue(("weakest", "strongest"), colours))
+    scale = pictures(pdf)[2]
+    assert scale.size == (256, 1)
+    assert np.array_equal(np.asarray(scale.convert("RGB"))[0], colours)
+    assert "weakest strongest" in words(pdf)
+
+
+def test_the_page_names_its_image_and_what_was_done_to_it(predictor, film):
+    lying = Radiograph(np.rot90(film(2001, True)).astype(np.float32), (224, 224))
+    changed = put_right(lying, Suggestion(1, False))
+    prediction = predictor.predict(changed, explain="gradcam")
+    text = words(report_pdf(prediction, changed, predictor.bundle, title="Image 7"))
+    assert "Image 7" in text
+    assert "The image was rotated by 90 degrees clockwise before the analysis." in text
+
+
+def test_a_large_film_is_reduced_and_keeps_its_aspect(predictor, sick, film_png):
+    large = read_radiograph(film_png(1, height=1500, width=3000))
+    (picture,) = pictures(report_pdf(sick[0], large, predictor.bundle))
+    assert picture.size == (1000, 500)
+
+
+@pytest.mark.parametrize("explain", [None, "gradcam"])
+def test_a_refused_film_has_its_reason_and_no_probability(predictor, explain):
+    noise = np.random.default_rng(0).integers(0, 256, (80, 90, 1), np.uint8)
+    from PIL import Image
+
+    data = io.BytesIO()
+    Image.fromarray(noise[:, :, 0]).save(data, "PNG")
+    prediction = predictor.predict(data.getvalue(), explain=explain)
+    assert prediction.verdict == "REFUSED"
+    radiograph = read_radiograph(data.getvalue())
+    text = words(report_pdf(prediction, radiograph, predictor.bundle, pre_test=0.2))
+    assert "Not analysed" in text
+    assert text.count(prediction.reasons[0]) == 1
+    assert "this image:" not in text
+    assert "Post-test" not in text
+
+
+@pytest.mark.parametrize("probability", [0.0, 0.002, 0.13, 0.5, 0.998, 1.0])
+@pytest.mark.parametrize("rule_out", [0.01, 0.13, 0.45, 0.5])
+def test_no_label_of_the_scale_leaves_the_page_or_hides_another(
+    predictor, sick, probability, rule_out, monkeypatch
+):
+    from reportlab.pdfbase.pdfmetrics import stringWidth
+    from reportlab.pdfgen.canvas import Canvas
+
+    drawn = []
+
+    def noted(place):
+        original = getattr(Canvas, place)
+
+        def draw(self, x, y, text, *rest, **options):
+            wide = stringWidth(text, self._fontname, self._fontsize)
+            left = (
+                x - {"drawString": 0, "drawRightString": 1, "drawCentredString": 0.5}[place] * wide
+            )
+            drawn.append((left, left + wide, y, text))
+            return original(self, x, y, text, *rest, **options)
+
+        monkeypatch.setattr(Canvas, place, draw)
+
+    for place in ("drawString", "drawRightString", "drawCentredString"):
+        noted(place)
+    config = {**predictor.bundle.config}
+    config["calibration"] = {**config["calibration"], "rule_out": rule_out}
+    bundle = type(predictor.bundle)(predictor.bundle.folder, config)
+    report_pdf(replace(sick[0], probability=probability), sick[1], bundle)
+    labels = [label for label in drawn if label[3].strip()]
+    assert len(labels) >= 6
+    for left, right, y, text in labels:
+        assert left >= 0, text
+        assert right <= 595, text
+        for other_left, other_right, other_y, other in labels:
+            if other != text and abs(other_y - y) < 7:
+                assert right <= other_left or other_right <= left, (text, other)
+
+
+def test_no_file_name_unless_passed(predictor, sick):
+    assert "ward" not in words(report_pdf(*sick, predictor.bundle))
+    named = words(report_pdf(*sick, predictor.bundle, file_name="ward <7>.png"))
+    assert "ward <7>.png" in named
+
+
+@pytest.mark.parametrize("name", ["x" * 400 + ".png", "\u80ba\n\x00.png", "<b>&amp;"])
+def test_any_file_name_leaves_one_page(predictor, sick, name):
+    assert words(report_pdf(*sick, predictor.bundle, file_name=name))
+
+
+def test_equal_answers_give_equal_files_without_identity(predictor, sick):
+    first, second = (report_pdf(*sick, predictor.bundle, made_on=DAY) for _ in range(2))
+    assert first == second
+    meta = pypdf.PdfReader(io.BytesIO(first)).metadata
+    assert meta.author in ("", "anonymous", None)
+    assert meta["/CreationDate"].startswith("D:2000")
+
+
+def test_many_cautions_still_fit_one_page(predictor, sick, rates):
+    long = replace(sick[0], reasons=(wording.UNLIKE_TRAINING,) * 30)
+    text = words(report_pdf(long, sick[1], predictor.bundle, rates=rates, picture=blue()))
+    assert text.count("The result is less reliable.") == 30

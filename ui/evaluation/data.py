@@ -1,0 +1,156 @@
+"""What the Evaluation page evaluates: the stored predictions of a bundle, or a visitor's own."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from functools import cached_property
+from pathlib import Path
+
+import pandas as pd
+import streamlit as st
+
+from ui.common.folders import image_below
+from ui.common.frame import models_folder
+from xray_core.errors import DatasetError
+from xray_core.evaluation.calibration import ReliabilityBin, calibrated_reference, reliability
+from xray_core.evaluation.curves import (
+    precision_recall_curve,
+    roc_band,
+    roc_curve,
+    score_histogram,
+)
+from xray_core.evaluation.groups import (
+    Abstention,
+    gate_films,
+    outside_band,
+    prepare_table,
+    subtype_films,
+)
+from xray_core.evaluation.scores import Films
+from xray_core.model.bundle import Bundle, open_bundle
+from xray_core.model.calibration import Calibration
+from xray_core.stats.bootstrap import reporting
+
+OWN = "evaluation_own"  # session state: a visitor's own predictions, never in a shared cache
+
+
+@dataclass(frozen=True)
+class Evaluated:
+    """A set of films with predictions, and all about it that no slider moves."""
+
+    title: str
+    model: str
+    key: str  # stands for the table in caches: no two tables have the same
+    table: pd.DataFrame
+    notes: tuple[str, ...]
+    calibration: Calibration
+    films: Films
+    roc: pd.DataFrame
+    band: pd.DataFrame
+    precision_recall: pd.DataFrame
+    bins: list[ReliabilityBin]
+    reference: tuple[float, float]
+    histogram: pd.DataFrame
+    decided: Abstention  # what holds outside the model's uncertain band
+    folder: Path | None = None  # where the table's files are; None: in the dataset's folder
+
+    @cached_property
+    def subtypes(self) -> dict[str, Films]:
+        """Each kind of pneumonia with all normal films, ready to be evaluated."""
+        return subtype_films(self.table, prior=self.calibration.prior)
+
+    @cached_property
+    def gate(self) -> dict[str, Films]:
+        """The films by outcome of the gate, ready to be evaluated."""
+        return gate_films(self.table, prior=self.calibration.prior)
+
+    @property
+    def slug(self) -> str:
+        """A name for files to download."""
+        words = f"{self.model}-{self.title}".lower()
+        return "-".join("".join(c if c.isalnum() else " " for c in words).split())
+
+
+def bundle_of(name: str) -> Bundle:
+    """The bundle of that name, checked once and kept until its config.json changes."""
+    folder = models_folder() / name
+    config = folder / "config.json"
+    return _bundle(folder, config.stat().st_mtime_ns if config.exists() else 0)
+
+
+def stored(name: str, fold: str) -> Evaluated:
+    """The stored predictions of a bundle for one fold ("test" or "validation")."""
+    bundle = bundle_of(name)
+    return _stored(bundle.folder, str(bundle.config["files"]["predictions.csv"]), fold)
+
+
+def evaluated(
+    title: str,
+    model: str,
+    table: pd.DataFrame,
+    notes: tuple[str, ...],
+    calibration: Calibration,
+    key: str = "",
+    folder: Path | None = None,
+) -> Evaluated:
+    """Draw the bootstrap and the curves of a predictions table (label, probability, patient)."""
+    # First, because the draws used last are kept, and those of all films are needed again.
+    decided = outside_band(
+        table, calibration.uncertain, threshold=calibration.main, prior=calibration.prior
+    )
+    films = prepare_table(table, prior=calibration.prior)
+    low, high, _ = calibrated_reference(films.shifted, films.patient)
+    _ = films.threshold_free  # worked out now, so that no slider waits for it
+    return Evaluated(
+        title=title,
+        model=model,
+        key=key,
+        table=table,
+        notes=notes,
+        calibration=calibration,
+        films=films,
+        roc=roc_curve(films),
+        band=roc_band(films),
+        precision_recall=precision_recall_curve(films),
+        bins=reliability(films.label, films.shifted, films.patient),
+        reference=(low, high),
+        histogram=score_histogram(films),
+        decided=decided,
+        folder=folder,
+    )
+
+
+@st.cache_data(max_entries=1, ttl=60, show_spinner=False)
+def films_folder() -> Path | None:
+    """Where the dataset's films are on this disk, or None."""
+    from xray_core.dataset.index import find_dataset
+
+    try:
+        return Path(find_dataset(None)).resolve()
+    except DatasetError:
+        return None
+
+
+def film_on_disk(chosen: Evaluated, file: str) -> Path | None:
+    """The image of a predictions table, if it is on this disk and inside the table's folder."""
+    return image_below(chosen.folder or films_folder(), file)
+
+
+@st.cache_resource(max_entries=8, show_spinner=False)
+def _bundle(folder: Path, changed: int) -> Bundle:
+    return open_bundle(folder)
+
+
+@st.cache_resource(max_entries=8, show_spinner="Patient-level bootstrap, 2,000 resamples...")
+def _stored(folder: Path, digest: str, fold: str) -> Evaluated:
+    bundle = bundle_of(folder.name)
+    table = bundle.predictions()
+    with reporting(None):  # a cached function must draw nothing on the page that called it
+        return evaluated(
+            f"{fold} split",
+            bundle.name,
+            table[table["fold"] == fold].reset_index(drop=True),
+            (),
+            bundle.calibration,
+            key=f"{digest} {fold}",
+        )

@@ -1,0 +1,1 @@
+"""Files become radiographs, and radiographs the model input."""

@@ -1,0 +1,273 @@
+"""Decode the pixels of one DICOM frame, native or compressed, never more than was asked for."""
+
+from __future__ import annotations
+
+import json
+import math
+import struct
+import subprocess
+import sys
+import threading
+from dataclasses import dataclass
+
+import numpy as np
+from PIL import Image
+from pydicom.encaps import encapsulate
+from pydicom.pixels import get_decoder
+from pydicom.uid import (
+    JPEG2000,
+    UID,
+    ExplicitVRBigEndian,
+    ExplicitVRLittleEndian,
+    JPEG2000Lossless,
+    JPEGBaseline8Bit,
+    JPEGExtended12Bit,
+    JPEGLossless,
+    JPEGLSLossless,
+    JPEGLSNearLossless,
+)
+
+from xray_core.errors import UnreadableImage
+from xray_core.imaging.decoding_memory import kept_shape, strip_bytes, strips
+from xray_core.imaging.dicom import gdcm_worker
+
+_WORKER_BYTES = 72 * 10**6  # an idle worker with GDCM
+_JPEG_2000 = b"\xff\x4f\xff\x51"
+_GDCM_SYNTAXES = {
+    "JPEG": JPEGExtended12Bit,
+    "JPEG lossless": JPEGLossless,
+    "JPEG-LS": JPEGLSLossless,
+    "JPEG 2000": JPEG2000,
+}
+
+
+@dataclass(frozen=True)
+class Codestream:
+    """What the header of a compressed frame says about itself."""
+
+    kind: str  # "JPEG" | "JPEG lossless" | "JPEG-LS" | "JPEG 2000"
+    rows: int
+    columns: int
+    bits: int
+    components: int
+    signed: bool = False
+
+
+def frame_bytes(options: dict) -> int:
+    values = options["rows"] * options["columns"] * options["samples_per_pixel"]
+    return (values * options["bits_allocated"] + 7) // 8
+
+
+def native_bytes(options: dict) -> int:
+    """Return what reading one uncompressed frame takes at its peak."""
+    values = options["rows"] * options["columns"] * options["samples_per_pixel"]
+    # Single bits become bytes; 4:2:2 is resampled.
+    return 2 * max(frame_bytes(options), values) + _shown_bytes(options)
+
+
+def compressed_bytes(frame: bytes, options: dict) -> int:
+    """Return what decoding one compressed frame takes at its peak, from measurements."""
+    stream = codestream(frame)
+    values = options["rows"] * options["columns"] * options["samples_per_pixel"]
+    if stream is None:  # RLE: all planes, and one more while it is decoded
+        decoding = frame_bytes(options) + options["rows"] * options["columns"]
+    elif stream.kind == "JPEG 2000" or (stream.kind == "JPEG" and stream.bits == 8):
+        decoding = 8 * values
+    else:  # GDCM's own copy, the text that it makes of it, and the values here
+        decoding = (4 if stream.bits <= 8 else 8) * values + _WORKER_BYTES
+    return decoding + _shown_bytes(options)
+
+
+def _shown_bytes(options: dict) -> int:
+    rows, columns = options["rows"], options["columns"]
+    return 5 * math.prod(kept_shape(rows, columns)) + strip_bytes(rows, columns)
+
+
+def native_frame(data: memoryview, length: int, options: dict, big: bool) -> tuple[np.ndarray, str]:
+    needed, frames = frame_bytes(options), options["number_of_frames"]
+    if options["photometric_interpretation"] == "YBR_FULL_422":
+        if length >= needed * frames:  # tagged as subsampled, but stored in full
+            options["photometric_interpretation"] = "YBR_FULL"
+        else:
+            needed = needed // 3 * 2
+    available = min(length, len(data))
+    if available < needed:
+        share = 100 * available // needed
+        raise UnreadableImage(
+            f"The DICOM file is incomplete: it holds {share}% of its image. Please export it again."
+        )
+    syntax = ExplicitVRBigEndian if big else ExplicitVRLittleEndian
+    # One frame only, and the byte that pads an odd length.
+    source = data[: min(needed + needed % 2, available)]
+    options = options | {
+        "transfer_syntax_uid": syntax,
+        "number_of_frames": 1,
+        "pixel_vr": "OW",
+    }
+    return _decoded(syntax, source, options)
+
+
+def compressed_frame(frame: bytes, options: dict, declared: UID) -> tuple[np.ndarray, str]:
+    """Decode one compressed frame, believing its own header over the file's transfer syntax."""
+    if frame.startswith(b"\0\0\0\x0cjP  "):  # a JP2 file around the codestream
+        frame = frame[max(0, frame[:4096].find(_JPEG_2000)) :]
+    stream = codestream(frame)
+    if stream is None:
+        if "RLE" not in declared.name:
+            raise UnreadableImage(_undecodable(declared))
+        return _rle(frame, options), options["photometric_interpretation"]
+    if (stream.rows, stream.columns) != (options["rows"], options["columns"]):
+        raise UnreadableImage("The DICOM file contradicts itself about the size of its image.")
+    if stream.components not in (1, 3):
+        raise UnreadableImage("The DICOM file's image has an unusual number of colours.")
+    if stream.kind == "JPEG 2000" or (stream.kind == "JPEG" and stream.bits == 8):
+        try:
+            return _with_pillow(frame, stream, options, declared)
+        except RuntimeError:
+            pass  # what Pillow's decoders cannot do, GDCM's may
+    photometric = options["photometric_interpretation"]
+    if photometric in ("YBR_RCT", "YBR_ICT"):  # a JPEG 2000 decoder undoes these itself
+        photometric = "RGB"
+    return _with_gdcm(frame, stream, options, declared), photometric
+
+
+def _with_pillow(
+    frame: bytes, stream: Codestream, options: dict, declared: UID
+) -> tuple[np.ndarray, str]:
+    if stream.kind == "JPEG":
+        syntax = JPEGBaseline8Bit
+        options = options | {"bits_allocated": 8, "bits_stored": min(options["bits_stored"], 8)}
+    else:
+        syntax = JPEG2000Lossless if declared == JPEG2000Lossless else JPEG2000
+    options = options | {"transfer_syntax_uid": syntax, "number_of_frames": 1, "pixel_vr": "OB"}
+    return _decoded(syntax, encapsulate([frame], has_bot=False), options, plugin="pillow")
+
+
+def _decoded(
+    syntax: UID, source: bytes | memoryview, options: dict, plugin: str = ""
+) -> tuple[np.ndarray, str]:
+    # raw: YBR stays as it is, since its Y is the grey that is wanted.
+    values, found = get_decoder(syntax).as_array(
+        source, index=0, raw=True, decoding_plugin=plugin, **options
+    )
+    return values, str(found["photometric_interpretation"])
+
+
+def _with_gdcm(frame: bytes, stream: Codestream, options: dict, declared: UID) -> np.ndarray:
+    syntax = _GDCM_SYNTAXES[stream.kind]
+    if stream.kind == "JPEG-LS" and declared == JPEGLSNearLossless:
+        syntax = JPEGLSNearLossless
+    lossy_jpeg_in_grey = stream.bits in (8, 12) and stream.components == 1
+    if stream.bits > 16 or (stream.kind == "JPEG" and not lossy_jpeg_in_grey):
+        raise UnreadableImage(_undecodable(declared))
+    width = 1 if stream.bits <= 8 else 2
+    request = {
+        "transfer_syntax": str(syntax),
+        "rows": stream.rows,
+        "columns": stream.columns,
+        "samples": stream.components,
+        "allocated": 8 * width,
+        "bits": stream.bits,
+        "signed": stream.signed,
+    }
+    shape = (stream.rows, stream.columns, stream.components)
+    decoded = _from_worker(json.dumps(request).encode() + b"\n" + frame, width * math.prod(shape))
+    if decoded is None:
+        raise UnreadableImage(_undecodable(declared))
+    values = np.frombuffer(decoded, f"<u{width}")
+    if stream.components == 3:
+        return values.reshape(shape)
+    # The header decides whether the stream's uppermost bit is a sign.
+    values = values.view(f"<{'i' if options['pixel_representation'] else 'u'}{width}")
+    spare = 8 * width - stream.bits
+    if spare:
+        values <<= spare
+        values >>= spare
+    return values.reshape(shape[:2])
+
+
+def _from_worker(request: bytes, expected: int) -> bytearray | None:
+    """Return the bytes that the worker decodes, None where it gives another number of them.
+
+    They are read into their place, which takes half the memory of collecting them.
+    """
+    values = bytearray(expected)
+    try:
+        with subprocess.Popen(
+            [sys.executable, "-P", gdcm_worker.__file__],
+            stdin=subprocess.PIPE,
+            stdout=subprocess.PIPE,
+            stderr=subprocess.DEVNULL,
+        ) as worker:
+            assert worker.stdin is not None
+            assert worker.stdout is not None
+            limit = threading.Timer(gdcm_worker.MAX_SECONDS, worker.kill)
+            limit.start()
+            try:
+                # The worker reads all of its input before it writes.
+                worker.stdin.write(request)
+                worker.stdin.close()
+                count = worker.stdout.readinto(values)  # type: ignore[attr-defined]
+                whole = count == expected and not worker.stdout.read(1)
+            finally:
+                limit.cancel()
+                worker.kill()  # it has nothing more to do, or hangs
+    except OSError:  # it ended early
+        return None
+    return values if whole else None
+
+
+def codestream(frame: bytes) -> Codestream | None:
+    """Read the size from a JPEG, JPEG-LS or JPEG 2000 header (ITU-T T.81, T.87, T.800)."""
+    if frame.startswith(_JPEG_2000):
+        x1, y1, x0, y0 = struct.unpack(">4L", frame[8:24])
+        components, bits = struct.unpack(">HB", frame[40:43])
+        size = y1 - y0, x1 - x0
+        return Codestream("JPEG 2000", *size, (bits & 0x7F) + 1, components, bits >= 0x80)
+    if not frame.startswith(b"\xff\xd8"):
+        return None
+    at = 2
+    while at + 10 <= len(frame) and frame[at] == 0xFF:
+        marker = frame[at + 1]
+        if marker == 0xFF:  # fill byte
+            at += 1
+            continue
+        if marker == 0xF7 or (0xC0 <= marker <= 0xCF and marker not in (0xC4, 0xC8, 0xCC)):
+            bits, rows, columns, components = struct.unpack(">BHHB", frame[at + 4 : at + 10])
+            kind = {0xF7: "JPEG-LS", 0xC3: "JPEG lossless"}.get(marker, "JPEG")
+            return Codestream(kind, rows, columns, bits, components)
+        at += 2 + struct.unpack(">H", frame[at + 2 : at + 4])[0]
+    return None
+
+
+def _rle(frame: bytes, options: dict) -> np.ndarray:
+    """Decode RLE (PS3.5, Annex G): a PackBits segment for each byte of each sample."""
+    rows, columns = options["rows"], options["columns"]
+    samples, width = options["samples_per_pixel"], options["bits_allocated"] // 8
+    count, *offsets = struct.unpack("<16L", frame[:64])
+    if count != samples * width or not 0 < count <= 15:
+        raise UnreadableImage("The DICOM file's compressed image is damaged.")
+    ends = [*offsets[1:count], len(frame)]
+    planes = np.empty((samples, rows, columns, width), dtype=np.uint8)
+    for segment in range(count):
+        # Pillow's decoder stops when the plane is full, however far a hostile segment would go.
+        packed = frame[offsets[segment] : ends[segment]]
+        plane = Image.frombytes("L", (rows * columns, 1), packed, "packbits", "L")
+        sample, byte = divmod(segment, width)  # most significant byte first
+        for some in strips(rows, columns):
+            strip = plane.crop((some.start * columns, 0, some.stop * columns, 1))
+            target = planes[sample, some, :, width - 1 - byte]
+            target[...] = np.asarray(strip).reshape(target.shape)
+    sign = "i" if options["pixel_representation"] else "u"
+    values = planes.view(f"<{sign}{width}")[..., 0]  # (samples, H, W)
+    return values[0] if samples == 1 else np.moveaxis(values, 0, -1)
+
+
+def _undecodable(syntax: UID) -> str:
+    if any(video in syntax.name for video in ("MPEG", "HEVC", "AVC")):
+        return "This DICOM file holds a video, not a film."
+    known = syntax.name if syntax.is_transfer_syntax and not syntax.is_private else "its coding"
+    return (
+        f"The DICOM file's compressed image cannot be decoded ({known}). "
+        "It may be damaged; please export it uncompressed."
+    )

@@ -1,0 +1,80 @@
+"""A film on its way to the network: read, looked at pixel by pixel, and made its input."""
+
+from dataclasses import replace
+from pathlib import Path
+from typing import BinaryIO, NamedTuple
+
+import numpy as np
+from numpy.typing import NDArray
+
+from xray_core.errors import UnreadableImage
+from xray_core.imaging.border import trimmed
+from xray_core.imaging.radiograph import Radiograph, read_radiograph, reading, to_model_input
+from xray_core.model.gate import check_pixels
+
+Source = str | Path | bytes | BinaryIO | Radiograph
+FloatArray = NDArray[np.float32]
+
+
+class Admitted(NamedTuple):
+    """What is kept of a film that was read: small, whatever the film's own size.
+
+    `refusals` are the reasons why its pixels can be no film, () where they may be one. `inner` is
+    the film without the flat frame around it, None where there is none or its pixels can be no
+    film either.
+    """
+
+    film: FloatArray  # (224, 224, 1)
+    inner: FloatArray | None  # (224, 224, 1)
+    refusals: tuple[str, ...]
+    radiograph: Radiograph  # without its pixels
+    shape: tuple[int, int]
+
+    @property
+    def is_ruled_out(self) -> bool:
+        """Tell whether the network need not be asked."""
+        return bool(self.refusals) and self.inner is None
+
+
+def as_radiograph(source: Source) -> Radiograph:
+    """Return a film that may have been read already; raises UnreadableImage."""
+    return source if isinstance(source, Radiograph) else read_radiograph(source)
+
+
+def admit(source: Source) -> Admitted:
+    """Read a film, check its pixels and make its model input; raises UnreadableImage."""
+    if isinstance(source, Radiograph):
+        return _admitted(source)
+    with reading(source) as radiograph:
+        return _admitted(radiograph)
+
+
+def _admitted(radiograph: Radiograph) -> Admitted:
+    film = to_model_input(radiograph)
+    inner = _inner_film(radiograph)
+    return Admitted(
+        film=film,
+        inner=inner,
+        refusals=tuple(check_pixels(radiograph, film)),
+        radiograph=replace(radiograph, pixels=np.empty((0, 0), np.float32)),
+        shape=radiograph.pixels.shape,
+    )
+
+
+def _inner_film(radiograph: Radiograph) -> FloatArray | None:
+    """Return the model input of what a flat frame surrounds, None where that can be no film."""
+    inner = trimmed(radiograph)
+    if inner is radiograph:
+        return None
+    film = to_model_input(inner)
+    return None if check_pixels(inner, film) else film
+
+
+def admit_or_say_why(source: Source) -> Admitted | str:
+    """Return what `admit` does, or the sentence why the film cannot be read."""
+    try:
+        return admit(source)
+    except UnreadableImage as error:
+        return str(error)
+    except MemoryError:
+        return "The image is too large for this computer's memory."

@@ -1,0 +1,1 @@
+"""Resampling, DeLong and intervals: one implementation each, used by every job."""
