@@ -31,7 +31,7 @@ def main() -> None:
     parser.add_argument("--recipe", default="resnet50-frozen")
     parser.add_argument("--epochs", type=int, default=10)
     parser.add_argument("--precision", choices=("float32", "mixed_bfloat16"), default="float32")
-    parser.add_argument("--limit", type=int, help="films per class and fold, for a trial")
+    parser.add_argument("--limit", type=int, help="images per class and fold, for a trial")
     options = parser.parse_args()
 
     import keras
@@ -39,14 +39,14 @@ def main() -> None:
     from xray_core.dataset.index import build_index, find_dataset, limited
     from xray_core.model.architectures import build_network
     from xray_core.model.recipes import find_recipe
-    from xray_core.training.data import load_films
+    from xray_core.training.data import load_images
     from xray_core.training.fit import fit
 
     folder = find_dataset(options.data)
     index = build_index(folder)
     if options.limit:
         index = limited(index, options.limit)
-    folds = load_films(index, folder).folds
+    folds = load_images(index, folder).folds
     training, validation = folds["train"], folds["validation"]
     base = replace(
         find_recipe(options.recipe), epochs=options.epochs, patience=options.epochs, shifted_views=0
@@ -60,9 +60,9 @@ def main() -> None:
         with tempfile.TemporaryDirectory() as scratch:
             start = time.perf_counter()
             run = Path(scratch)
-            fit(network, recipe, training, validation, run, seed=0, identity={}, say=print_now)
+            fit(network, recipe, training, validation, run, seed=0, identity={}, log=print_now)
             seconds[views] = time.perf_counter() - start
-    print(f"{recipe.name}, {len(training)} films, {recipe.epochs} epochs, {options.precision}")
+    print(f"{recipe.name}, {len(training)} images, {recipe.epochs} epochs, {options.precision}")
     print(f"backbone in every epoch: {seconds[0]:.0f} s")
     print(f"features kept (K = 1):   {seconds[1]:.0f} s")
     print(f"ratio:                   {seconds[0] / seconds[1]:.1f}")

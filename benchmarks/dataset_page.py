@@ -71,7 +71,7 @@ def seconds_in_browser(browser: object, environment: dict[str, str]) -> float:
                 time.sleep(0.01)
         page.goto(f"http://localhost:{port}/dataset")
         page.get_by_text("Download the table").wait_for(timeout=120_000)
-        page.get_by_text("Averages of this many films").wait_for(timeout=120_000)
+        page.get_by_text("Averages of this many images").wait_for(timeout=120_000)
         return time.perf_counter() - start
     finally:
         server.terminate()

@@ -39,7 +39,7 @@ def main() -> None:
     parser.add_argument("--admit", action="store_true", help=argparse.SUPPRESS)
     arguments = parser.parse_args()
     if arguments.measure:
-        print(json.dumps(measured(arguments.measure, arguments.warm, arguments.admit)))
+        print(json.dumps(measured(arguments.measure, arguments.warm, arguments.prepare_input)))
         return
 
     with tempfile.TemporaryDirectory() as folder:
@@ -72,10 +72,10 @@ import numpy as np, streamlit
 from xray_core import Predictor
 from xray_core.imaging.radiograph import Radiograph
 y, x = np.mgrid[-1:1:500j, -1:1:600j].astype(np.float32)
-film = 120 + 60 * np.sin(9 * x) * np.cos(7 * y) + 20 * np.sin(90 * x * y)
-film += np.random.default_rng(0).normal(0, 8, film.shape)
+image = 120 + 60 * np.sin(9 * x) * np.cos(7 * y) + 20 * np.sin(90 * x * y)
+image += np.random.default_rng(0).normal(0, 8, image.shape)
 predictor = Predictor.load(sys.argv[2])
-predictor.explain(Radiograph(np.clip(film, 0, 255).astype(np.float32), film.shape), "gradcam")
+predictor.explain(Radiograph(np.clip(image, 0, 255).astype(np.float32), image.shape), "gradcam")
 peak = lambda: round(resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * 1024 / 1e6)
 print("one small image judged, with a map:", peak(), "MB")
 threads = [threading.Thread(target=predictor.predict, args=(path,)) for path in sys.argv[3:]]
@@ -104,9 +104,9 @@ def measured(large: list[str], small: list[str], admitting: bool) -> dict[str, o
 
     def read(path: str) -> object:
         if admitting:
-            from xray_core.prediction.inputs import admit
+            from xray_core.prediction.inputs import prepare_input
 
-            return admit(path)
+            return prepare_input(path)
         return read_radiograph(path)
 
     for path in small:

@@ -44,14 +44,16 @@ def measure(path: Path, most_mb: float, most_seconds: float) -> bool:
     from ui.evaluation.data import evaluated
     from xray_core.evaluation.comparison import compare
     from xray_core.evaluation.curves import decision_curve
-    from xray_core.evaluation.independent import film_intervals
+    from xray_core.evaluation.independent import independent_intervals
     from xray_core.evaluation.metrics import evaluate
     from xray_core.evaluation.predictions import read_predictions
 
-    calibration = SimpleNamespace(prior=0.5, main=0.5, rule_out=0.2, uncertain=(0.35, 0.65))
+    calibration = SimpleNamespace(
+        prior=0.5, decision_threshold=0.5, exclusion_threshold=0.2, uncertain=(0.35, 0.65)
+    )
     start, began, worked = peak_mb(), time.perf_counter(), time.process_time()
 
-    def say(step: str) -> None:
+    def log(step: str) -> None:
         took, busy = time.perf_counter() - began, time.process_time() - worked
         print(
             f"{peak_mb() - start:8.0f} MB {took:7.1f} s {busy:7.1f} processor s  {step}", flush=True
@@ -59,19 +61,19 @@ def measure(path: Path, most_mb: float, most_seconds: float) -> bool:
 
     table, notes = read_predictions(path)
     chosen = evaluated("your table", "model", table, tuple(notes), calibration)
-    say("the table read, with all that no slider moves")
-    found = evaluate(chosen.films, threshold=0.5, prevalence=0.1)
-    film_intervals(chosen.films, found)
-    say("the metrics at one threshold")
-    decision_curve(chosen.films, 0.1)
-    say("the decision curve")
+    log("the table read, with all that no slider moves")
+    found = evaluate(chosen.images, threshold=0.5, prevalence=0.1)
+    independent_intervals(chosen.images, found)
+    log("the metrics at one threshold")
+    decision_curve(chosen.images, 0.1)
+    log("the decision curve")
     exceeded = peak_mb() - start > most_mb or time.perf_counter() - began > most_seconds
     print(f"The limits are {'exceeded' if exceeded else 'kept'}.", flush=True)
-    evaluate(chosen.films, threshold=0.4, prevalence=0.1)
-    say("then: a slider moved")
+    evaluate(chosen.images, threshold=0.4, prevalence=0.1)
+    log("then: a slider moved")
     other = table.assign(probability=expit(0.9 * logit(table["probability"])))
     compare(table, other, threshold_a=0.5, threshold_b=0.5)
-    say("then: a comparison with another model")
+    log("then: a comparison with another model")
     return exceeded
 
 

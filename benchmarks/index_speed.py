@@ -1,4 +1,4 @@
-"""Measuring a dataset's films against just decoding them, in the same number of processes.
+"""Measuring a dataset's images against just decoding them, in the same number of processes.
 
 Run: python benchmarks/index_speed.py [FOLDER] [--processes 2] [--rounds 5]
 
@@ -114,7 +114,7 @@ def main() -> None:
                 if turn:
                     wall[name].append(time.perf_counter() - start)
                     processor[name].append(sum(took))
-    print(f"{len(paths)} films, {options.processes} processes, median of {options.rounds} rounds")
+    print(f"{len(paths)} images, {options.processes} processes, median of {options.rounds} rounds")
     report("wall", wall)
     report("processor", processor)
     cold: dict[str, list[float]] = {"decode": [], "index": []}

@@ -1,9 +1,9 @@
-"""Pictures that are no upright frontal chest film, drawn by chance, to measure the gate with.
+"""Pictures that are no upright frontal chest X-ray, drawn by chance, to measure the gate with.
 
 `SEEN` are the kinds that the gate's limits were chosen with; `UNSEEN` were set aside and are only
-reported on. `ALTERED` are upright films as other machines and exports might give them, which may
+reported on. `ALTERED` are upright images as other machines and exports might give them, which may
 get a caution but should seldom be refused. Each kind is a function
-`(random, films) -> uint8 (H, W) or (H, W, 3)`, where `films` are real films (uint8 H x W) for the
+`(random, images) -> uint8 (H, W) or (H, W, 3)`, where `images` are real images (uint8 H x W) for the
 kinds that change one.
 """
 
@@ -37,8 +37,8 @@ def _clouds(random: Generator, height: int, width: int, steepness: float) -> np.
     return np.clip((values - low) / (high - low), 0, 1)
 
 
-def _film(random: Generator, films: Sequence[Picture]) -> Picture:
-    return films[int(random.integers(len(films)))]
+def _image(random: Generator, images: Sequence[Picture]) -> Picture:
+    return images[int(random.integers(len(images)))]
 
 
 def _words(random: Generator, count: int) -> str:
@@ -48,7 +48,7 @@ def _words(random: Generator, count: int) -> str:
     )
 
 
-def landscape(random: Generator, films: Sequence[Picture]) -> Picture:
+def landscape(random: Generator, images: Sequence[Picture]) -> Picture:
     """Clouds of a photograph's spectrum with shaded things in front."""
     height, width = _size(random)
     image = 255 * _clouds(random, height, width, random.uniform(1.2, 2.0))
@@ -62,15 +62,15 @@ def landscape(random: Generator, films: Sequence[Picture]) -> Picture:
     return _bytes(cv2.GaussianBlur(image, (0, 0), random.uniform(0.3, 1.5)))
 
 
-def colour(random: Generator, films: Sequence[Picture]) -> Picture:
+def colour(random: Generator, images: Sequence[Picture]) -> Picture:
     """A landscape whose channels differ."""
-    image = landscape(random, films).astype(np.float32)
+    image = landscape(random, images).astype(np.float32)
     tint = random.uniform(0.4, 1.0, 3)
     sky = _clouds(random, *image.shape, 2.0)[..., None] * random.uniform(-60, 60, 3)
     return _bytes(image[..., None] * tint + sky)
 
 
-def text_page(random: Generator, films: Sequence[Picture]) -> Picture:
+def text_page(random: Generator, images: Sequence[Picture]) -> Picture:
     """A scanned page: lines of text, paper grain, uneven light."""
     height, width = 900, 650
     page = np.full((height, width), int(random.integers(200, 250)), np.uint8)
@@ -83,8 +83,8 @@ def text_page(random: Generator, films: Sequence[Picture]) -> Picture:
     return _bytes(cv2.GaussianBlur(image, (0, 0), random.uniform(0.4, 1.2)))
 
 
-def screenshot(random: Generator, films: Sequence[Picture]) -> Picture:
-    """Windows, bars and text, dark or light, some with a film in one window."""
+def screenshot(random: Generator, images: Sequence[Picture]) -> Picture:
+    """Windows, bars and text, dark or light, some with an image in one window."""
     height, width = int(random.integers(500, 800)), int(random.integers(800, 1200))
     dark = random.random() < 0.5
     image = np.full((height, width), 30 if dark else 240, np.uint8)
@@ -96,12 +96,12 @@ def screenshot(random: Generator, films: Sequence[Picture]) -> Picture:
         place = (int(random.integers(width)), int(random.integers(height)))
         cv2.putText(image, _words(random, 4), place, 0, 0.5, 220 if dark else 20, 1)
     if random.random() < 0.5:
-        film = cv2.resize(_film(random, films), (width // 3, height // 2))
-        image[20 : 20 + height // 2, 30 : 30 + width // 3] = film
+        shown = cv2.resize(_image(random, images), (width // 3, height // 2))
+        image[20 : 20 + height // 2, 30 : 30 + width // 3] = shown
     return image
 
 
-def drawing(random: Generator, films: Sequence[Picture]) -> Picture:
+def drawing(random: Generator, images: Sequence[Picture]) -> Picture:
     """Strokes of a pencil on paper with a little grain."""
     height, width = _size(random, 300)
     image = np.full((height, width), int(random.integers(225, 255)), np.uint8)
@@ -111,7 +111,7 @@ def drawing(random: Generator, films: Sequence[Picture]) -> Picture:
     return _bytes(cv2.GaussianBlur(image, (0, 0), 0.8) + random.normal(0, 5, image.shape))
 
 
-def mask(random: Generator, films: Sequence[Picture]) -> Picture:
+def mask(random: Generator, images: Sequence[Picture]) -> Picture:
     """Two white lungs on black, as segmentations are stored, some blurred by JPEG."""
     height, width = _size(random, 224)
     image = np.zeros((height, width), np.uint8)
@@ -122,7 +122,7 @@ def mask(random: Generator, films: Sequence[Picture]) -> Picture:
     return _bytes(cv2.GaussianBlur(image, (0, 0), random.uniform(0.5, 4.0)))
 
 
-def blank(random: Generator, films: Sequence[Picture]) -> Picture:
+def blank(random: Generator, images: Sequence[Picture]) -> Picture:
     """One shade, or a soft gradient, with grain."""
     height, width = _size(random)
     image = np.full((height, width), random.uniform(0, 255), np.float32)
@@ -132,7 +132,7 @@ def blank(random: Generator, films: Sequence[Picture]) -> Picture:
     return _bytes(image + random.normal(0, random.uniform(0, 6), image.shape))
 
 
-def noise(random: Generator, films: Sequence[Picture]) -> Picture:
+def noise(random: Generator, images: Sequence[Picture]) -> Picture:
     """White or coloured noise."""
     height, width = _size(random)
     if random.random() < 0.5:
@@ -141,32 +141,32 @@ def noise(random: Generator, films: Sequence[Picture]) -> Picture:
     return _bytes(255 * _clouds(random, height, width, random.uniform(0, 3)))
 
 
-def quarter_turned(random: Generator, films: Sequence[Picture]) -> Picture:
-    """A film on its side."""
-    return np.rot90(_film(random, films), int(random.choice([1, 3])))
+def quarter_turned(random: Generator, images: Sequence[Picture]) -> Picture:
+    """An image on its side."""
+    return np.rot90(_image(random, images), int(random.choice([1, 3])))
 
 
-def half_turned(random: Generator, films: Sequence[Picture]) -> Picture:
-    """A film on its head."""
-    return np.rot90(_film(random, films), 2)
+def half_turned(random: Generator, images: Sequence[Picture]) -> Picture:
+    """An image on its head."""
+    return np.rot90(_image(random, images), 2)
 
 
-def inverted(random: Generator, films: Sequence[Picture]) -> Picture:
-    """A film with black and white exchanged."""
-    return 255 - _film(random, films)
+def inverted(random: Generator, images: Sequence[Picture]) -> Picture:
+    """An image with black and white exchanged."""
+    return 255 - _image(random, images)
 
 
-def crop(random: Generator, films: Sequence[Picture]) -> Picture:
-    """A ninth to a sixteenth of a film: no lung whole."""
-    film = _film(random, films)
+def crop(random: Generator, images: Sequence[Picture]) -> Picture:
+    """A ninth to a sixteenth of an image: no lung whole."""
+    image = _image(random, images)
     share = random.uniform(0.25, 0.34)
-    high, wide = int(film.shape[0] * share), int(film.shape[1] * share)
-    y = int(random.integers(film.shape[0] - high))
-    x = int(random.integers(film.shape[1] - wide))
-    return cv2.resize(film[y : y + high, x : x + wide], (400, 400), interpolation=cv2.INTER_CUBIC)
+    high, wide = int(image.shape[0] * share), int(image.shape[1] * share)
+    y = int(random.integers(image.shape[0] - high))
+    x = int(random.integers(image.shape[1] - wide))
+    return cv2.resize(image[y : y + high, x : x + wide], (400, 400), interpolation=cv2.INTER_CUBIC)
 
 
-def ct_slice(random: Generator, films: Sequence[Picture]) -> Picture:
+def ct_slice(random: Generator, images: Sequence[Picture]) -> Picture:
     """An axial slice of a body: bright rim, dark lungs, organs, on black."""
     side = 512
     y, x = np.mgrid[-1 : 1 : side * 1j, -1 : 1 : side * 1j]
@@ -188,7 +188,7 @@ def ct_slice(random: Generator, films: Sequence[Picture]) -> Picture:
     return _bytes(blurred + random.normal(0, random.uniform(3, 12), image.shape))
 
 
-def hand(random: Generator, films: Sequence[Picture]) -> Picture:
+def hand(random: Generator, images: Sequence[Picture]) -> Picture:
     """Bones of five fingers within soft tissue, on black."""
     image = np.full((600, 480), random.uniform(5, 30), np.float32)
     soft, bone = float(random.uniform(60, 110)), float(random.uniform(170, 235))
@@ -209,7 +209,7 @@ def hand(random: Generator, films: Sequence[Picture]) -> Picture:
 # Set aside: no limit was chosen with these.
 
 
-def mr_head(random: Generator, films: Sequence[Picture]) -> Picture:
+def mr_head(random: Generator, images: Sequence[Picture]) -> Picture:
     """A slice of a head: bright skin, folded brain, dark ventricles."""
     side = 256
     y, x = np.mgrid[-1 : 1 : side * 1j, -1 : 1 : side * 1j]
@@ -224,14 +224,14 @@ def mr_head(random: Generator, films: Sequence[Picture]) -> Picture:
     return _bytes(cv2.GaussianBlur(image, (0, 0), 1.2) + random.normal(0, 5, image.shape))
 
 
-def montage(random: Generator, films: Sequence[Picture]) -> Picture:
-    """Four films in one picture, as on a teaching slide."""
-    tiles = [cv2.resize(_film(random, films), (220, 220)) for _ in range(4)]
+def montage(random: Generator, images: Sequence[Picture]) -> Picture:
+    """Four images in one picture, as on a teaching slide."""
+    tiles = [cv2.resize(_image(random, images), (220, 220)) for _ in range(4)]
     framed = [cv2.copyMakeBorder(t, 6, 6, 6, 6, cv2.BORDER_CONSTANT, value=0) for t in tiles]
     return np.vstack([np.hstack(framed[:2]), np.hstack(framed[2:])])
 
 
-def ultrasound(random: Generator, films: Sequence[Picture]) -> Picture:
+def ultrasound(random: Generator, images: Sequence[Picture]) -> Picture:
     """A fan of speckle on black."""
     y, x = np.mgrid[0:480, 0:640]
     radius, angle = np.hypot(x - 320, y + 60), np.arctan2(x - 320, y + 60)
@@ -240,7 +240,7 @@ def ultrasound(random: Generator, films: Sequence[Picture]) -> Picture:
     return _bytes(cv2.GaussianBlur(np.where(fan, speckle, 2.0), (0, 0), 1.2))
 
 
-def chart(random: Generator, films: Sequence[Picture]) -> Picture:
+def chart(random: Generator, images: Sequence[Picture]) -> Picture:
     """Bars and curves over a shaded background, as in a paper."""
     image = np.tile(np.linspace(120, 220, 640, dtype=np.float32), (480, 1))
     for number in range(int(random.integers(4, 12))):
@@ -252,7 +252,7 @@ def chart(random: Generator, films: Sequence[Picture]) -> Picture:
     return _bytes(image + random.normal(0, 3, image.shape))
 
 
-def weave(random: Generator, films: Sequence[Picture]) -> Picture:
+def weave(random: Generator, images: Sequence[Picture]) -> Picture:
     """Stripes and weaves, as of fabric or brick."""
     height, width = _size(random, 300)
     y, x = np.mgrid[0:height, 0:width]
@@ -261,65 +261,65 @@ def weave(random: Generator, films: Sequence[Picture]) -> Picture:
     return _bytes(image + 40 * (_clouds(random, height, width, 1.0) - 0.5))
 
 
-# Still films: a caution will do.
+# Still images: a caution will do.
 
 
-def locally_equalised(random: Generator, films: Sequence[Picture]) -> Picture:
+def locally_equalised(random: Generator, images: Sequence[Picture]) -> Picture:
     """Contrast-limited adaptive equalisation, as many machines apply."""
-    return cv2.createCLAHE(random.uniform(1.5, 4), (8, 8)).apply(_film(random, films))
+    return cv2.createCLAHE(random.uniform(1.5, 4), (8, 8)).apply(_image(random, images))
 
 
-def sharpened(random: Generator, films: Sequence[Picture]) -> Picture:
+def sharpened(random: Generator, images: Sequence[Picture]) -> Picture:
     """Edges enhanced by an unsharp mask."""
-    film = _film(random, films).astype(np.float32)
-    soft = cv2.GaussianBlur(film, (0, 0), random.uniform(1, 6))
-    return _bytes(film + random.uniform(0.5, 1.5) * (film - soft))
+    image = _image(random, images).astype(np.float32)
+    soft = cv2.GaussianBlur(image, (0, 0), random.uniform(1, 6))
+    return _bytes(image + random.uniform(0.5, 1.5) * (image - soft))
 
 
-def other_window(random: Generator, films: Sequence[Picture]) -> Picture:
+def other_window(random: Generator, images: Sequence[Picture]) -> Picture:
     """Darker, brighter, flatter or steeper greys."""
-    film = _film(random, films) / 255.0
-    curved = film ** np.exp(random.uniform(-0.7, 0.7))
+    image = _image(random, images) / 255.0
+    curved = image ** np.exp(random.uniform(-0.7, 0.7))
     return _bytes(255 * ((curved - 0.5) * random.uniform(0.6, 1.5) + 0.5))
 
 
-def framed(random: Generator, films: Sequence[Picture]) -> Picture:
+def framed(random: Generator, images: Sequence[Picture]) -> Picture:
     """A black frame and a marker in it."""
-    film = _film(random, films)
+    image = _image(random, images)
     rows, columns = (int(random.integers(5, 40)) for _ in range(2))
-    image = cv2.copyMakeBorder(film, rows, rows, columns, columns, cv2.BORDER_CONSTANT, value=0)
+    image = cv2.copyMakeBorder(image, rows, rows, columns, columns, cv2.BORDER_CONSTANT, value=0)
     cv2.putText(image, "R AP", (columns + 4, rows + 16), 0, 0.5, 240, 1)
     return image
 
 
-def barred(random: Generator, films: Sequence[Picture]) -> Picture:
+def barred(random: Generator, images: Sequence[Picture]) -> Picture:
     """Wide black bars above and below or on both sides, as on a screen of another shape."""
-    film = _film(random, films)
-    high, wide = film.shape
+    image = _image(random, images)
+    high, wide = image.shape
     share = random.uniform(0.12, 0.6, 2)
     rows, columns = (
         (int(share[0] * high), 0) if random.random() < 0.5 else (0, int(share[1] * wide))
     )
-    return cv2.copyMakeBorder(film, rows, rows, columns, columns, cv2.BORDER_CONSTANT, value=0)
+    return cv2.copyMakeBorder(image, rows, rows, columns, columns, cv2.BORDER_CONSTANT, value=0)
 
 
-def on_a_page(random: Generator, films: Sequence[Picture]) -> Picture:
-    """A white or grey border of another width on each side, as a scanned or pasted film has."""
-    film = _film(random, films)
+def on_a_page(random: Generator, images: Sequence[Picture]) -> Picture:
+    """A white or grey border of another width on each side, as a scanned or pasted image has."""
+    image = _image(random, images)
     top, bottom, left, right = (
-        int(side * random.uniform(0.03, 0.3)) for side in np.repeat(film.shape, 2)
+        int(side * random.uniform(0.03, 0.3)) for side in np.repeat(image.shape, 2)
     )
     shade = int(random.integers(150, 256))
-    return cv2.copyMakeBorder(film, top, bottom, left, right, cv2.BORDER_CONSTANT, value=shade)
+    return cv2.copyMakeBorder(image, top, bottom, left, right, cv2.BORDER_CONSTANT, value=shade)
 
 
-def soft_or_grainy(random: Generator, films: Sequence[Picture]) -> Picture:
+def soft_or_grainy(random: Generator, images: Sequence[Picture]) -> Picture:
     """Low resolution, or the grain of a weak exposure."""
-    film = _film(random, films)
+    image = _image(random, images)
     if random.random() < 0.5:
         side = int(random.integers(70, 140))
-        return cv2.resize(cv2.resize(film, (side, side), interpolation=cv2.INTER_AREA), (400, 400))
-    return _bytes(film + random.normal(0, random.uniform(5, 14), film.shape))
+        return cv2.resize(cv2.resize(image, (side, side), interpolation=cv2.INTER_AREA), (400, 400))
+    return _bytes(image + random.normal(0, random.uniform(5, 14), image.shape))
 
 
 SEEN: tuple[Kind, ...] = (

@@ -1,8 +1,8 @@
-"""How often the nearest training films contradict the network, and who is right then.
+"""How often the nearest training images contradict the network, and who is right then.
 
     python benchmarks/neighbours.py --model models/resnet50 --data data/chest_xray
 
-On the validation fold, which chose nothing about the neighbours; test films with `--fold test`.
+On the validation fold, which chose nothing about the neighbours; test images with `--fold test`.
 """
 
 import argparse
@@ -29,18 +29,18 @@ def main() -> None:
     index = build_index(folder)
     index = index[index["fold"] == arguments.fold]
     found = list(predictor.predict_many([folder / path for path in index["path"]]))
-    seen = [film.neighbours is not None for film in found]
+    seen = [image.neighbours is not None for image in found]
     report = vote_report(
-        [film.neighbours for film in found if film.neighbours is not None],
+        [image.neighbours for image in found if image.neighbours is not None],
         list(index["label"][seen]),
-        [film.verdict for film in found if film.neighbours is not None],
+        [image.verdict for image in found if image.neighbours is not None],
     )
-    films, contradicted = report["films"], report["contradicted"]
+    images, contradicted = report["images"], report["contradicted"]
     right = report["network_right"]
-    print(f"{predictor.model}, {arguments.fold} fold, {films} films with a verdict")
-    print(f"the 20 nearest contradict the network on {contradicted} ({contradicted / films:.1%})")
+    print(f"{predictor.model}, {arguments.fold} fold, {images} images with a verdict")
+    print(f"the 20 nearest contradict the network on {contradicted} ({contradicted / images:.1%})")
     print(f"of these the network is right on {right}, the neighbours on {contradicted - right}")
-    agreed = films - contradicted
+    agreed = images - contradicted
     print(f"where they agree, both are right on {report['agreed_right']} of {agreed}")
 
 

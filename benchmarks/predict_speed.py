@@ -2,9 +2,9 @@
 
     python benchmarks/predict_speed.py --model models/resnet50 --data data/chest_xray
 
-1. `Predictor.predict` of one film (read, check, resize, pass, gate, neighbours) against the bare
-   network, compiled, on the same film already resized.
-2. `Predictor.predict_many` over the files against `model.predict` on their resized films.
+1. `Predictor.predict` of one image (read, check, resize, pass, gate, neighbours) against the bare
+   network, compiled, on the same image already resized.
+2. `Predictor.predict_many` over the files against `model.predict` on their resized images.
 The two of each pair take turns, so that another load on the machine meets both.
 """
 
@@ -27,19 +27,19 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("--model", default="models/resnet50")
     parser.add_argument("--data")
-    parser.add_argument("--films", type=int, default=256)
+    parser.add_argument("--images", type=int, default=256)
     parser.add_argument("--rounds", type=int, default=30)
     arguments = parser.parse_args()
 
     predictor = Predictor.load(arguments.model)
     folder = find_dataset(arguments.data)
     index = build_index(folder)
-    index = index[index["fold"] == "test"].sample(arguments.films, random_state=0)
+    index = index[index["fold"] == "test"].sample(arguments.images, random_state=0)
     paths = [folder / path for path in index["path"]]
-    # Only films that pass, as those that do not are asked about in other positions, too.
+    # Only images that pass, as those that do not are asked about in other positions, too.
     many = list(predictor.predict_many(paths))
     paths = [path for path, found in zip(paths, many, strict=True) if found.gate == "passed"]
-    films = np.stack([predictor.model_input(path) for path in paths])
+    images = np.stack([predictor.model_input(path) for path in paths])
 
     import tensorflow as tf
 
@@ -47,22 +47,22 @@ def main() -> None:
         lambda batch: predictor.network(batch, training=False),
         input_signature=[tf.TensorSpec((None, 224, 224, 1), tf.float32)],
     )
-    one = tf.constant(films[:1])
+    one = tf.constant(images[:1])
     bare, whole = _turns(
         lambda: network(one).numpy(), lambda: predictor.predict(paths[0]), arguments.rounds
     )
-    print(f"one film: network {bare * 1e3:.1f} ms, predict {whole * 1e3:.1f} ms")
+    print(f"one image: network {bare * 1e3:.1f} ms, predict {whole * 1e3:.1f} ms")
     print(f"  predict / network = {whole / bare:.2f}")
 
     bare, whole = _turns(
-        lambda: predictor.network.predict(films, batch_size=32, verbose=0),
+        lambda: predictor.network.predict(images, batch_size=32, verbose=0),
         lambda: list(predictor.predict_many(paths)),
         max(2, arguments.rounds // 10),
     )
     count = len(paths)
     print(
-        f"{count} films: model.predict {count / bare:.1f} films/s, "
-        f"predict_many {count / whole:.1f} films/s"
+        f"{count} images: model.predict {count / bare:.1f} images/s, "
+        f"predict_many {count / whole:.1f} images/s"
     )
     print(f"  predict_many / model.predict = {bare / whole:.2f} of its throughput")
 

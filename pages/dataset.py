@@ -28,7 +28,7 @@ def show(bundle: str | None) -> None:
     sections.shortcuts(source)
     st.subheader("One property by class")
     sections.distributions(source)
-    st.header("The average film", divider="gray")
+    st.header("The average image", divider="gray")
     averages = st.container()
     st.header("Gallery", divider="gray")
     gallery(source)
@@ -48,7 +48,7 @@ def where_from(source: Source) -> None:
         )
     else:
         st.caption(
-            "Chest films of children of one to five years, from Guangzhou (Kermany et al., Cell "
+            "Chest X-rays of children of one to five years, from Guangzhou (Kermany et al., Cell "
             "2018; CC BY 4.0), unless you chose another folder."
             + (f" Read from {as_text(source.folder, 400)}." if is_local() else "")
         )
@@ -65,12 +65,12 @@ def where_from(source: Source) -> None:
                 "Measure again",
                 icon=":material/refresh:",
                 on_click=sentences()(measure_again),
-                help="Looks for films that were changed in place; only those are read again.",
+                help="Looks for images that were changed in place; only those are read again.",
             )
 
 
 def whole_table(source: Source) -> None:
-    st.write("One row a film, with all that was measured.")
+    st.write("One row an image, with all that was measured.")
     csv_button(source.table, "dataset", "Download the table (CSV)")
     opened = st.expander("Show the table", key="dataset_table", on_change="rerun")
     if opened.open:

@@ -8,7 +8,7 @@ from ui.evaluation.comparison import comparison
 from ui.evaluation.data import OWN, Evaluated, stored
 from ui.evaluation.errors import errors
 from ui.evaluation.numbers import all_numbers, controls, headline, shown_progress
-from ui.evaluation.own_images import own_films
+from ui.evaluation.own_images import own_images
 from ui.evaluation.sections import calibration, groups, ranking, scores, usefulness
 from xray_core.evaluation.metrics import evaluate
 
@@ -21,12 +21,12 @@ SECTIONS = {
     "Groups": groups,
     "Errors": errors,
 }
-COMPARE, OWN_FILMS = "Compare", "Your films"
-SOURCES = {"test": "Test split", "validation": "Validation split", "own": "Your films"}
+COMPARE, OWN_IMAGES = "Compare", "Your images"
+SOURCES = {"test": "Test split", "validation": "Validation split", "own": "Your images"}
 
 
 def choose(model: str) -> tuple[str, Evaluated]:
-    """Which films are evaluated; on the right, since the default is what most want."""
+    """Which images are evaluated; on the right, since the default is what most want."""
     sources = [name for name in SOURCES if name != "own" or OWN in st.session_state]
     st.title("Evaluation")
     words, control = st.columns([5, 2], vertical_alignment="center")
@@ -36,7 +36,7 @@ def choose(model: str) -> tuple[str, Evaluated]:
         elif st.session_state.get("evaluation_source") not in sources:
             st.session_state["evaluation_source"] = "test"
         source = st.segmented_control(
-            "Films",
+            "Images",
             sources,
             format_func=SOURCES.get,
             required=True,
@@ -50,20 +50,20 @@ def choose(model: str) -> tuple[str, Evaluated]:
 
 
 def introduce(source: str, chosen: Evaluated) -> None:
-    """One line on the films."""
-    films = chosen.films
-    which = "your films" if source == "own" else f"the {chosen.title}"
+    """One line on the images."""
+    images = chosen.images
+    which = "your images" if source == "own" else f"the {chosen.title}"
     st.markdown(
-        f"**{chosen.model}** on {which}: {len(films.label)} films of {films.weights.patients} "
-        f"patients, {films.prevalence:.1%} with pneumonia. Intervals: 95%."
+        f"**{chosen.model}** on {which}: {len(images.label)} images of {images.weights.patients} "
+        f"patients, {images.prevalence:.1%} with pneumonia. Intervals: 95%."
     )
 
 
 def remarks(source: str, chosen: Evaluated) -> None:
-    """What to mind about these films, where there is something."""
+    """What to mind about these images, where there is something."""
     if source == "validation":
         st.warning(
-            "The operating points and the calibration were chosen on these films, so the numbers "
+            "The operating points and the calibration were chosen on these images, so the numbers "
             "flatter the model. The test split decides.",
             icon=":material/warning:",
         )
@@ -78,20 +78,20 @@ def numbers(model: str, source: str, chosen: Evaluated) -> None:
     top = st.container()
     threshold, prevalence = controls(chosen)
     with shown_progress():
-        found = evaluate(chosen.films, threshold=threshold, prevalence=prevalence)
+        found = evaluate(chosen.images, threshold=threshold, prevalence=prevalence)
     with top:
         headline(found)
     section = st.segmented_control(
         "Section",
-        [*SECTIONS, COMPARE, OWN_FILMS],
+        [*SECTIONS, COMPARE, OWN_IMAGES],
         default="Numbers",
         required=True,
         key="evaluation_section",
         label_visibility="collapsed",
     )
     st.html(f'<h2 class="unseen">{section}</h2>')  # the level between page and subheadings
-    if section == OWN_FILMS:
-        own_films(model)
+    if section == OWN_IMAGES:
+        own_images(model)
     elif section == COMPARE and source == "own":
         st.info("Two models are compared on the stored predictions: choose a split above.")
     elif section == COMPARE:

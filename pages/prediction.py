@@ -5,14 +5,14 @@ import streamlit as st
 from ui.common.frame import frame, sentences
 from ui.common.models import bundle, predictor
 from ui.common.streamlit_internals import bound_uploads, closed_tab_seconds
-from ui.prediction.analysis import judge_all, work_to_do
-from ui.prediction.cases import LIMIT_WORDS, Film, Visit, visit, widget_key
+from ui.prediction.analysis import analyse_all, work_to_do
+from ui.prediction.cases import LIMIT_WORDS, Case, Visit, visit, widget_key
 from ui.prediction.details import show
-from ui.prediction.open import name_origin, open_asked_for, open_film, open_random, tested_films
+from ui.prediction.open import name_origin, open_asked_for, open_case, open_random, tested_cases
 from ui.prediction.result import STYLE as ANSWER_STYLE
 from ui.prediction.result import pre_test
 from ui.prediction.style import STYLE
-from ui.prediction.table import choose_film, table_csv
+from ui.prediction.table import choose_case, table_csv
 from ui.prediction.uploads import drop_key, fits, on_drop, take_dropped
 from xray_core.model.bundle import Bundle
 
@@ -38,12 +38,12 @@ def main() -> None:
     open_asked_for(mine)
     _drop_row(chosen, mine)
     name_origin(mine, model)
-    judged_by = f"{chosen.name} {chosen.version}"
-    busy, waiting = st.container(key="busy"), work_to_do(mine, judged_by)
-    # Emptied first where films wait, so that no answer to an earlier film is left standing while
+    analysed_by = f"{chosen.name} {chosen.version}"
+    busy, waiting = st.container(key="busy"), work_to_do(mine, analysed_by)
+    # Emptied first where images wait, so that no answer to an earlier image is left standing while
     # the next is judged; else kept, so that the table keeps its place.
     place = st.empty() if waiting else st.container()
-    if not mine.films:
+    if not mine.cases:
         with place.container():
             _say_what_was_left_out(mine)
             st.markdown(WELCOME)
@@ -51,12 +51,12 @@ def main() -> None:
     with busy:
         asked = predictor(model)
         if waiting:
-            judge_all(mine, asked, judged_by)
+            analyse_all(mine, asked, analysed_by)
     with place.container() if waiting else place:
         _say_what_was_left_out(mine)
-        shown = mine.films[0] if len(mine.films) == 1 else _several(mine.films)
+        shown = mine.cases[0] if len(mine.cases) == 1 else _several(mine.cases)
         if shown is not None:
-            show(shown, asked, judged_by)
+            show(shown, asked, analysed_by)
 
 
 def _drop_row(chosen: Bundle, mine: Visit) -> None:
@@ -79,14 +79,14 @@ def _drop_row(chosen: Bundle, mine: Visit) -> None:
             name = f"Example: {label.lower()}"
             st.button(
                 name,
-                on_click=open_film,
+                on_click=open_case,
                 args=(mine, path),
                 kwargs={"origin": f"{name} (an average of five similar training images)"},
             )
-        tests = tested_films(chosen)
+        tests = tested_cases(chosen)
         if tests:
             st.button("Random test image", on_click=open_random, args=(mine, tests))
-        if mine.films:
+        if mine.cases:
             st.button(
                 "Clear",
                 icon=":material/delete:",
@@ -101,15 +101,15 @@ def _say_what_was_left_out(mine: Visit) -> None:
         st.warning(mine.left_out_words(), icon=":material/warning:")
 
 
-def _several(every: list[Film]) -> Film | None:
-    """Draw the table of several films and return the one to show below it."""
+def _several(every: list[Case]) -> Case | None:
+    """Draw the table of several images and return the one to show below it."""
     table, below = st.container(), st.columns([3, 2, 2], vertical_alignment="bottom")
     names = below[1].checkbox(
         "Show file names",
         key=widget_key("prediction_names"),
         help="File names can identify patients; they then stand in the table and the CSV.",
     )
-    shown = choose_film(every, table, below[0], names=names)
+    shown = choose_case(every, table, below[0], names=names)
     below[2].download_button(
         "All results (CSV)",
         table_csv(every, names=names, pre_test=pre_test()),

@@ -32,7 +32,7 @@ def facts(bundle: Bundle) -> None:
     with st.container(horizontal=True, key="training-facts"):
         created = str(config.get("created") or "unknown")[:10]
         st.metric("Trained on", as_text(created), width=170)
-        st.metric("Films in the data set", f"{int(data.get('films', 0)):,}", width=170)
+        st.metric("Images in the data set", f"{int(data.get('images', 0)):,}", width=170)
         st.metric("Patients", f"{int(data.get('patients', 0)):,}", width=130)
         best, epochs = training.get("best_epoch"), training.get("epochs")
         st.metric("Best epoch", as_text(f"{best} of {epochs}"), width=130)
@@ -59,7 +59,7 @@ def curves(bundle: Bundle) -> None:
             )
     st.caption(
         f"The vertical line is the best epoch, {as_text(best)}, whose weights were kept. Training "
-        "films are varied at random and drawn evenly from both classes, validation films are not, "
+        "images are varied at random and drawn evenly from both classes, validation images are not, "
         "so the two lines need not meet."
     )
 

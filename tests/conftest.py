@@ -1,4 +1,4 @@
-"""Shared by all tests: hand-made films, and a whole tiny bundle that answers for them."""
+"""Shared by all tests: hand-made images, and a whole tiny bundle that answers for them."""
 
 import io
 import os
@@ -12,7 +12,7 @@ from PIL import Image
 
 os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
 
-Film = Callable[..., np.ndarray]
+DrawImage = Callable[..., np.ndarray]
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
@@ -24,8 +24,8 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
                 item.add_marker(skip)
 
 
-def _film(seed: int = 0, sick: bool = False, height: int = 224, width: int = 224) -> np.ndarray:
-    """Draw what looks like a chest film from afar: uint8 (H, W), the sick with a white patch."""
+def _image(seed: int = 0, sick: bool = False, height: int = 224, width: int = 224) -> np.ndarray:
+    """Draw what looks like a chest X-ray from afar: uint8 (H, W), the sick with a white patch."""
     random = np.random.default_rng([seed, sick])
     y, x = np.mgrid[0:height, 0:width].astype(np.float32)
     y, x = y / height * 2 - 1, x / width * 2 - 1  # both in [-1, 1]
@@ -55,20 +55,20 @@ def png(pixels: np.ndarray) -> bytes:
 
 
 @pytest.fixture(scope="session")
-def film() -> Film:
-    """`film(seed, sick, height, width)`: a hand-made chest film, uint8 (H, W)."""
-    return _film
+def image() -> DrawImage:
+    """`image(seed, sick, height, width)`: a hand-made chest X-ray, uint8 (H, W)."""
+    return _image
 
 
 @pytest.fixture(scope="session")
-def film_png() -> Callable[..., bytes]:
-    """As `film`, but as the bytes of a PNG."""
-    return lambda *args, **kwargs: png(_film(*args, **kwargs))
+def image_png() -> Callable[..., bytes]:
+    """As `image`, but as the bytes of a PNG."""
+    return lambda *args, **kwargs: png(_image(*args, **kwargs))
 
 
 @pytest.fixture(scope="session")
 def micro_models(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """A models folder with one whole bundle, `micro`, that tells sick from well hand-made films."""
+    """A models folder with one whole bundle, `micro`, that tells sick from well hand-made images."""
     models = tmp_path_factory.mktemp("models")
     _write_micro_bundle(models / "micro")
     return models
@@ -100,7 +100,7 @@ def _write_micro_bundle(target: Path) -> None:
     network.set_weights([random.normal(0, 0.5, w.shape) for w in network.get_weights()])
 
     counts = {"train": 48, "validation": 16, "test": 16}
-    rows, films = [], []
+    rows, images = [], []
     for fold, count in counts.items():
         for i in range(count):
             sick = i % 2 == 1
@@ -123,9 +123,9 @@ def _write_micro_bundle(target: Path) -> None:
                     "mode": "L",
                 }
             )
-            films.append(_film(number, sick))
+            images.append(_image(number, sick))
     table = pd.DataFrame(rows)
-    pixels = np.stack(films).astype(np.float32)
+    pixels = np.stack(images).astype(np.float32)
     table["mean"] = pixels.mean(axis=(1, 2)).round(2)
     table["spread"] = pixels.std(axis=(1, 2)).round(2)
     sick = (table["label"] == "PNEUMONIA").to_numpy()
@@ -154,7 +154,7 @@ def _write_micro_bundle(target: Path) -> None:
             fit_calibration(logit[validation], sick[validation]), temperature=1.0, shift=0.0
         )
         gate = fit_gate(features[train], sick[train], features[validation])
-        # Sixteen films know little of what films can be.
+        # Sixteen images know little of what images can be.
         gate = replace(gate, caution=2 * gate.caution, refuse=4 * gate.caution)
         gate.save(folder / "gate.npz")
         fit_neighbours(
@@ -177,7 +177,7 @@ def _write_micro_bundle(target: Path) -> None:
         (folder / "MODEL_CARD.md").write_text("# micro\n\nA network for tests.\n")
         (folder / "examples").mkdir()
         for label, is_sick in (("normal", False), ("pneumonia", True)):
-            (folder / "examples" / f"{label}.png").write_bytes(png(_film(1000, is_sick)))
+            (folder / "examples" / f"{label}.png").write_bytes(png(_image(1000, is_sick)))
         seal(
             folder,
             {
@@ -193,7 +193,7 @@ def _write_micro_bundle(target: Path) -> None:
                 "layers": layer_table(network),
                 "dataset": {
                     "fingerprint": "0" * 64,
-                    "films": len(table),
+                    "images": len(table),
                     "patients": int(table["patient"].nunique()),
                     "counts": {
                         fold: {

@@ -16,8 +16,8 @@ from xray_core.imaging.radiograph import Radiograph
 SECRETS = ("DOE^JANE", "MRN-4711", "19991231", "ST-VINCENT")
 
 
-def film(pixels: np.ndarray, bits: int | None = None, **elements: Any) -> Dataset:
-    """Make a chest film of a data set; `elements` replace or (with None) remove its elements."""
+def dicom_image(pixels: np.ndarray, bits: int | None = None, **elements: Any) -> Dataset:
+    """Make a chest X-ray of a data set; `elements` replace or (with None) remove its elements."""
     dataset = Dataset()
     dataset.SOPClassUID = ComputedRadiographyImageStorage
     dataset.SOPInstanceUID = "1.2.3.4"
@@ -59,9 +59,9 @@ def as_bytes(dataset: Dataset, syntax: str = ExplicitVRLittleEndian) -> bytes:
     return buffer.getvalue()
 
 
-def film_bytes(pixels: np.ndarray, bits: int | None = None, **elements: Any) -> bytes:
-    """Write a film as an uncompressed DICOM file."""
-    return as_bytes(film(pixels, bits, **elements))
+def image_bytes(pixels: np.ndarray, bits: int | None = None, **elements: Any) -> bytes:
+    """Write an image as an uncompressed DICOM file."""
+    return as_bytes(dicom_image(pixels, bits, **elements))
 
 
 def stored(*values: int, dtype: str = "u2") -> np.ndarray:

@@ -1,4 +1,4 @@
-"""Films made of noise, for tests of folders: no two have anything in common."""
+"""Images made of noise, for tests of folders: no two have anything in common."""
 
 from collections.abc import Mapping
 from pathlib import Path
@@ -7,24 +7,24 @@ import numpy as np
 from PIL import Image
 
 
-def write_film(path: Path, seed: int, size: tuple[int, int] = (24, 24)) -> None:
-    """Write grey noise (height, width): two films of different seeds have nothing in common."""
+def write_image(path: Path, seed: int, size: tuple[int, int] = (24, 24)) -> None:
+    """Write grey noise (height, width): two images of different seeds have nothing in common."""
     path.parent.mkdir(parents=True, exist_ok=True)
     noise = np.random.default_rng(seed).integers(0, 256, size, dtype=np.uint8)
     Image.fromarray(noise).save(path, quality=95)
 
 
-def write_dataset(root: Path, films: Mapping[str, list[str]]) -> Path:
-    """Write a film for every name: {"train/NORMAL": ["IM-1-1.jpeg"], ...}."""
+def write_dataset(root: Path, images: Mapping[str, list[str]]) -> Path:
+    """Write an image for every name: {"train/NORMAL": ["IM-1-1.jpeg"], ...}."""
     seed = 0
-    for folder, names in films.items():
+    for folder, names in images.items():
         (root / folder).mkdir(parents=True, exist_ok=True)
         for name in names:
-            write_film(root / folder / name, seed := seed + 1)
+            write_image(root / folder / name, seed := seed + 1)
     return root
 
 
-# Twenty patients a class in train, with two films each, two in val and four in test.
+# Twenty patients a class in train, with two images each, two in val and four in test.
 KAGGLE_LIKE = {
     "train/NORMAL": [f"IM-{n:04d}-{k:04d}.jpeg" for n in range(20) for k in (1, 2)],
     "train/PNEUMONIA": [

@@ -1,4 +1,4 @@
-"""Bundles with simulated predictions, for whatever only reads tables: no network, no films."""
+"""Bundles with simulated predictions, for whatever only reads tables: no network, no images."""
 
 import json
 from dataclasses import asdict
@@ -14,11 +14,16 @@ from xray_core.model.calibration import Calibration
 from xray_core.model.recipes import RECIPES
 
 CALIBRATION = Calibration(
-    temperature=1.4, shift=0.0, prior=0.5, main=0.5, rule_out=0.22, uncertain=(0.35, 0.65)
+    temperature=1.4,
+    shift=0.0,
+    prior=0.5,
+    decision_threshold=0.5,
+    exclusion_threshold=0.22,
+    uncertain=(0.35, 0.65),
 )
 CARD = """# resnet50
 
-A network that tells pneumonia from normal on films of children.
+A network that tells pneumonia from normal on images of children.
 
 ## Limits
 
@@ -45,9 +50,11 @@ def _predictions(seed: int, separation: float) -> pd.DataFrame:
             subtype = ("bacteria" if number % 8 < 5 else "virus") if is_ill else "none"
             label = "PNEUMONIA" if is_ill else "NORMAL"
             level = (separation if is_ill else -separation) + rng.normal()
-            for film in range(1 + rng.poisson(0.92 if is_ill else 0.17)):
+            for image in range(1 + rng.poisson(0.92 if is_ill else 0.17)):
                 name = (
-                    f"person{number}_{subtype}_{film}" if is_ill else f"IM-{number:04d}-{film:04d}"
+                    f"person{number}_{subtype}_{image}"
+                    if is_ill
+                    else f"IM-{number:04d}-{image:04d}"
                 )
                 logit = (
                     level + rng.normal() - 0.5 * (subtype == "virus")
@@ -109,7 +116,7 @@ def write_bundle(models: Path, name: str = "resnet50", **options: float) -> Path
         ],
         "dataset": {
             "fingerprint": "c0ffee" * 10,
-            "films": 5856,
+            "images": 5856,
             "patients": 2790,
             "counts": {"train": {"NORMAL": 1215, "PNEUMONIA": 3495}},
         },

@@ -11,7 +11,7 @@ from scipy.special import expit
 
 from xray_core.evaluation.comparison import compare
 from xray_core.evaluation.curves import decision_curve, roc_band
-from xray_core.evaluation.groups import gate_films, prepare_table, subtype_films
+from xray_core.evaluation.groups import gate_scores, prepare_table, subtype_scores
 from xray_core.evaluation.metrics import evaluate
 
 
@@ -42,15 +42,15 @@ TABLES = {
 
 def everything(table: pd.DataFrame) -> dict[str, Any]:
     """All intervals of a table, as plain numbers."""
-    films = prepare_table(table)
-    parts = {**subtype_films(table), **gate_films(table)}
+    images = prepare_table(table)
+    parts = {**subtype_scores(table), **gate_scores(table)}
     other = table.assign(probability=1 - (1 - table["probability"]) ** 1.5)
     found = compare(table, other, threshold_a=0.5, threshold_b=0.4)
     return {
-        "metrics": _estimates(evaluate(films, threshold=0.4, prevalence=0.1)),
+        "metrics": _estimates(evaluate(images, threshold=0.4, prevalence=0.1)),
         "parts": {name: _estimates(evaluate(p, threshold=0.5)) for name, p in parts.items()},
-        "band": roc_band(films, points=11).to_dict("list"),
-        "decision": decision_curve(films, 0.2).iloc[9::10].to_dict("list"),
+        "band": roc_band(images, points=11).to_dict("list"),
+        "decision": decision_curve(images, 0.2).iloc[9::10].to_dict("list"),
         "comparison": {
             name: list(asdict(estimate).values())
             for name, estimate in vars(found).items()

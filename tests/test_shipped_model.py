@@ -44,7 +44,7 @@ def test_models_are_small_enough_for_a_repository() -> None:
 @pytest.mark.parametrize("name", SHIPPED)
 def test_half_precision_moved_no_verdict(name: str) -> None:
     storage = open_bundle(MODELS / name).config["storage"]
-    assert storage["films"] == 1147  # 523 to validate on and 624 to test on
+    assert storage["images"] == 1147  # 523 to validate on and 624 to test on
     assert storage["largest_probability_change"] <= 0.005
     assert storage["verdicts_changed"] == 0
 
@@ -56,7 +56,7 @@ LEVEL = {"resnet50": 0.97, "cnn": 0.93, "cnn-softmax": 0.92}
 def test_stored_predictions_reach_the_published_level(name: str) -> None:
     bundle = open_bundle(MODELS / name)
     found = summary(bundle.predictions(), bundle.calibration)
-    assert found["films"] == 624
+    assert found["images"] == 624
     assert found["metrics"]["roc_auc"]["value"] >= LEVEL[name]
     for metric, stored in bundle.config["metrics"]["test"]["metrics"].items():
         assert found["metrics"][metric] == pytest.approx(stored, rel=1e-12), metric
@@ -81,23 +81,23 @@ def test_every_layer_was_trained() -> None:
 def test_stored_predictions_are_what_the_model_answers_today(predictor: Predictor) -> None:
     folder = Path(os.environ["CHEST_XRAY_DIR"])
     rows = predictor.bundle.predictions().query("fold == 'test'").iloc[::13]
-    films = [folder / file for file in rows["file"]]
-    for row, answer in zip(rows.itertuples(), predictor.predict_many(films), strict=True):
+    images = [folder / file for file in rows["file"]]
+    for row, answer in zip(rows.itertuples(), predictor.predict_many(images), strict=True):
         assert answer.verdict == row.verdict
         if answer.logit is not None:
             assert answer.logit == pytest.approx(row.logit, abs=0.01)
 
 
 @pytest.mark.data
-def test_the_examples_are_no_film_of_the_dataset(predictor: Predictor) -> None:
+def test_the_examples_are_no_image_of_the_dataset(predictor: Predictor) -> None:
     import numpy as np
 
     folder = Path(os.environ["CHEST_XRAY_DIR"])
     examples = {k: read_radiograph(v).pixels for k, v in predictor.bundle.examples().items()}
     for label, example in examples.items():
         for path in sorted((folder / "train" / label).iterdir())[::5]:
-            film = read_radiograph(path).pixels
-            assert np.corrcoef(film.ravel(), example.ravel())[0, 1] < 0.99, path.name
+            image = read_radiograph(path).pixels
+            assert np.corrcoef(image.ravel(), example.ravel())[0, 1] < 0.99, path.name
 
 
 @pytest.mark.data

@@ -29,7 +29,7 @@ def parser() -> argparse.ArgumentParser:
         )
         return added
 
-    screen = command("screen", "Predict every film in a folder and write one CSV row for each.")
+    screen = command("screen", "Predict every image in a folder and write one CSV row for each.")
     screen.add_argument("folder", type=Path, metavar="FOLDER")
     screen.add_argument("--out", type=Path, required=True, metavar="FILE.csv")
     screen.add_argument("--model", default="resnet50", metavar="NAME")
@@ -106,7 +106,7 @@ def _evaluate(options: argparse.Namespace) -> None:
 
         folder = find_dataset(options.data)
         index = build_index(folder)
-        with tqdm(total=int((index["fold"] == "test").sum()), unit="film", disable=None) as bar:
+        with tqdm(total=int((index["fold"] == "test").sum()), unit="image", disable=None) as bar:
             predictions = predict_labelled(
                 Predictor.load(bundle.folder),
                 index[index["fold"] == "test"],
@@ -115,7 +115,9 @@ def _evaluate(options: argparse.Namespace) -> None:
             )
         unseen = int(predictions["probability"].isna().sum())
         if unseen:
-            print(f"{unseen} films have no probability (unreadable, or no films) and do not count.")
+            print(
+                f"{unseen} images have no probability (unreadable, or no images) and do not count."
+            )
         predictions = predictions[predictions["probability"].notna()]
         origin = options.data
     found = summary(predictions, bundle.calibration)

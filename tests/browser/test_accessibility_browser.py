@@ -54,7 +54,7 @@ EXEMPT = [
 def server(
     start_server: Callable[..., Server],
     micro_bundle: Path,
-    film_png: Callable[..., bytes],
+    image_png: Callable[..., bytes],
     tmp_path_factory: pytest.TempPathFactory,
 ) -> Server:
     """The app with two models, of which the first shows a full model card, and their images."""
@@ -70,7 +70,7 @@ def server(
     for number, (path, label) in enumerate(zip(table["path"], table["label"], strict=True)):
         file = folder / "chest_xray" / path
         file.parent.mkdir(parents=True, exist_ok=True)
-        file.write_bytes(film_png(number, label == "PNEUMONIA"))
+        file.write_bytes(image_png(number, label == "PNEUMONIA"))
     return start_server(
         folder / "models",
         CHEST_XRAY_DIR=str(folder / "chest_xray"),
@@ -121,7 +121,7 @@ def open_example(page: Page) -> None:
     opened(page, "", ".st-key-examples button")
     page.locator(".st-key-examples button").nth(1).click()
     expect(page.locator(".verdict")).to_be_visible(timeout=SLOW)
-    expect(page.locator(".st-key-films img")).to_have_count(2, timeout=SLOW)
+    expect(page.locator(".st-key-images img")).to_have_count(2, timeout=SLOW)
     settle(page)
 
 
@@ -185,7 +185,7 @@ def _twice(page: Page) -> set[str]:
     return {name for name in names if name and names.count(name) > 1}
 
 
-def test_prediction_has_no_violation(page: Page, film_png: Callable[..., bytes]) -> None:
+def test_prediction_has_no_violation(page: Page, image_png: Callable[..., bytes]) -> None:
     audit = Audit(page, "prediction")
     opened(page, "", ".st-key-examples button")
     audit.look("empty")
@@ -206,12 +206,12 @@ def test_prediction_has_no_violation(page: Page, film_png: Callable[..., bytes])
     buffer = io.BytesIO()
     Image.fromarray(stripes).save(buffer, "PNG")
     drop(page, ("holiday.png", buffer.getvalue()))
-    expect(page.locator(".st-key-film img")).to_have_count(1, timeout=SLOW)
+    expect(page.locator(".st-key-image img")).to_have_count(1, timeout=SLOW)
     audit.look("refused")
 
-    drop(page, *((f"{i}.png", film_png(i, i % 2 == 1)) for i in range(4)), ("bad.png", b"none"))
+    drop(page, *((f"{i}.png", image_png(i, i % 2 == 1)) for i in range(4)), ("bad.png", b"none"))
     expect(page.get_by_test_id("stDataFrame")).to_be_visible(timeout=SLOW)
-    expect(page.locator(".st-key-films img")).to_have_count(2, timeout=SLOW)
+    expect(page.locator(".st-key-images img")).to_have_count(2, timeout=SLOW)
     audit.look("several images")
     audit.end()
 
@@ -220,10 +220,12 @@ def test_dataset_has_no_violation(page: Page) -> None:
     audit = Audit(page, "dataset")
     opened(page, "dataset", ".st-key-dataset_averages img")
     page.locator("[class*=st-key-finding] summary").first.click()
-    expect(page.locator(".st-key-gallery_films img").first).to_be_visible()
+    expect(page.locator(".st-key-gallery_images img").first).to_be_visible()
     audit.look("gallery and a finding")
 
-    page.locator(".st-key-gallery_films").get_by_role("button", name=re.compile("^Open 1$")).click()
+    page.locator(".st-key-gallery_images").get_by_role(
+        "button", name=re.compile("^Open 1$")
+    ).click()
     expect(page.get_by_role("dialog").locator("img")).to_be_visible()
     audit.look("one image enlarged")  # ends in the dark theme
     ink, ground = (
@@ -246,7 +248,7 @@ def test_evaluation_has_no_violation(page: Page) -> None:
         audit.look(sections.nth(number).inner_text())
     page.get_by_role("slider").first.press("End")  # nothing is called pneumonia: many errors
     sections.filter(has_text="Errors").click()
-    expect(page.locator(".st-key-evaluation-films-wrong img").first).to_be_visible()
+    expect(page.locator(".st-key-evaluation-images-wrong img").first).to_be_visible()
     audit.look("errors with their images")
     audit.end()
 
@@ -370,5 +372,5 @@ def test_nothing_is_cut_off_on_a_tablet_or_a_phone(page: Page, path: str) -> Non
         assert page.evaluate(CLIPPED) == [], where
         if not path:
             room = viewport["width"] - (300 if wide else 0)
-            for image in page.locator(".st-key-films img").all():
+            for image in page.locator(".st-key-images img").all():
                 assert image.bounding_box()["width"] >= 0.85 * room, where

@@ -1,4 +1,4 @@
-"""The Dataset page in a real browser, over a made-up folder of films."""
+"""The Dataset page in a real browser, over a made-up folder of images."""
 
 from collections.abc import Callable
 from pathlib import Path
@@ -14,7 +14,7 @@ PATIENCE = 60_000
 
 @pytest.fixture(scope="module")
 def dataset(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    root = write_dataset(tmp_path_factory.mktemp("films") / "chest_xray", KAGGLE_LIKE)
+    root = write_dataset(tmp_path_factory.mktemp("images") / "chest_xray", KAGGLE_LIKE)
     sick = root / "train/PNEUMONIA/person3_virus_7.jpeg"
     (root / "test/PNEUMONIA/person777_virus_1.jpeg").write_bytes(sick.read_bytes())
     return root
@@ -36,7 +36,7 @@ def opened(page: object, server: Server) -> object:
     expect(page.get_by_role("button", name="Download the table (CSV)")).to_be_visible(
         timeout=PATIENCE
     )
-    expect(page.get_by_alt_text("Average of 46 normal films")).to_be_visible(timeout=PATIENCE)
+    expect(page.get_by_alt_text("Average of 46 normal images")).to_be_visible(timeout=PATIENCE)
     return page
 
 
@@ -55,13 +55,13 @@ def test_page_fits_its_window_in_both_themes(
     assert background == ("rgb(255, 255, 255)" if scheme == "light" else "rgb(15, 19, 23)")
 
 
-def test_a_finding_opens_by_keyboard_and_shows_its_films(server: Server, page: object) -> None:
+def test_a_finding_opens_by_keyboard_and_shows_its_images(server: Server, page: object) -> None:
     opened(page, server)
     finding = page.locator(".st-key-finding_exact-across summary")
     finding.focus()
     page.keyboard.press("Enter")
-    film = page.get_by_alt_text("Film test/PNEUMONIA/person777_virus_1.jpeg")
-    expect(film.first).to_be_visible(timeout=PATIENCE)
+    image = page.get_by_alt_text("Image test/PNEUMONIA/person777_virus_1.jpeg")
+    expect(image.first).to_be_visible(timeout=PATIENCE)
     expect(page.locator(".st-key-finding_exact-across")).to_contain_text("graded on what it")
     shot(page, "dataset-finding")
 
@@ -76,24 +76,24 @@ def test_charts_answer_the_mouse(server: Server, page: object) -> None:
     for step in range(40):
         height = box["y"] + box["height"] * (0.2 + 0.015 * step)
         page.mouse.move(box["x"] + box["width"] * 0.4, height)
-        if tooltip.count() and "Films" in tooltip.inner_text():
+        if tooltip.count() and "Images" in tooltip.inner_text():
             break
     expect(tooltip).to_contain_text("Patients")
 
 
-def test_a_film_is_enlarged_and_sent_to_prediction(
+def test_a_image_is_enlarged_and_sent_to_prediction(
     server: Server, page: object, dataset: Path
 ) -> None:
     opened(page, server)
     field = page.get_by_label("Patient or file name")
     field.fill("IM-0007-0001")
     field.press("Enter")
-    gallery = page.locator(".st-key-gallery_films")
+    gallery = page.locator(".st-key-gallery_images")
     expect(gallery.get_by_role("button", name="Open")).to_have_count(1, timeout=PATIENCE)
     gallery.get_by_role("button", name="Open").click()
     dialog = page.get_by_role("dialog")
-    expect(dialog.get_by_alt_text("Film train/NORMAL/IM-0007-0001.jpeg")).to_be_visible()
-    shot(page, "dataset-film")
+    expect(dialog.get_by_alt_text("Image train/NORMAL/IM-0007-0001.jpeg")).to_be_visible()
+    shot(page, "dataset-image")
     dialog.get_by_role("button", name="Send to prediction").click()
     expect(page.get_by_role("heading", name="Pneumonia on a chest X-ray")).to_be_visible(
         timeout=PATIENCE

@@ -18,10 +18,10 @@ def server(start_server: Callable[..., Server], tmp_path_factory: pytest.TempPat
     folder = tmp_path_factory.mktemp("evaluation")
     write_bundle(folder / "models")
     for file in predictions().query("fold == 'test'")["file"]:
-        path = folder / "films" / file
+        path = folder / "images" / file
         path.parent.mkdir(parents=True, exist_ok=True)
         Image.new("L", (24, 24), 120).save(path)
-    return start_server(folder / "models", CHEST_XRAY_DIR=str(folder / "films"))
+    return start_server(folder / "models", CHEST_XRAY_DIR=str(folder / "images"))
 
 
 def metric(page, label: str):

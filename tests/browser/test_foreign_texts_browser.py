@@ -101,7 +101,7 @@ def test_a_models_own_texts(server: Server, visitor: object) -> None:
 
 def test_texts_of_an_uploaded_table(server: Server, visitor: object) -> None:
     def upload(text: str) -> None:
-        _section(visitor, "Your films")
+        _section(visitor, "Your images")
         visitor.get_by_role("tab", name="A CSV of predictions").click()
         visitor.locator('input[type="file"]').set_input_files(
             {"name": "t.csv", "mimeType": "text/csv", "buffer": text.encode()}
@@ -123,7 +123,7 @@ def test_texts_of_an_uploaded_table(server: Server, visitor: object) -> None:
         + f"PNEUMONIA,0.1,test/NORMAL/a.png,{subtype},{subtype},{subtype},{subtype}\n" * 2
         + "NORMAL,0.2,b,,,,\n"
     )
-    expect(visitor.get_by_text("on your films")).to_be_visible()
+    expect(visitor.get_by_text("on your images")).to_be_visible()
     _section(visitor, "Errors")
     expect(visitor.get_by_text("missed: 10.0%").first).to_contain_text("![x](http")
     visitor.get_by_role("button", name="Open in Prediction").first.hover()

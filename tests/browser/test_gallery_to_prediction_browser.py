@@ -1,4 +1,4 @@
-"""From the gallery to the answer: the film that is sent is the film that is predicted."""
+"""From the gallery to the answer: the image that is sent is the image that is predicted."""
 
 import csv
 import io
@@ -13,9 +13,9 @@ from playwright.sync_api import expect
 from xray_core.prediction.wording import SHOWN_AS
 
 pytestmark = pytest.mark.browser
-SLOW = 180_000  # the first film loads TensorFlow
+SLOW = 180_000  # the first image loads TensorFlow
 
-# Filed under the other class, so that the verdict can only come from the film's own pixels.
+# Filed under the other class, so that the verdict can only come from the image's own pixels.
 SICK = "train/NORMAL/IM-0007-0001.jpeg"
 WELL = "train/PNEUMONIA/person3_virus_7.jpeg"
 
@@ -24,32 +24,32 @@ WELL = "train/PNEUMONIA/person3_virus_7.jpeg"
 def server(
     start_server: Callable[..., Server],
     micro_models: Path,
-    film_png: Callable[..., bytes],
+    image_png: Callable[..., bytes],
     tmp_path_factory: pytest.TempPathFactory,
 ) -> Server:
-    folder = tmp_path_factory.mktemp("films")
+    folder = tmp_path_factory.mktemp("images")
     root = write_dataset(folder / "chest_xray", KAGGLE_LIKE)
-    (root / SICK).write_bytes(film_png(1000, True))
-    (root / WELL).write_bytes(film_png(1001, False))
+    (root / SICK).write_bytes(image_png(1000, True))
+    (root / WELL).write_bytes(image_png(1001, False))
     return start_server(micro_models, CHEST_XRAY_DIR=str(root), XRAY_CACHE=str(folder / "cache"))
 
 
-@pytest.mark.parametrize(("film", "answer"), [(SICK, "PNEUMONIA"), (WELL, "NORMAL")])
-def test_the_film_sent_is_the_film_predicted(
-    server: Server, page: object, film: str, answer: str
+@pytest.mark.parametrize(("image", "answer"), [(SICK, "PNEUMONIA"), (WELL, "NORMAL")])
+def test_the_image_sent_is_the_image_predicted(
+    server: Server, page: object, image: str, answer: str
 ) -> None:
     page.goto(f"{server.url}/dataset")
     field = page.get_by_label("Patient or file name")
-    field.fill(Path(film).name, timeout=SLOW)
+    field.fill(Path(image).name, timeout=SLOW)
     field.press("Enter")
-    gallery = page.locator(".st-key-gallery_films")
+    gallery = page.locator(".st-key-gallery_images")
     expect(gallery.get_by_role("button", name="Open")).to_have_count(1, timeout=SLOW)
     gallery.get_by_role("button", name="Open").click()
     dialog = page.get_by_role("dialog")
-    expect(dialog.get_by_alt_text(f"Film {film}")).to_be_visible(timeout=SLOW)
+    expect(dialog.get_by_alt_text(f"Image {image}")).to_be_visible(timeout=SLOW)
     dialog.get_by_role("button", name="Send to prediction").click()
     expect(page.locator(".verdict")).to_contain_text(SHOWN_AS[answer], timeout=SLOW)
-    label = "pneumonia, viral" if film == WELL else "normal"
+    label = "pneumonia, viral" if image == WELL else "normal"
     expect(page.locator(".which")).to_contain_text(f"label: {label}")
     with page.expect_download(timeout=SLOW) as download:
         page.get_by_role("button", name="Result (CSV)").click()

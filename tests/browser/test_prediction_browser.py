@@ -1,4 +1,4 @@
-"""The Prediction page in a real browser, with a tiny model and hand-made films."""
+"""The Prediction page in a real browser, with a tiny model and hand-made images."""
 
 import csv
 import io
@@ -9,12 +9,12 @@ from pathlib import Path
 import numpy as np
 import pytest
 from browser_tools import LAPTOP, PHONE, Server, drop, shot, unpacked
-from dicom_maker import SECRETS, film_bytes
+from dicom_maker import SECRETS, image_bytes
 from PIL import Image
 from playwright.sync_api import expect
 
 pytestmark = pytest.mark.browser
-SLOW = 180_000  # the first film loads TensorFlow
+SLOW = 180_000  # the first image loads TensorFlow
 
 
 @pytest.fixture(scope="module")
@@ -26,10 +26,12 @@ def verdict(page, word: str) -> None:
     expect(page.locator(".verdict")).to_contain_text(word, timeout=SLOW)
 
 
-def test_a_dropped_film_shows_its_verdict_film_overlay_and_report(server, page, film_png, tmp_path):
+def test_a_dropped_image_shows_its_verdict_image_overlay_and_report(
+    server, page, image_png, tmp_path
+):
     page.goto(server.url)
-    drop(page, ("film.png", film_png(1000, True)))
-    expect(page.get_by_text("film.png")).to_be_hidden()
+    drop(page, ("image.png", image_png(1000, True)))
+    expect(page.get_by_text("image.png")).to_be_hidden()
 
     verdict(page, "Pneumonia suspected")
     expect(page.locator(".scale")).to_have_attribute(
@@ -38,11 +40,11 @@ def test_a_dropped_film_shows_its_verdict_film_overlay_and_report(server, page, 
     expect(page.get_by_alt_text("Image as analysed")).to_be_visible()
     overlay = page.get_by_alt_text("The image with its Grad-CAM map")
     expect(overlay).to_be_visible()
-    expect(page.get_by_text("film.png")).to_have_count(0)
+    expect(page.get_by_text("image.png")).to_have_count(0)
 
     page.get_by_text("Outline", exact=True).click()
     expect(page.get_by_text("Outer line: half of the map's maximum")).to_be_visible()
-    shot(page, "prediction-film")
+    shot(page, "prediction-image")
 
     page.get_by_text("Outline", exact=True).click()
     with page.expect_download() as download:  # while the page still draws the map anew
@@ -50,7 +52,7 @@ def test_a_dropped_film_shows_its_verdict_film_overlay_and_report(server, page, 
     report = Path(download.value.path()).read_bytes()
     assert report.startswith(b"%PDF-1.")
     assert len(re.findall(rb"/Type\s*/Page\b", report)) == 1
-    assert b"film.png" not in report + unpacked(report)
+    assert b"image.png" not in report + unpacked(report)
 
     with page.expect_download() as download:
         page.get_by_role("button", name="Result (CSV)").click()
@@ -60,7 +62,7 @@ def test_a_dropped_film_shows_its_verdict_film_overlay_and_report(server, page, 
     assert "file" not in row
 
 
-def test_a_picture_that_is_no_film_is_refused_with_its_reason(server, page):
+def test_a_picture_that_is_no_image_is_refused_with_its_reason(server, page):
     y, x = np.mgrid[0:300, 0:300]
     picture = np.stack([x % 256, y % 256, (x + y) % 256], axis=2).astype(np.uint8)
     buffer = io.BytesIO()
@@ -75,9 +77,9 @@ def test_a_picture_that_is_no_film_is_refused_with_its_reason(server, page):
     shot(page, "prediction-refused")
 
 
-def test_a_framed_film_is_trimmed_in_one_click(server, page, film):
+def test_a_framed_image_is_trimmed_in_one_click(server, page, image):
     buffer = io.BytesIO()
-    Image.fromarray(np.pad(film(1000, True), 40, constant_values=255)).save(buffer, "PNG")
+    Image.fromarray(np.pad(image(1000, True), 40, constant_values=255)).save(buffer, "PNG")
     page.goto(server.url)
     drop(page, ("framed.png", buffer.getvalue()))
 
@@ -90,10 +92,10 @@ def test_a_framed_film_is_trimmed_in_one_click(server, page, film):
     shot(page, "prediction-trimmed")
 
 
-def test_a_dicom_offers_its_windows_and_shows_no_name(server, page, film):
+def test_a_dicom_offers_its_windows_and_shows_no_name(server, page, image):
     page.goto(server.url)
     windows = {"WindowCenter": [128, 150], "WindowWidth": [256, 180]}
-    data = film_bytes(film(1000, True), WindowCenterWidthExplanation=["ALL", "LUNG"], **windows)
+    data = image_bytes(image(1000, True), WindowCenterWidthExplanation=["ALL", "LUNG"], **windows)
     drop(page, ("Jane.dcm", data))
 
     expect(page.locator(".verdict")).to_be_visible(timeout=SLOW)
@@ -103,8 +105,8 @@ def test_a_dicom_offers_its_windows_and_shows_no_name(server, page, film):
         assert secret not in page.content()
 
 
-def test_thirty_files_with_two_bad_ones_become_a_table(server, page, film_png):
-    files = [(f"patient-{i}.png", film_png(i, i % 2 == 1)) for i in range(28)]
+def test_thirty_files_with_two_bad_ones_become_a_table(server, page, image_png):
+    files = [(f"patient-{i}.png", image_png(i, i % 2 == 1)) for i in range(28)]
     files.insert(3, ("notes.txt", b"no image"))
     files.insert(20, ("cut.png", files[0][1][:400]))
     page.goto(server.url)
@@ -120,16 +122,16 @@ def test_thirty_files_with_two_bad_ones_become_a_table(server, page, film_png):
     assert len(rows) == 30
     assert [row["image"] for row in rows if row["verdict"] == "UNREADABLE"] == ["4", "21"]
 
-    expect(page.locator(".which")).to_have_text("Your film 1")
+    expect(page.locator(".which")).to_have_text("Your image 1")
     expect(page.get_by_test_id("stStatusWidget")).to_have_count(0)
     page.get_by_test_id("stDataFrame").scroll_into_view_if_needed()
     for _ in range(10):  # the grid takes no click until it is wholly there
         table = page.get_by_test_id("stDataFrame").bounding_box()
         page.mouse.click(table["x"] + 250, table["y"] + 120)  # the second row, below the head
         page.wait_for_timeout(2000)
-        if page.locator(".which").inner_text() == "Your film 2":
+        if page.locator(".which").inner_text() == "Your image 2":
             break
-    expect(page.locator(".which")).to_have_text("Your film 2")
+    expect(page.locator(".which")).to_have_text("Your image 2")
     shot(page, "prediction-many")
 
 
@@ -143,8 +145,8 @@ def all_rows(page) -> list[dict[str, str]]:
     return list(csv.DictReader(io.StringIO(Path(download.value.path()).read_text("utf-8-sig"))))
 
 
-def test_leaving_the_page_while_a_batch_is_analysed_loses_no_image(server, page, film_png):
-    files = [(f"{i}.png", film_png(i, i % 2 == 1, 900, 900)) for i in range(40)]
+def test_leaving_the_page_while_a_batch_is_analysed_loses_no_image(server, page, image_png):
+    files = [(f"{i}.png", image_png(i, i % 2 == 1, 900, 900)) for i in range(40)]
     page.goto(server.url)
     drop(page, *files)
     for _ in range(2):
@@ -156,16 +158,16 @@ def test_leaving_the_page_while_a_batch_is_analysed_loses_no_image(server, page,
         page.get_by_role("link", name="Prediction").click()
 
     rows = all_rows(page)
-    assert [row["film"] for row in rows] == [str(number) for number in range(1, 41)]
+    assert [row["image"] for row in rows] == [str(number) for number in range(1, 41)]
     assert "UNREADABLE" not in {row["verdict"] for row in rows}
 
 
-def test_a_second_drop_while_the_first_is_analysed_is_added_or_replaces_it(server, page, film_png):
+def test_a_second_drop_while_the_first_is_analysed_is_added_or_replaces_it(server, page, image_png):
     """Added where the first still waits; else the first has all its results, and is replaced."""
     page.goto(server.url)
-    drop(page, *[(f"a{i}.png", film_png(i, i % 2 == 1, 900, 900)) for i in range(30)])
+    drop(page, *[(f"a{i}.png", image_png(i, i % 2 == 1, 900, 900)) for i in range(30)])
     expect(page.get_by_text(re.compile(r"\d+ of \d+ images|Show only"))).to_be_visible(timeout=SLOW)
-    drop(page, ("b0.png", film_png(50)), ("b1.png", film_png(51)))
+    drop(page, ("b0.png", image_png(50)), ("b1.png", image_png(51)))
 
     chosen = page.get_by_text(re.compile(r"of 2 images|of 32 images")).or_(
         page.get_by_test_id("stDataFrame")
@@ -179,8 +181,8 @@ def test_a_second_drop_while_the_first_is_analysed_is_added_or_replaces_it(serve
     assert names[:-2] in ([], [f"a{i}.png" for i in range(30)])
 
 
-def test_a_new_drop_shows_no_filter_and_no_file_names_of_the_last(server, page, film_png):
-    files = [("one.png", film_png(1, False)), ("bad.png", b"nothing"), ("two.png", film_png(2))]
+def test_a_new_drop_shows_no_filter_and_no_file_names_of_the_last(server, page, image_png):
+    files = [("one.png", image_png(1, False)), ("bad.png", b"nothing"), ("two.png", image_png(2))]
     page.goto(server.url)
     drop(page, *files)
     pill = page.get_by_role("button", name=re.compile("Unreadable: 1"))
@@ -190,7 +192,7 @@ def test_a_new_drop_shows_no_filter_and_no_file_names_of_the_last(server, page, 
     expect(page.get_by_role("checkbox", name="Show file names")).to_be_checked()
     expect(page.get_by_test_id("stStatusWidget")).to_have_count(0)
 
-    drop(page, *files, ("three.png", film_png(3)))
+    drop(page, *files, ("three.png", image_png(3)))
 
     expect(page.get_by_role("button", name=re.compile("Normal: 3"))).to_be_visible(timeout=SLOW)
     expect(pill).to_have_attribute("aria-pressed", "false")

@@ -10,7 +10,7 @@ from pathlib import Path
 
 import pytest
 from browser_tools import drop, stop, unpacked
-from dicom_maker import SECRETS, film_bytes
+from dicom_maker import SECRETS, image_bytes
 from playwright.sync_api import expect
 
 pytestmark = pytest.mark.browser
@@ -43,17 +43,17 @@ def traced(tmp_path: Path) -> tuple[Path, tuple[str, ...]]:
     return trace, command
 
 
-def planted_dicom(film) -> bytes:
-    """A film of more than 1 MB, beyond which an upload would be spooled to a temporary file."""
-    pixels = film(1000, True, 1100, 1100)
-    data = film_bytes(pixels, **PLANTED)
+def planted_dicom(image) -> bytes:
+    """An image of more than 1 MB, beyond which an upload would be spooled to a temporary file."""
+    pixels = image(1000, True, 1100, 1100)
+    data = image_bytes(pixels, **PLANTED)
     assert len(data) > 1_200_000
     assert all(secret.encode() in data for secret in (*SECRETS, *PLANTED.values()))
     return data
 
 
 def test_nothing_of_a_patient_leaves_the_visit(
-    start_server, page, micro_models, film, traced, tmp_path
+    start_server, page, micro_models, image, traced, tmp_path
 ):
     trace, prefix = traced
     scratch = tmp_path / "scratch"
@@ -62,7 +62,7 @@ def test_nothing_of_a_patient_leaves_the_visit(
         micro_models, prefix, TMPDIR=str(scratch), PYTHONDONTWRITEBYTECODE="1", HOME=str(tmp_path)
     )
     page.goto(server.url)
-    drop(page, (FILE_NAME, planted_dicom(film)))
+    drop(page, (FILE_NAME, planted_dicom(image)))
     expect(page.locator(".verdict")).to_be_visible(timeout=SLOW)
     expect(page.get_by_alt_text("The image with its Grad-CAM map")).to_be_visible()
     expect(page.get_by_test_id("stFileChip")).to_have_count(0)
@@ -75,7 +75,7 @@ def test_nothing_of_a_patient_leaves_the_visit(
         page.get_by_role("button", name="Result (CSV)").click()
     seen["table"] = Path(download.value.path()).read_text("utf-8-sig")
     seen["names of downloads"] = download.value.suggested_filename
-    drop(page, ("Zzyzx_bad.dcm", planted_dicom(film)[:700]))
+    drop(page, ("Zzyzx_bad.dcm", planted_dicom(image)[:700]))
     expect(page.locator(".verdict")).to_contain_text("Unreadable")
     expect(page.get_by_test_id("stFileChip")).to_have_count(0)
     seen["page of a damaged file"] = page.content()

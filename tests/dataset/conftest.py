@@ -1,4 +1,4 @@
-"""Small folders of made-up films, laid out as the Kaggle set is."""
+"""Small folders of made-up images, laid out as the Kaggle set is."""
 
 import os
 from collections.abc import Callable, Mapping
@@ -31,13 +31,13 @@ def cache(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
 def make_dataset(tmp_path: Path) -> Callable[..., Path]:
     """A function that writes a dataset: `make_dataset({"train/NORMAL": ["IM-1-1.jpeg"], ...})`."""
 
-    def make(films: Mapping[str, list[str]], name: str = "chest_xray") -> Path:
-        return write_dataset(tmp_path / name, films)
+    def make(images: Mapping[str, list[str]], name: str = "chest_xray") -> Path:
+        return write_dataset(tmp_path / name, images)
 
     return make
 
 
 @pytest.fixture
 def kaggle_like(make_dataset: Callable[..., Path]) -> Path:
-    """92 films: twenty patients a class in train, two in val and four in test."""
+    """92 images: twenty patients a class in train, two in val and four in test."""
     return make_dataset(KAGGLE_LIKE)

@@ -5,7 +5,7 @@ from pathlib import Path
 import numpy as np
 import pandas as pd
 import pytest
-from drawn_images import write_film
+from drawn_images import write_image
 
 from xray_core.dataset.audit import audit
 from xray_core.dataset.duplicates import near_groups
@@ -14,14 +14,14 @@ from xray_core.dataset.index import LABELS
 from xray_core.dataset.measure import dataset_table
 
 
-def clean_table(films: int = 800, seed: int = 0) -> pd.DataFrame:
-    """A measured table without a fault: balanced, one film a patient, properties that tell nothing.
+def clean_table(images: int = 800, seed: int = 0) -> pd.DataFrame:
+    """A measured table without a fault: balanced, one image a patient, properties that tell nothing.
 
     Three quarters are training, with a validation fold of a quarter of them.
     """
     rng = np.random.default_rng(seed)
     rows = []
-    for number in range(films):
+    for number in range(images):
         label = LABELS[number % 2]
         split = "test" if number % 8 >= 6 else "train"
         fold = "test" if split == "test" else "validation" if number % 8 >= 4 else "train"
@@ -60,8 +60,8 @@ def the(findings: list[Finding], key: str) -> Finding:
     return next(finding for finding in findings if finding.key == key)
 
 
-def copy_film(table: pd.DataFrame, source: int, target: int) -> None:
-    """Make one film a byte-for-byte copy of another, keeping its name and place."""
+def copy_image(table: pd.DataFrame, source: int, target: int) -> None:
+    """Make one image a byte-for-byte copy of another, keeping its name and place."""
     for column in ("sha256", "perceptual_hash", "bytes", "width", "height", "mean"):
         table.loc[target, column] = table.loc[source, column]
 
@@ -75,11 +75,11 @@ def test_nothing_is_reported_on_a_clean_set(seed: int) -> None:
 
 def test_shared_patient_is_found() -> None:
     table = clean_table()
-    # Film 6 is in the test split, film 0 in training.
+    # Image 6 is in the test split, image 0 in training.
     table.loc[6, "patient"] = table.loc[0, "patient"]
     findings = audit(table)
-    # Two films of one patient are also a fact of their own.
-    assert bad(findings) == {"shared-patients": "grave", "films-per-patient": "note"}
+    # Two images of one patient are also a fact of their own.
+    assert bad(findings) == {"shared-patients": "grave", "images-per-patient": "note"}
     assert the(findings, "shared-patients").number == 1
     assert set(the(findings, "shared-patients").rows["path"]) == set(table.loc[[0, 6], "path"])
     assert findings[0].key == "shared-patients"
@@ -87,7 +87,7 @@ def test_shared_patient_is_found() -> None:
 
 def test_duplicate_across_splits_is_found() -> None:
     table = clean_table()
-    copy_film(table, 0, 6)
+    copy_image(table, 0, 6)
     findings = audit(table)
     assert bad(findings) == {"exact-across": "grave"}
     assert set(the(findings, "exact-across").rows["path"]) == set(table.loc[[0, 6], "path"])
@@ -95,24 +95,24 @@ def test_duplicate_across_splits_is_found() -> None:
 
 def test_duplicate_across_our_folds_is_a_caution() -> None:
     table = clean_table()
-    copy_film(table, 0, 4)
+    copy_image(table, 0, 4)
     assert bad(audit(table)) == {"exact-folds": "caution"}
 
 
 def test_duplicate_within_a_fold_is_a_note() -> None:
     table = clean_table()
-    copy_film(table, 0, 2)
-    copy_film(table, 0, 8)
+    copy_image(table, 0, 2)
+    copy_image(table, 0, 8)
     findings = audit(table)
     assert bad(findings) == {"exact-within": "note"}
     assert the(findings, "exact-within").title == (
-        "3 films are byte-for-byte copies within one fold (1 group)."
+        "3 images are byte-for-byte copies within one fold (1 group)."
     )
 
 
 def test_relabelled_copy_is_found() -> None:
     table = clean_table()
-    copy_film(table, 0, 3)  # normal, and pneumonia, both in training
+    copy_image(table, 0, 3)  # normal, and pneumonia, both in training
     findings = audit(table)
     assert bad(findings) == {"exact-conflict": "grave"}
     assert the(findings, "exact-conflict").number == 2
@@ -131,7 +131,7 @@ def test_near_copy_across_splits_is_found_up_to_its_reach() -> None:
     assert set(the(findings, "near-across").rows["path"]) == set(table.loc[[0, 6], "path"])
     table.loc[6, "perceptual_hash"] = flipped(25)
     assert bad(audit(table)) == {}
-    table.loc[6, "perceptual_hash"] = flipped(256)  # the negative of a film is another film
+    table.loc[6, "perceptual_hash"] = flipped(256)  # the negative of an image is another image
     assert bad(audit(table)) == {}
 
 
@@ -176,7 +176,7 @@ def test_shifted_test_split_is_found() -> None:
     table.loc[(table["split"] == "test") & (table["label"] == "NORMAL"), "mean"] += 20
     findings = audit(table)
     assert bad(findings) == {"shift": "caution"}
-    assert the(findings, "shift").title.startswith("Brightness alone tells the NORMAL films")
+    assert the(findings, "shift").title.startswith("Brightness alone tells the NORMAL images")
 
 
 def test_one_size_is_said_since_it_hides_size_shortcuts() -> None:
@@ -195,7 +195,7 @@ def test_imbalance_is_found_and_the_other_way_round() -> None:
     assert "always says normal" in the(audit(fewer), "imbalance").why
 
 
-def test_validation_of_sixteen_films_is_too_small() -> None:
+def test_validation_of_sixteen_images_is_too_small() -> None:
     table = clean_table()
     table.loc[table.index[table["split"] == "train"][:16], "split"] = "val"
     findings = audit(table)
@@ -205,7 +205,7 @@ def test_validation_of_sixteen_films_is_too_small() -> None:
     assert the(findings, "validation-val").number == 0.368
 
 
-def test_film_filed_under_the_other_class_is_found() -> None:
+def test_image_filed_under_the_other_class_is_found() -> None:
     table = clean_table()
     table.loc[0, "path"] = "train/NORMAL/person5000_bacteria_1.jpeg"
     table.loc[1, "path"] = "train/PNEUMONIA/NORMAL2-IM-5000-0001.jpeg"
@@ -231,7 +231,7 @@ def test_naive_key_is_told_apart_from_the_right_one() -> None:
     table = clean_table()
     # The same number under another prefix, on the other side of the test split.
     table.loc[1, ["path", "patient"]] = ["train/PNEUMONIA/person7_bacteria_1.jpeg", "bacteria-7"]
-    findings = audit(table)  # film 7 is person7_virus_7 in the test split
+    findings = audit(table)  # image 7 is person7_virus_7 in the test split
     assert bad(findings) == {"naive-key": "note"}
     assert the(findings, "naive-key").number == 1
     assert the(findings, "naive-key").rows.iloc[0].to_dict() == {
@@ -259,8 +259,8 @@ def test_planted_copies_are_found_in_a_real_folder(kaggle_like: Path) -> None:
     normal = kaggle_like / "train/NORMAL/IM-0004-0001.jpeg"
     (kaggle_like / "test/PNEUMONIA/person777_virus_1.jpeg").write_bytes(sick.read_bytes())
     (kaggle_like / "test/PNEUMONIA/person778_virus_1.jpeg").write_bytes(normal.read_bytes())
-    write_film(kaggle_like / "train/NORMAL/IM-0700-0001.jpeg", 777)
-    write_film(kaggle_like / "test/NORMAL/NORMAL2-IM-0701-0001.png", 777)  # the same, as PNG
+    write_image(kaggle_like / "train/NORMAL/IM-0700-0001.jpeg", 777)
+    write_image(kaggle_like / "test/NORMAL/NORMAL2-IM-0701-0001.png", 777)  # the same, as PNG
     findings = {f.key: f for f in audit(dataset_table(kaggle_like))}
     assert set(findings["exact-across"].rows["path"]) == {
         "train/PNEUMONIA/person3_virus_7.jpeg",
@@ -276,12 +276,12 @@ def test_planted_copies_are_found_in_a_real_folder(kaggle_like: Path) -> None:
     }
 
 
-def test_many_copies_of_each_film_are_grouped_without_listing_their_pairs() -> None:
-    films = clean_table(200)
-    table = pd.concat([films] * 50, ignore_index=True)
+def test_many_copies_of_each_image_are_grouped_without_listing_their_pairs() -> None:
+    images = clean_table(200)
+    table = pd.concat([images] * 50, ignore_index=True)
     table["path"] = table["path"].str.replace(".jpeg", "-") + table.index.astype(str) + ".jpeg"
     assert near_groups(table).isna().all()  # equal bytes are no near copies
-    # Half the copies of one film have other bytes, and one other bit of their hash.
+    # Half the copies of one image have other bytes, and one other bit of their hash.
     recompressed = table.index[table["perceptual_hash"] == table.loc[0, "perceptual_hash"]][:25]
     table.loc[recompressed, "sha256"] = "f" * 64
     flipped = int(table.loc[0, "perceptual_hash"], 16) ^ 1

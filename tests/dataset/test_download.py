@@ -39,7 +39,7 @@ class Hub:
         self.calls: list[tuple[str, int]] = []
         self.error: BaseException | None = None
         self.left_out: set[str] = set()
-        self.content = b"\xff\xd8 a film"
+        self.content = b"\xff\xd8 an image"
         self.wait: threading.Event | None = None
 
     def dataset_download(self, handle: str) -> str:
@@ -57,10 +57,10 @@ class Hub:
         folder = cache / "versions" / "2"
         # Kaggle's archive holds the set, a second copy of it inside, and a Mac's leavings.
         for root in ("chest_xray", "chest_xray/chest_xray", "chest_xray/__MACOSX/chest_xray"):
-            for (split, label), films in FEW.items():
+            for (split, label), images in FEW.items():
                 place = folder / root / split / label
                 place.mkdir(parents=True, exist_ok=True)
-                for number in range(films):
+                for number in range(images):
                     prefix = "IM-" if label == "NORMAL" else "person"
                     middle = "-" if label == "NORMAL" else "_virus_"
                     name = f"{prefix}{len(split)}{number}{middle}1.jpeg"
@@ -71,8 +71,8 @@ class Hub:
 
 @pytest.fixture
 def hub(monkeypatch: pytest.MonkeyPatch) -> Hub:
-    """A stand-in for kagglehub that hands out a set of thirteen films."""
-    monkeypatch.setattr(module, "FILMS", FEW)
+    """A stand-in for kagglehub that hands out a set of thirteen images."""
+    monkeypatch.setattr(module, "IMAGES", FEW)
     return Hub()
 
 
@@ -98,7 +98,7 @@ def test_set_that_is_there_is_checked_and_not_fetched_again(hub: Hub, target: Pa
     assert download(target, hub=hub) == target
     assert len(hub.calls) == 1
     next((target / "test/NORMAL").iterdir()).unlink()
-    with pytest.raises(DatasetError, match="test/NORMAL holds 1 of 2 films"):
+    with pytest.raises(DatasetError, match="test/NORMAL holds 1 of 2 images"):
         download(target, hub=hub)
 
 
@@ -145,16 +145,16 @@ def test_full_disk_is_told_before_anything_is_fetched(
     assert hub.calls == []
 
 
-def test_set_with_a_film_missing_is_not_put_in_place(hub: Hub, target: Path) -> None:
+def test_set_with_a_image_missing_is_not_put_in_place(hub: Hub, target: Path) -> None:
     hub.left_out = {"train/PNEUMONIA/2"}
-    with pytest.raises(DatasetError, match="train/PNEUMONIA holds 3 of 4 films"):
+    with pytest.raises(DatasetError, match="train/PNEUMONIA holds 3 of 4 images"):
         download(target, hub=hub)
     assert not target.exists()
     hub.left_out = set()
     assert download(target, hub=hub) == target  # the bad copy is not served again
 
 
-def test_files_that_are_no_films_are_noticed(hub: Hub, target: Path) -> None:
+def test_files_that_are_no_images_are_noticed(hub: Hub, target: Path) -> None:
     hub.content = b"<html>Please sign in</html>"
     with pytest.raises(DatasetError, match="13 files are damaged"):
         download(target, hub=hub)

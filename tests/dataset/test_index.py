@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pandas as pd
 import pytest
-from drawn_images import write_film
+from drawn_images import write_image
 
 from xray_core.dataset.index import (
     build_index,
@@ -52,7 +52,7 @@ def test_folds_pool_train_and_val_and_leave_test(kaggle_like: Path) -> None:
     assert set(index.loc[index["fold"] == "validation", "label"]) == {"NORMAL", "PNEUMONIA"}
     assert set(index.loc[index["fold"] == "validation", "subtype"]) == {"none", "bacteria", "virus"}
     assert index.groupby("patient")["fold"].nunique().max() == 1
-    # Ten per cent of 42 normal, 22 bacterial and 20 viral films, in patients of two films mostly.
+    # Ten per cent of 42 normal, 22 bacterial and 20 viral images, in patients of two images mostly.
     assert 6 <= (index["fold"] == "validation").sum() <= 10
 
 
@@ -63,7 +63,7 @@ def test_folds_follow_the_seed_and_nothing_else(kaggle_like: Path) -> None:
     assert list(first["path"]) == sorted(first["path"])
 
 
-def test_validation_share_is_of_the_films(kaggle_like: Path) -> None:
+def test_validation_share_is_of_the_images(kaggle_like: Path) -> None:
     fold = build_index(kaggle_like, validation_share=0.5)["fold"]
     assert 36 <= (fold == "validation").sum() <= 42  # of 84
     assert (build_index(kaggle_like, validation_share=0)["fold"] != "validation").all()
@@ -186,19 +186,19 @@ def test_fingerprint_changes_with_a_file_and_not_with_the_folds(kaggle_like: Pat
     before = current()
     assert before == current(seed=5)
     assert before == fingerprint(dataset_table(kaggle_like).sample(frac=1, random_state=0))
-    write_film(kaggle_like / "train/NORMAL/IM-0000-0001.jpeg", 999, (30, 30))
+    write_image(kaggle_like / "train/NORMAL/IM-0000-0001.jpeg", 999, (30, 30))
     assert current() != before
 
 
 def test_fingerprint_rests_on_content_where_size_and_time_are_kept(kaggle_like: Path) -> None:
     before = fingerprint(dataset_table(kaggle_like))
-    film = kaggle_like / "train/NORMAL/IM-0000-0001.jpeg"
-    data, status = film.read_bytes(), film.stat()
-    film.write_bytes(data[:-1] + bytes([data[-1] ^ 1]))
-    os.utime(film, ns=(status.st_atime_ns, status.st_mtime_ns))
-    assert (film.stat().st_size, film.stat().st_mtime_ns) == (status.st_size, status.st_mtime_ns)
+    image = kaggle_like / "train/NORMAL/IM-0000-0001.jpeg"
+    data, status = image.read_bytes(), image.stat()
+    image.write_bytes(data[:-1] + bytes([data[-1] ^ 1]))
+    os.utime(image, ns=(status.st_atime_ns, status.st_mtime_ns))
+    assert (image.stat().st_size, image.stat().st_mtime_ns) == (status.st_size, status.st_mtime_ns)
     assert fingerprint(dataset_table(kaggle_like)) != before
-    film.write_bytes(data)
+    image.write_bytes(data)
     assert fingerprint(dataset_table(kaggle_like)) == before
 
 

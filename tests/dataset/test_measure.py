@@ -1,16 +1,16 @@
-"""Measuring films: right numbers, kept between runs, refreshed for changed files alone."""
+"""Measuring images: right numbers, kept between runs, refreshed for changed files alone."""
 
 import os
 from pathlib import Path
 
 import numpy as np
 import pytest
-from drawn_images import write_film
+from drawn_images import write_image
 from PIL import Image
 
 from xray_core.dataset import measure
 from xray_core.dataset.averages import (
-    average_films,
+    average_images,
     averages_bytes,
     read_averages,
     save_averages,
@@ -21,14 +21,14 @@ from xray_core.dataset.measure import dataset_table, measure_index
 from xray_core.dataset.properties import measure_file
 
 
-def test_measurements_of_a_film_worked_out_by_hand(tmp_path: Path) -> None:
+def test_measurements_of_a_image_worked_out_by_hand(tmp_path: Path) -> None:
     # 40 x 20 pixels (width x height): left half 100, right half 200, and a black frame of 5%:
     # one row above and below, two columns left and right.
-    film = np.zeros((20, 40), np.uint8)
-    film[1:-1, 2:20] = 100
-    film[1:-1, 20:-2] = 200
-    Image.fromarray(film).save(tmp_path / "film.png")
-    row = measure_file(tmp_path, "film.png")
+    image = np.zeros((20, 40), np.uint8)
+    image[1:-1, 2:20] = 100
+    image[1:-1, 20:-2] = 200
+    Image.fromarray(image).save(tmp_path / "image.png")
+    row = measure_file(tmp_path, "image.png")
     assert (row["width"], row["height"], row["mode"], row["problem"]) == (40, 20, "L", "")
     # 18 x 18 pixels of each half, 800 in all: (324 x 100 + 324 x 200) / 800
     assert row["mean"] == 121.5
@@ -38,7 +38,7 @@ def test_measurements_of_a_film_worked_out_by_hand(tmp_path: Path) -> None:
     assert len(row["perceptual_hash"]) == 64
 
 
-def test_a_flat_film_has_no_spread_and_no_sharpness(tmp_path: Path) -> None:
+def test_a_flat_image_has_no_spread_and_no_sharpness(tmp_path: Path) -> None:
     Image.new("RGB", (30, 30), (90, 90, 90)).save(tmp_path / "flat.png")
     row = measure_file(tmp_path, "flat.png")
     assert (row["mean"], row["spread"], row["sharpness"], row["border"]) == (90, 0, 0, 90)
@@ -46,9 +46,9 @@ def test_a_flat_film_has_no_spread_and_no_sharpness(tmp_path: Path) -> None:
 
 
 def test_sharpness_of_a_single_bright_pixel(tmp_path: Path) -> None:
-    film = np.zeros((10, 10), np.uint8)
-    film[5, 5] = 10
-    Image.fromarray(film).save(tmp_path / "dot.png")
+    image = np.zeros((10, 10), np.uint8)
+    image[5, 5] = 10
+    Image.fromarray(image).save(tmp_path / "dot.png")
     # The Laplacian is -40 at the pixel and 10 at its four neighbours: (1600 + 400) / 100.
     assert measure_file(tmp_path, "dot.png")["sharpness"] == 20
 
@@ -75,8 +75,8 @@ def test_only_changed_files_are_measured_again(
     assert dataset_table(kaggle_like).equals(first)
     assert measured == []
 
-    write_film(kaggle_like / "train/NORMAL/IM-0003-0001.jpeg", 4242)
-    write_film(kaggle_like / "train/NORMAL/IM-0900-0001.jpeg", 4243)
+    write_image(kaggle_like / "train/NORMAL/IM-0003-0001.jpeg", 4242)
+    write_image(kaggle_like / "train/NORMAL/IM-0900-0001.jpeg", 4243)
     (kaggle_like / "val/NORMAL/NORMAL2-IM-0001-0001.jpeg").unlink()
     changed = dataset_table(kaggle_like)
     assert sorted(measured) == ["train/NORMAL/IM-0003-0001.jpeg", "train/NORMAL/IM-0900-0001.jpeg"]
@@ -88,10 +88,10 @@ def test_only_changed_files_are_measured_again(
 
 def test_a_changed_time_alone_is_noticed(kaggle_like: Path) -> None:
     dataset_table(kaggle_like)
-    film = kaggle_like / "train/NORMAL/IM-0003-0001.jpeg"
-    before = film.read_bytes()
-    film.write_bytes(before[::-1])  # the same size, no picture any more
-    os.utime(film, ns=(1, 1))
+    image = kaggle_like / "train/NORMAL/IM-0003-0001.jpeg"
+    before = image.read_bytes()
+    image.write_bytes(before[::-1])  # the same size, no picture any more
+    os.utime(image, ns=(1, 1))
     table = dataset_table(kaggle_like).set_index("path")
     assert table.loc["train/NORMAL/IM-0003-0001.jpeg", "problem"]
 
@@ -140,7 +140,7 @@ def test_table_survives_a_file_with_its_types(kaggle_like: Path, tmp_path: Path)
     assert read_measured(tmp_path / "dataset.csv").equals(table)
 
 
-def test_averages_of_two_films_a_class(make_dataset, tmp_path: Path) -> None:
+def test_averages_of_two_images_a_class(make_dataset, tmp_path: Path) -> None:
     root = make_dataset(
         {f"{s}/{c}": [] for s in ("train", "test") for c in ("NORMAL", "PNEUMONIA")}
     )
@@ -151,15 +151,15 @@ def test_averages_of_two_films_a_class(make_dataset, tmp_path: Path) -> None:
         "test/PNEUMONIA/d.png": 140,
     }.items():
         Image.new("L", (224, 224), grey).save(root / place)
-    averages = average_films(dataset_table(root), root)
-    assert averages.films == {"NORMAL": 2, "PNEUMONIA": 2}
+    averages = average_images(dataset_table(root), root)
+    assert averages.images == {"NORMAL": 2, "PNEUMONIA": 2}
     assert np.allclose(averages.mean["NORMAL"], 15)
     assert np.allclose(averages.spread["PNEUMONIA"], 20)
     assert np.allclose(averages.difference, 105)
-    again = average_films(dataset_table(root), root)  # from the cache
+    again = average_images(dataset_table(root), root)  # from the cache
     assert averages_bytes(again) == averages_bytes(averages)
     save_averages(averages, tmp_path / "averages.npz")
-    assert not (tmp_path / "averages.npz").exists()  # two films would be shown
+    assert not (tmp_path / "averages.npz").exists()  # two images would be shown
 
 
 def test_an_edit_that_keeps_size_and_time_gives_new_averages(make_dataset) -> None:
@@ -169,26 +169,26 @@ def test_an_edit_that_keeps_size_and_time_gives_new_averages(make_dataset) -> No
     for split in ("train", "test"):
         for label, grey in (("NORMAL", 10), ("PNEUMONIA", 100)):
             Image.new("L", (224, 224), grey).save(root / split / label / "a.png")
-    film = root / "train" / "NORMAL" / "a.png"
-    before, status = film.read_bytes(), film.stat()
-    assert np.allclose(average_films(dataset_table(root), root).mean["NORMAL"], 10)
+    image = root / "train" / "NORMAL" / "a.png"
+    before, status = image.read_bytes(), image.stat()
+    assert np.allclose(average_images(dataset_table(root), root).mean["NORMAL"], 10)
 
-    Image.new("L", (224, 224), 20).save(film)
-    assert film.stat().st_size == len(before)
-    os.utime(film, ns=(status.st_atime_ns, status.st_mtime_ns))
-    assert np.allclose(average_films(dataset_table(root), root).mean["NORMAL"], 15)
+    Image.new("L", (224, 224), 20).save(image)
+    assert image.stat().st_size == len(before)
+    os.utime(image, ns=(status.st_atime_ns, status.st_mtime_ns))
+    assert np.allclose(average_images(dataset_table(root), root).mean["NORMAL"], 15)
 
 
-def test_a_film_exchanged_for_another_of_its_size_and_time_is_measured_again(
+def test_a_image_exchanged_for_another_of_its_size_and_time_is_measured_again(
     kaggle_like: Path,
 ) -> None:
-    film = kaggle_like / "train/NORMAL/IM-0003-0001.jpeg"
+    image = kaggle_like / "train/NORMAL/IM-0003-0001.jpeg"
     before = dataset_table(kaggle_like).set_index("path").loc["train/NORMAL/IM-0003-0001.jpeg"]
-    status = film.stat()
-    other = film.with_name(".other")
-    other.write_bytes(film.read_bytes()[::-1])
+    status = image.stat()
+    other = image.with_name(".other")
+    other.write_bytes(image.read_bytes()[::-1])
     os.utime(other, ns=(status.st_atime_ns, status.st_mtime_ns))
-    other.rename(film)
+    other.rename(image)
     after = dataset_table(kaggle_like).set_index("path").loc["train/NORMAL/IM-0003-0001.jpeg"]
     assert after["bytes"] == before["bytes"]
     assert after["sha256"] != before["sha256"]
@@ -198,23 +198,23 @@ def test_a_film_exchanged_for_another_of_its_size_and_time_is_measured_again(
 def test_a_file_of_other_arrays_is_no_averages(tmp_path: Path, kind: str) -> None:
     whole = {f"{name} {label}": np.zeros((224, 224), np.uint16) for name in ("mean", "spread")
              for label in ("NORMAL", "PNEUMONIA")}  # fmt: skip
-    whole |= {"films NORMAL": np.array(200), "films PNEUMONIA": np.array(200)}
+    whole |= {"images NORMAL": np.array(200), "images PNEUMONIA": np.array(200)}
     file = tmp_path / "averages.npz"
     np.savez_compressed(file, **whole)
-    assert read_averages(file).films == {"NORMAL": 200, "PNEUMONIA": 200}
+    assert read_averages(file).images == {"NORMAL": 200, "PNEUMONIA": 200}
     if kind == "text":
         file.write_bytes(b"no arrays")
     elif kind == "another shape":
         np.savez(file, **whole | {"mean NORMAL": np.zeros((2, 2), np.uint16)})
     elif kind == "objects":
-        np.savez(file, allow_pickle=True, **whole | {"films NORMAL": np.array([{}], object)})
+        np.savez(file, allow_pickle=True, **whole | {"images NORMAL": np.array([{}], object)})
     else:
         np.savez(file, **whole | {"mean NORMAL": np.full((224, 224), np.nan)})
     with pytest.raises(ValueError, match="averages"):
         read_averages(file)
 
 
-def test_films_without_a_patient_in_a_kept_table_are_patients_of_their_own(tmp_path: Path) -> None:
+def test_images_without_a_patient_in_a_kept_table_are_patients_of_their_own(tmp_path: Path) -> None:
     file = tmp_path / "dataset.csv"
     file.write_text("path,split,patient\na.png,test,\nb.png,test,  \nc.png,test,p\nd.png,test,p\n")
     assert read_measured(file)["patient"].tolist() == ["a.png", "b.png", "p", "p"]

@@ -7,7 +7,7 @@ import pytest
 from xray_core.dataset.shortcuts import property_table
 from xray_core.dataset.statistics import (
     auc_interval,
-    count_films,
+    count_images,
     describe,
     histogram,
     property_auc,
@@ -16,7 +16,7 @@ from xray_core.dataset.statistics import (
 )
 
 
-def test_auc_of_five_films_by_hand() -> None:
+def test_auc_of_five_images_by_hand() -> None:
     # Pneumonia 1, 3; normal 2, 3, 4: of six pairs one is won (3 > 2) and one drawn (3 = 3).
     values = np.array([1.0, 3, 2, 3, 4])
     positive = np.array([True, True, False, False, False])
@@ -24,10 +24,10 @@ def test_auc_of_five_films_by_hand() -> None:
     assert auc.value == 1.5 / 6
     assert auc.strength == 0.75
     assert auc.low < 0.25 < auc.high
-    assert auc.films == 5
+    assert auc.images == 5
 
 
-def test_auc_interval_with_one_film_a_patient_is_delongs() -> None:
+def test_auc_interval_with_one_image_a_patient_is_delongs() -> None:
     # DeLong's variance by hand: placements of the positives (2/3, 1/3, 1, 1), of the negatives
     # (3/4, 1, 1/2); deviations from 3/4 squared and summed: 11/36 and 1/8. Here both sums are
     # divided by the squares of 4 and 3 and multiplied by 7/6:
@@ -42,7 +42,7 @@ def test_auc_interval_with_one_film_a_patient_is_delongs() -> None:
     assert auc.high == pytest.approx(1 / (1 + np.exp(-(middle + reach))), abs=1e-5)
 
 
-def test_copies_of_a_patients_film_do_not_narrow_the_interval() -> None:
+def test_copies_of_a_patients_image_do_not_narrow_the_interval() -> None:
     rng = np.random.default_rng(0)
     positive = np.arange(60) % 2 == 0
     values = rng.normal(size=60) + positive
@@ -60,7 +60,7 @@ def test_interval_covers_the_truth_about_95_times_in_100() -> None:
     hits = 0
     for _ in range(300):
         positive = np.arange(120) % 2 == 0
-        patients = np.arange(120) // 4 * 2 + positive  # two films of one class a patient
+        patients = np.arange(120) // 4 * 2 + positive  # two images of one class a patient
         effect = rng.normal(size=60)[np.unique(patients, return_inverse=True)[1]]
         values = effect + rng.normal(size=120) + positive * 1.0
         # Two normals of variance 2, one apart: the area is Phi(1 / 2) = 0.69146.
@@ -112,7 +112,7 @@ def test_counts_histogram_and_quantiles() -> None:
             "mean": [0.0, 10, 20, 30, 40, np.nan],
         }
     )
-    counts = count_films(table)
+    counts = count_images(table)
     assert counts.to_numpy().tolist() == [
         ["train", "NORMAL", "none", 2, 2],
         ["train", "PNEUMONIA", "virus", 2, 1],
@@ -120,9 +120,9 @@ def test_counts_histogram_and_quantiles() -> None:
         ["test", "NORMAL", "none", 1, 1],
     ]
     bins = histogram(table, "mean", bins=2)
-    assert bins["films"].tolist() == [2, 0, 0, 3]
+    assert bins["images"].tolist() == [2, 0, 0, 3]
     assert bins["share"].tolist() == [1, 0, 0, 1]
-    assert describe(table, "mean")[["films", "median"]].to_numpy().tolist() == [[2, 5], [3, 30]]
+    assert describe(table, "mean")[["images", "median"]].to_numpy().tolist() == [[2, 5], [3, 30]]
 
 
 def test_aspect_and_colour_are_derived() -> None:
@@ -150,7 +150,7 @@ def test_one_patient_of_a_class_says_nothing_of_the_others() -> None:
     assert (auc.value, auc.low, auc.high) == (0.75, 0.0, 1.0)
 
 
-def test_a_propertys_direction_is_that_of_the_training_films_everywhere() -> None:
+def test_a_propertys_direction_is_that_of_the_training_images_everywhere() -> None:
     # In training width is lower in pneumonia (8 of 9 pairs), in test higher (all but one).
     table = pd.DataFrame(
         {
@@ -160,7 +160,7 @@ def test_a_propertys_direction_is_that_of_the_training_films_everywhere() -> Non
             "mean": [7.0, 8, 5, 4, 6, 3, 4, 6, 3, 7, 8, 5],
         }
     )
-    found = property_table(table).set_index("films")
+    found = property_table(table).set_index("images")
     assert found["in_pneumonia"].tolist() == ["lower", "lower"]
     assert found["auc"].tolist() == pytest.approx([8 / 9, 1 / 9])
     assert (found["low"] <= found["auc"]).all()

@@ -35,8 +35,8 @@ def test_bins_are_closed_below_and_the_last_one_above_too():
     assert bin_of(edges).tolist() == [0, 0, 1, 3, 6, 7, 9, 9]
 
 
-def test_the_error_is_weighted_by_films():
-    # Bin 8: three films at .8, two with pneumonia: |.8 - 2/3|. Bin 1: one normal film at .1.
+def test_the_error_is_weighted_by_images():
+    # Bin 8: three images at .8, two with pneumonia: |.8 - 2/3|. Bin 1: one normal image at .1.
     label = np.array([1, 1, 0, 0])
     probability = np.array([0.8, 0.8, 0.8, 0.1])
 
@@ -44,16 +44,16 @@ def test_the_error_is_weighted_by_films():
     assert expected_calibration_error(label, probability) == pytest.approx(expected)
 
 
-def test_a_reliability_bin_counts_films_and_patients():
+def test_a_reliability_bin_counts_images_and_patients():
     bins = reliability([1, 1, 0, 0], [0.8, 0.8, 0.8, 0.1], ["a", "a", "b", "c"])
 
     assert len(bins) == 10
     eighth = bins[8]
-    assert (eighth.films, eighth.patients) == (3, 2)
+    assert (eighth.images, eighth.patients) == (3, 2)
     assert eighth.predicted == pytest.approx(0.8)
     assert eighth.observed == pytest.approx(2 / 3)
     assert eighth.observed_low < 0.2  # two patients say little
-    assert bins[5].films == 0
+    assert bins[5].images == 0
     assert np.isnan(bins[5].observed)
 
 
@@ -79,7 +79,7 @@ def test_the_reference_of_certain_probabilities_is_no_error():
     assert calibrated_reference(np.array([0.0, 1.0, 1.0]), np.arange(3))[:2] == (0.0, 0.0)
 
 
-def test_with_one_film_a_patient_the_reference_draws_film_by_film():
+def test_with_one_image_a_patient_the_reference_draws_image_by_image():
     probability = np.random.default_rng(4).beta(0.5, 0.5, size=300)
 
     _, _, errors = calibrated_reference(probability, np.arange(300)[::-1], n_draws=50, seed=7)
@@ -89,8 +89,8 @@ def test_with_one_film_a_patient_the_reference_draws_film_by_film():
     assert errors == pytest.approx(by_hand, abs=1e-7)
 
 
-def test_two_equal_films_of_a_patient_share_their_label():
-    # Films of 0.25 in one bin. Drawn apart, two of them are off by |0 - .5|, |1 - .5| or |2 - .5|
+def test_two_equal_images_of_a_patient_share_their_label():
+    # Images of 0.25 in one bin. Drawn apart, two of them are off by |0 - .5|, |1 - .5| or |2 - .5|
     # of 2; as one patient's they are both normal (an error of .25, three times in four) or both
     # pneumonia (.75). The variance of the excess doubles: 2 * 2 * .25 * .75 against 2 * .25 * .75.
     probability = np.array([0.25, 0.25])
@@ -105,7 +105,7 @@ def test_two_equal_films_of_a_patient_share_their_label():
     assert squares == pytest.approx([0.75, 0.375], abs=0.02)
 
 
-def test_unlike_films_of_a_patient_each_keep_their_own_probability():
+def test_unlike_images_of_a_patient_each_keep_their_own_probability():
     # Bins 2 and 7. One number u: below .2 both are positive, from .2 to .7 the second alone.
     probability = np.array([0.2, 0.7])
 

@@ -1,4 +1,4 @@
-"""Two models on the same films."""
+"""Two models on the same images."""
 
 import numpy as np
 import pandas as pd
@@ -72,13 +72,13 @@ def test_a_model_does_not_differ_from_itself():
 @pytest.mark.parametrize(
     ("b", "words"),
     [
-        (table(B["probability"], "abcdez"), "1 films have a prediction of model A alone .* f"),
-        (B.iloc[:5], "1 films have a prediction of model A alone and 0 of model B"),
+        (table(B["probability"], "abcdez"), "1 images have a prediction of model A alone .* f"),
+        (B.iloc[:5], "1 images have a prediction of model A alone and 0 of model B"),
         (pd.concat([B, B.iloc[:1]]), "Model B has two predictions for a"),
-        (B.assign(label="NORMAL"), "disagree about what 3 films are, for example a"),
+        (B.assign(label="NORMAL"), "disagree about what 3 images are, for example a"),
     ],
 )
-def test_unlike_films_are_refused_with_a_sentence(b, words):
+def test_unlike_images_are_refused_with_a_sentence(b, words):
     with pytest.raises(XrayError, match=words):
         compare(A, b, threshold_a=0.5, threshold_b=0.5)
 
@@ -106,7 +106,7 @@ def test_mcnemar_by_patient_matches_the_hand_worked_one():
     assert np.isnan(clustered_mcnemar_p_value(right_a, right_b, patient * 0))
 
 
-def test_copies_of_a_patients_films_make_no_difference_more_certain():
+def test_copies_of_a_patients_images_make_no_difference_more_certain():
     rng = np.random.default_rng(0)
     right_a, right_b = rng.random(60) < 0.9, rng.random(60) < 0.75
     once = clustered_mcnemar_p_value(right_a, right_b, np.arange(60))

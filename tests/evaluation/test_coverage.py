@@ -1,4 +1,4 @@
-"""The intervals hold what they promise: coverage of 95% by simulation, with films in patients."""
+"""The intervals hold what they promise: coverage of 95% by simulation, with images in patients."""
 
 import numpy as np
 import pytest
@@ -9,14 +9,14 @@ DRAWS = 2000
 COVERED = ("accuracy", "sensitivity", "specificity", "ppv", "npv", "mcc", "roc_auc")
 
 
-def draw_films(rng, patients):
-    """A test set like the real one: half of the patients are ill, with 1.92 films each to 1.17."""
+def draw_images(rng, patients):
+    """A test set like the real one: half of the patients are ill, with 1.92 images each to 1.17."""
     ill = rng.random(patients) < 0.5
-    films = 1 + rng.poisson(np.where(ill, 0.92, 0.17))
-    patient = np.repeat(np.arange(patients), films)
-    of_patient = rng.normal(size=patients) * 0.8  # films of a patient resemble each other
-    of_film = rng.normal(size=len(patient)) * 1.1
-    logit = np.where(ill, 2.0, -2.0)[patient] + of_patient[patient] + of_film
+    images = 1 + rng.poisson(np.where(ill, 0.92, 0.17))
+    patient = np.repeat(np.arange(patients), images)
+    of_patient = rng.normal(size=patients) * 0.8  # images of a patient resemble each other
+    of_image = rng.normal(size=len(patient)) * 1.1
+    logit = np.where(ill, 2.0, -2.0)[patient] + of_patient[patient] + of_image
     return ill[patient], 1 / (1 + np.exp(-logit)), patient
 
 
@@ -25,7 +25,7 @@ def test_the_intervals_cover_the_truth_in_95_of_100_test_sets():
     from sklearn.metrics import matthews_corrcoef, roc_auc_score
 
     rng = np.random.default_rng(20)
-    label, score, _ = draw_films(rng, 2_000_000)  # the population itself
+    label, score, _ = draw_images(rng, 2_000_000)  # the population itself
     called = score >= 0.5
     truth = {
         "accuracy": np.mean(called == label),
@@ -38,7 +38,7 @@ def test_the_intervals_cover_the_truth_in_95_of_100_test_sets():
     }
     held = dict.fromkeys(COVERED, 0)
     for draw in range(DRAWS):
-        found = evaluate_scores(*draw_films(rng, 403), threshold=0.5, n_bootstrap=1000, seed=draw)
+        found = evaluate_scores(*draw_images(rng, 403), threshold=0.5, n_bootstrap=1000, seed=draw)
         for name in COVERED:
             estimate = getattr(found, name)
             held[name] += bool(estimate.low <= truth[name] <= estimate.high)

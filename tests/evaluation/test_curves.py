@@ -45,8 +45,8 @@ def test_the_band_holds_the_curve_and_narrows_with_more_patients():
         rng = np.random.default_rng(0)
         label = np.arange(patients) % 2 == 0
         score = 1 / (1 + np.exp(-(np.where(label, 1, -1) + rng.normal(size=patients))))
-        films = prepare(label, score, range(patients), n_bootstrap=500)
-        return roc_curve(films), roc_band(films)
+        images = prepare(label, score, range(patients), n_bootstrap=500)
+        return roc_curve(images), roc_band(images)
 
     curve, band = band_of(200)
     at = np.interp(0.2, curve["false_positive_rate"], curve["sensitivity"])
@@ -57,7 +57,7 @@ def test_the_band_holds_the_curve_and_narrows_with_more_patients():
 
 
 def test_net_benefit_matches_the_hand_worked_one():
-    # Prior, prevalence and films alike: 50%. At a risk of 60%, called are .9, .8, .7: two hits and
+    # Prior, prevalence and images alike: 50%. At a risk of 60%, called are .9, .8, .7: two hits and
     # one false alarm of six; odds 1.5, so 2/6 - 1.5/6 = 1/12. Calling all: .5 - .5 * 1.5.
     curve = decision_curve(SIX).set_index("risk")
 
@@ -68,25 +68,25 @@ def test_net_benefit_matches_the_hand_worked_one():
 
 def test_net_benefit_at_another_prevalence_weighs_the_classes_anew():
     # At 20% the odds are quartered: .9 becomes 9/13 = .69, .8 becomes .5, .7 becomes .37. At 60%
-    # one of three with pneumonia and no normal film is called: .2 / 3.
+    # one of three with pneumonia and no normal image is called: .2 / 3.
     curve = decision_curve(SIX, 0.2).set_index("risk")
 
     assert curve.loc[0.6, "model"] == pytest.approx(0.2 / 3)
 
 
-def test_histograms_hold_every_film_once():
+def test_histograms_hold_every_image_once():
     table = score_histogram(SIX, bins=10)
 
-    assert table.groupby("label")["films"].sum().to_dict() == {"NORMAL": 3, "PNEUMONIA": 3}
+    assert table.groupby("label")["images"].sum().to_dict() == {"NORMAL": 3, "PNEUMONIA": 3}
     assert len(table) == 20
 
 
 def test_one_class_has_no_curves():
-    films = prepare([1, 1], [0.2, 0.9], range(2))
+    images = prepare([1, 1], [0.2, 0.9], range(2))
 
-    assert roc_curve(films).empty
-    assert roc_band(films).empty
-    assert decision_curve(films).empty
+    assert roc_curve(images).empty
+    assert roc_band(images).empty
+    assert decision_curve(images).empty
 
 
 def test_figures_are_written_as_images(tmp_path):

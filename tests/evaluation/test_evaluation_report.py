@@ -26,24 +26,24 @@ def table():
     return predictions()
 
 
-def test_a_summary_is_json_and_counts_every_film(table):
+def test_a_summary_is_json_and_counts_every_image(table):
     found = summary(table, CALIBRATION)
 
     assert json.loads(json.dumps(found, allow_nan=False)) == found
     test = table[table["fold"] == "test"]
-    assert found["films"] == len(test)
+    assert found["images"] == len(test)
     assert found["patients"] == 403
     assert sum(found["confusion"].values()) == len(test)
     called = test["probability"] >= 0.5
     right = (called == (test["label"] == "PNEUMONIA")).mean()
     assert found["metrics"]["accuracy"]["value"] == pytest.approx(right)
-    assert found["rule_out"]["threshold"] == 0.22
+    assert found["exclusion_threshold"]["threshold"] == 0.22
     assert set(found["by_subtype"]) == {"bacteria", "virus"}
     for name, part in found["by_subtype"].items():
         own = test[test["subtype"] == name]
-        assert (part["films"], part["patients"]) == (len(own), own["patient"].nunique())
+        assert (part["images"], part["patients"]) == (len(own), own["patient"].nunique())
     assert set(found["by_gate"]) == {"passed", "caution"}
-    assert found["natural_frequencies"]["pneumonia_films"] == (test["label"] == "PNEUMONIA").sum()
+    assert found["natural_frequencies"]["pneumonia_images"] == (test["label"] == "PNEUMONIA").sum()
 
 
 def test_the_table_says_numbers_intervals_and_how_calibration_was_measured(table):
@@ -74,12 +74,12 @@ def test_what_is_said_of_a_calibration_error_follows_from_the_reference(error, w
     assert words in text
 
 
-def test_a_fold_without_films_is_refused(table):
-    with pytest.raises(XrayError, match="no film of the train fold"):
+def test_a_fold_without_images_is_refused(table):
+    with pytest.raises(XrayError, match="no image of the train fold"):
         summary(table, CALIBRATION, "train")
 
 
-def test_one_class_and_one_film_still_give_a_summary():
+def test_one_class_and_one_image_still_give_a_summary():
     one = pd.DataFrame(
         {
             "fold": ["test"],
@@ -91,7 +91,12 @@ def test_one_class_and_one_film_still_give_a_summary():
             "gate": ["passed"],
         }
     )
-    found = summary(one, SimpleNamespace(prior=0.5, main=0.5, rule_out=0.2, uncertain=(0.4, 0.6)))
+    found = summary(
+        one,
+        SimpleNamespace(
+            prior=0.5, decision_threshold=0.5, exclusion_threshold=0.2, uncertain=(0.4, 0.6)
+        ),
+    )
 
     assert found["metrics"]["specificity"]["value"] == 1.0
     assert found["metrics"]["sensitivity"]["value"] is None
@@ -142,7 +147,7 @@ def test_images_below_the_exclusion_threshold_are_counted_with_their_pneumonias(
 
 def test_a_summary_counts_below_the_exclusion_threshold_as_its_confusion_table_does(table):
     found = summary(table, CALIBRATION)
-    counts = found["rule_out"]["confusion"]
+    counts = found["exclusion_threshold"]["confusion"]
     assert found["below_exclusion_threshold"] == {
         "images": counts["false_negative"] + counts["true_negative"],
         "pneumonia": counts["false_negative"],

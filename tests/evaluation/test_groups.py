@@ -7,16 +7,16 @@ import pytest
 from xray_core.evaluation.groups import (
     MOST_SUBTYPES,
     accuracy_against_share,
-    gate_films,
+    gate_scores,
     outside_band,
     positives,
-    subtype_films,
+    subtype_scores,
 )
 from xray_core.evaluation.metrics import evaluate, natural_frequencies
 from xray_core.evaluation.scores import prepare
 from xray_core.evaluation.tables import as_text, group_cell
 
-FILMS = pd.DataFrame(
+IMAGES = pd.DataFrame(
     [
         ("PNEUMONIA", "bacteria", 0.95, "passed", "PNEUMONIA"),
         ("PNEUMONIA", "bacteria", 0.55, "passed", "UNCERTAIN"),
@@ -30,10 +30,10 @@ FILMS = pd.DataFrame(
 ).assign(fold="test", patient=list("abcdefg"))
 
 
-def test_refused_and_uncertain_films_are_not_decided():
-    found = outside_band(FILMS, (0.4, 0.6), threshold=0.5)
+def test_refused_and_uncertain_images_are_not_decided():
+    found = outside_band(IMAGES, (0.4, 0.6), threshold=0.5)
 
-    assert (found.films, found.decided, found.uncertain, found.refused) == (7, 4, 2, 1)
+    assert (found.images, found.decided, found.uncertain, found.refused) == (7, 4, 2, 1)
     assert found.share_decided == pytest.approx(4 / 7)
     assert found.metrics is not None
     assert found.metrics.accuracy.value == 0.5
@@ -42,25 +42,25 @@ def test_refused_and_uncertain_films_are_not_decided():
 
 
 def test_a_band_over_everything_decides_nothing():
-    found = outside_band(FILMS, (0.0, 1.0), threshold=0.5)
+    found = outside_band(IMAGES, (0.0, 1.0), threshold=0.5)
 
     assert found.decided == 0
     assert found.metrics is None
 
 
-def test_subtypes_share_the_normal_films():
-    found = subtype_films(FILMS)
+def test_subtypes_share_the_normal_images():
+    found = subtype_scores(IMAGES)
 
     assert list(found) == ["bacteria", "virus"]
     bacteria = evaluate(found["bacteria"], threshold=0.5)
     virus = evaluate(found["virus"], threshold=0.5)
-    assert (bacteria.films, bacteria.sensitivity.value) == (5, 1.0)
-    assert (virus.films, virus.sensitivity.value) == (5, 0.5)
+    assert (bacteria.images, bacteria.sensitivity.value) == (5, 1.0)
+    assert (virus.images, virus.sensitivity.value) == (5, 0.5)
     assert bacteria.specificity.value == virus.specificity.value == pytest.approx(1 / 3)
 
 
 def test_a_subtype_counts_its_own_images_and_patients_alone():
-    found = subtype_films(FILMS.assign(patient=list("aabcdef")))
+    found = subtype_scores(IMAGES.assign(patient=list("aabcdef")))
 
     assert positives(found["bacteria"]) == (2, 1)
     assert positives(found["virus"]) == (2, 2)
@@ -72,7 +72,7 @@ def test_of_many_subtypes_the_most_frequent_are_evaluated():
         patient=range(len(names))
     )
 
-    found = subtype_films(table)
+    found = subtype_scores(table)
 
     assert len(found) == MOST_SUBTYPES
     assert all(int(name[-2:]) % 2 for name in found)  # those with two images
@@ -85,7 +85,7 @@ def group(right, wrong, images_of_patient=1):
 
 
 @pytest.mark.parametrize(
-    ("films", "words"),
+    ("images", "words"),
     [
         # Wilson, 3 of 4: 30.1% to 95.4%; 6 of 8 images of 4 patients: as 3 of 4.
         (group(3, 1), "75.0% (30.1% to 95.4%), n = 4"),
@@ -93,20 +93,20 @@ def group(right, wrong, images_of_patient=1):
         (group(0, 1), "0.0% (0.0% to 79.3%), n = 1"),
     ],
 )
-def test_a_rate_of_few_images_comes_with_their_number_and_wilsons_interval(films, words):
-    assert group_cell("specificity", films, evaluate(films, threshold=0.5)) == words
+def test_a_rate_of_few_images_comes_with_their_number_and_wilsons_interval(images, words):
+    assert group_cell("specificity", images, evaluate(images, threshold=0.5)) == words
 
 
 def test_a_rate_of_twenty_images_needs_no_number_in_its_cell():
-    films = group(15, 5)
-    found = evaluate(films, threshold=0.5)
+    images = group(15, 5)
+    found = evaluate(images, threshold=0.5)
 
-    assert group_cell("specificity", films, found) == as_text("specificity", found.specificity)
-    assert group_cell("sensitivity", films, found) == "not defined"
+    assert group_cell("specificity", images, found) == as_text("specificity", found.specificity)
+    assert group_cell("sensitivity", images, found) == "not defined"
 
 
 def test_the_gates_groups_stand_in_its_own_order_even_with_one_class():
-    found = gate_films(FILMS)
+    found = gate_scores(IMAGES)
 
     assert list(found) == ["passed", "caution", "refused"]
     caution = evaluate(found["caution"], threshold=0.5)
@@ -115,14 +115,14 @@ def test_the_gates_groups_stand_in_its_own_order_even_with_one_class():
 
 
 def test_a_table_without_these_columns_has_no_groups():
-    bare = FILMS[["label", "probability", "patient"]]
+    bare = IMAGES[["label", "probability", "patient"]]
 
-    assert subtype_films(bare) == {}
-    assert gate_films(bare) == {}
+    assert subtype_scores(bare) == {}
+    assert gate_scores(bare) == {}
     assert outside_band(bare, (0.4, 0.6), threshold=0.5).refused == 0
 
 
-def test_the_most_certain_films_are_decided_first():
+def test_the_most_certain_images_are_decided_first():
     curve = accuracy_against_share(
         np.array([1, 0, 1, 0]), np.array([0.99, 0.02, 0.4, 0.7]), threshold=0.5
     )
@@ -132,16 +132,21 @@ def test_the_most_certain_films_are_decided_first():
 
 
 def test_natural_frequencies_count_verdicts_of_100():
-    found = natural_frequencies(FILMS)
+    found = natural_frequencies(IMAGES)
 
-    assert found.pneumonia_films == 4
+    assert found.pneumonia_images == 4
     assert (found.called, found.uncertain, found.missed, found.refused) == (25, 25, 25, 25)
-    assert found.normal_films == 3
+    assert found.normal_images == 3
     assert found.cleared + found.normal_uncertain + found.flagged == 100  # 33.3 each
     assert sorted((found.cleared, found.normal_uncertain, found.flagged)) == [33, 33, 34]
 
 
-def test_natural_frequencies_of_another_fold_count_its_films_alone():
-    found = natural_frequencies(FILMS, fold="validation")
+def test_natural_frequencies_of_another_fold_count_its_images_alone():
+    found = natural_frequencies(IMAGES, fold="validation")
 
-    assert (found.pneumonia_films, found.called, found.normal_films, found.cleared) == (0, 0, 0, 0)
+    assert (found.pneumonia_images, found.called, found.normal_images, found.cleared) == (
+        0,
+        0,
+        0,
+        0,
+    )

@@ -6,7 +6,7 @@ import random
 import pytest
 
 from xray_core.errors import XrayError
-from xray_core.evaluation.groups import gate_films, prepare_table, subtype_films
+from xray_core.evaluation.groups import gate_scores, prepare_table, subtype_scores
 from xray_core.evaluation.metrics import evaluate
 from xray_core.evaluation.predictions import (
     MAX_ROWS,
@@ -81,8 +81,8 @@ def test_any_table_is_evaluated_or_refused_in_a_sentence() -> None:
         assert all(note.endswith(".") for note in notes), seed
         if read % 10 == 0:  # a bootstrap each
             evaluate(prepare_table(table), threshold=0.5)
-            subtype_films(table)
-            gate_films(table)
+            subtype_scores(table)
+            gate_scores(table)
         confident_errors(table, threshold=0.5)
     assert read > 100
     assert len(refused) > 100

@@ -10,11 +10,11 @@ from xray_core.errors import XrayError
 from xray_core.evaluation.metrics import evaluate, evaluate_scores
 from xray_core.evaluation.scores import patient_codes, prepare
 
-# 20 films: 8 of 10 with pneumonia found, 1 of 10 normal ones flagged.
+# 20 images: 8 of 10 with pneumonia found, 1 of 10 normal ones flagged.
 LABEL = [1] * 10 + [0] * 10
 SCORE = [0.9] * 8 + [0.1] * 2 + [0.9] * 1 + [0.1] * 9
 HALF = {"threshold": 0.5}
-# Six films with one tie between the classes; pairs in order: 3 + 3 + 1.5 of 9.
+# Six images with one tie between the classes; pairs in order: 3 + 3 + 1.5 of 9.
 SIX_LABEL = [1, 1, 1, 0, 0, 0]
 SIX_SCORE = [0.9, 0.8, 0.4, 0.7, 0.4, 0.1]
 
@@ -71,13 +71,13 @@ def test_predictive_values_follow_the_stated_prevalence():
     assert found.sensitivity.value == 0.8
 
 
-def test_a_film_at_the_threshold_is_called_pneumonia():
+def test_a_image_at_the_threshold_is_called_pneumonia():
     found = evaluate_scores([1, 0], [0.5, 0.49], [0, 1], threshold=0.5)
 
     assert (found.confusion.true_positive, found.confusion.true_negative) == (1, 1)
 
 
-def test_calibration_is_measured_at_the_prevalence_of_the_films():
+def test_calibration_is_measured_at_the_prevalence_of_the_images():
     # Four of five have pneumonia: odds of 1 become odds of 4, so 0.5 is stated, 0.8 measured.
     found = evaluate_scores([1, 1, 1, 1, 0], [0.5] * 5, range(5), threshold=0.5)
 
@@ -87,8 +87,8 @@ def test_calibration_is_measured_at_the_prevalence_of_the_films():
 
 def simulated(seed=3, patients=300):
     rng = np.random.default_rng(seed)
-    films = rng.integers(1, 4, patients)
-    patient = np.repeat(np.arange(patients), films)
+    images = rng.integers(1, 4, patients)
+    patient = np.repeat(np.arange(patients), images)
     label = (np.arange(patients) % 2 == 0)[patient]
     score = 1 / (1 + np.exp(-(np.where(label, 1.5, -1.5) + rng.normal(size=len(label)) * 1.5)))
     return label, np.round(score, 2), patient  # rounding makes ties
@@ -98,8 +98,8 @@ def test_values_equal_scikit_learns():
     from sklearn import metrics
 
     label, score, patient = simulated()
-    films = prepare(label, score, patient)
-    found = evaluate(films, threshold=0.4)
+    images = prepare(label, score, patient)
+    found = evaluate(images, threshold=0.4)
     called = score >= 0.4
 
     expected = {
@@ -113,8 +113,8 @@ def test_values_equal_scikit_learns():
         "mcc": metrics.matthews_corrcoef(label, called),
         "roc_auc": metrics.roc_auc_score(label, score),
         "average_precision": metrics.average_precision_score(label, score),
-        "brier": metrics.brier_score_loss(label, films.shifted),
-        "log_loss": metrics.log_loss(label, films.shifted),
+        "brier": metrics.brier_score_loss(label, images.shifted),
+        "log_loss": metrics.log_loss(label, images.shifted),
     }
     ratios = metrics.class_likelihood_ratios(label, called)
     expected["positive_likelihood_ratio"], expected["negative_likelihood_ratio"] = ratios
@@ -122,10 +122,10 @@ def test_values_equal_scikit_learns():
         assert getattr(found, name).value == pytest.approx(value, abs=1e-10), name
 
 
-def test_patients_with_many_films_widen_the_intervals():
+def test_patients_with_many_images_widen_the_intervals():
     rng = np.random.default_rng(0)
     label = np.repeat([True, False], 200)
-    right = rng.random(40) < 0.8  # ten films a patient, all alike
+    right = rng.random(40) < 0.8  # ten images a patient, all alike
     score = np.where(np.repeat(right, 10) == label, 0.9, 0.1)
 
     alone = evaluate_scores(label, score, np.arange(400), threshold=0.5).accuracy
@@ -173,7 +173,7 @@ def test_equal_scores_rank_nothing():
     assert math.isnan(found.npv.value)
 
 
-def test_one_film_has_a_wide_interval_and_not_none():
+def test_one_image_has_a_wide_interval_and_not_none():
     found = evaluate_scores([1], [0.9], ["a"], threshold=0.5)
 
     assert found.sensitivity.value == 1.0
@@ -194,10 +194,10 @@ def test_thresholds_at_the_ends_are_defined(threshold, sensitivity):
 @pytest.mark.parametrize(
     ("label", "score", "patient", "words"),
     [
-        ([1, 0], [0.5, math.nan], [0, 1], "1 of 2 films have no probability"),
-        ([1, 0], [0.5, 1.2], [0, 1], "film 2"),
+        ([1, 0], [0.5, math.nan], [0, 1], "1 of 2 images have no probability"),
+        ([1, 0], [0.5, 1.2], [0, 1], "image 2"),
         ([1, 0], [0.5], [0, 1], "2 labels, 1 probabilities, 2 patients"),
-        ([], [], [], "no film"),
+        ([], [], [], "no image"),
         (["PNEUMONIA", "COVID"], [0.5, 0.5], [0, 1], "'COVID'"),
     ],
 )
@@ -228,19 +228,19 @@ def test_equal_seeds_give_equal_intervals():
 
 
 def test_a_moved_threshold_costs_under_150_milliseconds():
-    films = prepare(*simulated(patients=312))  # 624 films
-    evaluate(films, threshold=0.5)
+    images = prepare(*simulated(patients=312))  # 624 images
+    evaluate(images, threshold=0.5)
     took = []
     for threshold in (0.3, 0.4, 0.6):
         start = time.perf_counter()
-        evaluate(films, threshold=threshold, prevalence=0.1)
+        evaluate(images, threshold=threshold, prevalence=0.1)
         took.append(time.perf_counter() - start)
 
     assert min(took) < 0.15
 
 
 @pytest.mark.parametrize("blank", ["", "  ", "\t", None, math.nan])
-def test_a_film_without_a_patient_is_a_patient_of_its_own(blank):
+def test_a_image_without_a_patient_is_a_patient_of_its_own(blank):
     found = evaluate_scores([1, 1, 0, 0, 0], [0.9, 0.8, 0.7, 0.2, 0.1], ["a", *[blank] * 4], **HALF)
 
     assert found.patients == 5

@@ -18,16 +18,16 @@ def test_a_plain_table_is_completed_and_says_what_it_assumes():
 
     assert table["label"].tolist() == ["PNEUMONIA", "NORMAL"]
     assert table["patient"].nunique() == 2
-    assert table["file"].tolist() == ["film 1", "film 2"]
+    assert table["file"].tolist() == ["image 1", "image 2"]
     assert table["fold"].unique().tolist() == ["own"]
-    assert any("every film counts as a patient" in note for note in notes)
+    assert any("every image counts as a patient" in note for note in notes)
 
 
-def test_films_without_a_probability_are_left_out_and_counted():
+def test_images_without_a_probability_are_left_out_and_counted():
     table, notes = read("label,probability,patient\n1,0.9,a\n0,,b\n0,1.7,c\n1,oops,d\n")
 
     assert len(table) == 1
-    assert notes == ["3 films were left out: 2 have no probability, 1 one outside 0 to 1."]
+    assert notes == ["3 images were left out: 2 have no probability, 1 one outside 0 to 1."]
 
 
 @pytest.mark.parametrize("header", ["patient", "Patient"])
@@ -64,7 +64,7 @@ def test_of_several_folds_the_test_fold_is_kept():
     )
 
     assert table["patient"].tolist() == ["b", "c"]
-    assert notes == ["Only the 2 films of the fold test are evaluated, not the 1 of other folds."]
+    assert notes == ["Only the 2 images of the fold test are evaluated, not the 1 of other folds."]
 
 
 @pytest.mark.parametrize(
@@ -73,7 +73,7 @@ def test_of_several_folds_the_test_fold_is_kept():
         ("", "no table in CSV form"),
         ("a,b\n1,2\n", "no column label and no column probability"),
         ("label,probability\nCOVID,0.3\n", "Received: 'COVID' in row 1"),
-        ("label,probability\n1,\n", "No film of the table has a probability"),
+        ("label,probability\n1,\n", "No image of the table has a probability"),
         ('label,probability\n"1,0.2\n', "no table in CSV form"),
     ],
 )

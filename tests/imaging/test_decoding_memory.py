@@ -13,7 +13,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from dicom_maker import as_bytes, film
+from dicom_maker import as_bytes, dicom_image
 from PIL import Image, ImageChops
 from pydicom.encaps import encapsulate
 from pydicom.uid import JPEG2000Lossless, RLELossless
@@ -23,7 +23,7 @@ from xray_core.imaging import decoding_memory
 from xray_core.imaging.decoding_memory import LARGE_ROOM_BYTES, Place, Room
 from xray_core.imaging.radiograph import MAX_PIXELS, read_radiograph, to_model_input
 from xray_core.prediction import inputs as admission
-from xray_core.prediction.inputs import admit, admit_or_say_why
+from xray_core.prediction.inputs import prepare_input, prepare_input_or_reason
 
 GREY = np.random.default_rng(0).integers(0, 256, (90, 80), dtype="u1")
 
@@ -160,7 +160,7 @@ def test_the_place_is_kept_until_the_model_input_is_made(
         return to_model_input(pixels)
 
     monkeypatch.setattr(admission, "to_model_input", spy)
-    admit(encoded(GREY, "PNG"))
+    prepare_input(encoded(GREY, "PNG"))
     assert held[0] >= 4 * GREY.size
     assert large_room.held == 0
 
@@ -168,10 +168,12 @@ def test_the_place_is_kept_until_the_model_input_is_made(
 def test_readers_side_by_side_end_with_a_room_for_one(large_room: Watched) -> None:
     """As `predict_many` reads: two threads, sound and damaged files, DICOM among them."""
     files = [encoded(GREY, "PNG"), encoded(GREY, "PNG")[:-30], encoded(GREY, "TIFF"), b"", GREY]
-    files[4] = as_bytes(film(GREY))
+    files[4] = as_bytes(dicom_image(GREY))
     large_room.size *= 10
     with ThreadPoolExecutor(2) as readers:
-        found = [one.result() for one in [readers.submit(admit_or_say_why, f) for f in files * 8]]
+        found = [
+            one.result() for one in [readers.submit(prepare_input_or_reason, f) for f in files * 8]
+        ]
     assert sum(isinstance(one, str) for one in found) == 16
     assert (large_room.held, large_room.waiting) == (0, 0)
 
@@ -190,14 +192,14 @@ def shades(side: int = WIDTH, height: int = HEIGHT) -> np.ndarray:
 def rle_rgb32(height: int, width: int) -> bytes:
     runs = np.full(height * width // 128, 0x0781, "<u2").tobytes()  # 128 times the byte 7
     offsets = [64 + len(runs) * number for number in range(12)]
-    data = film(np.zeros((2, 2, 3), "u4"), Rows=height, Columns=width)
+    data = dicom_image(np.zeros((2, 2, 3), "u4"), Rows=height, Columns=width)
     data.PixelData = encapsulate([struct.pack("<16L", 12, *offsets, 0, 0, 0) + runs * 12])
     data["PixelData"].is_undefined_length = True
     return as_bytes(data, RLELossless)
 
 
 def jpeg_2000(pixels: np.ndarray) -> bytes:
-    data = film(pixels)
+    data = dicom_image(pixels)
     data.PixelData = encapsulate([encoded(pixels, "JPEG2000", irreversible=False, no_jp2=True)])
     data["PixelData"].is_undefined_length = True
     return as_bytes(data, JPEG2000Lossless)
@@ -264,7 +266,7 @@ def test_the_peak_of_a_decode_is_low_and_within_what_it_asked_for(
 ) -> None:
     make, most = CASES[name]
     (tmp_path / name).write_bytes(make())
-    small = as_bytes(film(GREY)) if name.startswith("DICOM") else encoded(GREY, "PNG")
+    small = as_bytes(dicom_image(GREY)) if name.startswith("DICOM") else encoded(GREY, "PNG")
     (tmp_path / "small").write_bytes(small)
     run = subprocess.run(
         [sys.executable, "-c", PROGRAM, str(tmp_path / name), str(tmp_path / "small"), str(LARGE)],
@@ -330,8 +332,8 @@ def test_the_model_sees_the_same_of_an_image_read_at_half_size(
         "WEBP": lambda: encoded(rgb, "WEBP", lossless=True, quality=0, method=0),
         "16 bits": lambda: encoded(chest.astype("u2") * 257, "TIFF"),
         "float": lambda: encoded(chest.astype("f4") / 255, "TIFF"),
-        "DICOM": lambda: as_bytes(film(chest)),
-        "DICOM RGB": lambda: as_bytes(film(np.asarray(rgb))),
+        "DICOM": lambda: as_bytes(dicom_image(chest)),
+        "DICOM RGB": lambda: as_bytes(dicom_image(np.asarray(rgb))),
     }[kind]()
     read = read_radiograph(data)
     assert read.pixels.shape == (1_101, 1_152)
@@ -359,7 +361,7 @@ def test_averages_are_of_two_by_two_pixels_and_of_fewer_at_odd_edges() -> None:
     pixels = np.zeros((2_001, 2_501), "u1")
     pixels[:2, :2] = [[10, 20], [30, 40]]
     pixels[-1, -3:] = [100, 200, 50]
-    for data in (encoded(pixels, "PNG"), as_bytes(film(pixels))):
+    for data in (encoded(pixels, "PNG"), as_bytes(dicom_image(pixels))):
         read = read_radiograph(data).pixels
         assert read.shape == (1_001, 1_251)
         assert (read[0, 0], read[-1, -2], read[-1, -1]) == (25, 150, 50)
@@ -381,13 +383,13 @@ def test_a_large_image_is_turned_upright() -> None:
 
 @pytest.mark.usefixtures("five_megapixels_are_large")
 def test_colour_is_found_in_a_large_image() -> None:
-    image = Image.new("RGB", (2_600, 2_000), (90, 90, 90))
-    image.paste((200, 90, 20), (0, 0, 900, 900))
+    colour = Image.new("RGB", (2_600, 2_000), (90, 90, 90))
+    colour.paste((200, 90, 20), (0, 0, 900, 900))
     for data in (
-        encoded(image, "JPEG"),
-        encoded(image, "PNG"),
-        encoded(image, "WEBP"),
-        as_bytes(film(np.asarray(image))),
+        encoded(colour, "JPEG"),
+        encoded(colour, "PNG"),
+        encoded(colour, "WEBP"),
+        as_bytes(dicom_image(np.asarray(colour))),
     ):
         assert read_radiograph(data).had_colour
 

@@ -7,7 +7,7 @@ from collections.abc import Iterator
 
 import numpy as np
 import pytest
-from dicom_maker import as_bytes, film
+from dicom_maker import as_bytes, dicom_image
 from PIL import Image
 from pydicom.uid import (
     DeflatedExplicitVRLittleEndian,
@@ -20,7 +20,7 @@ from pydicom.uid import (
 from xray_core.errors import UnreadableImage
 from xray_core.imaging import decoding_memory
 from xray_core.imaging.radiograph import Radiograph, read_radiograph
-from xray_core.prediction.archive import ArchivedFilm, read_archive
+from xray_core.prediction.archive import ArchivedFile, read_archive
 
 GREY = np.random.default_rng(0).integers(0, 256, (24, 20), dtype="u1")
 METHODS = {
@@ -47,7 +47,7 @@ def dicom(syntax: str, dtype: str = "u2", **elements: object) -> bytes:
     pixels = np.dstack([GREY] * 3) if dtype == "rgb" else GREY.astype(dtype)
     if syntax == ExplicitVRBigEndian:
         pixels = pixels.astype(">u2")
-    data = film(pixels, PatientAge="051Y", WindowCenter=100, WindowWidth=200, **elements)
+    data = dicom_image(pixels, PatientAge="051Y", WindowCenter=100, WindowWidth=200, **elements)
     if syntax == RLELossless:
         as_bytes(data)  # which says that it is not compressed yet
         data.compress(RLELossless)
@@ -145,14 +145,14 @@ def packed(method: int) -> bytes:
 @pytest.mark.parametrize("method", METHODS)
 def test_a_damaged_archive_gives_its_files_or_a_sentence(method: str) -> None:
     for broken in damaged(packed(METHODS[method]), 80, seed=METHODS[method]):
-        films, problem = [], "."
+        images, problem = [], "."
         try:
-            films = list(read_archive(broken))
+            images = list(read_archive(broken))
         except UnreadableImage as refusal:
             problem = str(refusal)
         assert problem.endswith(".")
-        for one in films:
-            assert isinstance(one, ArchivedFilm)
+        for one in images:
+            assert isinstance(one, ArchivedFile)
             assert (one.data is None) == (one.problem is not None)
             if one.data:
                 outcome(one.data)
@@ -171,10 +171,10 @@ def test_damage_within_one_file_leaves_the_others_as_they_were(method: str) -> N
         broken = bytearray(whole)
         for place in random.integers(start, start + entry.compress_size, 1 + number % 5):
             broken[place] ^= int(random.integers(1, 256))
-        films = {one.name: one for one in read_archive(bytes(broken))}
-        assert list(films) == list(FILES)
-        for name, one in films.items():
+        images = {one.name: one for one in read_archive(bytes(broken))}
+        assert list(images) == list(FILES)
+        for name, one in images.items():
             if name != entry.filename:
                 assert one.data == FILES[name]
-        problems += films[entry.filename].problem is not None
+        problems += images[entry.filename].problem is not None
     assert problems > 70

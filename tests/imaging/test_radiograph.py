@@ -17,8 +17,8 @@ from xray_core.imaging.radiograph import (
     MAX_BYTES,
     Radiograph,
     read_radiograph,
+    rotate,
     to_model_input,
-    turned,
 )
 
 
@@ -45,38 +45,38 @@ def png_header(width: int, height: int) -> bytes:
     return b"\x89PNG\r\n\x1a\n" + chunk(b"IHDR", header) + chunk(b"IDAT", zlib.compress(b"\0"))
 
 
-FILM = np.arange(48, dtype="u1").reshape(6, 8) * 5
+IMAGE = np.arange(48, dtype="u1").reshape(6, 8) * 5
 
 
 @pytest.mark.parametrize("kind", ["PNG", "TIFF", "BMP", "WEBP"])
 def test_grey_levels_arrive_unchanged(kind: str) -> None:
     options = {"lossless": True} if kind == "WEBP" else {}
-    film = read_radiograph(encoded(FILM, kind, **options))
-    assert film.pixels.dtype == np.float32
-    np.testing.assert_array_equal(film.pixels, FILM)
-    assert film.source_format == kind
-    assert film.original_size == (6, 8)
-    assert (film.frames, film.notes, film.windows, film.had_colour) == (1, (), (), False)
-    assert (film.modality, film.view, film.body_part, film.age_years) == (None,) * 4
+    image = read_radiograph(encoded(IMAGE, kind, **options))
+    assert image.pixels.dtype == np.float32
+    np.testing.assert_array_equal(image.pixels, IMAGE)
+    assert image.source_format == kind
+    assert image.original_size == (6, 8)
+    assert (image.frames, image.notes, image.windows, image.had_colour) == (1, (), (), False)
+    assert (image.modality, image.view, image.body_part, image.age_years) == (None,) * 4
 
 
 def test_equal_channels_are_grey_and_not_colour() -> None:
-    film = read_radiograph(encoded(np.dstack([FILM] * 3), "PNG"))
-    np.testing.assert_array_equal(film.pixels, FILM)
-    assert not film.had_colour
+    image = read_radiograph(encoded(np.dstack([IMAGE] * 3), "PNG"))
+    np.testing.assert_array_equal(image.pixels, IMAGE)
+    assert not image.had_colour
 
 
 def test_colour_is_found_and_becomes_luminance() -> None:
-    film = read_radiograph(encoded(Image.new("RGB", (40, 30), (255, 0, 0)), "PNG"))
-    assert film.had_colour
-    assert film.pixels[0, 0] == 76  # ITU-R 601: 0.299 x 255
+    image = read_radiograph(encoded(Image.new("RGB", (40, 30), (255, 0, 0)), "PNG"))
+    assert image.had_colour
+    assert image.pixels[0, 0] == 76  # ITU-R 601: 0.299 x 255
 
 
 def test_compression_noise_in_a_grey_jpeg_is_not_colour() -> None:
     noise = np.random.default_rng(1).integers(0, 256, (64, 64), dtype="u1")
-    film = read_radiograph(encoded(np.dstack([noise] * 3), "JPEG", quality=30))
-    assert film.source_format == "JPEG"
-    assert not film.had_colour
+    image = read_radiograph(encoded(np.dstack([noise] * 3), "JPEG", quality=30))
+    assert image.source_format == "JPEG"
+    assert not image.had_colour
 
 
 @pytest.mark.parametrize(
@@ -93,9 +93,9 @@ def test_compression_noise_in_a_grey_jpeg_is_not_colour() -> None:
 def test_deep_pixels_are_scaled_by_their_bits(
     kind: str, pixels: np.ndarray, expected: tuple[int, ...], note: bool
 ) -> None:
-    film = read_radiograph(encoded(pixels, kind))
-    np.testing.assert_allclose(film.pixels, [expected], atol=1e-4)
-    assert bool(film.notes) == note
+    image = read_radiograph(encoded(pixels, kind))
+    np.testing.assert_allclose(image.pixels, [expected], atol=1e-4)
+    assert bool(image.notes) == note
 
 
 @pytest.mark.parametrize(
@@ -112,8 +112,8 @@ def test_deep_pixels_are_scaled_by_their_bits(
 def test_floats_and_32_bit_numbers_are_scaled(
     pixels: np.ndarray, expected: tuple[float, ...]
 ) -> None:
-    film = read_radiograph(encoded(pixels.astype(pixels.dtype), "TIFF"))
-    np.testing.assert_allclose(film.pixels, [expected], atol=1e-3)
+    image = read_radiograph(encoded(pixels.astype(pixels.dtype), "TIFF"))
+    np.testing.assert_allclose(image.pixels, [expected], atol=1e-3)
 
 
 @pytest.mark.parametrize("dtype", ["u1", "u2"])
@@ -128,8 +128,8 @@ def test_tiff_with_white_as_zero_is_inverted(dtype: str) -> None:
 
 
 def test_one_bit_is_black_and_white() -> None:
-    film = read_radiograph(encoded(Image.fromarray(grey(0, 255, 0)).convert("1"), "PNG"))
-    np.testing.assert_array_equal(film.pixels, [[0, 255, 0]])
+    image = read_radiograph(encoded(Image.fromarray(grey(0, 255, 0)).convert("1"), "PNG"))
+    np.testing.assert_array_equal(image.pixels, [[0, 255, 0]])
 
 
 def test_palette_is_looked_up() -> None:
@@ -143,18 +143,18 @@ def test_palette_is_looked_up() -> None:
 
 
 def test_transparency_is_laid_on_black() -> None:
-    film = read_radiograph(encoded(np.array([[[200, 255], [200, 0]]], "u1"), "PNG"))
-    np.testing.assert_array_equal(film.pixels, [[200, 0]])
+    image = read_radiograph(encoded(np.array([[[200, 255], [200, 0]]], "u1"), "PNG"))
+    np.testing.assert_array_equal(image.pixels, [[200, 0]])
 
 
 def test_alpha_of_zero_everywhere_is_ignored() -> None:
-    film = read_radiograph(encoded(np.full((2, 2, 4), (90, 90, 90, 0), "u1"), "PNG"))
-    np.testing.assert_array_equal(film.pixels, np.full((2, 2), 90))
+    image = read_radiograph(encoded(np.full((2, 2, 4), (90, 90, 90, 0), "u1"), "PNG"))
+    np.testing.assert_array_equal(image.pixels, np.full((2, 2), 90))
 
 
 def test_cmyk_jpeg_is_not_inverted() -> None:
-    film = read_radiograph(encoded(Image.new("CMYK", (8, 8), (0, 0, 0, 55)), "JPEG"))
-    np.testing.assert_allclose(film.pixels, 200, atol=1)
+    image = read_radiograph(encoded(Image.new("CMYK", (8, 8), (0, 0, 0, 55)), "JPEG"))
+    np.testing.assert_allclose(image.pixels, 200, atol=1)
 
 
 @pytest.mark.parametrize(
@@ -172,24 +172,24 @@ def test_cmyk_jpeg_is_not_inverted() -> None:
     ],
 )
 @pytest.mark.parametrize("kind", ["PNG", "TIFF", "WEBP"])
-def test_exif_orientation_turns_the_film_upright(
+def test_exif_orientation_turns_the_image_upright(
     kind: str, orientation: int, corner: tuple[int, int]
 ) -> None:
     exif = Image.Exif()
     exif[0x0112] = orientation
     options = {"lossless": True} if kind == "WEBP" else {}
-    film = read_radiograph(encoded(FILM, kind, exif=exif, **options))
-    assert film.pixels.shape == ((6, 8) if orientation < 5 else (8, 6))
-    assert film.pixels[corner] == 0
-    assert film.original_size == (6, 8)
+    image = read_radiograph(encoded(IMAGE, kind, exif=exif, **options))
+    assert image.pixels.shape == ((6, 8) if orientation < 5 else (8, 6))
+    assert image.pixels[corner] == 0
+    assert image.original_size == (6, 8)
 
 
 def test_of_an_animation_the_first_frame_is_read_and_said_so() -> None:
     frames = [Image.new("L", (4, 4), level) for level in (10, 100, 200)]
-    film = read_radiograph(encoded(frames[0], "TIFF", save_all=True, append_images=frames[1:]))
-    assert film.pixels.max() == 10
-    assert film.frames == 3
-    assert film.notes == ("Only the first of 3 frames was read.",)
+    image = read_radiograph(encoded(frames[0], "TIFF", save_all=True, append_images=frames[1:]))
+    assert image.pixels.max() == 10
+    assert image.frames == 3
+    assert image.notes == ("Only the first of 3 frames was read.",)
 
 
 @pytest.mark.parametrize("pixels", [grey(0), np.zeros((20, 30), "u1"), np.full((9, 9), 255, "u1")])
@@ -198,23 +198,23 @@ def test_tiny_black_and_white_images_are_readable(pixels: np.ndarray) -> None:
 
 
 def test_path_bytes_and_file_object_give_the_same(tmp_path: Path) -> None:
-    data = encoded(FILM, "PNG")
+    data = encoded(IMAGE, "PNG")
     path = tmp_path / "misleading.dcm"
     path.write_bytes(data)
     stream = io.BytesIO(data)
     stream.read(7)  # someone looked at it already
     for source in (path, str(path), data, bytearray(data), stream):
-        np.testing.assert_array_equal(read_radiograph(source).pixels, FILM)
+        np.testing.assert_array_equal(read_radiograph(source).pixels, IMAGE)
 
 
 def test_pixels_cannot_be_changed() -> None:
-    film = read_radiograph(encoded(FILM, "PNG"))
+    image = read_radiograph(encoded(IMAGE, "PNG"))
     with pytest.raises(ValueError, match="read-only"):
-        film.pixels[0, 0] = 1
+        image.pixels[0, 0] = 1
 
 
 JPEG = encoded(np.random.default_rng(0).integers(0, 256, (64, 64), dtype="u1"), "JPEG")
-PNG = encoded(FILM, "PNG")
+PNG = encoded(IMAGE, "PNG")
 
 
 @pytest.mark.parametrize(
@@ -235,8 +235,8 @@ PNG = encoded(FILM, "PNG")
         (b"\xff\xd8\xff", "damaged"),
         (PNG[:-25], "damaged"),
         (PNG[:40] + b"\x55" + PNG[41:], "damaged"),
-        (encoded(FILM, "TIFF")[:60], "damaged"),
-        (encoded(FILM, "GIF")[:30], "damaged"),
+        (encoded(IMAGE, "TIFF")[:60], "damaged"),
+        (encoded(IMAGE, "GIF")[:30], "damaged"),
         (png_header(30_000, 30_000), "megapixels"),
         (png_header(8_001, 8_000), "megapixels"),
     ],
@@ -265,7 +265,7 @@ def test_files_over_the_limit_are_refused_unread(tmp_path: Path) -> None:
 
 def test_other_pillow_formats_are_not_opened() -> None:
     with pytest.raises(UnreadableImage):
-        read_radiograph(encoded(FILM, "PPM"))
+        read_radiograph(encoded(IMAGE, "PPM"))
 
 
 def test_a_wrong_type_of_source_is_the_programs_error() -> None:
@@ -275,7 +275,7 @@ def test_a_wrong_type_of_source_is_the_programs_error() -> None:
 
 def test_damaged_pictures_never_raise_anything_else() -> None:
     chance = np.random.default_rng(5)
-    samples = [JPEG, PNG, encoded(FILM, "TIFF"), encoded(FILM, "GIF"), encoded(FILM, "BMP")]
+    samples = [JPEG, PNG, encoded(IMAGE, "TIFF"), encoded(IMAGE, "GIF"), encoded(IMAGE, "BMP")]
     for data in samples:
         for _ in range(60):
             broken = bytearray(data)
@@ -286,15 +286,15 @@ def test_damaged_pictures_never_raise_anything_else() -> None:
 
 
 def test_threads_read_side_by_side() -> None:
-    films = {level: encoded(np.full((50, 40), level, "u1"), "PNG") for level in range(0, 200, 10)}
+    images = {level: encoded(np.full((50, 40), level, "u1"), "PNG") for level in range(0, 200, 10)}
     wrong: list[int] = []
 
     def read(level: int) -> None:
         for _ in range(5):
-            if not (read_radiograph(films[level]).pixels == level).all():
+            if not (read_radiograph(images[level]).pixels == level).all():
                 wrong.append(level)
 
-    threads = [threading.Thread(target=read, args=(level,)) for level in films]
+    threads = [threading.Thread(target=read, args=(level,)) for level in images]
     for thread in threads:
         thread.start()
     for thread in threads:
@@ -371,7 +371,7 @@ def test_pixels_scaled_to_one_are_warned_of() -> None:
         to_model_input(np.full((10, 10), 0.5))
 
 
-def test_a_dark_film_is_not_warned_of() -> None:
+def test_a_dark_image_is_not_warned_of() -> None:
     with warnings.catch_warnings():
         warnings.simplefilter("error")
         to_model_input(Radiograph(np.full((9, 9), 0.4, np.float32), original_size=(9, 9)))
@@ -383,18 +383,18 @@ def test_a_dark_film_is_not_warned_of() -> None:
 
 
 def test_turning_is_clockwise() -> None:
-    film = read_radiograph(encoded(np.array([[1, 2, 3], [4, 5, 6]], "u1"), "PNG"))
-    np.testing.assert_array_equal(turned(film, 1).pixels, [[4, 1], [5, 2], [6, 3]])
-    np.testing.assert_array_equal(turned(film, 2).pixels, [[6, 5, 4], [3, 2, 1]])
-    np.testing.assert_array_equal(turned(film, -1).pixels, [[3, 6], [2, 5], [1, 4]])
-    np.testing.assert_array_equal(turned(film, 4).pixels, film.pixels)
-    assert turned(film, 1).original_size == (2, 3)
+    image = read_radiograph(encoded(np.array([[1, 2, 3], [4, 5, 6]], "u1"), "PNG"))
+    np.testing.assert_array_equal(rotate(image, 1).pixels, [[4, 1], [5, 2], [6, 3]])
+    np.testing.assert_array_equal(rotate(image, 2).pixels, [[6, 5, 4], [3, 2, 1]])
+    np.testing.assert_array_equal(rotate(image, -1).pixels, [[3, 6], [2, 5], [1, 4]])
+    np.testing.assert_array_equal(rotate(image, 4).pixels, image.pixels)
+    assert rotate(image, 1).original_size == (2, 3)
 
 
 def test_inverting_exchanges_black_and_white() -> None:
-    film = read_radiograph(encoded(grey(0, 100, 255), "PNG"))
-    np.testing.assert_array_equal(turned(film, inverted=True).pixels, [[255, 155, 0]])
-    np.testing.assert_array_equal(film.pixels, [[0, 100, 255]])
+    image = read_radiograph(encoded(grey(0, 100, 255), "PNG"))
+    np.testing.assert_array_equal(rotate(image, inverted=True).pixels, [[255, 155, 0]])
+    np.testing.assert_array_equal(image.pixels, [[0, 100, 255]])
 
 
 def test_pictures_need_neither_pydicom_nor_tensorflow() -> None:

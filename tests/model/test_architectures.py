@@ -28,12 +28,12 @@ def networks() -> dict[str, keras.Model]:
 
 
 @pytest.fixture(scope="module")
-def films() -> np.ndarray:
+def images() -> np.ndarray:
     return np.random.default_rng(0).integers(0, 256, (3, *SIZE, 1)).astype(np.float32)
 
 
 @pytest.mark.parametrize("name", list(RECIPES))
-def test_every_network_takes_grey_films_and_names_its_outputs(
+def test_every_network_takes_grey_images_and_names_its_outputs(
     name: str, networks: dict[str, keras.Model]
 ) -> None:
     network = networks[name]
@@ -51,22 +51,22 @@ def test_every_network_is_flat(name: str, networks: dict[str, keras.Model]) -> N
 
 @pytest.mark.parametrize("name", list(RECIPES))
 def test_the_logit_is_the_log_odds_of_the_probability(
-    name: str, networks: dict[str, keras.Model], films: np.ndarray
+    name: str, networks: dict[str, keras.Model], images: np.ndarray
 ) -> None:
     network = networks[name]
     outputs = [network.get_layer("logit").output, network.output]
-    logit, probability = keras.Model(network.input, outputs).predict(films, verbose=0)
+    logit, probability = keras.Model(network.input, outputs).predict(images, verbose=0)
     assert np.allclose(probability, scipy.special.expit(logit), rtol=1e-4, atol=0)
 
 
 def test_softmax_shares_and_probability_agree(
-    networks: dict[str, keras.Model], films: np.ndarray
+    networks: dict[str, keras.Model], images: np.ndarray
 ) -> None:
     network = networks["cnn-softmax"]
     softmax = network.get_layer("softmax")
     assert softmax.units == 2
     shares, probability = keras.Model(network.input, [softmax.output, network.output]).predict(
-        films, verbose=0
+        images, verbose=0
     )
     assert np.allclose(shares[:, 1:], probability, atol=1e-6)
 
@@ -111,17 +111,17 @@ def test_the_frozen_resnets_head(networks: dict[str, keras.Model]) -> None:
 def test_caffe_preprocessing_takes_imagenets_means_off(networks: dict[str, keras.Model]) -> None:
     network = networks["resnet50"]
     inside = keras.Model(network.input, network.get_layer("preprocessing").output)
-    film = np.full((1, *SIZE, 1), 150, np.float32)
+    image = np.full((1, *SIZE, 1), 150, np.float32)
     expected = [150 - 103.939, 150 - 116.779, 150 - 123.68]  # blue, green, red
-    assert np.allclose(inside.predict(film, verbose=0)[0, 0, 0], expected, atol=1e-4)
+    assert np.allclose(inside.predict(image, verbose=0)[0, 0, 0], expected, atol=1e-4)
 
 
 def test_rescale_preprocessing_divides_by_255() -> None:
     recipe = replace(find_recipe("resnet50-frozen"), preprocessing="rescale")
     network = build_network(recipe, input_size=SIZE)
     inside = keras.Model(network.input, network.get_layer("preprocessing").output)
-    film = np.full((1, *SIZE, 1), 51, np.float32)
-    assert np.allclose(inside.predict(film, verbose=0)[0, 0, 0], [0.2, 0.2, 0.2])
+    image = np.full((1, *SIZE, 1), 51, np.float32)
+    assert np.allclose(inside.predict(image, verbose=0)[0, 0, 0], [0.2, 0.2, 0.2])
 
 
 def test_frozen_backbones_train_the_head_alone(networks: dict[str, keras.Model]) -> None:
@@ -134,23 +134,23 @@ def test_fine_tuning_reaches_every_layer(networks: dict[str, keras.Model]) -> No
     assert [row["name"] for row in table if row["parameters"] and not row["trained"]] == []
 
 
-def test_batch_normalisation_keeps_its_statistics_in_training(films: np.ndarray) -> None:
+def test_batch_normalisation_keeps_its_statistics_in_training(images: np.ndarray) -> None:
     network = build_network(find_recipe("resnet50"), input_size=SIZE)
     inside = keras.Model(network.input, network.get_layer("conv4_block6_out").output)
-    in_use = np.asarray(inside(films, training=False))
-    assert np.allclose(np.asarray(inside(films, training=True)), in_use, atol=1e-5)
+    in_use = np.asarray(inside(images, training=False))
+    assert np.allclose(np.asarray(inside(images, training=True)), in_use, atol=1e-5)
 
 
-def test_starting_weights_are_those_of_the_file(tmp_path: Path, films: np.ndarray) -> None:
+def test_starting_weights_are_those_of_the_file(tmp_path: Path, images: np.ndarray) -> None:
     whole = keras.applications.ResNet50(include_top=False, weights=None, input_shape=(*SIZE, 3))
     path = tmp_path / "start.weights.h5"
     whole.save_weights(path)
     network = build_network(find_recipe("resnet50"), input_size=SIZE, backbone_weights=path)
     # Keras' own preprocessing on three equal channels, and its own network.
-    ready = keras.applications.resnet50.preprocess_input(np.repeat(films, 3, axis=-1))
+    ready = keras.applications.resnet50.preprocess_input(np.repeat(images, 3, axis=-1))
     cut = keras.Model(whole.input, whole.get_layer("conv4_block6_out").output)
     inside = keras.Model(network.input, network.get_layer("conv4_block6_out").output)
-    assert np.allclose(inside.predict(films, verbose=0), cut.predict(ready, verbose=0), atol=1e-4)
+    assert np.allclose(inside.predict(images, verbose=0), cut.predict(ready, verbose=0), atol=1e-4)
 
 
 def test_weights_that_do_not_fit_are_refused(tmp_path: Path) -> None:

@@ -269,11 +269,11 @@ def test_whoever_writes_bears_with_a_reader_who_closes_the_gap(
 def test_large_kernels_are_halved_and_nothing_else_is(tmp_path: Path) -> None:
     import keras
 
-    film = keras.Input((8, 8, 1))
-    x = keras.layers.Conv2D(100, 3, name="small")(film)  # 900 values
+    image = keras.Input((8, 8, 1))
+    x = keras.layers.Conv2D(100, 3, name="small")(image)  # 900 values
     x = keras.layers.Conv2D(50, 3, name="large")(x)  # 45,000
     x = keras.layers.BatchNormalization(name="norm")(x)
-    network = keras.Model(film, x)
+    network = keras.Model(image, x)
     network.get_layer("norm").moving_variance.assign([83_614.0] * 50)
     before = {name: network.get_layer(name).kernel.numpy() for name in ("small", "large")}
     path = tmp_path / "model.weights.h5"

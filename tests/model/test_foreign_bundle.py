@@ -130,7 +130,7 @@ def put(*keys: str, value: Any) -> Callable[[Config], None]:
         (put("calibration", "main", value=2.0), "out of range"),
         (put("calibration", "uncertain", value=[0.6, 0.4]), "impossible order"),
         (put("calibration", "uncertain", value=[0.4]), "numbers that it should"),
-        (put("calibration", "rule_out", value=-0.1), "impossible order"),
+        (put("calibration", "exclusion_threshold", value=-0.1), "impossible order"),
     ],
 )
 def test_a_config_that_no_training_writes_is_refused(
@@ -468,7 +468,7 @@ def test_a_gate_that_is_none_is_refused_in_little_memory(
 def test_neighbours_that_are_none_are_refused(copy: Path, change: Callable[[Path], None]) -> None:
     change(copy / "neighbours.npz")
     bundle = open_bundle(reseal(copy))
-    with pytest.raises(BundleError, match=r"neighbours\.npz holds no training films"):
+    with pytest.raises(BundleError, match=r"neighbours\.npz holds no training images"):
         Neighbours.load(bundle.neighbours_file)
 
 

@@ -11,7 +11,7 @@ from xray_core.imaging.radiograph import Radiograph, read_radiograph
 from xray_core.model.gate import Gate, check_pixels, fit_gate
 
 
-def films(count, width=32, seed=0):
+def images(count, width=32, seed=0):
     """Features as a network's: positive, unequal in scale, correlated."""
     random = np.random.default_rng(seed)
     mixing = np.random.default_rng(7).normal(size=(width, width))
@@ -35,7 +35,7 @@ def radiograph(pixels, had_colour=False, size=None):
     )
 
 
-def film_like(height=224, width=224, seed=0):
+def image_like(height=224, width=224, seed=0):
     """Grey waves with grain and a black border: what the pixel checks must let pass."""
     y, x = np.mgrid[0:height, 0:width]
     image = 120 + 70 * np.sin(x / width * 9) * np.cos(y / height * 7)
@@ -44,7 +44,7 @@ def film_like(height=224, width=224, seed=0):
     return np.clip(np.rint(image), 0, 255)
 
 
-def test_distance_is_mahalanobis_where_films_are_plenty():
+def test_distance_is_mahalanobis_where_images_are_plenty():
     # Two independent units of spread 2 and 1: the point (4, 0) lies two spreads off, (0, 3) three.
     random = np.random.default_rng(0)
     train = random.normal(size=(200_000, 2)) * [2.0, 1.0]
@@ -53,17 +53,17 @@ def test_distance_is_mahalanobis_where_films_are_plenty():
     assert distance == pytest.approx([4.0 / 2, 9.0 / 2, 0.0], abs=0.03)
 
 
-def test_films_like_the_training_films_pass_and_others_are_refused():
-    gate = fit_gate(films(600), None, films(200, seed=1))
-    fresh = [gate.outcome(d) for d in gate.squared_distance(films(500, seed=2))]
+def test_images_like_the_training_images_pass_and_others_are_refused():
+    gate = fit_gate(images(600), None, images(200, seed=1))
+    fresh = [gate.outcome(d) for d in gate.squared_distance(images(500, seed=2))]
     assert fresh.count("refused") == 0
     assert fresh.count("caution") <= 25
-    foreign = films(50, seed=3)[:, ::-1]
+    foreign = images(50, seed=3)[:, ::-1]
     assert {gate.outcome(d) for d in gate.squared_distance(foreign)} == {"refused"}
 
 
 def test_thresholds_come_from_validation():
-    train, validation = films(600), films(200, seed=1)
+    train, validation = images(600), images(200, seed=1)
     gate = fit_gate(train, None, validation)
     above = (gate.squared_distance(validation) > gate.caution).sum()
     assert above == 2  # 1% of 200
@@ -75,19 +75,19 @@ def test_thresholds_come_from_validation():
     [(0.5, "passed"), (1.0, "passed"), (1.5, "caution"), (2.0, "caution"), (2.5, "refused")],
 )
 def test_outcomes_change_at_the_thresholds(factor, expected):
-    gate = fit_gate(films(100), None, films(50, seed=1))
+    gate = fit_gate(images(100), None, images(50, seed=1))
     assert gate.outcome(factor * gate.caution) == expected
 
 
 @pytest.mark.parametrize("value", [np.nan, np.inf])
 def test_what_is_no_number_is_refused(value):
-    assert fit_gate(films(100), None, films(50, seed=1)).outcome(value) == "refused"
+    assert fit_gate(images(100), None, images(50, seed=1)).outcome(value) == "refused"
 
 
 @pytest.mark.parametrize(
     ("train", "validation", "width"), [(24, 12, 1024), (2, 0, 8), (24, 4, 5000)]
 )
-def test_few_films_give_a_gate_that_tells_films_from_noise(train, validation, width):
+def test_few_images_give_a_gate_that_tells_images_from_noise(train, validation, width):
     def smooth(count, seed):
         random = np.random.default_rng(seed)
         return (random.normal(size=(count, 2)) @ np.ones((2, width)) + 3.0).astype(np.float32)
@@ -98,17 +98,17 @@ def test_few_films_give_a_gate_that_tells_films_from_noise(train, validation, wi
     assert {gate.outcome(d) for d in gate.squared_distance(noise)} == {"refused"}
 
 
-def test_a_unit_that_is_silent_on_films_counts_when_it_fires():
-    train, validation = films(300), films(100, seed=1)
+def test_a_unit_that_is_silent_on_images_counts_when_it_fires():
+    train, validation = images(300), images(100, seed=1)
     train[:, 4] = validation[:, 4] = 0.0
     gate = fit_gate(train, None, validation)
-    odd = films(1, seed=2)
+    odd = images(1, seed=2)
     odd[:, 4] = 50.0
     assert gate.outcome(gate.squared_distance(odd)[0]) == "refused"
 
 
 def test_a_gate_of_many_features_keeps_what_lies_outside_its_basis():
-    # All films lie in 250 directions; a step off those must count, though the basis has fewer.
+    # All images lie in 250 directions; a step off those must count, though the basis has fewer.
     random = np.random.default_rng(0)
     train = random.normal(size=(300, 250)) @ random.normal(size=(250, 5000))
     gate = fit_gate(train, None, train[:50])
@@ -118,10 +118,10 @@ def test_a_gate_of_many_features_keeps_what_lies_outside_its_basis():
 
 
 def test_a_saved_gate_is_the_same(tmp_path):
-    gate = fit_gate(films(300), None, films(100, seed=1))
+    gate = fit_gate(images(300), None, images(100, seed=1))
     gate.save(tmp_path / "gate.npz")
     again = Gate.load(tmp_path / "gate.npz")
-    probe = films(20, seed=5)
+    probe = images(20, seed=5)
     assert np.array_equal(again.squared_distance(probe), gate.squared_distance(probe))
     assert (again.caution, again.refuse) == (gate.caution, gate.refuse)
 
@@ -139,13 +139,13 @@ def test_a_file_that_is_no_gate_is_named(tmp_path, content):
 
 def test_features_of_another_network_are_an_error():
     with pytest.raises(ValueError, match=r"\(N, 32\).*\(4, 31\)"):
-        fit_gate(films(50), None, films(20)).squared_distance(np.zeros((4, 31)))
+        fit_gate(images(50), None, images(20)).squared_distance(np.zeros((4, 31)))
 
 
-def test_a_film_passes_the_pixel_checks():
-    assert check_pixels(radiograph(film_like())) == []
-    assert check_pixels(radiograph(film_like(900, 1300))) == []
-    enlarged = film_like().repeat(4, axis=0).repeat(5, axis=1)
+def test_a_image_passes_the_pixel_checks():
+    assert check_pixels(radiograph(image_like())) == []
+    assert check_pixels(radiograph(image_like(900, 1300))) == []
+    enlarged = image_like().repeat(4, axis=0).repeat(5, axis=1)
     assert check_pixels(radiograph(enlarged)) == []
 
 
@@ -158,7 +158,7 @@ def page_of_text():
 def screenshot():
     image = np.full((300, 400), 236.0)
     image[:30] = 52.0
-    image[60:200, 40:300] = film_like(140, 260)
+    image[60:200, 40:300] = image_like(140, 260)
     return image
 
 
@@ -193,8 +193,8 @@ def mask():
         (np.zeros((200, 200)), "blank"),
         (np.full((200, 200), 255.0), "blank"),
         (np.full((200, 200), 90.0) + np.arange(200) % 3, "blank"),
-        (film_like(50, 60), "too small"),
-        (film_like(100, 400), "strip"),
+        (image_like(50, 60), "too small"),
+        (image_like(100, 400), "strip"),
         (page_of_text(), "white"),
         (screenshot(), "even shade"),
         (drawing(), "shades of grey"),
@@ -202,33 +202,33 @@ def mask():
         (slope(), "soft slope"),
         (clouds(), "clouds"),
         (grain(), "fine detail"),
-        (np.pad(film_like(60, 60), 150), "nearly all black"),
+        (np.pad(image_like(60, 60), 150), "nearly all black"),
     ],
 )
-def test_what_can_be_no_film_is_refused_before_the_network(pixels, word):
+def test_what_can_be_no_image_is_refused_before_the_network(pixels, word):
     reasons = check_pixels(radiograph(pixels))
     assert len(reasons) == 1
     assert word in reasons[0]
 
 
 def test_colour_is_refused():
-    assert "colour" in check_pixels(radiograph(film_like(), had_colour=True))[0]
+    assert "colour" in check_pixels(radiograph(image_like(), had_colour=True))[0]
 
 
 @pytest.mark.data
-def test_every_film_of_the_dataset_passes_the_pixel_checks():
-    films = [
+def test_every_image_of_the_dataset_passes_the_pixel_checks():
+    images = [
         path
         for path in Path(os.environ["CHEST_XRAY_DIR"]).rglob("*")
         if path.suffix.lower() in SUFFIXES
     ]
-    assert len(films) == 5856
-    assert [path.name for path in films if check_pixels(read_radiograph(path))] == []
+    assert len(images) == 5856
+    assert [path.name for path in images if check_pixels(read_radiograph(path))] == []
 
 
 @pytest.mark.parametrize("fold", [0, 1])
 def test_no_gate_is_fitted_to_features_that_are_not_finite(fold):
-    features = [films(50), films(20, seed=1)]
+    features = [images(50), images(20, seed=1)]
     features[fold][3, 3] = np.inf
     with pytest.raises(ValueError, match="not finite"):
         fit_gate(features[0], None, features[1])

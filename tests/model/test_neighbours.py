@@ -6,7 +6,7 @@ from xray_core.model.neighbours import Neighbours, fit_neighbours, vote_report
 
 
 def clusters(width=40):
-    """Thirty films in three tight groups, far from one another."""
+    """Thirty images in three tight groups, far from one another."""
     random = np.random.default_rng(0)
     centres = random.normal(0, 10, size=(3, width))
     features = np.repeat(centres, 10, axis=0) + random.normal(0, 0.1, size=(30, width))
@@ -15,7 +15,7 @@ def clusters(width=40):
     return features.astype(np.float32), labels, subtypes, centres
 
 
-def test_counts_are_of_the_nearest_films():
+def test_counts_are_of_the_nearest_images():
     features, labels, subtypes, centres = clusters()
     found = fit_neighbours(features, labels, subtypes).nearest(centres, k=10)
     assert [(f.normal, f.bacterial, f.viral, f.pneumonia) for f in found] == [
@@ -26,18 +26,18 @@ def test_counts_are_of_the_nearest_films():
     assert [f.vote for f in found] == ["NORMAL", "PNEUMONIA", "PNEUMONIA"]
 
 
-def test_the_nearest_film_comes_first_with_its_path():
+def test_the_nearest_image_comes_first_with_its_path():
     features, labels, subtypes, _ = clusters()
     paths = [f"train/{i}.jpeg" for i in range(30)]
-    films = fit_neighbours(features, labels, subtypes, paths)
-    assert [f.paths[0] for f in films.nearest(features[[4, 17]])] == [
+    images = fit_neighbours(features, labels, subtypes, paths)
+    assert [f.paths[0] for f in images.nearest(features[[4, 17]])] == [
         "train/4.jpeg",
         "train/17.jpeg",
     ]
     assert fit_neighbours(features, labels, subtypes).nearest(features[:1])[0].paths == ()
 
 
-def test_fewer_training_films_than_asked_for_all_count():
+def test_fewer_training_images_than_asked_for_all_count():
     features, labels, subtypes, _ = clusters()
     few = fit_neighbours(features[8:12], labels[8:12], subtypes[8:12]).nearest(features[:1], k=20)[
         0
@@ -50,12 +50,12 @@ def test_votes_are_counted_against_the_verdicts():
     features, labels, subtypes, centres = clusters()
     twice = [np.repeat(column, 2, axis=0) for column in (features, labels, subtypes)]
     neighbours = fit_neighbours(twice[0], list(twice[1]), list(twice[2]))
-    # The twenty nearest films of the three centres are normal, bacterial and viral.
+    # The twenty nearest images of the three centres are normal, bacterial and viral.
     seen = centres[[0, 0, 0, 1, 2, 1, 2]]
     truth = ["NORMAL", "NORMAL", "PNEUMONIA", "PNEUMONIA", "NORMAL", "NORMAL", "NORMAL"]
     said = ["NORMAL", "PNEUMONIA", "PNEUMONIA", "PNEUMONIA", "NORMAL", "UNCERTAIN", "REFUSED"]
     assert vote_report(neighbours.nearest(seen), truth, said) == {
-        "films": 5,
+        "images": 5,
         "contradicted": 3,  # the second, third and fifth
         "network_right": 2,  # the third and fifth
         "agreed_right": 2,
@@ -83,7 +83,7 @@ def test_the_sentence_names_the_counts_and_the_limit():
 def test_the_file_of_a_whole_training_set_stays_under_three_megabytes(tmp_path, width):
     random = np.random.default_rng(0)
     count = 4_700
-    films = Neighbours(
+    images = Neighbours(
         mean=random.normal(size=width).astype(np.float32),
         scale=random.normal(size=width).astype(np.float32),
         basis=random.normal(size=(width, min(64, 2**19 // width))).astype(np.float16),
@@ -91,15 +91,15 @@ def test_the_file_of_a_whole_training_set_stays_under_three_megabytes(tmp_path, 
         kinds=random.integers(0, 4, size=count).astype(np.uint8),
         paths=np.array([f"train/PNEUMONIA/person{i}_bacteria_{i}.jpeg" for i in range(count)]),
     )
-    films.save(tmp_path / "neighbours.npz")
+    images.save(tmp_path / "neighbours.npz")
     assert (tmp_path / "neighbours.npz").stat().st_size < 3_000_000
 
 
-def test_saved_films_give_the_same_neighbours(tmp_path):
+def test_saved_images_give_the_same_neighbours(tmp_path):
     features, labels, subtypes, centres = clusters()
-    films = fit_neighbours(features, labels, subtypes, [f"{i}.png" for i in range(30)])
-    films.save(tmp_path / "neighbours.npz")
-    assert Neighbours.load(tmp_path / "neighbours.npz").nearest(centres) == films.nearest(centres)
+    images = fit_neighbours(features, labels, subtypes, [f"{i}.png" for i in range(30)])
+    images.save(tmp_path / "neighbours.npz")
+    assert Neighbours.load(tmp_path / "neighbours.npz").nearest(centres) == images.nearest(centres)
 
 
 def test_a_file_of_something_else_is_named(tmp_path):
@@ -108,7 +108,7 @@ def test_a_file_of_something_else_is_named(tmp_path):
         Neighbours.load(tmp_path / "neighbours.npz")
 
 
-def test_labels_must_match_the_films():
+def test_labels_must_match_the_images():
     features, labels, subtypes, _ = clusters()
-    with pytest.raises(ValueError, match="30 films, 29 labels"):
+    with pytest.raises(ValueError, match="30 images, 29 labels"):
         fit_neighbours(features, labels[1:], subtypes)

@@ -22,7 +22,7 @@ def test_the_six_recipes_are_there() -> None:
     ]
 
 
-def test_the_frozen_resnet_varies_films_as_its_row_says() -> None:
+def test_the_frozen_resnet_varies_images_as_its_row_says() -> None:
     how = find_recipe("resnet50-frozen").augmentation
     assert (how.flip_horizontal, how.flip_vertical) == (True, True)
     assert (how.rotation, how.zoom, how.shear, how.gain) == (25.0, (0.7, 1.3), 0.2, (0.8, 1.2))

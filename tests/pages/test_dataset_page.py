@@ -1,4 +1,4 @@
-"""The Dataset page: from films on disk, from a model's table alone, and from neither."""
+"""The Dataset page: from images on disk, from a model's table alone, and from neither."""
 
 import json
 import shutil
@@ -50,7 +50,7 @@ def test_numbers_findings_and_gallery_of_a_folder(page: AppTest, dataset: Path) 
     assert not page.exception
     assert not page.error
     numbers = {m.label: m.value for m in page.metric}
-    assert numbers["Films"] == "93"
+    assert numbers["Images"] == "93"
     assert numbers["Normal"] == "46"
     assert numbers["Pneumonia"] == "47"
     # 20 + 2 + 4 normal patients, 20 + 2 + 4 with pneumonia, and the copy under another name
@@ -83,7 +83,7 @@ def test_gallery_filters_and_pages(page: AppTest) -> None:
         return [key.removeprefix("open ") for key in keys if key.startswith("open ")]
 
     assert len(shown()) == 18
-    assert "Films 1 to 18 of 93." in page_text(page)
+    assert "Images 1 to 18 of 93." in page_text(page)
     page.number_input(key="gallery_page").set_value(6).run()
     assert len(shown()) == 3
     page.selectbox(key="gallery_split").set_value("test").run()  # fewer pages than the sixth
@@ -104,7 +104,7 @@ def test_gallery_filters_and_pages(page: AppTest) -> None:
     assert not page.exception
 
 
-def test_a_film_opens_enlarged_with_its_facts(page: AppTest) -> None:
+def test_a_image_opens_enlarged_with_its_facts(page: AppTest) -> None:
     # That it can be sent to prediction is tested in a browser: AppTest reruns no dialog.
     page.text_input(key="gallery_patient").set_value("IM-0007-0001").run()
     page.button(key="open train/NORMAL/IM-0007-0001.jpeg").click().run()
@@ -120,13 +120,13 @@ def test_every_property_can_be_looked_at(page: AppTest, name: str) -> None:
     page.selectbox(key="dataset_property").set_value(name).run()
     assert not page.exception
     constant = name in ("width", "colour")
-    assert ("in all films here" in page_text(page)) == constant
+    assert ("in all images here" in page_text(page)) == constant
 
 
-def test_unreadable_film_is_a_finding_and_no_crash(
+def test_unreadable_image_is_a_finding_and_no_crash(
     open_page: Callable[..., AppTest], dataset: Path
 ) -> None:
-    (dataset / "train/NORMAL/IM-0003-0001.jpeg").write_bytes(b"no film")
+    (dataset / "train/NORMAL/IM-0003-0001.jpeg").write_bytes(b"no image")
     page = open_page("dataset", dataset_folder=str(dataset))
     assert not page.exception
     assert any("1 file cannot be read" in label for label in labels(page))
@@ -137,7 +137,7 @@ def test_unreadable_film_is_a_finding_and_no_crash(
 def test_changed_folder_is_noticed_without_a_restart(page: AppTest, dataset: Path) -> None:
     (dataset / "test/PNEUMONIA/person777_virus_1.jpeg").unlink()
     page.run()
-    assert {m.label: m.value for m in page.metric}["Films"] == "92"
+    assert {m.label: m.value for m in page.metric}["Images"] == "92"
     assert not any("both sides of the test split" in label for label in labels(page))
 
 
@@ -147,10 +147,10 @@ def test_wrong_folder_is_a_sentence_and_can_be_corrected(page: AppTest, dataset:
     assert not page.exception
     page.text_input(key="dataset_folder_field").set_value(str(dataset)).run()
     assert not page.error
-    assert {m.label: m.value for m in page.metric}["Films"] == "93"
+    assert {m.label: m.value for m in page.metric}["Images"] == "93"
 
 
-def test_without_films_the_models_table_serves(
+def test_without_images_the_models_table_serves(
     open_page: Callable[..., AppTest], models_folder: Path, dataset: Path
 ) -> None:
     write_bundle(models_folder)
@@ -167,19 +167,19 @@ def test_without_films_the_models_table_serves(
     assert not page.error
     text = page_text(page)
     assert "no images on the computer that runs this app" in text
-    assert "The gallery needs the films" in text
-    assert {m.label: m.value for m in page.metric}["Films"] == "93"
+    assert "The gallery needs the images" in text
+    assert {m.label: m.value for m in page.metric}["Images"] == "93"
     assert any("both sides of the test split" in label for label in labels(page))
-    assert any(button.label == "Download the films" for button in page.button)
+    assert any(button.label == "Download the images" for button in page.button)
 
 
-def test_with_neither_films_nor_model_the_download_is_offered(
+def test_with_neither_images_nor_model_the_download_is_offered(
     open_page: Callable[..., AppTest],
 ) -> None:
     page = open_page("dataset")
     assert not page.exception
     assert "python -m xray_core download" in page_text(page)
-    assert any(button.label == "Download the films" for button in page.button)
+    assert any(button.label == "Download the images" for button in page.button)
 
 
 def test_download_shows_its_failure_as_a_sentence(
@@ -190,7 +190,7 @@ def test_download_shows_its_failure_as_a_sentence(
 
     monkeypatch.setattr("ui.dataset.download.download", offline)
     page = open_page("dataset")
-    next(b for b in page.button if b.label == "Download the films").click().run()
+    next(b for b in page.button if b.label == "Download the images").click().run()
     assert not page.exception
     assert page.error[0].value.startswith("Kaggle cannot be reached")
 
@@ -209,9 +209,9 @@ def test_download_shows_the_set_that_arrived(
         return tmp_path / "no-dataset-here"
 
     monkeypatch.setattr("ui.dataset.download.download", arrives)
-    next(b for b in page.button if b.label == "Download the films").click().run()
+    next(b for b in page.button if b.label == "Download the images").click().run()
     assert not page.exception
-    assert {m.label: m.value for m in page.metric}["Films"] == "93"
+    assert {m.label: m.value for m in page.metric}["Images"] == "93"
 
 
 def test_page_imports_no_tensorflow_and_nothing_slow(dataset: Path, tmp_path: Path) -> None:

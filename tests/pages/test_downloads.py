@@ -73,7 +73,7 @@ def test_the_evaluation_of_a_hostile_table(
 ) -> None:
     write_bundle(models_folder)
     write_bundle(models_folder, "vgg16", separation=1.5)
-    at = open_page("evaluation", evaluation_section="Your films")
+    at = open_page("evaluation", evaluation_section="Your images")
     quoted = '"' + FORMULA.replace('"', '""') + '"'
     text = "label,probability,file,subtype,gate,verdict,patient\n" + "".join(
         f"{label},0.{k},{quoted},{quoted},{quoted},{quoted},{quoted}\n"

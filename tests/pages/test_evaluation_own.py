@@ -12,7 +12,7 @@ from streamlit.testing.v1 import AppTest
 
 from ui.common import models as prediction_model
 
-OWN = "Your films"
+OWN = "Your images"
 HEAD = "label,probability,file,subtype,patient\n"
 
 
@@ -50,7 +50,7 @@ def test_a_folder_is_evaluated_however_it_is_laid_out(
     layout: str,
     open_page: Callable[..., AppTest],
     micro_models: Path,
-    film_png: Callable[..., bytes],
+    image_png: Callable[..., bytes],
     tmp_path: Path,
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
@@ -60,7 +60,7 @@ def test_a_folder_is_evaluated_however_it_is_laid_out(
         for label, name in (("NORMAL", "IM-{}-0001"), ("PNEUMONIA", "person{}_virus_1")):
             path = tmp_path / "mine" / inside / label / f"{name.format(number)}.png"
             path.parent.mkdir(parents=True, exist_ok=True)
-            path.write_bytes(film_png(number, label == "PNEUMONIA"))
+            path.write_bytes(image_png(number, label == "PNEUMONIA"))
     shared = prediction_model.predictor("micro")
     calls = []
     predict_many = type(shared).predict_many
@@ -76,7 +76,7 @@ def test_a_folder_is_evaluated_however_it_is_laid_out(
 
     assert not at.exception
     assert not at.error
-    assert "your films: 6 films of 6 patients, 50.0% with pneumonia" in page_text(at)
+    assert "your images: 6 images of 6 patients, 50.0% with pneumonia" in page_text(at)
     assert not any("could not be read" in info.value for info in at.info)
     assert len(calls) == 1
     assert calls[0] is shared  # no second network

@@ -82,10 +82,10 @@ def test_bins_with_few_images_carry_their_number_and_interval(page):
     choose(page, "evaluation_section", "Calibration")
 
     bins = page.dataframe[0].value
-    few = bins[bins["films"] < 20]
+    few = bins[bins["images"] < 20]
     assert len(few)
     for row in few.itertuples():
-        assert f", n = {row.films}" in row.observed
+        assert f", n = {row.images}" in row.observed
         assert " to " in row.observed
 
 
@@ -110,12 +110,12 @@ def test_curves_of_many_images_are_thinned_for_the_browser():
 
     score = np.random.default_rng(0).random(9000)
     label = np.arange(9000) % 2 == 0
-    films = prepare(label, score, np.arange(9000), n_bootstrap=10)
-    found = evaluate(films, threshold=0.5)
-    curve = roc_curve(films)
+    images = prepare(label, score, np.arange(9000), n_bootstrap=10)
+    found = evaluate(images, threshold=0.5)
+    curve = roc_curve(images)
     drawn = [
-        roc(curve, roc_band(films), {"main": found}, None),
-        precision_recall(precision_recall_curve(films), 0.5, found),
+        roc(curve, roc_band(images), {"main": found}, None),
+        precision_recall(precision_recall_curve(images), 0.5, found),
         abstention(accuracy_against_share(label, score, 0.5), 0.9, 0.5),
     ]
 
@@ -141,7 +141,7 @@ def test_the_threshold_moves_the_numbers(page):
 
 
 def test_an_operating_point_sets_the_threshold(page):
-    choose(page, "evaluation_point", "rule_out")
+    choose(page, "evaluation_point", "exclusion_threshold")
 
     assert page.slider(key="evaluation_threshold").value == 22.0
     test = predictions().query("fold == 'test' and label == 'NORMAL'")
@@ -173,7 +173,7 @@ def test_the_validation_split_says_that_it_flatters(page):
     assert "of 195 patients" in page_text(page)
 
 
-def test_errors_are_listed_without_films_on_disk(page):
+def test_errors_are_listed_without_images_on_disk(page):
     choose(page, "evaluation_section", "Errors")
 
     assert any("not on this disk" in info.value for info in page.info)
@@ -183,10 +183,10 @@ def test_errors_are_listed_without_films_on_disk(page):
     assert len(table) == wrong
 
 
-def test_an_error_with_its_film_on_disk_can_be_opened(page, tmp_path, monkeypatch):
+def test_an_error_with_its_image_on_disk_can_be_opened(page, tmp_path, monkeypatch):
     from PIL import Image
 
-    folder = tmp_path / "films"
+    folder = tmp_path / "images"
     for file in predictions().query("fold == 'test'")["file"]:
         path = folder / file
         path.parent.mkdir(parents=True, exist_ok=True)
@@ -211,7 +211,7 @@ def test_one_model_alone_has_nothing_to_be_compared_with(page):
     assert any("no other model" in info.value for info in page.info)
 
 
-def test_two_models_are_compared_on_the_same_films(open_page, models_folder):
+def test_two_models_are_compared_on_the_same_images(open_page, models_folder):
     write_bundle(models_folder)
     write_bundle(models_folder, "vgg16", separation=1.5)
     at = open_page("evaluation")
@@ -221,17 +221,17 @@ def test_two_models_are_compared_on_the_same_films(open_page, models_folder):
     assert "McNemar" in page_text(at)
 
 
-def test_models_of_different_films_are_not_compared(open_page, models_folder):
+def test_models_of_different_images_are_not_compared(open_page, models_folder):
     write_bundle(models_folder)
     write_bundle(models_folder, "vgg16", seed=9)
     at = open_page("evaluation")
     choose(at, "evaluation_section", "Compare")
 
-    assert any("only be compared on the same films" in error.value for error in at.error)
+    assert any("only be compared on the same images" in error.value for error in at.error)
 
 
 def test_a_table_of_your_own_becomes_the_page(page):
-    choose(page, "evaluation_section", "Your films")
+    choose(page, "evaluation_section", "Your images")
     table = "label,probability\nPNEUMONIA,0.9\nPNEUMONIA,0.8\nNORMAL,0.2\nNORMAL,0.7\nNORMAL,\n"
     page.file_uploader[0].upload("mine.csv", table.encode(), "text/csv").run()
     [button] = [b for b in page.button if b.label == "Evaluate this table"]
@@ -239,8 +239,8 @@ def test_a_table_of_your_own_becomes_the_page(page):
 
     assert not page.exception
     assert metric(page, "Specificity").value == "50.0%"
-    assert "your films: 4 films of 4 patients" in page_text(page)
-    assert any("1 films were left out" in info.value for info in page.info)
+    assert "your images: 4 images of 4 patients" in page_text(page)
+    assert any("1 images were left out" in info.value for info in page.info)
 
 
 def test_a_long_evaluation_shows_its_progress_and_clears_it(monkeypatch):
@@ -272,7 +272,7 @@ def test_a_long_evaluation_shows_its_progress_and_clears_it(monkeypatch):
 
 
 def test_a_table_that_is_none_is_refused_in_a_sentence(page):
-    choose(page, "evaluation_section", "Your films")
+    choose(page, "evaluation_section", "Your images")
     page.file_uploader[0].upload("mine.csv", b"a,b\n1,2\n", "text/csv").run()
     [button] = [b for b in page.button if b.label == "Evaluate this table"]
     button.click().run()
@@ -281,7 +281,7 @@ def test_a_table_that_is_none_is_refused_in_a_sentence(page):
 
 
 def test_a_folder_that_is_not_there_is_refused_in_a_sentence(page, tmp_path):
-    choose(page, "evaluation_section", "Your films")
+    choose(page, "evaluation_section", "Your images")
     page.text_input[0].set_value(str(tmp_path / "nowhere"))
     [button] = [b for b in page.button if b.label == "Evaluate these images"]
     button.click().run()
@@ -310,8 +310,8 @@ def test_the_page_never_loads_tensorflow(models_folder):
     assert done.stdout.strip().splitlines()[-1] == "[]"
 
 
-def test_a_folder_of_your_own_films_becomes_the_page(
-    open_page, micro_models, film_png, tmp_path, monkeypatch
+def test_a_folder_of_your_own_images_becomes_the_page(
+    open_page, micro_models, image_png, tmp_path, monkeypatch
 ):
     monkeypatch.setenv("XRAY_MODELS", str(micro_models))
     for number in range(4):
@@ -320,16 +320,16 @@ def test_a_folder_of_your_own_films_becomes_the_page(
                 at_number = number + (100 if split == "test" else 0)
                 path = tmp_path / "mine" / split / label / f"{name.format(at_number)}.png"
                 path.parent.mkdir(parents=True, exist_ok=True)
-                path.write_bytes(film_png(at_number, label == "PNEUMONIA"))
+                path.write_bytes(image_png(at_number, label == "PNEUMONIA"))
     at = open_page("evaluation")
-    choose(at, "evaluation_section", "Your films")
+    choose(at, "evaluation_section", "Your images")
     at.text_input[0].set_value(str(tmp_path / "mine"))
     [button] = [b for b in at.button if b.label == "Evaluate these images"]
     button.click().run(timeout=300)
 
     assert not at.exception
     assert not at.error
-    assert "your films: 8 films of 8 patients, 50.0% with pneumonia" in page_text(at)
+    assert "your images: 8 images of 8 patients, 50.0% with pneumonia" in page_text(at)
     from xray_core import Predictor
 
     predictor = Predictor.load(micro_models / "micro")

@@ -182,14 +182,14 @@ def test_pages_of_a_public_server_have_no_field_for_folders(
     assert not at.exception
     assert [field.key for field in at.text_input if "folder" in (field.key or "")] == []
     assert folders.NO_CHOICE in page_text(at)
-    assert not any(button.label == "Download the films" for button in at.button)
+    assert not any(button.label == "Download the images" for button in at.button)
     assert str(tmp_path) not in page_text(at)
 
     at = open_page("dataset", dataset_folder=str(dataset))  # as an old session may have it
     assert [error.value for error in at.error] == [folders.REFUSED]
     assert not at.metric
 
-    at = open_page("evaluation", evaluation_section="Your films")
+    at = open_page("evaluation", evaluation_section="Your images")
     assert not at.text_input
     assert folders.NO_CHOICE in [info.value for info in at.info]
 
@@ -206,7 +206,7 @@ def test_a_public_server_shows_its_own_dataset_without_its_path(
     monkeypatch.setenv("CHEST_XRAY_DIR", str(dataset))
     at.run()
     assert not at.exception
-    assert {m.label: m.value for m in at.metric}["Films"] == "92"
+    assert {m.label: m.value for m in at.metric}["Images"] == "92"
     assert str(tmp_path) not in page_text(at)
 
 

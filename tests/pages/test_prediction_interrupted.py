@@ -50,8 +50,8 @@ def named(at: AppTest) -> AppTest:
     return next(box for box in at.checkbox if box.label == "Show file names").check().run()
 
 
-def twenty(film_png) -> list[tuple[str, bytes]]:
-    return [(name, film_png(number, number % 2 == 1)) for number, name in enumerate(NAMES)]
+def twenty(image_png) -> list[tuple[str, bytes]]:
+    return [(name, image_png(number, number % 2 == 1)) for number, name in enumerate(NAMES)]
 
 
 def zipped(files: list[tuple[str, bytes]]) -> bytes:
@@ -64,11 +64,11 @@ def zipped(files: list[tuple[str, bytes]]) -> bytes:
 
 def place(name: str) -> tuple[object, str]:
     import ui.prediction.analysis as run
-    from ui.prediction.cases import Film, Visit
+    from ui.prediction.cases import Image, Visit
     from xray_core.prediction.predictor import Predictor
 
     return {
-        "read": (Film, "read"),
+        "read": (Image, "read"),
         "thumbnail": (run, "thumbnail"),
         "predict": (Predictor, "predict"),
         "settle": (Visit, "settle"),
@@ -76,22 +76,22 @@ def place(name: str) -> tuple[object, str]:
 
 
 @pytest.fixture(scope="module")
-def expected(micro_bundle, film_png) -> list[float]:
+def expected(micro_bundle, image_png) -> list[float]:
     """The probability of each of the twenty in percent, in one go and without the page."""
     from xray_core.prediction.predictor import Predictor
 
     predictor = Predictor.load(micro_bundle)
-    return [100 * predictor.predict(data).probability for _, data in twenty(film_png)]
+    return [100 * predictor.predict(data).probability for _, data in twenty(image_png)]
 
 
 @pytest.mark.parametrize("after", [False, True], ids=["before", "after"])
 @pytest.mark.parametrize("step", ["read", "thumbnail", "predict", "settle"])
 def test_twenty_files_are_twenty_results_in_order_wherever_the_run_stops(
-    open_page, with_model, film_png, stop_at, expected, step, after
+    open_page, with_model, image_png, stop_at, expected, step, after
 ):
     owner, name = place(step)
     stop_at(owner, name, {1, 2, 9, 10, 25}, after=after)
-    files = twenty(film_png)
+    files = twenty(image_png)
     packed = ("some.zip", zipped(files[5:15]))
     at = drop(open_page("prediction"), *files[:5], packed, *files[15:])
     runs = 1
@@ -102,13 +102,13 @@ def test_twenty_files_are_twenty_results_in_order_wherever_the_run_stops(
     assert runs > 3
     assert not at.exception
     table = named(at).dataframe[0].value
-    assert list(table["Film"]) == list(range(1, COUNT + 1))
+    assert list(table["Image"]) == list(range(1, COUNT + 1))
     assert list(table["File"]) == NAMES
     assert list(table["Probability"]) == pytest.approx(expected)
 
 
 def test_a_stop_while_the_progress_is_drawn_loses_nothing(
-    open_page, with_model, film_png, monkeypatch
+    open_page, with_model, image_png, monkeypatch
 ):
     """As when the visitor goes to another page: Streamlit raises at the next thing drawn."""
     from streamlit.delta_generator import DeltaGenerator
@@ -122,7 +122,7 @@ def test_a_stop_while_the_progress_is_drawn_loses_nothing(
         return original(self, *args, **kwargs)
 
     monkeypatch.setattr(DeltaGenerator, "progress", stopping)
-    at = drop(open_page("prediction"), *twenty(film_png))
+    at = drop(open_page("prediction"), *twenty(image_png))
     for _ in range(3):
         assert not at.dataframe
         at = at.run()
@@ -131,26 +131,26 @@ def test_a_stop_while_the_progress_is_drawn_loses_nothing(
 
 
 def test_another_model_chosen_before_the_end_analyses_every_file(
-    open_page, with_model, micro_bundle, film_png, stop_at
+    open_page, with_model, micro_bundle, image_png, stop_at
 ):
     shutil.copytree(micro_bundle, with_model / "other")
     owner, name = place("predict")
     stop_at(owner, name, {6}, after=False)
-    at = drop(open_page("prediction"), *twenty(film_png))
+    at = drop(open_page("prediction"), *twenty(image_png))
     assert not at.dataframe
 
     at = at.sidebar.selectbox[0].set_value("other").run()
 
     assert list(named(at).dataframe[0].value["File"]) == NAMES
-    assert {film.result.model[:6] for film in at.session_state["prediction_visit"].films} == {
+    assert {image.result.model[:6] for image in at.session_state["prediction_visit"].images} == {
         "other "
     }
 
 
-def test_files_dropped_before_the_end_are_added(open_page, with_model, film_png, stop_at):
+def test_files_dropped_before_the_end_are_added(open_page, with_model, image_png, stop_at):
     owner, name = place("predict")
     stop_at(owner, name, {3}, after=False)
-    files = twenty(film_png)
+    files = twenty(image_png)
     at = drop(open_page("prediction"), *files[:5])
     assert not at.dataframe
 
@@ -158,40 +158,40 @@ def test_files_dropped_before_the_end_are_added(open_page, with_model, film_png,
     assert list(named(at).dataframe[0].value["File"]) == NAMES[:8]
 
     at = drop(at, *files[8:10])
-    assert list(at.dataframe[0].value["Film"]) == [1, 2]
+    assert list(at.dataframe[0].value["Image"]) == [1, 2]
 
 
-def test_clear_before_the_end_leaves_nothing(open_page, with_model, film_png, stop_at):
+def test_clear_before_the_end_leaves_nothing(open_page, with_model, image_png, stop_at):
     owner, name = place("predict")
     stop_at(owner, name, {3}, after=False)
-    at = drop(open_page("prediction"), *twenty(film_png)[:5])
+    at = drop(open_page("prediction"), *twenty(image_png)[:5])
 
     at = next(button for button in at.button if button.label == "Clear").click().run()
 
     visit = at.session_state["prediction_visit"]
-    assert (visit.films, visit.view) == ([], None)
+    assert (visit.images, visit.view) == ([], None)
     assert not at.dataframe
 
 
-def test_a_result_for_a_film_looked_at_otherwise_by_now_is_not_kept():
-    """As where a film is turned while another run of the page still analyses it."""
-    from ui.prediction.cases import Film, Visit
-    from xray_core.prediction.orientation import Suggestion
+def test_a_result_for_a_image_looked_at_otherwise_by_now_is_not_kept():
+    """As where an image is turned while another run of the page still analyses it."""
+    from ui.prediction.cases import Image, Visit
+    from xray_core.prediction.orientation import Correction
     from xray_core.prediction.predictor import Prediction
 
-    film = Film(1, data=b"x", asked="model 1")
-    visit, early = Visit([film]), film.settings
-    film.put_right(Suggestion(1, False))
-    visit.settle(film, Prediction(0.9, "PNEUMONIA", ()), None, "model 1", early, "")
-    assert film.waits
-    assert film.result is None
+    image = Image(1, data=b"x", asked="model 1")
+    visit, early = Visit([image]), image.settings
+    image.apply_correction(Correction(1, False))
+    visit.settle(image, Prediction(0.9, "PNEUMONIA", ()), None, "model 1", early, "")
+    assert image.waits
+    assert image.result is None
 
-    visit.settle(film, Prediction(0.1, "NORMAL", ()), None, "model 0", film.settings, "")
-    assert film.result is None
+    visit.settle(image, Prediction(0.1, "NORMAL", ()), None, "model 0", image.settings, "")
+    assert image.result is None
 
-    visit.settle(film, Prediction(0.2, "NORMAL", ()), None, "model 1", film.settings, "")
-    assert not film.waits
-    assert film.result.probability == 0.2
+    visit.settle(image, Prediction(0.2, "NORMAL", ()), None, "model 1", image.settings, "")
+    assert not image.waits
+    assert image.result.probability == 0.2
 
 
 def upload(name: str, **values: object) -> SimpleNamespace:
@@ -200,7 +200,7 @@ def upload(name: str, **values: object) -> SimpleNamespace:
     )
 
 
-def test_a_drop_zone_that_is_sent_twice_costs_no_film():
+def test_a_drop_zone_that_is_sent_twice_costs_no_image():
     """As where a button is pressed before the page is drawn to its end."""
     from ui.prediction.cases import Visit
     from ui.prediction.uploads import take_dropped
@@ -209,7 +209,7 @@ def test_a_drop_zone_that_is_sent_twice_costs_no_film():
     assert take_dropped(visit, [first])
     assert not take_dropped(visit, [])  # the server has let go of its file
     assert not take_dropped(visit, [first])
-    assert [film.name for film in visit.films] == ["a"]
+    assert [image.name for image in visit.images] == ["a"]
 
 
 def test_files_that_come_on_a_drop_zone_about_to_be_replaced_are_taken():
@@ -222,17 +222,17 @@ def test_files_that_come_on_a_drop_zone_about_to_be_replaced_are_taken():
     take_dropped(visit, [upload("a")])
 
     assert take_dropped(visit, [DeletedFile("a"), upload("b")])
-    assert [(film.number, film.name) for film in visit.films] == [(1, "a"), (2, "b")]
+    assert [(image.number, image.name) for image in visit.images] == [(1, "a"), (2, "b")]
 
 
 def test_a_drop_is_taken_where_its_callback_was_not_called(
-    open_page, with_model, film_png, monkeypatch
+    open_page, with_model, image_png, monkeypatch
 ):
     import ui.prediction.uploads as uploads
 
     monkeypatch.setattr(uploads, "on_drop", lambda *args: None)
 
-    at = drop(open_page("prediction"), *twenty(film_png)[:3])
+    at = drop(open_page("prediction"), *twenty(image_png)[:3])
 
     assert list(named(at).dataframe[0].value["File"]) == NAMES[:3]
 
@@ -240,14 +240,14 @@ def test_a_drop_is_taken_where_its_callback_was_not_called(
 def test_what_is_added_keeps_within_one_drop(monkeypatch):
     import ui.prediction.cases as store
 
-    monkeypatch.setattr(store, "MAX_FILMS", 4)
+    monkeypatch.setattr(store, "MAX_IMAGES", 4)
     monkeypatch.setattr(store, "DROP_BYTES", 10)
     visit = store.Visit()
     visit.drop([("a", b"1234"), ("b", b"1234")])
 
     visit.drop([("c", b"123"), ("d", b"12"), ("e", b""), ("f", b"")], let_go=1)
 
-    assert [film.name for film in visit.films] == ["a", "b", "d", "e"]
+    assert [image.name for image in visit.images] == ["a", "b", "d", "e"]
     assert visit.left_out == 3
     assert visit.left_out_words().startswith("Only 4 of 7 files were read")
 
@@ -256,25 +256,25 @@ def test_what_is_added_keeps_within_one_drop(monkeypatch):
 def test_an_archive_that_fails_in_the_middle_ends_as_rows(monkeypatch, fault):
     import ui.prediction.cases as store
     from xray_core.errors import UnreadableImage
-    from xray_core.prediction.archive import ArchivedFilm
+    from xray_core.prediction.archive import ArchivedFile
 
     def failing(data: bytes):
-        yield ArchivedFilm("a", b"1")
-        yield ArchivedFilm("b", None, "This file is damaged.")
+        yield ArchivedFile("a", b"1")
+        yield ArchivedFile("b", None, "This file is damaged.")
         if fault is not StopIteration:
             raise fault("secret")
 
     monkeypatch.setattr(store, "read_archive", failing)
-    monkeypatch.setattr(store, "film_count", lambda data: 4)
+    monkeypatch.setattr(store, "image_count", lambda data: 4)
     visit = store.Visit()
     visit.drop([("all.zip", b"PK\x03\x04"), ("single", b"2")])
     said = []
-    for film in visit.films:
+    for image in visit.images:
         with pytest.raises(UnreadableImage) as error:
-            film.read()
+            image.read()
         said.append(str(error.value))
 
-    assert [film.name for film in visit.films] == ["a", "b", "all.zip", "all.zip", "single"]
+    assert [image.name for image in visit.images] == ["a", "b", "all.zip", "all.zip", "single"]
     assert said[1] == "This file is damaged."
     assert "ZIP file is damaged" in said[2]
     assert "ZIP file is damaged" in said[3]

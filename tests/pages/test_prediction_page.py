@@ -1,4 +1,4 @@
-"""The Prediction page in Streamlit's test runner, with a tiny model and hand-made films."""
+"""The Prediction page in Streamlit's test runner, with a tiny model and hand-made images."""
 
 import csv
 import io
@@ -54,21 +54,21 @@ def test_an_example_is_answered_in_one_click(open_page, with_model):
     assert "95% intervals by patient" in words(at)
 
 
-def test_a_dropped_film_gets_a_verdict_and_its_name_appears_nowhere(
-    open_page, with_model, film_png
+def test_a_dropped_image_gets_a_verdict_and_its_name_appears_nowhere(
+    open_page, with_model, image_png
 ):
-    at = drop(open_page("prediction"), ("Doe_Jane_1980.png", film_png(1000, True)))
+    at = drop(open_page("prediction"), ("Doe_Jane_1980.png", image_png(1000, True)))
 
     assert not at.error
     assert "</span> Pneumonia suspected</h2>" in words(at)
-    assert "Your film 1" in words(at)
+    assert "Your image 1" in words(at)
     assert "Doe" not in everything(at)
 
 
 def test_the_map_controls_do_not_ask_the_network_again(
-    open_page, with_model, film_png, monkeypatch
+    open_page, with_model, image_png, monkeypatch
 ):
-    at = drop(open_page("prediction"), ("a.png", film_png(1000, True)))
+    at = drop(open_page("prediction"), ("a.png", image_png(1000, True)))
     from xray_core.prediction.predictor import Predictor
 
     asked = []
@@ -110,63 +110,63 @@ def test_an_unreadable_file_is_a_sentence(open_page, with_model):
     assert "</span> Unreadable</h2>" in words(at)
 
 
-def test_several_films_become_a_table_and_one_bad_file_does_not_end_the_run(
-    open_page, with_model, film_png
+def test_several_images_become_a_table_and_one_bad_file_does_not_end_the_run(
+    open_page, with_model, image_png
 ):
     at = drop(
         open_page("prediction"),
-        ("a.png", film_png(1, False)),
+        ("a.png", image_png(1, False)),
         ("bad.png", b"nothing"),
-        ("b.png", film_png(2, True)),
+        ("b.png", image_png(2, True)),
     )
 
     table = at.dataframe[0].value
-    assert list(table["Film"]) == [1, 2, 3]
+    assert list(table["Image"]) == [1, 2, 3]
     assert table["Verdict"][1] == "✕ Unreadable"
     assert table["Probability"].isna().tolist() == [False, True, False]
     assert "a.png" not in everything(at)
 
     at.selectbox(key=of_this_drop(at, "prediction_shown")).set_value(3).run()
-    assert "Your film 3" in words(at)
+    assert "Your image 3" in words(at)
     at.checkbox(key=of_this_drop(at, "prediction_names")).check().run()
     assert list(at.dataframe[0].value["File"]) == ["a.png", "bad.png", "b.png"]
 
 
-def test_a_zip_is_several_films(open_page, with_model, film_png):
+def test_a_zip_is_several_images(open_page, with_model, image_png):
     buffer = io.BytesIO()
     with zipfile.ZipFile(buffer, "w") as archive:
-        archive.writestr("one.png", film_png(1, False))
-        archive.writestr("../two.png", film_png(2, True))
+        archive.writestr("one.png", image_png(1, False))
+        archive.writestr("../two.png", image_png(2, True))
 
-    at = drop(open_page("prediction"), ("films.zip", buffer.getvalue()))
+    at = drop(open_page("prediction"), ("images.zip", buffer.getvalue()))
 
     table = at.dataframe[0].value
     assert len(table) == 2
     assert "points outside" in table["Cautions"][1]
 
 
-def test_the_filter_leaves_the_verdicts_that_are_asked_for(open_page, with_model, film_png):
-    at = drop(open_page("prediction"), ("a.png", film_png(1, False)), ("bad.png", b"nothing"))
+def test_the_filter_leaves_the_verdicts_that_are_asked_for(open_page, with_model, image_png):
+    at = drop(open_page("prediction"), ("a.png", image_png(1, False)), ("bad.png", b"nothing"))
 
     at = (
         at.button_group(key=of_this_drop(at, "prediction_verdicts")).set_value(["UNREADABLE"]).run()
     )
 
-    assert list(at.dataframe[0].value["Film"]) == [2]
+    assert list(at.dataframe[0].value["Image"]) == [2]
 
 
-def test_forgetting_drops_the_films(open_page, with_model, film_png):
-    at = drop(open_page("prediction"), ("a.png", film_png(1, False)))
+def test_forgetting_drops_the_images(open_page, with_model, image_png):
+    at = drop(open_page("prediction"), ("a.png", image_png(1, False)))
 
     at = next(b for b in at.button if b.label == "Clear").click().run()
 
-    assert "Your film 1" not in words(at)
-    assert at.session_state["prediction_visit"].films == []
+    assert "Your image 1" not in words(at)
+    assert at.session_state["prediction_visit"].images == []
 
 
-def test_a_film_asked_for_by_another_page_opens(open_page, with_model, film_png, tmp_path):
+def test_a_image_asked_for_by_another_page_opens(open_page, with_model, image_png, tmp_path):
     path = tmp_path / "elsewhere.png"
-    path.write_bytes(film_png(1000, True))
+    path.write_bytes(image_png(1000, True))
 
     at = open_page("prediction", open_path=str(path))
 
@@ -174,14 +174,14 @@ def test_a_film_asked_for_by_another_page_opens(open_page, with_model, film_png,
     assert "elsewhere" not in words(at)
 
 
-def test_a_film_that_is_gone_is_said_in_passing(open_page, with_model, tmp_path):
+def test_a_image_that_is_gone_is_said_in_passing(open_page, with_model, tmp_path):
     at = open_page("prediction", open_path=str(tmp_path / "gone.png"))
 
     assert not at.exception
     assert "no longer where it was" in at.toast[0].value
 
 
-def test_a_broken_bundle_says_why_and_the_others_stay(open_page, with_model, film_png):
+def test_a_broken_bundle_says_why_and_the_others_stay(open_page, with_model, image_png):
     shutil.copytree(with_model / "micro", with_model / "broken")
     (with_model / "broken" / "gate.npz").write_bytes(b"changed")
 
@@ -197,7 +197,7 @@ def test_a_broken_bundle_says_why_and_the_others_stay(open_page, with_model, fil
 
 
 def test_an_unexpected_fault_is_a_sentence_without_a_name(
-    open_page, with_model, film_png, monkeypatch, caplog
+    open_page, with_model, image_png, monkeypatch, caplog
 ):
     from xray_core.prediction.predictor import Predictor
 
@@ -206,7 +206,7 @@ def test_an_unexpected_fault_is_a_sentence_without_a_name(
 
     monkeypatch.setattr(Predictor, "predict", broken)
 
-    at = drop(open_page("prediction"), ("secret-file-name.png", film_png(1)))
+    at = drop(open_page("prediction"), ("secret-file-name.png", image_png(1)))
 
     assert not at.exception
     assert "software error" in words(at)
@@ -214,12 +214,12 @@ def test_an_unexpected_fault_is_a_sentence_without_a_name(
     assert "RuntimeError at test_prediction_page.py" in caplog.text
 
 
-def test_films_beyond_the_budget_keep_their_answer_only(
-    open_page, with_model, film_png, monkeypatch
+def test_images_beyond_the_budget_keep_their_answer_only(
+    open_page, with_model, image_png, monkeypatch
 ):
     import ui.prediction.cases as store
 
-    first, second = film_png(1, False), film_png(2, True)
+    first, second = image_png(1, False), image_png(2, True)
     monkeypatch.setattr(store, "KEPT_BYTES", len(first) + 1)
 
     at = drop(open_page("prediction"), ("a.png", first), ("b.png", second))
@@ -230,8 +230,8 @@ def test_films_beyond_the_budget_keep_their_answer_only(
     assert not at.exception
 
 
-def test_a_film_on_its_side_is_put_right_in_one_click(open_page, with_model, film):
-    lying = np.rot90(film(3, True)).copy()
+def test_a_image_on_its_side_is_put_right_in_one_click(open_page, with_model, image):
+    lying = np.rot90(image(3, True)).copy()
     buffer = io.BytesIO()
     Image.fromarray(lying).save(buffer, "PNG")
     at = drop(open_page("prediction"), ("a.png", buffer.getvalue()))
@@ -249,9 +249,9 @@ def test_a_film_on_its_side_is_put_right_in_one_click(open_page, with_model, fil
     assert "</span> Not analysed</h2>" in words(at)
 
 
-def test_a_framed_film_is_trimmed_in_one_click(open_page, with_model, film):
+def test_a_framed_image_is_trimmed_in_one_click(open_page, with_model, image):
     buffer = io.BytesIO()
-    Image.fromarray(np.pad(film(3, True), 40, constant_values=255)).save(buffer, "PNG")
+    Image.fromarray(np.pad(image(3, True), 40, constant_values=255)).save(buffer, "PNG")
     at = drop(open_page("prediction"), ("a.png", buffer.getvalue()))
     assert "have a border" in words(at)
 
@@ -271,21 +271,21 @@ def with_config(models, **entries):
 
 
 def test_similar_images_that_contradict_the_result_are_a_caution_right_below_it(
-    open_page, with_model, film_png, monkeypatch
+    open_page, with_model, image_png, monkeypatch
 ):
     from xray_core.model.neighbours import Neighbours
 
-    report = {"films": 16, "contradicted": 2, "network_right": 1, "agreed_right": 14}
+    report = {"images": 16, "contradicted": 2, "network_right": 1, "agreed_right": 14}
     with_config(with_model, neighbours_report=report)
     original = Neighbours.nearest
-    turned = {"normal": 14, "bacterial": 6, "viral": 0, "pneumonia": 0}
+    rotate = {"normal": 14, "bacterial": 6, "viral": 0, "pneumonia": 0}
     monkeypatch.setattr(
         Neighbours,
         "nearest",
-        lambda self, features, k=20: [replace(n, **turned) for n in original(self, features, k)],
+        lambda self, features, k=20: [replace(n, **rotate) for n in original(self, features, k)],
     )
 
-    at = drop(open_page("prediction"), ("a.png", film_png(1000, True)))
+    at = drop(open_page("prediction"), ("a.png", image_png(1000, True)))
 
     bodies = [element.proto.body for element in at.get("html")]
     result = next(n for n, body in enumerate(bodies) if 'class="answer pneumonia"' in body)
@@ -299,10 +299,10 @@ def test_similar_images_that_contradict_the_result_are_a_caution_right_below_it(
 
 
 def test_the_post_test_probability_follows_the_pre_test_probability(
-    open_page, with_model, film_png
+    open_page, with_model, image_png
 ):
-    at = drop(open_page("prediction"), ("a.png", film_png(1, True)))
-    probability = at.session_state["prediction_visit"].films[0].prediction.probability
+    at = drop(open_page("prediction"), ("a.png", image_png(1, True)))
+    probability = at.session_state["prediction_visit"].images[0].prediction.probability
     control = at.number_input(key="prediction_pre_test_input")
     assert control.value == 50
     assert f"Post-test probability <b>{percent(probability)}</b>" in words(at)
@@ -312,17 +312,17 @@ def test_the_post_test_probability_follows_the_pre_test_probability(
     assert f"Post-test probability <b>{percent(odds / (1 + odds))}</b>" in words(at)
     assert percent(odds / (1 + odds)) != percent(probability)
 
-    at = drop(at, ("b.png", film_png(2, False)))
+    at = drop(at, ("b.png", image_png(2, False)))
     assert at.number_input(key="prediction_pre_test_input").value == 3
 
 
 def test_an_image_unlike_the_training_images_has_no_accuracy(
-    open_page, with_model, film_png, monkeypatch
+    open_page, with_model, image_png, monkeypatch
 ):
     from xray_core.model.gate import Gate
 
     monkeypatch.setattr(Gate, "outcome", lambda self, distance: "caution")
-    at = drop(open_page("prediction"), ("a.png", film_png(1000, True)))
+    at = drop(open_page("prediction"), ("a.png", image_png(1000, True)))
 
     assert "unlike the training images" in words(at)
     assert "does not apply to this image" in words(at)
@@ -330,15 +330,15 @@ def test_an_image_unlike_the_training_images_has_no_accuracy(
 
 
 def test_page_report_tables_and_command_line_say_the_same(
-    open_page, with_model, film_png, tmp_path, monkeypatch
+    open_page, with_model, image_png, tmp_path, monkeypatch
 ):
     from xray_core import Predictor
     from xray_core.prediction.screen import screen
 
-    report = {"films": 16, "contradicted": 2, "network_right": 1, "agreed_right": 14}
+    report = {"images": 16, "contradicted": 2, "network_right": 1, "agreed_right": 14}
     cautions = {"border_share": -1.0, "too_sure": 0.5}  # every caution that can be
     with_config(with_model, neighbours_report=report, cautions=cautions)
-    files = {f"{n}.png": film_png(n, n % 2 == 1) for n in range(4)} | {"bad.png": b"nothing"}
+    files = {f"{n}.png": image_png(n, n % 2 == 1) for n in range(4)} | {"bad.png": b"nothing"}
     downloaded = {}
 
     def noted(*arguments, **options):
@@ -352,8 +352,8 @@ def test_page_report_tables_and_command_line_say_the_same(
     assert not at.error
     text = downloaded["All results (CSV)"].decode("utf-8-sig")
     table = {row["image"]: row for row in csv.DictReader(io.StringIO(text))}
-    shown = at.dataframe[0].value.set_index("Film")
-    folder = tmp_path / "films"
+    shown = at.dataframe[0].value.set_index("Image")
+    folder = tmp_path / "images"
     folder.mkdir()
     for name, data in files.items():
         (folder / name).write_bytes(data)
@@ -387,8 +387,8 @@ def test_page_report_tables_and_command_line_say_the_same(
             assert part in said
 
 
-def test_a_random_film_of_the_test_split_is_offered_where_the_dataset_is(
-    open_page, with_model, film_png, tmp_path, monkeypatch
+def test_a_random_image_of_the_test_split_is_offered_where_the_dataset_is(
+    open_page, with_model, image_png, tmp_path, monkeypatch
 ):
     at = open_page("prediction")
     assert not any(b.label == "Random test image" for b in at.button)
@@ -397,7 +397,7 @@ def test_a_random_film_of_the_test_split_is_offered_where_the_dataset_is(
     tested = predictions[(predictions["fold"] == "test") & (predictions["label"] == "PNEUMONIA")]
     path = tmp_path / "data" / tested["file"].iloc[0]
     path.parent.mkdir(parents=True)
-    path.write_bytes(film_png(1000, True))
+    path.write_bytes(image_png(1000, True))
     monkeypatch.setenv("CHEST_XRAY_DIR", str(tmp_path / "data"))
 
     at = next(b for b in at.run().button if b.label == "Random test image").click().run()

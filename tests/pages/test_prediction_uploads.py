@@ -8,7 +8,7 @@ def test_uploads_beyond_one_drop_are_let_go_as_they_arrive(monkeypatch):
     import ui.prediction.uploads as uploads
     from ui.common.streamlit_internals import LET_GO, add_within_bounds
 
-    monkeypatch.setattr(uploads, "MAX_FILMS", 3)
+    monkeypatch.setattr(uploads, "MAX_IMAGES", 3)
     monkeypatch.setattr(uploads, "DROP_BYTES", 100)
     store = MemoryUploadedFileManager("/upload")
     for number, size in enumerate((60, 60, 30, 5)):
@@ -22,12 +22,12 @@ def test_uploads_beyond_one_drop_are_let_go_as_they_arrive(monkeypatch):
     assert len(store.get_files("another", ["9"])[0].data) == 60
 
 
-def test_files_let_go_are_told_and_not_judged(open_page, with_model, film_png):
+def test_files_let_go_are_told_and_not_judged(open_page, with_model, image_png):
     from ui.common.streamlit_internals import LET_GO
 
     at = open_page("prediction")
     for number in range(2):
-        at.file_uploader[0].upload(f"{number}.png", film_png(number), "image/png")
+        at.file_uploader[0].upload(f"{number}.png", image_png(number), "image/png")
     at.file_uploader[0].upload("large.png", b"", LET_GO)
     at = at.run()
 
@@ -35,14 +35,14 @@ def test_files_let_go_are_told_and_not_judged(open_page, with_model, film_png):
     assert "Only 2 of 3 files were read" in at.warning[0].value
 
 
-def test_more_files_than_are_read_at_once_are_said(open_page, with_model, film_png, monkeypatch):
+def test_more_files_than_are_read_at_once_are_said(open_page, with_model, image_png, monkeypatch):
     import ui.prediction.cases as store
 
-    monkeypatch.setattr(store, "MAX_FILMS", 2)
+    monkeypatch.setattr(store, "MAX_IMAGES", 2)
 
     at = open_page("prediction")
     for number in range(3):
-        at.file_uploader[0].upload(f"{number}.png", film_png(number), "image/png")
+        at.file_uploader[0].upload(f"{number}.png", image_png(number), "image/png")
     at = at.run()
 
     assert len(at.dataframe[0].value) == 2

@@ -22,11 +22,11 @@ def two_models(with_model, micro_bundle):
 
 
 def test_results_of_images_let_go_stay_and_name_their_model(
-    open_page, two_models, film_png, monkeypatch
+    open_page, two_models, image_png, monkeypatch
 ):
     import ui.prediction.cases as store
 
-    first, second = film_png(1, False), film_png(2, True)
+    first, second = image_png(1, False), image_png(2, True)
     monkeypatch.setattr(store, "KEPT_BYTES", len(first) + 1)
     at = drop(open_page("prediction"), ("a.png", first), ("b.png", second))
     before = at.dataframe[0].value["Probability"].tolist()
@@ -39,7 +39,7 @@ def test_results_of_images_let_go_stay_and_name_their_model(
     assert table["Probability"].tolist() == before
     assert "This result is of the model" not in table["Cautions"][0]
     assert "This result is of the model micro 2026-01-02" in table["Cautions"][1]
-    models = [film.result.model for film in at.session_state["prediction_visit"].films]
+    models = [image.result.model for image in at.session_state["prediction_visit"].images]
     assert [model.split()[0] for model in models] == ["other", "micro"]
 
     at = at.selectbox(key=of_this_drop(at, "prediction_shown")).set_value(2).run()
@@ -53,7 +53,7 @@ def test_results_of_images_let_go_stay_and_name_their_model(
 
 
 def test_a_kept_result_is_drawn_on_the_scale_of_its_own_model(
-    open_page, two_models, film_png, monkeypatch
+    open_page, two_models, image_png, monkeypatch
 ):
     import ui.prediction.cases as store
     from xray_core.model.bundle import open_bundle, seal
@@ -61,35 +61,39 @@ def test_a_kept_result_is_drawn_on_the_scale_of_its_own_model(
     other = two_models / "other"
     config = dict(open_bundle(two_models / "micro").config)
     config.pop("files")
-    calibration = config["calibration"] | {"main": 0.61, "rule_out": 0.02, "uncertain": [0.55, 0.7]}
+    calibration = config["calibration"] | {
+        "main": 0.61,
+        "exclusion_threshold": 0.02,
+        "uncertain": [0.55, 0.7],
+    }
     seal(other, config | {"name": "other", "calibration": calibration})
     monkeypatch.setattr(store, "KEPT_BYTES", 0)
 
     def scale(at: AppTest) -> str:
         return next(e.proto.body for e in at.get("html") if 'class="scale"' in e.proto.body)
 
-    at = drop(open_page("prediction"), ("a.png", film_png(1000, True)))
+    at = drop(open_page("prediction"), ("a.png", image_png(1000, True)))
     before = scale(at)
 
     at = at.sidebar.selectbox[0].set_value("other").run()
 
     assert scale(at) == before
-    at = drop(at, ("a.png", film_png(1000, True)))
+    at = drop(at, ("a.png", image_png(1000, True)))
     assert scale(at) != before
 
 
-def test_a_new_drop_resets_filter_selection_and_names(open_page, with_model, film_png):
-    files = [("a.png", film_png(1, False)), ("bad.png", b"nothing"), ("c.png", film_png(3, True))]
+def test_a_new_drop_resets_filter_selection_and_names(open_page, with_model, image_png):
+    files = [("a.png", image_png(1, False)), ("bad.png", b"nothing"), ("c.png", image_png(3, True))]
     at = drop(open_page("prediction"), *files)
     at.button_group(key=of_this_drop(at, "prediction_verdicts")).set_value(["UNREADABLE"]).run()
     at.checkbox(key=of_this_drop(at, "prediction_names")).check().run()
-    assert list(at.dataframe[0].value["Film"]) == [2]
+    assert list(at.dataframe[0].value["Image"]) == [2]
     assert "File" in at.dataframe[0].value
     before = {element.proto.id for element in (*at.button_group, *at.checkbox, *at.dataframe)}
 
     at = drop(at, *files)
 
-    assert list(at.dataframe[0].value["Film"]) == [1, 2, 3]
+    assert list(at.dataframe[0].value["Image"]) == [1, 2, 3]
     assert "File" not in at.dataframe[0].value
     assert at.button_group(key=of_this_drop(at, "prediction_verdicts")).value == []
     assert at.checkbox(key=of_this_drop(at, "prediction_names")).value is False
@@ -99,21 +103,21 @@ def test_a_new_drop_resets_filter_selection_and_names(open_page, with_model, fil
     assert not before & after
 
 
-def test_a_new_drop_does_not_put_the_name_into_the_report(open_page, with_model, film_png):
-    at = drop(open_page("prediction"), ("a.png", film_png(1000, True)))
+def test_a_new_drop_does_not_put_the_name_into_the_report(open_page, with_model, image_png):
+    at = drop(open_page("prediction"), ("a.png", image_png(1000, True)))
     box = next(box for box in at.checkbox if box.label == "Include file name")
     at = box.check().run()
 
-    at = drop(at, ("b.png", film_png(1001, True)))
+    at = drop(at, ("b.png", image_png(1001, True)))
 
     assert not next(box for box in at.checkbox if box.label == "Include file name").value
 
 
-def test_a_new_drop_does_not_take_over_the_window_of_the_last(open_page, with_model, film):
-    from dicom_maker import film_bytes
+def test_a_new_drop_does_not_take_over_the_window_of_the_last(open_page, with_model, image):
+    from dicom_maker import image_bytes
 
     windows = {"WindowCenter": [128, 150], "WindowWidth": [256, 180]}
-    data = film_bytes(film(1000, True), WindowCenterWidthExplanation=["ALL", "LUNG"], **windows)
+    data = image_bytes(image(1000, True), WindowCenterWidthExplanation=["ALL", "LUNG"], **windows)
     at = drop(open_page("prediction"), ("a.dcm", data))
 
     def window(at: AppTest) -> object:
@@ -141,13 +145,13 @@ def test_a_new_drop_does_not_take_over_the_window_of_the_last(open_page, with_mo
     ],
 )
 def test_an_image_of_the_dataset_says_what_it_was_to_the_model(
-    open_page, with_model, film_png, tmp_path, monkeypatch, fold, label, words
+    open_page, with_model, image_png, tmp_path, monkeypatch, fold, label, words
 ):
     index = pd.read_csv(with_model / "micro" / "dataset.csv", keep_default_na=False)
     row = index[(index["fold"] == fold) & (index["label"] == label)].iloc[0]
     path = tmp_path / "data" / row["path"]
     path.parent.mkdir(parents=True)
-    path.write_bytes(film_png(1000, True))
+    path.write_bytes(image_png(1000, True))
     at = open_page("prediction")
     monkeypatch.setenv("CHEST_XRAY_DIR", str(tmp_path / "data"))
 
@@ -157,11 +161,11 @@ def test_an_image_of_the_dataset_says_what_it_was_to_the_model(
     assert words in page_text(at)
     kind = {"bacteria": "bacterial", "virus": "viral", "none": ""}[row["subtype"]]
     assert f"label: {label.lower()}{', ' if kind else ''}{kind}<" in page_text(at)
-    assert at.session_state["prediction_visit"].films[0].title.startswith(words)
+    assert at.session_state["prediction_visit"].images[0].title.startswith(words)
 
 
 def test_an_image_is_described_anew_for_another_model(
-    open_page, two_models, film_png, tmp_path, monkeypatch
+    open_page, two_models, image_png, tmp_path, monkeypatch
 ):
     """Since another model may have been trained on other images."""
     from xray_core.model.bundle import open_bundle, seal
@@ -175,7 +179,7 @@ def test_an_image_is_described_anew_for_another_model(
     seal(other, config | {"name": "other"})
     path = tmp_path / "data" / row["path"]
     path.parent.mkdir(parents=True)
-    path.write_bytes(film_png(1000, True))
+    path.write_bytes(image_png(1000, True))
     at = open_page("prediction")
     monkeypatch.setenv("CHEST_XRAY_DIR", str(tmp_path / "data"))
     at.session_state["open_path"] = str(path)
@@ -190,31 +194,31 @@ def test_an_image_is_described_anew_for_another_model(
 
 
 def test_an_image_from_elsewhere_is_given_no_label(
-    open_page, with_model, film_png, tmp_path, monkeypatch
+    open_page, with_model, image_png, tmp_path, monkeypatch
 ):
     (tmp_path / "data" / "train").mkdir(parents=True)
     path = tmp_path / "elsewhere.png"
-    path.write_bytes(film_png(1000, True))
+    path.write_bytes(image_png(1000, True))
     at = open_page("prediction")
     monkeypatch.setenv("CHEST_XRAY_DIR", str(tmp_path / "data"))
 
     at.session_state["open_path"] = str(path)
     at = at.run()
 
-    assert at.session_state["prediction_visit"].films[0].title == "Opened image"
+    assert at.session_state["prediction_visit"].images[0].title == "Opened image"
     assert "open_path" not in at.session_state
 
 
-def test_a_film_opened_before_is_never_shown_for_another_with_its_number(monkeypatch):
-    """The view, with picture and map, belongs to one film, whatever number another has."""
+def test_a_image_opened_before_is_never_shown_for_another_with_its_number(monkeypatch):
+    """The view, with picture and map, belongs to one image, whatever number another has."""
     import ui.prediction.view as views
-    from ui.prediction.cases import Film, Visit
+    from ui.prediction.cases import Image, Visit
 
-    visit, old, new = Visit(), Film(1), Film(1)
-    visit.films = [new]
+    visit, old, new = Visit(), Image(1), Image(1)
+    visit.images = [new]
     visit.view = views.View((old, old.settings, "model"), None, b"", None, "")
     monkeypatch.setattr(views, "visit", lambda: visit)
-    monkeypatch.setattr(Film, "read", lambda self: (_ for _ in ()).throw(KeyError("read anew")))
+    monkeypatch.setattr(Image, "read", lambda self: (_ for _ in ()).throw(KeyError("read anew")))
 
     with pytest.raises(KeyError, match="read anew"):
         views.view_of(new, None, "model")

@@ -1,4 +1,4 @@
-"""Films come out of a ZIP in memory; bombs, paths and damage are sentences, not accidents."""
+"""Images come out of a ZIP in memory; bombs, paths and damage are sentences, not accidents."""
 
 import io
 import struct
@@ -8,7 +8,7 @@ import zipfile
 import pytest
 
 from xray_core.errors import UnreadableImage
-from xray_core.prediction.archive import film_count, is_archive, read_archive
+from xray_core.prediction.archive import count_files, is_archive, read_archive
 
 
 def zipped(files: dict[str, bytes], method: int = zipfile.ZIP_DEFLATED) -> bytes:
@@ -30,10 +30,13 @@ def test_files_come_in_order_and_strays_are_stepped_over():
         }
     )
 
-    films = list(read_archive(data))
+    images = list(read_archive(data))
 
-    assert film_count(data) == 2
-    assert [(film.name, film.data) for film in films] == [("b/2.png", b"two"), ("a/1.dcm", b"one")]
+    assert count_files(data) == 2
+    assert [(image.name, image.data) for image in images] == [
+        ("b/2.png", b"two"),
+        ("a/1.dcm", b"one"),
+    ]
 
 
 def test_a_zip_is_known_by_its_first_bytes():
@@ -46,21 +49,21 @@ def test_a_zip_is_known_by_its_first_bytes():
     "name", ["../evil.png", "/etc/passwd", "a/../../evil.png", "..\\evil.png", "C:\\evil.png"]
 )
 def test_a_path_that_points_outside_is_reported_and_the_run_goes_on(name):
-    films = list(read_archive(zipped({name: b"x", "good.png": b"y"})))
+    images = list(read_archive(zipped({name: b"x", "good.png": b"y"})))
 
-    assert films[0].data is None
-    assert "points outside" in films[0].problem
-    assert films[1].data == b"y"
+    assert images[0].data is None
+    assert "points outside" in images[0].problem
+    assert images[1].data == b"y"
 
 
 def test_a_damaged_file_does_not_end_the_run():
     data = bytearray(zipped({"bad.png": b"B" * 50, "good.png": b"G"}, zipfile.ZIP_STORED))
     data[data.index(b"BBBB")] = 0  # the checksum no longer fits
 
-    films = list(read_archive(bytes(data)))
+    images = list(read_archive(bytes(data)))
 
-    assert "damaged" in films[0].problem
-    assert films[1].data == b"G"
+    assert "damaged" in images[0].problem
+    assert images[1].data == b"G"
 
 
 @pytest.mark.parametrize(
@@ -108,9 +111,9 @@ def test_an_error_of_an_unknown_kind_does_not_end_the_run(monkeypatch):
 
     monkeypatch.setattr(zipfile.ZipExtFile, "read", read)
 
-    films = list(read_archive(zipped({"a.png": b"a", "b.png": b"b"})))
+    images = list(read_archive(zipped({"a.png": b"a", "b.png": b"b"})))
 
-    assert ["damaged" in film.problem for film in films] == [True, True]
+    assert ["damaged" in image.problem for image in images] == [True, True]
 
 
 def test_a_file_whose_name_is_lost_does_not_end_the_run():
@@ -126,16 +129,16 @@ def test_an_encrypted_file_is_reported():
     data = bytearray(zipped({"secret.png": b"x"}))
     data[data.index(b"PK\x01\x02") + 8] |= 1
 
-    (film,) = read_archive(bytes(data))
+    (image,) = read_archive(bytes(data))
 
-    assert film.problem == "This file is protected by a password."
+    assert image.problem == "This file is protected by a password."
 
 
 def test_a_zip_inside_a_zip_is_not_opened():
-    (film,) = read_archive(zipped({"inner.zip": zipped({"a.png": b"x"})}))
+    (image,) = read_archive(zipped({"inner.zip": zipped({"a.png": b"x"})}))
 
-    assert film.data is None
-    assert "ZIP inside the ZIP" in film.problem
+    assert image.data is None
+    assert "ZIP inside the ZIP" in image.problem
 
 
 def test_what_would_unpack_to_gigabytes_is_refused_before_reading():
@@ -157,22 +160,22 @@ def test_a_file_that_unpacks_to_more_than_it_declares_is_not_believed():
     data[22:26] = struct.pack("<L", 1000)
 
     tracemalloc.start()
-    (film,) = read_archive(bytes(data))
+    (image,) = read_archive(bytes(data))
     peak = tracemalloc.get_traced_memory()[1]
     tracemalloc.stop()
 
-    assert film.data is None or len(film.data) <= 1000
+    assert image.data is None or len(image.data) <= 1000
     assert peak < 5_000_000
 
 
 def test_a_file_over_the_limit_is_reported():
-    films = list(
-        read_archive(zipped({"big": b"0" * 2_000_001, "small": b"1"}), max_film_bytes=2_000_000)
+    images = list(
+        read_archive(zipped({"big": b"0" * 2_000_001, "small": b"1"}), max_file_bytes=2_000_000)
     )
 
-    assert films[0].data is None
-    assert "larger than" in films[0].problem
-    assert films[1].data == b"1"
+    assert images[0].data is None
+    assert "larger than" in images[0].problem
+    assert images[1].data == b"1"
 
 
 @pytest.mark.parametrize("count", [501, 5000])
@@ -199,7 +202,7 @@ def test_a_damaged_or_empty_zip_is_refused_with_a_sentence(data):
         list(read_archive(data))
 
 
-def test_every_truncation_gives_a_sentence_or_a_film():
+def test_every_truncation_gives_a_sentence_or_a_image():
     whole = zipped({"a.png": b"abc" * 100, "b.png": b"def"})
     for length in range(len(whole)):
         with pytest.raises(UnreadableImage):

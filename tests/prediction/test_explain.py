@@ -6,18 +6,18 @@ import pytest
 
 from xray_core.model.bundle import open_bundle
 from xray_core.model.recipes import find_recipe
-from xray_core.prediction.explain import METHODS, Explainer, GradCam, border_share, on_film
+from xray_core.prediction.explain import METHODS, Explainer, GradCam, border_share, on_image
 
 MODELS = Path(__file__).resolve().parents[2] / "models"
 
 
 @pytest.fixture(scope="module")
-def explained(predictor, film):
-    """The tiny network's explainer, a sick film as it takes it, and its activations."""
+def explained(predictor, image):
+    """The tiny network's explainer, a sick image as it takes it, and its activations."""
     import keras
 
     explainer = Explainer(predictor.network)
-    seed = film(2001, True).astype(np.float32)[np.newaxis, :, :, np.newaxis]
+    seed = image(2001, True).astype(np.float32)[np.newaxis, :, :, np.newaxis]
     inner = keras.Model(
         predictor.network.input, predictor.network.get_layer(explainer.layer).output
     )
@@ -61,7 +61,7 @@ def test_a_map_from_the_activations_equals_one_through_the_whole_network(
     assert explainer.coarse_map(method, seed, activations) == pytest.approx(expected, abs=1e-4)
 
 
-def library_gradcam(network, film):
+def library_gradcam(network, image):
     """Grad-CAM (h, w) as tf-keras-vis has it, through the whole network; its maximum is 1 or 0."""
     import keras
     from tf_keras_vis.gradcam import Gradcam
@@ -70,7 +70,7 @@ def library_gradcam(network, film):
 
     raw = Gradcam(keras.Model(network.input, network.get_layer("logit").output))(
         lambda output: output[:, 0],
-        film[np.newaxis],
+        image[np.newaxis],
         penultimate_layer=last_spatial_layer(network),
         seek_penultimate_conv_layer=False,
         expand_cam=False,
@@ -80,41 +80,41 @@ def library_gradcam(network, film):
     return raw / raw.max() if raw.max() > 0 else raw
 
 
-def assert_equals_the_library(network, films):
+def assert_equals_the_library(network, images):
     """Compare maps of a batch (N, H, W, 1) with the library's, one by one."""
     import keras
 
     gradcam = GradCam(network)
     inner = keras.Model(network.input, network.get_layer(gradcam.layer).output)
-    maps = gradcam.coarse_maps(np.asarray(inner.predict_on_batch(films)))
-    for film, found in zip(films, maps, strict=True):
-        assert found == pytest.approx(library_gradcam(network, film), abs=1e-4)
+    maps = gradcam.coarse_maps(np.asarray(inner.predict_on_batch(images)))
+    for image, found in zip(images, maps, strict=True):
+        assert found == pytest.approx(library_gradcam(network, image), abs=1e-4)
     return maps
 
 
 @pytest.fixture
-def films(film):
+def images(image):
     """Made model inputs (6, 224, 224, 1): three well, three sick."""
-    drawn = [film(number, number % 2 == 1) for number in range(6)]
+    drawn = [image(number, number % 2 == 1) for number in range(6)]
     return np.stack(drawn)[..., np.newaxis].astype(np.float32)
 
 
 @pytest.mark.parametrize("sign", [1, -1])
-def test_gradcam_from_the_activations_equals_the_library(predictor, films, sign):
+def test_gradcam_from_the_activations_equals_the_library(predictor, images, sign):
     import keras
 
     network = keras.models.clone_model(predictor.network)
     weights = predictor.network.get_weights()
     weights[-2] = sign * weights[-2]  # the logit's own: of one sign nothing raises the score
     network.set_weights(weights)
-    maps = assert_equals_the_library(network, films)
+    maps = assert_equals_the_library(network, images)
     assert maps.any() == (sign == -1)
 
 
 @pytest.mark.parametrize("name", ["resnet50", "cnn", "cnn-softmax"])
-def test_gradcam_of_the_shipped_models_equals_the_library(name, films):
+def test_gradcam_of_the_shipped_models_equals_the_library(name, images):
     network = open_bundle(MODELS / name).load_network()
-    assert assert_equals_the_library(network, films).any()
+    assert assert_equals_the_library(network, images).any()
 
 
 @pytest.mark.parametrize(
@@ -207,10 +207,10 @@ def test_a_map_of_nothing_is_empty(explained):
     assert not explainer.coarse_map("gradcam", seed, np.zeros_like(activations)).any()
 
 
-def test_a_map_is_stretched_smoothly_over_the_film():
+def test_a_map_is_stretched_smoothly_over_the_image():
     coarse = np.zeros((4, 4), np.float32)
     coarse[1, 2] = 1.0
-    heatmap = on_film(coarse, (400, 200))
+    heatmap = on_image(coarse, (400, 200))
     assert heatmap.shape == (400, 200)
     # The cell's middle: row 1.5 of 4 of 400 pixels, column 2.5 of 4 of 200.
     assert np.unravel_index(heatmap.argmax(), heatmap.shape) == pytest.approx((149.5, 124.5), abs=1)

@@ -15,17 +15,17 @@ import scipy.ndimage
 from foreign_bundle import reseal
 
 from xray_core.errors import BundleError, UnreadableImage
-from xray_core.imaging.radiograph import Radiograph, read_radiograph, turned
+from xray_core.imaging.radiograph import Radiograph, read_radiograph, rotate
 from xray_core.model.gate import check_pixels
 from xray_core.model.neighbours import KINDS
 from xray_core.prediction import wording
 from xray_core.prediction.explain import METHODS, GradCam
 from xray_core.prediction.labelled import predict_labelled
-from xray_core.prediction.orientation import Suggestion, put_right, turned_input
+from xray_core.prediction.orientation import Correction, apply_correction, turned_input
 from xray_core.prediction.predictor import NOT_FINITE, Prediction
 from xray_core.prediction.screen import screen
 
-# Films that the tiny model answers rightly, with some distance to its uncertain band.
+# Images that the tiny model answers rightly, with some distance to its uncertain band.
 WELL, SICK = (2007, False), (2001, True)
 
 
@@ -35,14 +35,14 @@ def as_radiograph(pixels, **known):
 
 @pytest.fixture(scope="module")
 def noise():
-    """Soft enough to pass for a film by its pixels, so that the features have to tell."""
+    """Soft enough to pass for an image by its pixels, so that the features have to tell."""
     clouds = scipy.ndimage.gaussian_filter(np.random.default_rng(3).normal(size=(300, 300)), 5)
     return as_radiograph(np.clip(128 + 60 * clouds / clouds.std(), 0, 255))
 
 
 @pytest.mark.parametrize(("which", "verdict"), [(WELL, "NORMAL"), (SICK, "PNEUMONIA")])
-def test_a_film_is_answered(predictor, film_png, which, verdict):
-    prediction = predictor.predict(film_png(*which))
+def test_a_image_is_answered(predictor, image_png, which, verdict):
+    prediction = predictor.predict(image_png(*which))
     assert prediction.verdict == verdict
     assert (prediction.probability > 0.5) == (verdict == "PNEUMONIA")
     assert prediction.gate == "passed"
@@ -50,37 +50,37 @@ def test_a_film_is_answered(predictor, film_png, which, verdict):
     assert prediction.model.startswith("micro 2026-01-02-")
 
 
-def test_the_probability_is_the_calibrated_logit(predictor, film_png):
-    prediction = predictor.predict(film_png(*SICK))
+def test_the_probability_is_the_calibrated_logit(predictor, image_png):
+    prediction = predictor.predict(image_png(*SICK))
     # The tiny bundle has temperature 1 and shift 0.
     assert prediction.probability == pytest.approx(1 / (1 + np.exp(-prediction.logit)), abs=1e-9)
-    film = predictor.model_input(film_png(*SICK))
-    direct = predictor.network.predict_on_batch(film[np.newaxis])[0, 0]
+    image = predictor.model_input(image_png(*SICK))
+    direct = predictor.network.predict_on_batch(image[np.newaxis])[0, 0]
     assert prediction.probability == pytest.approx(float(direct), abs=1e-6)
 
 
-def test_bytes_paths_files_and_radiographs_give_one_answer(predictor, film_png, tmp_path):
-    data = film_png(*SICK)
-    path = tmp_path / "film.png"
+def test_bytes_paths_files_and_radiographs_give_one_answer(predictor, image_png, tmp_path):
+    data = image_png(*SICK)
+    path = tmp_path / "image.png"
     path.write_bytes(data)
     sources = [data, path, str(path), io.BytesIO(data), read_radiograph(data)]
     assert len({predictor.predict(source).logit for source in sources}) == 1
 
 
-def test_the_model_input_is_the_film_itself_at_the_network_s_size(predictor, film, film_png):
-    tensor = predictor.model_input(film_png(*WELL))
+def test_the_model_input_is_the_image_itself_at_the_network_s_size(predictor, image, image_png):
+    tensor = predictor.model_input(image_png(*WELL))
     assert tensor.dtype == np.float32
-    assert np.array_equal(tensor[:, :, 0], film(*WELL))
+    assert np.array_equal(tensor[:, :, 0], image(*WELL))
 
 
-def test_predicting_twice_gives_the_same(predictor, film_png):
-    first, second = (predictor.predict(film_png(*SICK), explain="gradcam++") for _ in range(2))
+def test_predicting_twice_gives_the_same(predictor, image_png):
+    first, second = (predictor.predict(image_png(*SICK), explain="gradcam++") for _ in range(2))
     assert first == second
     assert np.array_equal(first.heatmap, second.heatmap)
 
 
-def test_many_films_give_what_one_gives_in_order(predictor, film_png, noise):
-    sources = [film_png(i, i % 3 == 0) for i in range(11)]
+def test_many_images_give_what_one_gives_in_order(predictor, image_png, noise):
+    sources = [image_png(i, i % 3 == 0) for i in range(11)]
     sources[4] = b"no image"
     sources[7] = noise
     many = list(predictor.predict_many(sources, batch_size=3))
@@ -94,19 +94,19 @@ def test_many_films_give_what_one_gives_in_order(predictor, film_png, noise):
         assert many[i].logit == pytest.approx(alone.logit, abs=1e-3)
 
 
-def test_no_films_give_no_predictions(predictor):
+def test_no_images_give_no_predictions(predictor):
     assert list(predictor.predict_many([])) == []
     assert [p.verdict for p in predictor.predict_many([b"", b"x"])] == ["UNREADABLE"] * 2
 
 
-def test_many_films_are_asked_for_as_they_are_needed(predictor, film_png):
+def test_many_images_are_asked_for_as_they_are_needed(predictor, image_png):
     asked = 0
 
     def endless():
         nonlocal asked
         while True:
             asked += 1
-            yield film_png(*WELL)
+            yield image_png(*WELL)
 
     predictions = predictor.predict_many(endless(), batch_size=4)
     for _ in range(3):
@@ -115,9 +115,9 @@ def test_many_films_are_asked_for_as_they_are_needed(predictor, film_png):
     assert asked <= 12
 
 
-def test_memory_does_not_grow_with_the_films(predictor, film_png, tmp_path):
+def test_memory_does_not_grow_with_the_images(predictor, image_png, tmp_path):
     path = tmp_path / "large.png"
-    path.write_bytes(film_png(*WELL, 1000, 1000))
+    path.write_bytes(image_png(*WELL, 1000, 1000))
 
     def peak(count):
         tracemalloc.start()
@@ -127,12 +127,12 @@ def test_memory_does_not_grow_with_the_films(predictor, film_png, tmp_path):
         tracemalloc.stop()
         return high
 
-    few = peak(8)  # 4 MB a film as float32
+    few = peak(8)  # 4 MB an image as float32
     assert peak(32) < 1.5 * few
 
 
-def test_threads_get_what_one_thread_gets(predictor, film_png):
-    sources = [film_png(3000 + i, i % 2 == 1) for i in range(8)]
+def test_threads_get_what_one_thread_gets(predictor, image_png):
+    sources = [image_png(3000 + i, i % 2 == 1) for i in range(8)]
     methods = ["gradcam", "gradcam++", "layercam", "scorecam"] * 2
     serial = [predictor.predict(s, explain=m) for s, m in zip(sources, methods, strict=True)]
     with ThreadPoolExecutor(4) as pool:
@@ -148,8 +148,8 @@ def test_noise_is_refused_without_a_probability(predictor, noise):
     assert prediction.verdict == "REFUSED"
     assert prediction.probability is None
     assert prediction.heatmap is None
-    assert prediction.reasons == (wording.NOT_A_CHEST_FILM,)
-    assert prediction.suggestion is None
+    assert prediction.reasons == (wording.NOT_A_CHEST_IMAGE,)
+    assert prediction.correction is None
 
 
 def test_what_the_pixels_give_away_never_reaches_the_network(predictor, monkeypatch):
@@ -169,88 +169,88 @@ def test_what_the_pixels_give_away_never_reaches_the_network(predictor, monkeypa
         (1, True, "to be rotated and to be inverted"),
     ],
 )
-def test_a_film_that_lies_wrong_is_recognised_and_put_right(
-    predictor, film, turns, inverted, words
+def test_a_image_that_lies_wrong_is_recognised_and_put_right(
+    predictor, image, turns, inverted, words
 ):
-    right = as_radiograph(film(*WELL))
-    wrong = turned(right, -turns, inverted)
+    right = as_radiograph(image(*WELL))
+    wrong = rotate(right, -turns, inverted)
     prediction = predictor.predict(wrong)
     assert prediction.verdict == "REFUSED"
-    assert prediction.suggestion == Suggestion(turns, inverted)
+    assert prediction.correction == Correction(turns, inverted)
     assert words in prediction.reasons[0]
-    again = turned(wrong, prediction.suggestion.quarter_turns, prediction.suggestion.inverted)
+    again = rotate(wrong, prediction.correction.quarter_turns, prediction.correction.inverted)
     assert predictor.predict(again).verdict == "NORMAL"
-    assert next(predictor.predict_many([wrong])).suggestion == prediction.suggestion
+    assert next(predictor.predict_many([wrong])).correction == prediction.correction
 
 
 @pytest.mark.parametrize("level", [0, 255])
-def test_a_framed_film_is_recognised_and_trimmed(predictor, film, level):
-    right = as_radiograph(film(*WELL))
-    wrong = as_radiograph(np.pad(film(*WELL), ((40, 20), (30, 50)), constant_values=level))
+def test_a_framed_image_is_recognised_and_trimmed(predictor, image, level):
+    right = as_radiograph(image(*WELL))
+    wrong = as_radiograph(np.pad(image(*WELL), ((40, 20), (30, 50)), constant_values=level))
     prediction = predictor.predict(wrong)
-    assert prediction.suggestion == Suggestion(0, False, trimmed=True)
+    assert prediction.correction == Correction(0, False, crop_border=True)
     assert "appears to have a border. Crop the border" in prediction.reasons[0]
-    again = put_right(wrong, prediction.suggestion)
+    again = apply_correction(wrong, prediction.correction)
     assert np.array_equal(again.pixels, right.pixels)
     answer = predictor.predict(again)
     assert answer.probability == predictor.predict(right).probability
-    assert answer.suggestion is None
+    assert answer.correction is None
     assert "The image was cropped to its content before the analysis." in answer.reasons
-    assert next(predictor.predict_many([wrong])).suggestion == prediction.suggestion
+    assert next(predictor.predict_many([wrong])).correction == prediction.correction
 
 
-def test_a_film_that_lies_wrong_in_a_frame_is_put_right_at_once(predictor, film):
-    lying = np.rot90(film(*WELL))
+def test_a_image_that_lies_wrong_in_a_frame_is_put_right_at_once(predictor, image):
+    lying = np.rot90(image(*WELL))
     wrong = as_radiograph(np.pad(lying, 30, constant_values=255))
     prediction = predictor.predict(wrong)
     assert prediction.verdict == "REFUSED"
-    assert prediction.suggestion == Suggestion(1, False, trimmed=True)
-    assert predictor.predict(put_right(wrong, prediction.suggestion)).verdict == "NORMAL"
+    assert prediction.correction == Correction(1, False, crop_border=True)
+    assert predictor.predict(apply_correction(wrong, prediction.correction)).verdict == "NORMAL"
 
 
-def test_a_film_within_a_page_that_its_pixels_rule_out_is_found(predictor, film):
-    page = as_radiograph(np.pad(film(*WELL), 110, constant_values=255))
+def test_a_image_within_a_page_that_its_pixels_rule_out_is_found(predictor, image):
+    page = as_radiograph(np.pad(image(*WELL), 110, constant_values=255))
     assert check_pixels(page)
     prediction = predictor.predict(page)
     assert prediction.verdict == "REFUSED"
-    assert prediction.suggestion == Suggestion(0, False, trimmed=True)
+    assert prediction.correction == Correction(0, False, crop_border=True)
 
 
-def test_a_framed_film_that_passes_is_answered_with_a_caution(predictor, film, monkeypatch):
+def test_a_framed_image_that_passes_is_answered_with_a_caution(predictor, image, monkeypatch):
     monkeypatch.setattr(predictor, "gate", replace(predictor.gate, caution=1e9, refuse=1e9))
-    framed = as_radiograph(np.pad(film(*SICK), 20, constant_values=255))
+    framed = as_radiograph(np.pad(image(*SICK), 20, constant_values=255))
     prediction = predictor.predict(framed)
     assert prediction.probability is not None
     assert prediction.reasons[0] == wording.FRAMED
-    assert prediction.suggestion == Suggestion(0, False, trimmed=True)
+    assert prediction.correction == Correction(0, False, crop_border=True)
 
 
 @pytest.mark.parametrize(
     ("change", "note"),
     [
-        (Suggestion(1, False), "The image was rotated by 90 degrees clockwise before"),
-        (Suggestion(0, True), "The image was inverted before the analysis."),
-        (Suggestion(2, True), "The image was rotated by 180 degrees and inverted before"),
+        (Correction(1, False), "The image was rotated by 90 degrees clockwise before"),
+        (Correction(0, True), "The image was inverted before the analysis."),
+        (Correction(2, True), "The image was rotated by 180 degrees and inverted before"),
     ],
 )
-def test_a_result_says_what_was_done_to_its_image(predictor, film, change, note):
-    # What is put right twice the other way round is the film again.
-    wrong = turned(as_radiograph(film(*WELL)), -change.quarter_turns, change.inverted)
-    prediction = predictor.predict(put_right(wrong, change))
+def test_a_result_says_what_was_done_to_its_image(predictor, image, change, note):
+    # What is put right twice the other way round is the image again.
+    wrong = rotate(as_radiograph(image(*WELL)), -change.quarter_turns, change.inverted)
+    prediction = predictor.predict(apply_correction(wrong, change))
     assert any(note in reason for reason in prediction.reasons)
     assert not prediction.accuracy_applies
 
 
-def test_turning_the_model_input_equals_turning_the_film():
+def test_turning_the_model_input_equals_turning_the_image():
     corner = np.zeros((4, 4, 1), np.float32)
     corner[0, 0] = 200.0
     # Clockwise, the upper left corner goes to the upper right.
-    assert turned_input(corner, Suggestion(1, False))[0, 3, 0] == 200.0
-    assert turned_input(corner, Suggestion(2, True))[3, 3, 0] == 55.0
+    assert turned_input(corner, Correction(1, False))[0, 3, 0] == 200.0
+    assert turned_input(corner, Correction(2, True))[3, 3, 0] == 55.0
 
 
-def test_a_map_lies_on_the_film_s_own_pixels(predictor, film):
-    wide = as_radiograph(film(*SICK).repeat(2, axis=0).repeat(3, axis=1))
+def test_a_map_lies_on_the_image_s_own_pixels(predictor, image):
+    wide = as_radiograph(image(*SICK).repeat(2, axis=0).repeat(3, axis=1))
     prediction = predictor.predict(wide, explain="layercam")
     assert prediction.heatmap.shape == (448, 672)
     assert prediction.heatmap.dtype == np.float32
@@ -260,9 +260,9 @@ def test_a_map_lies_on_the_film_s_own_pixels(predictor, film):
     assert np.array_equal(predictor.explain(wide, "layercam"), prediction.heatmap)
 
 
-def test_an_unknown_method_is_an_error_that_names_the_known(predictor, film_png):
+def test_an_unknown_method_is_an_error_that_names_the_known(predictor, image_png):
     with pytest.raises(ValueError, match=r"gradcam\+\+.*Received: 'lime'"):
-        predictor.predict(film_png(), explain="lime")
+        predictor.predict(image_png(), explain="lime")
 
 
 def test_what_is_no_image_raises(predictor):
@@ -270,9 +270,9 @@ def test_what_is_no_image_raises(predictor):
         predictor.predict(b"no image")
 
 
-def test_cautions_that_the_file_gives_rise_to(predictor, film):
+def test_cautions_that_the_file_gives_rise_to(predictor, image):
     note = "The file says that this is not a chest (body part KNEE)."
-    old = as_radiograph(film(*WELL), age_years=43.0, notes=(note,))
+    old = as_radiograph(image(*WELL), age_years=43.0, notes=(note,))
     reasons = predictor.predict(old).reasons
     assert wording.OLDER in reasons
     assert note in reasons
@@ -302,18 +302,18 @@ def with_maps(predictor, monkeypatch):
 
 
 @pytest.mark.usefixtures("with_maps")
-def test_a_map_at_the_border_is_a_caution(predictor, film_png, configured):
-    assert wording.MAP_AT_THE_BORDER not in predictor.predict(film_png(*SICK)).reasons
+def test_a_map_at_the_border_is_a_caution(predictor, image_png, configured):
+    assert wording.MAP_AT_THE_BORDER not in predictor.predict(image_png(*SICK)).reasons
     configured(cautions={"border_share": 0.0})
-    assert wording.MAP_AT_THE_BORDER in predictor.predict(film_png(*SICK)).reasons
+    assert wording.MAP_AT_THE_BORDER in predictor.predict(image_png(*SICK)).reasons
     # Where no pneumonia is detected, the map shows what little there was.
-    assert wording.MAP_AT_THE_BORDER not in predictor.predict(film_png(*WELL)).reasons
+    assert wording.MAP_AT_THE_BORDER not in predictor.predict(image_png(*WELL)).reasons
 
 
 @pytest.mark.usefixtures("with_maps")
-def test_an_image_has_the_same_reasons_however_it_is_asked_for(predictor, film_png, configured):
+def test_an_image_has_the_same_reasons_however_it_is_asked_for(predictor, image_png, configured):
     configured(cautions={"border_share": 0.35, "too_sure": 0.99})
-    sources = [film_png(number, number % 2 == 1, 224 + 10 * number, 300) for number in range(12)]
+    sources = [image_png(number, number % 2 == 1, 224 + 10 * number, 300) for number in range(12)]
     many = list(predictor.predict_many(sources, batch_size=5))
     said = {reason for prediction in many for reason in prediction.reasons}
     assert {wording.MAP_AT_THE_BORDER, wording.TOO_SURE} <= said
@@ -324,7 +324,7 @@ def test_an_image_has_the_same_reasons_however_it_is_asked_for(predictor, film_p
 
 
 def test_similar_images_that_contradict_the_result_are_a_caution(
-    predictor, film_png, configured, monkeypatch
+    predictor, image_png, configured, monkeypatch
 ):
     def nearest_are(kind, but=()):
         kinds = np.full_like(predictor.neighbours.kinds, KINDS.index(kind))
@@ -332,16 +332,16 @@ def test_similar_images_that_contradict_the_result_are_a_caution(
         monkeypatch.setattr(predictor, "neighbours", replace(predictor.neighbours, kinds=kinds))
 
     nearest_are("bacterial")
-    agreed = predictor.predict(film_png(*SICK))
+    agreed = predictor.predict(image_png(*SICK))
     assert not any("similar training images" in reason for reason in agreed.reasons)
 
     nearest_are("normal", but=slice(None, None, 4))
     configured(
         neighbours_report={
-            **{"films": 500, "contradicted": 15, "network_right": 4, "agreed_right": 478}
+            **{"images": 500, "contradicted": 15, "network_right": 4, "agreed_right": 478}
         }
     )
-    many = next(predictor.predict_many([film_png(*SICK)]))
+    many = next(predictor.predict_many([image_png(*SICK)]))
     assert many.verdict == "PNEUMONIA"
     normal = many.neighbours.normal
     assert many.reasons[0] == (
@@ -350,17 +350,17 @@ def test_similar_images_that_contradict_the_result_are_a_caution(
     )
 
 
-def test_the_accuracy_applies_to_images_without_a_caution_of_their_own(predictor, film):
-    young = as_radiograph(film(*WELL), age_years=3.0)
-    old = as_radiograph(film(*WELL), age_years=43.0)
+def test_the_accuracy_applies_to_images_without_a_caution_of_their_own(predictor, image):
+    young = as_radiograph(image(*WELL), age_years=3.0)
+    old = as_radiograph(image(*WELL), age_years=43.0)
     assert predictor.predict(young).accuracy_applies
     assert not predictor.predict(old).accuracy_applies
     assert not predictor.predict(as_radiograph(np.full((300, 300), 77.0))).accuracy_applies
 
 
-def test_an_image_unlike_the_training_images_has_no_accuracy(predictor, film, monkeypatch):
+def test_an_image_unlike_the_training_images_has_no_accuracy(predictor, image, monkeypatch):
     monkeypatch.setattr(predictor, "gate", replace(predictor.gate, caution=1e-9, refuse=1e9))
-    prediction = predictor.predict(as_radiograph(film(*WELL)))
+    prediction = predictor.predict(as_radiograph(image(*WELL)))
     assert prediction.gate == "caution"
     assert prediction.probability is not None
     assert not prediction.accuracy_applies
@@ -410,10 +410,10 @@ def overflowing(request, micro_bundle, tmp_path_factory):
     return Predictor.load(reseal(folder))
 
 
-def test_numbers_that_are_not_finite_are_no_answer(overflowing, film_png, tmp_path):
-    film = film_png(*WELL)
-    alone = overflowing.predict(film, explain="gradcam")
-    (many,) = overflowing.predict_many([film])
+def test_numbers_that_are_not_finite_are_no_answer(overflowing, image_png, tmp_path):
+    image = image_png(*WELL)
+    alone = overflowing.predict(image, explain="gradcam")
+    (many,) = overflowing.predict_many([image])
     for prediction in (alone, many):
         assert (prediction.verdict, prediction.probability) == ("REFUSED", None)
         assert (prediction.logit, prediction.gate_distance) == (None, None)
@@ -421,13 +421,13 @@ def test_numbers_that_are_not_finite_are_no_answer(overflowing, film_png, tmp_pa
         assert prediction.gate == "refused"
         assert prediction.heatmap is None
         assert prediction.neighbours is None
-        assert prediction.suggestion is None
+        assert prediction.correction is None
 
 
-def test_numbers_that_are_not_finite_reach_no_table(overflowing, film_png, tmp_path):
-    folder = tmp_path / "films"
+def test_numbers_that_are_not_finite_reach_no_table(overflowing, image_png, tmp_path):
+    folder = tmp_path / "images"
     folder.mkdir()
-    (folder / "a.png").write_bytes(film_png(*WELL))
+    (folder / "a.png").write_bytes(image_png(*WELL))
     screen(folder, tmp_path / "out.csv", overflowing, progress=False)
     (row,) = csv.DictReader((tmp_path / "out.csv").read_text().splitlines())
     assert (row["verdict"], row["probability"], row["reasons"]) == ("REFUSED", "", NOT_FINITE)

@@ -8,7 +8,7 @@ import pytest
 from xray_core.evaluation.verdicts import verdict_rates
 from xray_core.imaging.radiograph import Radiograph, read_radiograph
 from xray_core.prediction import wording
-from xray_core.prediction.orientation import Suggestion, put_right
+from xray_core.prediction.orientation import Correction, apply_correction
 from xray_core.prediction.report_pdf import MapPicture, report_pdf
 
 pypdf = pytest.importorskip("pypdf")
@@ -26,8 +26,8 @@ def pictures(pdf):
 
 
 @pytest.fixture(scope="module")
-def sick(predictor, film_png):
-    data = film_png(2001, True)
+def sick(predictor, image_png):
+    data = image_png(2001, True)
     return predictor.predict(data, explain="layercam"), read_radiograph(data)
 
 
@@ -72,13 +72,13 @@ def test_the_marks_of_the_scale_carry_their_labels(predictor, sick):
     calibration = predictor.bundle.calibration
     low, high = calibration.uncertain
     assert "decision threshold 50%" in text
-    assert f"exclusion threshold {wording.share(calibration.rule_out)}" in text
+    assert f"exclusion threshold {wording.share(calibration.exclusion_threshold)}" in text
     assert f"indeterminate {low:.0%} to {high:.0%}" in text
 
 
 def test_the_exclusion_threshold_is_told_in_counts(predictor, sick):
     counts = {"true_positive": 90, "false_positive": 4, "false_negative": 3, "true_negative": 40}
-    evaluated = {"rule_out": {"confusion": counts}}
+    evaluated = {"exclusion_threshold": {"confusion": counts}}
     metrics = {"validation": evaluated, "test": {}}
     bundle = replace(predictor.bundle, config={**predictor.bundle.config, "metrics": metrics})
     text = words(report_pdf(*sick, bundle))
@@ -92,9 +92,9 @@ def test_the_post_test_probability_is_there_where_one_was_asked_for(predictor, s
     assert "Post-test probability 50% at a pre-test probability of 10%." in text
 
 
-def test_image_and_map_are_on_the_page_with_the_legend(predictor, sick, film):
+def test_image_and_map_are_on_the_page_with_the_legend(predictor, sick, image):
     plain, shown = pictures(report_pdf(*sick, predictor.bundle, picture=blue(("An outline.",))))
-    assert np.array_equal(np.asarray(plain.convert("L")), film(2001, True))
+    assert np.array_equal(np.asarray(plain.convert("L")), image(2001, True))
     assert np.array_equal(np.asarray(shown.convert("RGB")), blue().pixels)
     assert "An outline." in words(
         report_pdf(*sick, predictor.bundle, picture=blue(("An outline.",)))
@@ -110,23 +110,23 @@ def test_a_colour_scale_stands_between_low_and_high(predictor, sick):
     assert "weakest strongest" in words(pdf)
 
 
-def test_the_page_names_its_image_and_what_was_done_to_it(predictor, film):
-    lying = Radiograph(np.rot90(film(2001, True)).astype(np.float32), (224, 224))
-    changed = put_right(lying, Suggestion(1, False))
+def test_the_page_names_its_image_and_what_was_done_to_it(predictor, image):
+    lying = Radiograph(np.rot90(image(2001, True)).astype(np.float32), (224, 224))
+    changed = apply_correction(lying, Correction(1, False))
     prediction = predictor.predict(changed, explain="gradcam")
     text = words(report_pdf(prediction, changed, predictor.bundle, title="Image 7"))
     assert "Image 7" in text
     assert "The image was rotated by 90 degrees clockwise before the analysis." in text
 
 
-def test_a_large_film_is_reduced_and_keeps_its_aspect(predictor, sick, film_png):
-    large = read_radiograph(film_png(1, height=1500, width=3000))
+def test_a_large_image_is_reduced_and_keeps_its_aspect(predictor, sick, image_png):
+    large = read_radiograph(image_png(1, height=1500, width=3000))
     (picture,) = pictures(report_pdf(sick[0], large, predictor.bundle))
     assert picture.size == (1000, 500)
 
 
 @pytest.mark.parametrize("explain", [None, "gradcam"])
-def test_a_refused_film_has_its_reason_and_no_probability(predictor, explain):
+def test_a_refused_image_has_its_reason_and_no_probability(predictor, explain):
     noise = np.random.default_rng(0).integers(0, 256, (80, 90, 1), np.uint8)
     from PIL import Image
 
@@ -143,9 +143,9 @@ def test_a_refused_film_has_its_reason_and_no_probability(predictor, explain):
 
 
 @pytest.mark.parametrize("probability", [0.0, 0.002, 0.13, 0.5, 0.998, 1.0])
-@pytest.mark.parametrize("rule_out", [0.01, 0.13, 0.45, 0.5])
+@pytest.mark.parametrize("exclusion_threshold", [0.01, 0.13, 0.45, 0.5])
 def test_no_label_of_the_scale_leaves_the_page_or_hides_another(
-    predictor, sick, probability, rule_out, monkeypatch
+    predictor, sick, probability, exclusion_threshold, monkeypatch
 ):
     from reportlab.pdfbase.pdfmetrics import stringWidth
     from reportlab.pdfgen.canvas import Canvas
@@ -168,7 +168,7 @@ def test_no_label_of_the_scale_leaves_the_page_or_hides_another(
     for place in ("drawString", "drawRightString", "drawCentredString"):
         noted(place)
     config = {**predictor.bundle.config}
-    config["calibration"] = {**config["calibration"], "rule_out": rule_out}
+    config["calibration"] = {**config["calibration"], "exclusion_threshold": exclusion_threshold}
     bundle = type(predictor.bundle)(predictor.bundle.folder, config)
     report_pdf(replace(sick[0], probability=probability), sick[1], bundle)
     labels = [label for label in drawn if label[3].strip()]

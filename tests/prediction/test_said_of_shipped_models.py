@@ -71,7 +71,7 @@ def test_real_images_have_the_same_reasons_however_they_are_asked_for(shipped):
 def test_the_counts_below_the_exclusion_threshold_are_those_of_the_predictions(name, fold):
     bundle = open_bundle(MODELS / name)
     images = bundle.predictions().query(f"fold == '{fold}'")
-    below = images[images["probability"] < bundle.calibration.rule_out]
+    below = images[images["probability"] < bundle.calibration.exclusion_threshold]
     assert wording.below_exclusion(bundle.config, fold) == wording.BelowExclusion(
         below=len(below),
         missed=int((below["label"] == "PNEUMONIA").sum()),
@@ -83,6 +83,6 @@ def test_the_counts_below_the_exclusion_threshold_are_those_of_the_predictions(n
 @pytest.mark.parametrize("name", SHIPPED)
 def test_the_exclusion_threshold_is_what_it_is_called(name):
     bundle = open_bundle(MODELS / name)
-    evaluated = bundle.config["metrics"]["shifted_validation"]["rule_out"]
-    assert evaluated["threshold"] == bundle.calibration.rule_out
+    evaluated = bundle.config["metrics"]["shifted_validation"]["exclusion_threshold"]
+    assert evaluated["threshold"] == bundle.calibration.exclusion_threshold
     assert evaluated["metrics"]["sensitivity"]["value"] >= 0.99

@@ -25,15 +25,15 @@ def names(path):
 
 
 @pytest.fixture
-def folder(tmp_path, film_png):
-    """Six films in two folders, and two files that are none."""
-    root = tmp_path / "films"
+def folder(tmp_path, image_png):
+    """Six images in two folders, and two files that are none."""
+    root = tmp_path / "images"
     (root / "b").mkdir(parents=True)
     for i in range(4):
-        (root / f"{i}.png").write_bytes(film_png(i, i % 2 == 1))
+        (root / f"{i}.png").write_bytes(image_png(i, i % 2 == 1))
     for i in (4, 5):
-        (root / "b" / f"{i}.png").write_bytes(film_png(i, i % 2 == 1))
-    (root / "notes.txt").write_text("no film")
+        (root / "b" / f"{i}.png").write_bytes(image_png(i, i % 2 == 1))
+    (root / "notes.txt").write_text("no image")
     (root / "empty.png").write_bytes(b"")
     return root
 
@@ -89,10 +89,10 @@ def test_a_table_torn_anywhere_is_gone_on_with(folder, tmp_path, predictor, kept
     assert sorted(names(out)) == names(whole)
 
 
-def test_new_files_are_added_at_the_end(folder, tmp_path, predictor, film_png):
+def test_new_files_are_added_at_the_end(folder, tmp_path, predictor, image_png):
     out = tmp_path / "out.csv"
     run(folder, out, predictor)
-    (folder / "00.png").write_bytes(film_png(9))
+    (folder / "00.png").write_bytes(image_png(9))
     run(folder, out, predictor)
     assert names(out)[-1] == "00.png"
     assert len(rows(out)) == 9
@@ -117,7 +117,7 @@ def test_a_file_that_is_no_table_of_ours_is_left_alone(folder, tmp_path, predict
     assert out.read_text() == content
 
 
-def test_the_table_may_lie_among_the_films(folder, predictor):
+def test_the_table_may_lie_among_the_images(folder, predictor):
     run(folder, folder / "a.csv", predictor)
     run(folder, folder / "a.csv", predictor)
     assert len(rows(folder / "a.csv")) == 8
@@ -134,10 +134,10 @@ def test_links_that_lead_back_end(folder, tmp_path, predictor):
     assert table["self"] == table["gone.png"] == "UNREADABLE"
 
 
-def test_a_linked_folder_is_followed(folder, tmp_path, predictor, film_png):
+def test_a_linked_folder_is_followed(folder, tmp_path, predictor, image_png):
     elsewhere = tmp_path / "elsewhere"
     elsewhere.mkdir()
-    (elsewhere / "x.png").write_bytes(film_png(7))
+    (elsewhere / "x.png").write_bytes(image_png(7))
     (folder / "link").symlink_to(elsewhere)
     run(folder, tmp_path / "out.csv", predictor)
     assert "link/x.png" in names(tmp_path / "out.csv")
@@ -171,7 +171,7 @@ def test_hidden_files_and_strays_get_no_row(folder, tmp_path, predictor):
 @pytest.mark.parametrize(
     ("text", "shown"),
     [
-        ("film.png", "film.png"),
+        ("image.png", "image.png"),
         ("=1+1.png", "'=1+1.png"),
         ("+1.png", "'+1.png"),
         ("-1.png", "'-1.png"),
@@ -191,8 +191,8 @@ def test_no_cell_is_a_formula_or_breaks_its_line(text, shown):
     assert cell(text) == shown
 
 
-def test_files_with_such_names_are_done_once(tmp_path, predictor, film_png):
-    folder = tmp_path / "films"
+def test_files_with_such_names_are_done_once(tmp_path, predictor, image_png):
+    folder = tmp_path / "images"
     folder.mkdir()
     odd = [
         "=cmd()|x.png",
@@ -202,7 +202,7 @@ def test_files_with_such_names_are_done_once(tmp_path, predictor, film_png):
         os.fsdecode(b"\xff.png"),
     ]
     for name in odd:
-        (folder / name).write_bytes(film_png(3))
+        (folder / name).write_bytes(image_png(3))
     out = tmp_path / "out.csv"
     run(folder, out, predictor)
     run(folder, out, predictor)
@@ -242,7 +242,7 @@ screen(sys.argv[1], sys.argv[2], SimpleNamespace(model="slow 1", predict_many=pr
 
 
 def test_killed_in_the_middle_and_run_again_each_file_is_there_once(tmp_path):
-    folder, out = tmp_path / "films", tmp_path / "out.csv"
+    folder, out = tmp_path / "images", tmp_path / "out.csv"
     folder.mkdir()
     for i in range(60):
         (folder / f"{i:02}.png").touch()
@@ -266,8 +266,8 @@ def test_the_columns_are_those_of_the_contract():
     )  # fmt: skip
 
 
-def test_folders_may_be_nested_without_end(tmp_path, film_png, predictor):
-    root = tmp_path / "films"
+def test_folders_may_be_nested_without_end(tmp_path, image_png, predictor):
+    root = tmp_path / "images"
     root.mkdir()
     here = os.getcwd()
     os.chdir(root)
@@ -275,21 +275,21 @@ def test_folders_may_be_nested_without_end(tmp_path, film_png, predictor):
         for _ in range(1_500):
             os.mkdir("a")
             os.chdir("a")
-        Path("film.png").write_bytes(film_png(1, True))
+        Path("image.png").write_bytes(image_png(1, True))
     finally:
         os.chdir(here)
     try:
         out = tmp_path / "out.csv"
         counts = run(root, out, predictor)
         assert sum(counts.values()) == 1
-        assert names(out) == ["a/" * 1_500 + "film.png"]
+        assert names(out) == ["a/" * 1_500 + "image.png"]
         assert rows(out)[0]["verdict"] == "PNEUMONIA"
     finally:  # no other way of removing them is without recursion
         subprocess.run(["rm", "-r", str(root)], check=True)
 
 
 def test_a_folder_beyond_the_longest_path_is_a_row_with_its_reason(tmp_path, predictor):
-    root = tmp_path / "films"
+    root = tmp_path / "images"
     root.mkdir()
     here = os.getcwd()
     os.chdir(root)

@@ -1,4 +1,4 @@
-"""The gate of the model that the app opens with, on drawn pictures and on real films."""
+"""The gate of the model that the app opens with, on drawn pictures and on real images."""
 
 import io
 import os
@@ -27,7 +27,7 @@ def shipped():
 
 
 @pytest.fixture(scope="module")
-def films():
+def images():
     folder = Path(os.environ["CHEST_XRAY_DIR"]) / "test"
     return [
         read_radiograph(path)
@@ -36,21 +36,21 @@ def films():
     ]
 
 
-def drawn(kind, films, count=10):
+def drawn(kind, images, count=10):
     random = np.random.default_rng(0)
     for _ in range(count):
         data = io.BytesIO()
-        Image.fromarray(np.ascontiguousarray(kind(random, films))).save(data, "PNG")
+        Image.fromarray(np.ascontiguousarray(kind(random, images))).save(data, "PNG")
         yield data.getvalue()
 
 
-def test_films_are_answered(shipped, films):
-    answers = list(shipped.predict_many(films))
+def test_images_are_answered(shipped, images):
+    answers = list(shipped.predict_many(images))
     assert sum(answer.verdict == "REFUSED" for answer in answers) == 0
 
 
-def test_pictures_that_are_no_films_are_refused(shipped, films):
-    pixels = [film.pixels.astype(np.uint8) for film in films]
+def test_pictures_that_are_no_images_are_refused(shipped, images):
+    pixels = [image.pixels.astype(np.uint8) for image in images]
     verdicts = {
         kind.__name__: [p.verdict for p in shipped.predict_many(drawn(kind, pixels))]
         for kind in SEEN + UNSEEN
@@ -60,18 +60,18 @@ def test_pictures_that_are_no_films_are_refused(shipped, films):
     assert sum(len(got) - got.count("REFUSED") for got in answered.values()) <= 3, answered
 
 
-def test_a_piece_of_a_film_is_hardly_ever_answered_without_a_caution(shipped, films):
-    # A third of a film in each direction is film all over: about half of such pieces are refused,
+def test_a_piece_of_a_image_is_hardly_ever_answered_without_a_caution(shipped, images):
+    # A third of an image in each direction is image all over: about half of such pieces are refused,
     # nearly all others get a caution (the row "crop" of benchmarks/gate.py).
-    pixels = [film.pixels.astype(np.uint8) for film in films]
+    pixels = [image.pixels.astype(np.uint8) for image in images]
     pieces = list(shipped.predict_many(drawn(crop, pixels, count=40)))
     assert sum(piece.gate == "passed" for piece in pieces) <= 3
 
 
 @pytest.mark.parametrize("turn", ALL, ids=lambda turn: f"{turn.quarter_turns}{turn.inverted}")
-def test_films_that_lie_wrong_are_recognised(shipped, films, turn):
-    from xray_core.imaging.radiograph import turned
+def test_images_that_lie_wrong_are_recognised(shipped, images, turn):
+    from xray_core.imaging.radiograph import rotate
 
-    wrong = [turned(film, -turn.quarter_turns, turn.inverted) for film in films[::4]]
-    found = [prediction.suggestion for prediction in shipped.predict_many(wrong)]
+    wrong = [rotate(image, -turn.quarter_turns, turn.inverted) for image in images[::4]]
+    found = [prediction.correction for prediction in shipped.predict_many(wrong)]
     assert found.count(turn) >= len(found) - 1

@@ -3,11 +3,11 @@ import pytest
 
 from xray_core.imaging.radiograph import Radiograph
 from xray_core.model.calibration import Calibration
-from xray_core.model.neighbours import NearestFilms
+from xray_core.model.neighbours import NearestImages
 from xray_core.prediction import wording
 
 CALIBRATION = Calibration(1.0, 0.0, 0.5, 0.5, 0.13, (0.34, 0.66))
-REPORT = {"films": 500, "contradicted": 15, "network_right": 4, "agreed_right": 478}
+REPORT = {"images": 500, "contradicted": 15, "network_right": 4, "agreed_right": 478}
 
 
 def radiograph(**known):
@@ -17,7 +17,7 @@ def radiograph(**known):
 def similar(normal, bacterial):
     """The 20 nearest training images, of which so many were what."""
     count = normal + bacterial
-    return NearestFilms(normal, bacterial, 0, 0, tuple(range(count)), ())
+    return NearestImages(normal, bacterial, 0, 0, tuple(range(count)), ())
 
 
 @pytest.mark.parametrize(
@@ -114,7 +114,7 @@ def config_with(**folds):
     names = ("true_positive", "false_positive", "false_negative", "true_negative")
     return {
         "metrics": {
-            fold: {"rule_out": {"confusion": dict(zip(names, counts, strict=True))}}
+            fold: {"exclusion_threshold": {"confusion": dict(zip(names, counts, strict=True))}}
             for fold, counts in folds.items()
         }
     }

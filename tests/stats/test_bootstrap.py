@@ -9,7 +9,7 @@ from scipy.special import expit
 from xray_core.errors import XrayError
 from xray_core.evaluation.calibration import calibrated_reference
 from xray_core.evaluation.curves import decision_curve, roc_band
-from xray_core.evaluation.independent import film_intervals
+from xray_core.evaluation.independent import independent_intervals
 from xray_core.evaluation.metrics import evaluate, evaluate_scores
 from xray_core.evaluation.scores import prepare
 from xray_core.stats.bootstrap import (
@@ -112,11 +112,11 @@ def test_draws_of_many_patients_are_worked_out_in_little_memory():
 
     tracemalloc.start()
     try:
-        films = prepare(label, score, np.arange(patients))
-        evaluate(films, threshold=0.5)
-        roc_band(films)
-        decision_curve(films, 0.1)
-        calibrated_reference(films.shifted, films.patient)
+        images = prepare(label, score, np.arange(patients))
+        evaluate(images, threshold=0.5)
+        roc_band(images)
+        decision_curve(images, 0.1)
+        calibrated_reference(images.shifted, images.patient)
         peak = tracemalloc.get_traced_memory()[1]
     finally:
         tracemalloc.stop()
@@ -167,7 +167,7 @@ def test_a_failure_in_a_block_reaches_the_caller():
 
 
 def test_no_patient_is_no_evaluation():
-    with pytest.raises(XrayError, match="no film"):
+    with pytest.raises(XrayError, match="no image"):
         draw_patients(0)
 
 
@@ -183,7 +183,7 @@ def test_delong_matches_the_hand_worked_variance():
     assert covariance[0, 0] == pytest.approx(1 / 27)
 
 
-def test_films_of_one_patient_that_say_the_same_carry_no_more_than_one_film():
+def test_images_of_one_patient_that_say_the_same_carry_no_more_than_one_image():
     label = np.array([1, 1, 1, 0, 0, 0], bool)
     score = np.array([0.9, 0.8, 0.4, 0.7, 0.4, 0.1])
     patient = np.arange(6)
@@ -195,7 +195,7 @@ def test_films_of_one_patient_that_say_the_same_carry_no_more_than_one_film():
     assert delong(np.tile(label, 5), np.tile(score, 5))[1][0, 0] < 1 / 27 / 4
 
 
-def test_delong_and_the_bootstrap_agree_where_films_are_independent():
+def test_delong_and_the_bootstrap_agree_where_images_are_independent():
     rng = np.random.default_rng(0)
     label = np.arange(600) % 2 == 0
     score = 1 / (1 + np.exp(-(np.where(label, 1, -1) + rng.normal(size=600))))
@@ -224,12 +224,12 @@ def test_one_class_has_no_area():
 
 
 def test_the_textbook_intervals_stand_beside_the_bootstraps():
-    films = prepare([1] * 10 + [0] * 10, [0.9] * 8 + [0.1] * 12, range(20))
+    images = prepare([1] * 10 + [0] * 10, [0.9] * 8 + [0.1] * 12, range(20))
 
-    found = film_intervals(films, evaluate(films, threshold=0.5))
+    found = independent_intervals(images, evaluate(images, threshold=0.5))
     assert found["sensitivity"] == pytest.approx((0.490162, 0.943318), abs=1e-6)  # 8 of 10
     assert found["specificity"] == pytest.approx((0.722467, 1.0), abs=1e-6)  # 10 of 10
     assert found["ppv"][1] == 1.0
     assert found["roc_auc"][0] < 0.9 < found["roc_auc"][1]  # (8 + 2 / 2) / 10
-    moved = film_intervals(films, evaluate(films, threshold=0.5, prevalence=0.1))
+    moved = independent_intervals(images, evaluate(images, threshold=0.5, prevalence=0.1))
     assert "ppv" not in moved

@@ -1,4 +1,4 @@
-"""A small dataset of hand-made films, laid out and named like Kaggle's."""
+"""A small dataset of hand-made images, laid out and named like Kaggle's."""
 
 from collections.abc import Callable
 from pathlib import Path
@@ -9,8 +9,8 @@ from PIL import Image
 
 
 @pytest.fixture(scope="session")
-def dataset(tmp_path_factory: pytest.TempPathFactory, film: Callable[..., np.ndarray]) -> Path:
-    """24 patients a class to train and validate on, 6 a class to test on, one film each."""
+def dataset(tmp_path_factory: pytest.TempPathFactory, image: Callable[..., np.ndarray]) -> Path:
+    """24 patients a class to train and validate on, 6 a class to test on, one image each."""
     root = tmp_path_factory.mktemp("chest_xray")
     number = 0
     for split, count in (("train", 24), ("test", 6)):
@@ -21,7 +21,7 @@ def dataset(tmp_path_factory: pytest.TempPathFactory, film: Callable[..., np.nda
                 number += 1
                 kind = "virus" if number % 3 == 0 else "bacteria"
                 name = f"person{number}_{kind}_{number}" if sick else f"IM-{number:04d}-0001"
-                pixels = film(number, sick)
+                pixels = image(number, sick)
                 Image.fromarray(pixels).save(folder / f"{name}.png")
     return root
 

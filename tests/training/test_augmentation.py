@@ -1,4 +1,4 @@
-"""Augmentation: nothing asked, nothing changed; equal seeds, equal films."""
+"""Augmentation: nothing asked, nothing changed; equal seeds, equal images."""
 
 from dataclasses import replace
 
@@ -20,17 +20,17 @@ def rng(seed: int = 0) -> np.random.Generator:
     return np.random.default_rng(seed)
 
 
-def test_nothing_asked_leaves_the_film_as_it_is(pixels: np.ndarray) -> None:
+def test_nothing_asked_leaves_the_image_as_it_is(pixels: np.ndarray) -> None:
     assert np.array_equal(augment(pixels, Augmentation(), rng()), pixels)
 
 
-def test_equal_seeds_give_equal_films_and_others_do_not(pixels: np.ndarray) -> None:
+def test_equal_seeds_give_equal_images_and_others_do_not(pixels: np.ndarray) -> None:
     how = find_recipe("resnet50").augmentation
     assert np.array_equal(augment(pixels, how, rng(3)), augment(pixels, how, rng(3)))
     assert not np.array_equal(augment(pixels, how, rng(3)), augment(pixels, how, rng(4)))
 
 
-def test_the_film_is_not_written_to(pixels: np.ndarray) -> None:
+def test_the_image_is_not_written_to(pixels: np.ndarray) -> None:
     before = pixels.copy()
     for seed in range(5):
         augment(pixels, find_recipe("resnet50").augmentation, rng(seed))
@@ -40,20 +40,20 @@ def test_the_film_is_not_written_to(pixels: np.ndarray) -> None:
 @pytest.mark.parametrize("name", ["resnet50", "resnet50-frozen", "cnn"])
 def test_grey_levels_stay_in_range(name: str, pixels: np.ndarray) -> None:
     for seed in range(10):
-        film = augment(pixels, find_recipe(name).augmentation, rng(seed))
-        assert film.shape == (224, 224)
-        assert film.dtype == np.float32
-        assert film.min() >= 0
-        assert film.max() <= 255
+        image = augment(pixels, find_recipe(name).augmentation, rng(seed))
+        assert image.shape == (224, 224)
+        assert image.dtype == np.float32
+        assert image.min() >= 0
+        assert image.max() <= 255
 
 
-def test_half_of_the_films_are_mirrored(pixels: np.ndarray) -> None:
+def test_half_of_the_images_are_mirrored(pixels: np.ndarray) -> None:
     how = Augmentation(flip_horizontal=True)
     same = mirrored = 0
     for seed in range(200):
-        film = augment(pixels, how, rng(seed))
-        same += np.allclose(film, pixels, atol=0.5)
-        mirrored += np.allclose(film, pixels[:, ::-1], atol=0.5)
+        image = augment(pixels, how, rng(seed))
+        same += np.allclose(image, pixels, atol=0.5)
+        mirrored += np.allclose(image, pixels[:, ::-1], atol=0.5)
     assert same + mirrored == 200
     assert 70 < mirrored < 130
 
@@ -68,47 +68,47 @@ def test_brightness_is_a_factor_within_its_range() -> None:
 
 def test_a_rotation_turns_by_no_more_than_its_angle() -> None:
     # A single bright point 80 pixels right of the centre stays within 80 * sin(12 deg) = 16.6 rows.
-    film = np.zeros((224, 224), np.float32)
-    film[110:114, 190:194] = 255
+    image = np.zeros((224, 224), np.float32)
+    image[110:114, 190:194] = 255
     rows = []
     for seed in range(100):
-        turned = augment(film, Augmentation(rotation=12.0), rng(seed))
-        rows.append(np.average(np.arange(224), weights=turned.sum(axis=1)))
+        rotate = augment(image, Augmentation(rotation=12.0), rng(seed))
+        rows.append(np.average(np.arange(224), weights=rotate.sum(axis=1)))
     assert max(abs(row - 111.5) for row in rows) <= 17.5
     assert max(rows) > 124
     assert min(rows) < 99
 
 
 @pytest.mark.parametrize("kind", list(SHIFTS))
-def test_every_kind_of_shift_changes_the_film(kind: str, pixels: np.ndarray) -> None:
-    film = SHIFTS[kind](pixels, rng(1))
-    assert film.shape == pixels.shape
-    assert np.abs(film - pixels).mean() > 0.1
+def test_every_kind_of_shift_changes_the_image(kind: str, pixels: np.ndarray) -> None:
+    image = SHIFTS[kind](pixels, rng(1))
+    assert image.shape == pixels.shape
+    assert np.abs(image - pixels).mean() > 0.1
 
 
-def test_shifted_films_stay_films(pixels: np.ndarray) -> None:
+def test_shifted_images_stay_images(pixels: np.ndarray) -> None:
     for seed in range(20):
-        film = shifted(pixels, rng(seed))
-        assert film.dtype == np.float32
-        assert film.min() >= 0
-        assert film.max() <= 255
+        image = shifted(pixels, rng(seed))
+        assert image.dtype == np.float32
+        assert image.min() >= 0
+        assert image.max() <= 255
 
 
 def test_erasing_fills_one_flat_rectangle(pixels: np.ndarray) -> None:
-    film = augment(pixels, replace(Augmentation(), erase=1.0), rng(2))
-    changed = film != pixels
-    values = np.unique(film[changed])
+    image = augment(pixels, replace(Augmentation(), erase=1.0), rng(2))
+    changed = image != pixels
+    values = np.unique(image[changed])
     assert len(values) == 1
     assert 0.01 <= changed.mean() <= 0.16
 
 
 def test_stretching_changes_the_aspect_and_not_the_area() -> None:
     # A square of 60 pixels: the ratio of its sides lies between 1 / 1.2 and 1.2.
-    film = np.zeros((224, 224), np.float32)
-    film[82:142, 82:142] = 255
+    image = np.zeros((224, 224), np.float32)
+    image[82:142, 82:142] = 255
     ratios, areas = [], []
     for seed in range(60):
-        stretched = augment(film, Augmentation(stretch=0.2), rng(seed)) > 127
+        stretched = augment(image, Augmentation(stretch=0.2), rng(seed)) > 127
         high, wide = stretched.any(axis=1).sum(), stretched.any(axis=0).sum()
         ratios.append(high / wide)
         areas.append(high * wide)
@@ -120,23 +120,23 @@ def test_stretching_changes_the_aspect_and_not_the_area() -> None:
 def test_a_frame_paints_over_borders_and_leaves_the_chest(pixels: np.ndarray) -> None:
     shares = []
     for seed in range(40):
-        film = augment(pixels, Augmentation(frame=1.0), rng(seed))
-        assert np.array_equal(film[41:183, 41:183], pixels[41:183, 41:183].astype(np.float32))
-        shares.append((film != pixels).mean())
+        image = augment(pixels, Augmentation(frame=1.0), rng(seed))
+        assert np.array_equal(image[41:183, 41:183], pixels[41:183, 41:183].astype(np.float32))
+        shares.append((image != pixels).mean())
     assert max(shares) > 0.3
 
 
 def test_a_marker_is_small_bright_and_near_the_border() -> None:
     black = np.zeros((224, 224), np.float32)
     for seed in range(40):
-        film = augment(black, Augmentation(marker=1.0), rng(seed))
-        assert 0 < (film > 0).mean() < 0.05
-        assert film.max() >= 100
-        rows, columns = np.nonzero(film > 0)
+        image = augment(black, Augmentation(marker=1.0), rng(seed))
+        assert 0 < (image > 0).mean() < 0.05
+        assert image.max() >= 100
+        rows, columns = np.nonzero(image > 0)
         outside = (rows.max() < 90) | (columns.max() < 80) | (columns.min() > 150)
         assert outside
 
 
 def test_sharpening_raises_the_contrast_of_edges(pixels: np.ndarray) -> None:
-    film = augment(pixels, Augmentation(sharpen=1.5, degrade=1.0), rng(1))
-    assert np.abs(np.diff(film)).mean() > np.abs(np.diff(pixels)).mean()
+    image = augment(pixels, Augmentation(sharpen=1.5, degrade=1.0), rng(1))
+    assert np.abs(np.diff(image)).mean() > np.abs(np.diff(pixels)).mean()

@@ -14,7 +14,7 @@ from xray_core.errors import BundleError
 from xray_core.model.architectures import build_network
 from xray_core.model.recipes import Augmentation, Recipe, find_recipe
 from xray_core.training import data as pipeline
-from xray_core.training.data import Films, film_batches, load_films
+from xray_core.training.data import ImageSet, image_batches, load_images
 from xray_core.training.fit import Fitted, fit, logits_of, validation_numbers
 from xray_core.training.optimizers import optimizer_of, set_stem
 
@@ -32,8 +32,8 @@ TINY = replace(
 
 
 @pytest.fixture(scope="module")
-def folds(dataset: Path) -> tuple[Films, Films]:
-    folds = load_films(build_index(dataset), dataset).folds
+def folds(dataset: Path) -> tuple[ImageSet, ImageSet]:
+    folds = load_images(build_index(dataset), dataset).folds
     return folds["train"], folds["validation"]
 
 
@@ -41,14 +41,14 @@ Train = Callable[..., tuple[keras.Model, Fitted]]
 
 
 @pytest.fixture
-def train(folds: tuple[Films, Films]) -> Train:
+def train(folds: tuple[ImageSet, ImageSet]) -> Train:
     def run(
-        folder: Path, recipe: Recipe = TINY, say: Any = None, **options: Any
+        folder: Path, recipe: Recipe = TINY, log: Any = None, **options: Any
     ) -> tuple[keras.Model, Fitted]:
         keras.utils.set_random_seed(0)
         network = build_network(recipe)
         options = {"seed": 0, "identity": {"recipe": recipe.to_dict()}} | options
-        fitted = fit(network, recipe, *folds, folder, say=say or (lambda _: None), **options)
+        fitted = fit(network, recipe, *folds, folder, log=log or (lambda _: None), **options)
         return network, fitted
 
     return run
@@ -70,7 +70,7 @@ def test_a_stopped_run_goes_on_as_if_it_had_not_been(train: Train, tmp_path: Pat
             raise Killed
 
     with pytest.raises(Killed):
-        train(tmp_path / "run", say=killed_after_the_first)
+        train(tmp_path / "run", log=killed_after_the_first)
     resumed, fitted = train(tmp_path / "run", resume=True)
     assert len(fitted.history) == 3
     assert without_time(fitted) == without_time(expected)
@@ -102,7 +102,7 @@ def test_another_recipes_run_is_not_resumed(train: Train, tmp_path: Path) -> Non
 
 
 def test_training_stops_early_with_the_best_weights(
-    train: Train, folds: tuple[Films, Films], tmp_path: Path
+    train: Train, folds: tuple[ImageSet, ImageSet], tmp_path: Path
 ) -> None:
     # A learning rate at which every epoch after the first is worse or no better for long.
     recipe = replace(TINY, epochs=30, patience=2, learning_rate=0.3, shifted_views=0)
@@ -111,7 +111,7 @@ def test_training_stops_early_with_the_best_weights(
     assert len(losses) == fitted.best_epoch + 2 < 30
     assert losses[fitted.best_epoch - 1] == min(losses)
     validation = folds[1]
-    logit = logits_of(network, film_batches(validation))
+    logit = logits_of(network, image_batches(validation))
     numbers = validation_numbers(logit, validation.label, len(validation))
     assert numbers["val_loss"] == pytest.approx(min(losses), rel=1e-4)
 
@@ -120,11 +120,11 @@ def test_the_copies_to_choose_on_follow_the_split_s_seed(
     train: Train, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     asked: list[int] = []
-    shift = pipeline.shifted_films
+    shift = pipeline.shifted_images
     monkeypatch.setattr(
         pipeline,
-        "shifted_films",
-        lambda films, copies, seed: asked.append(seed) or shift(films, copies, seed=seed),
+        "shifted_images",
+        lambda images, copies, seed: asked.append(seed) or shift(images, copies, seed=seed),
     )
     recipe = replace(TINY, epochs=1)
     train(tmp_path / "one", recipe=recipe, seed=3)
@@ -141,14 +141,14 @@ def test_patience_survives_a_stop(train: Train, tmp_path: Path) -> None:
             raise Killed
 
     with pytest.raises(Killed):
-        train(tmp_path / "run", recipe=recipe, say=killed)
+        train(tmp_path / "run", recipe=recipe, log=killed)
     _, fitted = train(tmp_path / "run", recipe=recipe, resume=True)
     assert len(fitted.history) == len(expected.history)
 
 
 @pytest.mark.parametrize("output", ["sigmoid", "softmax"])
 def test_kept_features_train_the_head_of_the_whole_network(
-    output: str, train: Train, folds: tuple[Films, Films], tmp_path: Path
+    output: str, train: Train, folds: tuple[ImageSet, ImageSet], tmp_path: Path
 ) -> None:
     # The convolutions stand in for a frozen backbone.
     recipe = replace(
@@ -159,7 +159,7 @@ def test_kept_features_train_the_head_of_the_whole_network(
     network, fitted = train(tmp_path, recipe=recipe)
     assert [w.shape for w in network.get_weights()] == [w.shape for w in before.get_weights()]
     validation = folds[1]
-    logit = logits_of(network, film_batches(validation))
+    logit = logits_of(network, image_batches(validation))
     numbers = validation_numbers(logit, validation.label, len(validation))
     best = fitted.history["val_loss"].iloc[fitted.best_epoch - 1]
     assert numbers["val_loss"] == pytest.approx(best, rel=1e-3)
@@ -185,22 +185,22 @@ def test_the_stem_is_trained_in_the_last_epochs_only_and_gently(
     )
     kept: dict[int, list[np.ndarray]] = {}
 
-    # Too slow on whole folds of large films: a network that only looks like one.
-    film = keras.Input((224, 224, 1))
-    x = keras.layers.AveragePooling2D(28)(film)
+    # Too slow on whole folds of large images: a network that only looks like one.
+    image = keras.Input((224, 224, 1))
+    x = keras.layers.AveragePooling2D(28)(image)
     x = keras.layers.Conv2D(3, 1, name="conv1_conv")(x)
     x = keras.layers.Conv2D(3, 1, name="conv3_conv")(x)
     x = keras.layers.GlobalAveragePooling2D(name="features")(x)
     x = keras.layers.Dense(1, name="logit")(x)
-    network = keras.Model(film, keras.layers.Activation("sigmoid", name="probability")(x))
+    network = keras.Model(image, keras.layers.Activation("sigmoid", name="probability")(x))
 
     def note(line: str) -> None:
         epoch = int(line.split("/")[0].split()[1])
         kept[epoch] = [network.get_layer(n).kernel.numpy() for n in ("conv1_conv", "conv3_conv")]
 
     start = [network.get_layer(n).kernel.numpy() for n in ("conv1_conv", "conv3_conv")]
-    films = Films(*_halves())
-    fit(network, recipe, films, films, tmp_path, seed=0, identity={}, say=note)
+    images = ImageSet(*_halves())
+    fit(network, recipe, images, images, tmp_path, seed=0, identity={}, log=note)
     assert np.array_equal(kept[1][0], start[0])
     assert not np.array_equal(kept[1][1], start[1])
     stem, rest = (np.abs(kept[2][i] - kept[1][i]).max() for i in (0, 1))
@@ -217,7 +217,7 @@ def _halves() -> tuple[Any, np.ndarray, np.ndarray]:
 
 
 def test_validation_numbers_are_those_worked_out_by_hand() -> None:
-    # Two clean films, then two shifted ones. ln(1 + e^0) = 0.6931, ln(1 + e^-2) = 0.1269,
+    # Two clean images, then two shifted ones. ln(1 + e^0) = 0.6931, ln(1 + e^-2) = 0.1269,
     # ln(1 + e^2) = 2.1269.
     numbers = validation_numbers(np.array([0.0, 2.0, 2.0, -2.0]), np.array([0, 1, 0, 1]), 2)
     assert numbers["val_loss"] == pytest.approx((0.6931 + 0.1269) / 2, abs=1e-4)
@@ -233,11 +233,11 @@ def test_the_stem_learns_at_its_share_of_the_rate(optimizer: str) -> None:
     Keras hands `update_step` what it keeps behind each variable. Should a version hand over
     something else, this fails with a KeyError, and so does any training.
     """
-    film = keras.Input((8, 8, 1))
-    x = film
+    image = keras.Input((8, 8, 1))
+    x = image
     for name in ("conv1_conv", "conv2_conv", "conv3_conv"):
         x = keras.layers.Conv2D(2, 1, name=name)(x)
-    network = keras.Model(film, keras.layers.GlobalAveragePooling2D(name="features")(x))
+    network = keras.Model(image, keras.layers.GlobalAveragePooling2D(name="features")(x))
     recipe = replace(
         find_recipe("resnet50"), optimizer=optimizer, stem_rate=0.25, schedule="constant",
         learning_rate=0.01, weight_decay=0.0,
@@ -254,10 +254,10 @@ def test_the_stem_learns_at_its_share_of_the_rate(optimizer: str) -> None:
 
 
 def test_the_stem_s_rate_holds_where_the_stem_joins_in_later() -> None:
-    film = keras.Input((8, 8, 1))
-    x = keras.layers.Conv2D(2, 1, name="conv1_conv")(film)
+    image = keras.Input((8, 8, 1))
+    x = keras.layers.Conv2D(2, 1, name="conv1_conv")(image)
     x = keras.layers.Conv2D(2, 1, name="conv3_conv")(x)
-    network = keras.Model(film, keras.layers.GlobalAveragePooling2D(name="features")(x))
+    network = keras.Model(image, keras.layers.GlobalAveragePooling2D(name="features")(x))
     recipe = replace(
         find_recipe("resnet50"), stem_rate=0.25, schedule="constant", learning_rate=0.01,
         weight_decay=0.0,
@@ -277,12 +277,12 @@ def test_the_stem_s_rate_holds_where_the_stem_joins_in_later() -> None:
 def test_a_network_whose_numbers_are_not_finite_makes_no_bundle() -> None:
     from xray_core.training.finish import _outputs
 
-    film = keras.Input((224, 224, 1))
-    features = keras.layers.GlobalAveragePooling2D(name="features")(film)
+    image = keras.Input((224, 224, 1))
+    features = keras.layers.GlobalAveragePooling2D(name="features")(image)
     logit = keras.layers.Dense(1, name="logit")(features)
-    network = keras.Model(film, [features, logit])
-    films = Films(*_halves())
-    _outputs(network, films)
+    network = keras.Model(image, [features, logit])
+    images = ImageSet(*_halves())
+    _outputs(network, images)
     network.get_layer("logit").set_weights([np.full((1, 1), np.inf), np.zeros(1)])
     with pytest.raises(BundleError, match="not finite"):
-        _outputs(network, films)
+        _outputs(network, images)

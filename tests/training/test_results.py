@@ -105,7 +105,7 @@ def test_the_card_says_in_one_place_how_often_the_test_images_were_scored(models
 def test_the_card_counts_the_images_below_the_exclusion_threshold(models: Path) -> None:
     bundle = open_bundle(models / "cnn-softmax")
     table = bundle.predictions()
-    below = table[table["probability"] < bundle.calibration.rule_out]
+    below = table[table["probability"] < bundle.calibration.exclusion_threshold]
     counts = {
         fold: (len(rows), int((rows["label"] == "PNEUMONIA").sum()))
         for fold, rows in ((f, below[below["fold"] == f]) for f in ("validation", "test"))

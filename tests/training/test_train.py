@@ -125,7 +125,7 @@ def test_a_refusal_costs_no_tensorflow(tmp_path: Path) -> None:
 
 
 def test_the_card_names_no_folder_of_this_machine() -> None:
-    given = ["--recipe", "cnn", "--data", "/home/me/films", "--name=mine", "--limit", "4"]
+    given = ["--recipe", "cnn", "--data", "/home/me/images", "--name=mine", "--limit", "4"]
     assert train._public(given) == "--recipe cnn --limit 4"
     assert train._public(["--backbone-weights", "/home/me/w.h5"]) == "--backbone-weights FILE"
 
@@ -134,8 +134,8 @@ def test_a_training_leaves_a_whole_bundle_and_nothing_else(made: Path) -> None:
     assert sorted(path.name for path in made.iterdir()) == [".cnn-softmax.lock", "cnn-softmax"]
     bundle = open_bundle(made / "cnn-softmax")
     assert bundle.config["limit"] == 4
-    # Validation holds 2 normal films, 2 of bacterial pneumonia and 1 of viral: all are drawn.
-    assert bundle.config["dataset"]["films"] == 21
+    # Validation holds 2 normal images, 2 of bacterial pneumonia and 1 of viral: all are drawn.
+    assert bundle.config["dataset"]["images"] == 21
     assert len(bundle.history()) == 1
     assert set(bundle.predictions()["fold"]) == {"validation", "test"}
     assert bundle.config["storage"]["largest_probability_change"] < 0.005
@@ -144,7 +144,7 @@ def test_a_training_leaves_a_whole_bundle_and_nothing_else(made: Path) -> None:
     assert "JPEG quality 30" in bundle.card()
     assert "\n| |" not in bundle.card()  # no table has a column without a name
     assert len(bundle.config["robustness"]["hidden"]) == 3
-    assert bundle.config["neighbours_report"]["films"] <= 5
+    assert bundle.config["neighbours_report"]["images"] <= 5
 
 
 def test_stored_predictions_are_what_the_app_answers(made: Path, dataset: Path) -> None:
@@ -180,7 +180,7 @@ def test_no_test_image_is_predicted_before_everything_is_chosen(
     made: Path, dataset: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     from xray_core.training import finish
-    from xray_core.training.data import load_films
+    from xray_core.training.data import load_images
 
     bundle = open_bundle(made / "cnn-softmax")
     steps: list[str] = []
@@ -192,9 +192,9 @@ def test_no_test_image_is_predicted_before_everything_is_chosen(
 
         return call
 
-    def outputs(both: Any, films: Any) -> Any:
-        steps.append(f"predict {films.table['fold'].iloc[0]}")
-        return predict(both, films)
+    def outputs(both: Any, images: Any) -> Any:
+        steps.append(f"predict {images.table['fold'].iloc[0]}")
+        return predict(both, images)
 
     predict = finish._outputs
     choices = ("fit_calibration", "fit_gate", "fit_neighbours", "write_examples", "_border_limit")
@@ -202,11 +202,11 @@ def test_no_test_image_is_predicted_before_everything_is_chosen(
         monkeypatch.setattr(finish, name, noted(name, getattr(finish, name)))
     monkeypatch.setattr(finish, "_outputs", outputs)
     copied: list[int] = []
-    shift = finish.pipeline.shifted_films
+    shift = finish.pipeline.shifted_images
     monkeypatch.setattr(
         finish.pipeline,
-        "shifted_films",
-        lambda films, copies, seed: copied.append(seed) or shift(films, copies, seed=seed),
+        "shifted_images",
+        lambda images, copies, seed: copied.append(seed) or shift(images, copies, seed=seed),
     )
     facts = {
         key: bundle.config[key]
@@ -214,7 +214,7 @@ def test_no_test_image_is_predicted_before_everything_is_chosen(
     }
     facts |= {"seed": 9, "split_seed": 0}
     fresh = finish.Provenance(bundle.recipe, bundle.history(), facts)  # not yet rounded
-    loaded = load_films(build_index(dataset), dataset)
+    loaded = load_images(build_index(dataset), dataset)
     finish.finish(bundle.load_network(), fresh, loaded, dataset, tmp_path / "again")
     last_choice = max(steps.index(name) for name in choices)
     assert "predict test" not in steps[:last_choice]
@@ -317,7 +317,7 @@ def test_evaluate_prints_intervals_and_writes_json(
     options = ["--model", "cnn-softmax", "--models", str(made), "--json", str(out)]
     assert main(["evaluate", *options]) == 0
     assert "ROC AUC" in capsys.readouterr().out
-    assert json.loads(out.read_text())["films"] == 8
+    assert json.loads(out.read_text())["images"] == 8
 
 
 @pytest.mark.slow
@@ -331,8 +331,8 @@ def test_every_recipe_leaves_a_bundle_that_answers(
 
     arguments = ["--recipe", recipe, "--data", str(dataset), "--models", str(tmp_path), *QUICK]
     assert train.main(arguments) == 0
-    film = next((dataset / "test" / "NORMAL").iterdir())
-    answer = Predictor.load(tmp_path / recipe).predict(film, explain="gradcam")
+    image = next((dataset / "test" / "NORMAL").iterdir())
+    answer = Predictor.load(tmp_path / recipe).predict(image, explain="gradcam")
     assert answer.verdict in ("NORMAL", "PNEUMONIA", "UNCERTAIN", "REFUSED")
 
 

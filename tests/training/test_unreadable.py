@@ -58,12 +58,12 @@ def damage(folder: Path, path: str) -> bytes:
 
 
 def stop_after_one_epoch(plan: Plan) -> None:
-    def say(line: str) -> None:
+    def log(line: str) -> None:
         if line.startswith("Epoch 1/"):
             raise Stopped
 
     with pytest.raises(Stopped):
-        train(plan, say=say)
+        train(plan, log=log)
 
 
 def never(*_: object, **__: object) -> None:
@@ -117,9 +117,9 @@ def test_every_image_is_decoded_once_before_and_during_the_epochs(
     plan: Callable[..., Plan], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     decoded: Counter[str] = Counter()
-    read = pipeline.read_film
+    read = pipeline.read_image
     monkeypatch.setattr(
-        pipeline, "read_film", lambda path: decoded.update([str(path)]) or read(path)
+        pipeline, "read_image", lambda path: decoded.update([str(path)]) or read(path)
     )
 
     def finish(*_: object, **__: object) -> None:
@@ -155,7 +155,7 @@ def test_unreadable_images_are_left_out_and_recorded(
     images = len(plan().index)
     bundle = train(plan(skip_unreadable=True))
     assert bundle.config["dataset"]["unreadable"] == sorted(left_out)
-    assert bundle.config["dataset"]["films"] == images - 2
+    assert bundle.config["dataset"]["images"] == images - 2
     assert not set(left_out) & set(bundle.dataset()["path"])
     assert all(f"`{path}`" in bundle.card() for path in left_out)
     assert "could not be read (2)" in bundle.card()
@@ -217,12 +217,12 @@ def test_an_image_damaged_during_the_epochs_ends_no_training(
     path = files_of(plan(), "test")[0]
     whole: list[bytes] = []
 
-    def say(line: str) -> None:
+    def log(line: str) -> None:
         if line.startswith("Epoch 2/"):
             whole.append(damage(folder, path))
 
     with pytest.raises(DatasetError, match="cannot be read any more"):
-        train(plan(), say=say)
+        train(plan(), log=log)
     (folder / path).write_bytes(whole[0])
     bundle = train(plan(resume=True))
     assert len(bundle.history()) == 2

@@ -126,7 +126,7 @@ def frame(title: str) -> str | None:
 
 
 def open_in_prediction(path: Path) -> None:
-    """Go to the Prediction page with the film at an absolute path."""
+    """Go to the Prediction page with the image at an absolute path."""
     st.session_state["open_path"] = str(path)
     st.switch_page(pages()["prediction"])
 
@@ -142,7 +142,7 @@ def _model_picker() -> str | None:
         st.sidebar.selectbox("Model", [], placeholder="None trained yet", disabled=True)
         st.info(
             "There is no trained model yet. Train one with `python train.py` (it says where it "
-            "looks for the films, and how to download them); it then appears here.",
+            "looks for the images, and how to download them); it then appears here.",
             icon=":material/model_training:",
         )
         return None

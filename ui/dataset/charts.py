@@ -16,10 +16,10 @@ _GREY = "#8a929c"
 _SPLITS = ["train", "val", "test"]
 
 
-def counts(films: pd.DataFrame) -> alt.Chart:
-    """Films of each split by class and subtype, as shares of the split with counts to point at."""
-    data = films.assign(kind=films["subtype"].replace("none", "normal"))
-    data["share"] = data["films"] / data.groupby("split")["films"].transform("sum")
+def counts(images: pd.DataFrame) -> alt.Chart:
+    """Images of each split by class and subtype, as shares of the split with counts to point at."""
+    data = images.assign(kind=images["subtype"].replace("none", "normal"))
+    data["share"] = data["images"] / data.groupby("split")["images"].transform("sum")
     data["order"] = data["kind"].map({name: place for place, name in enumerate(SUBTYPES)})
     return (
         alt.Chart(data)
@@ -38,7 +38,7 @@ def counts(films: pd.DataFrame) -> alt.Chart:
             tooltip=[
                 alt.Tooltip("split:N", title="Split"),
                 alt.Tooltip("kind:N", title="Kind"),
-                alt.Tooltip("films:Q", title="Films", format=","),
+                alt.Tooltip("images:Q", title="Images", format=","),
                 alt.Tooltip("patients:Q", title="Patients", format=","),
                 alt.Tooltip("share:Q", title="Share", format=".1%"),
             ],
@@ -48,7 +48,7 @@ def counts(films: pd.DataFrame) -> alt.Chart:
 
 
 def distribution(bins: pd.DataFrame, name: str) -> alt.Chart:
-    """The share of each class's films by the value of one property; drag and scroll to zoom."""
+    """The share of each class's images by the value of one property; drag and scroll to zoom."""
     area = alt.Chart(bins).mark_line(interpolate="monotone", strokeWidth=2.5)
     bins["middle"] = (bins["start"] + bins["end"]) / 2
     return (
@@ -65,7 +65,7 @@ def distribution(bins: pd.DataFrame, name: str) -> alt.Chart:
                 alt.Tooltip("label:N", title="Class"),
                 alt.Tooltip("start:Q", title="From", format=",.4~g"),
                 alt.Tooltip("end:Q", title="To", format=",.4~g"),
-                alt.Tooltip("films:Q", title="Films", format=","),
+                alt.Tooltip("images:Q", title="Images", format=","),
                 alt.Tooltip("share:Q", title="Share", format=".1%"),
             ],
         )
@@ -77,12 +77,12 @@ def distribution(bins: pd.DataFrame, name: str) -> alt.Chart:
 def shortcuts(aucs: pd.DataFrame) -> alt.LayerChart:
     """How well each property alone separates the classes: AUC with its 95% interval.
 
-    `aucs` as `property_table` returns it: in the direction that holds in the training films.
+    `aucs` as `property_table` returns it: in the direction that holds in the training images.
     """
     short = aucs["name"].str.split(" (", regex=False).str[0]
     data = aucs.assign(short=short + " (" + aucs["in_pneumonia"] + ")")
     order = data.sort_values("auc", ascending=False)["short"].drop_duplicates().tolist()
-    films = ["training", "test"]
+    images = ["training", "test"]
     y = alt.Y(
         "short:N",
         sort=order,
@@ -90,7 +90,7 @@ def shortcuts(aucs: pd.DataFrame) -> alt.LayerChart:
         scale=alt.Scale(paddingInner=0.4),
         axis=alt.Axis(labelLimit=220, labelFontSize=12),
     )
-    shift = alt.YOffset("films:N", sort=films)
+    shift = alt.YOffset("images:N", sort=images)
     x = alt.X(
         "auc:Q",
         title="AUC of the named direction in pneumonia (0.5: no information)",
@@ -99,18 +99,18 @@ def shortcuts(aucs: pd.DataFrame) -> alt.LayerChart:
     )
     tips = [
         alt.Tooltip("name:N", title="Property"),
-        alt.Tooltip("films:N", title="Films"),
+        alt.Tooltip("images:N", title="Images"),
         alt.Tooltip("in_pneumonia:N", title="In pneumonia"),
         alt.Tooltip("auc:Q", title="AUC", format=".3f"),
         alt.Tooltip("low:Q", title="95% from", format=".3f"),
         alt.Tooltip("high:Q", title="95% to", format=".3f"),
     ]
     ink = alt.Color(
-        "films:N",
-        scale=alt.Scale(domain=films, range=["#2f86d1", "#e3a32b"]),
+        "images:N",
+        scale=alt.Scale(domain=images, range=["#2f86d1", "#e3a32b"]),
         legend=alt.Legend(title=None, orient="top"),
     )
-    shape = alt.Shape("films:N", scale=alt.Scale(domain=films, range=["circle", "diamond"]))
+    shape = alt.Shape("images:N", scale=alt.Scale(domain=images, range=["circle", "diamond"]))
     base = alt.Chart(data)
     line = base.mark_rule(strokeWidth=2).encode(
         y=y, yOffset=shift, x=alt.X("low:Q"), x2="high:Q", color=ink, tooltip=tips
@@ -126,9 +126,9 @@ def shortcuts(aucs: pd.DataFrame) -> alt.LayerChart:
     return alt.layer(chance, line, dot).properties(height=130 + 46 * len(order))
 
 
-def as_grey(film: np.ndarray) -> np.ndarray:
-    """Return a film of grey levels as bytes."""
-    return np.clip(np.rint(film), 0, 255).astype(np.uint8)
+def as_grey(image: np.ndarray) -> np.ndarray:
+    """Return an image of grey levels as bytes."""
+    return np.clip(np.rint(image), 0, 255).astype(np.uint8)
 
 
 def as_orange_and_blue(difference: np.ndarray, reach: float) -> np.ndarray:

@@ -19,7 +19,7 @@ def offer_download() -> None:
         f"and needs {NEEDED_BYTES / 1e9:.0f} GB free disk. A stopped download resumes "
         "where it stopped; `python -m xray_core download` does the same."
     )
-    if not st.button("Download the films", icon=":material/download:"):
+    if not st.button("Download the images", icon=":material/download:"):
         return
     place = st.empty()
 

@@ -1,4 +1,4 @@
-"""The films themselves: thumbnails, the gallery with its filters, and one film enlarged."""
+"""The images themselves: thumbnails, the gallery with its filters, and one image enlarged."""
 
 import io
 import math
@@ -19,39 +19,39 @@ _ANY = "any"
 
 @st.fragment
 def gallery(source: Source) -> None:
-    """All films by filters and pages; one opens in a larger view."""
+    """All images by filters and pages; one opens in a larger view."""
     with sentences():
         if source.folder is None:
             st.info(
-                "The gallery needs the films on the computer that runs this app.",
+                "The gallery needs the images on the computer that runs this app.",
                 icon=":material/info:",
             )
             return
-        films = _filtered(source)
-        pages = max(1, math.ceil(len(films) / _PER_PAGE))
+        images = _filtered(source)
+        pages = max(1, math.ceil(len(images) / _PER_PAGE))
         # A number kept from a longer list would be out of the new list's range.
         if st.session_state.get("gallery_page", 1) > pages:
             st.session_state["gallery_page"] = 1
         left, right = st.columns([3, 1], vertical_alignment="bottom")
         page = right.number_input(f"Page (of {pages:,})", 1, pages, key="gallery_page")
         first = (page - 1) * _PER_PAGE
-        shown = films.iloc[first : first + _PER_PAGE]
+        shown = images.iloc[first : first + _PER_PAGE]
         left.caption(
-            f"Films {first + 1:,} to {first + len(shown):,} of {len(films):,}."
-            if len(films)
-            else "No film fits these filters."
+            f"Images {first + 1:,} to {first + len(shown):,} of {len(images):,}."
+            if len(images)
+            else "No image fits these filters."
         )
-        with st.container(horizontal=True, key="gallery_films"):
-            for number, film in enumerate(shown.to_dict("records"), first + 1):
-                _tile(source.folder, film, number)
+        with st.container(horizontal=True, key="gallery_images"):
+            for number, image in enumerate(shown.to_dict("records"), first + 1):
+                _tile(source.folder, image, number)
 
 
-def thumbnails(folder: Path, films: pd.DataFrame) -> None:
-    """Draw small pictures of some films, with their class and split."""
+def thumbnails(folder: Path, images: pd.DataFrame) -> None:
+    """Draw small pictures of some images, with their class and split."""
     with st.container(horizontal=True):
-        for film in films.to_dict("records"):
+        for image in images.to_dict("records"):
             with st.container(width=116, gap=None):
-                _picture(folder, film)
+                _picture(folder, image)
 
 
 def _filtered(source: Source) -> pd.DataFrame:
@@ -72,7 +72,7 @@ def _filtered(source: Source) -> pd.DataFrame:
             format_func=lambda key: key if key == _ANY else behind[key].title,
             key="gallery_finding",
             width=320,
-            help="Only the films behind one of the findings above.",
+            help="Only the images behind one of the findings above.",
         )
         patient = st.text_input(
             "Patient or file name", key="gallery_patient", placeholder="bacteria-23", width=190
@@ -86,26 +86,26 @@ def _filtered(source: Source) -> pd.DataFrame:
     if patient:
         name = table["path"].str.contains(patient, case=False, regex=False)
         chosen &= name | (table["patient"].str.lower() == patient.lower())
-    films = table[chosen]
+    images = table[chosen]
     # In the order of names the first pages would show one class only; hashes mix them.
-    return films.sort_values("sha256") if not patient and "sha256" in films else films
+    return images.sort_values("sha256") if not patient and "sha256" in images else images
 
 
-def _tile(folder: Path, film: dict, number: int) -> None:
+def _tile(folder: Path, image: dict, number: int) -> None:
     with st.container(width=_THUMBNAIL, gap="xsmall"):
-        _picture(folder, film)
-        name = Path(film["path"]).name
+        _picture(folder, image)
+        name = Path(image["path"]).name
         if st.button(
-            f"Open {number}", key=f"open {film['path']}", width="stretch", help=as_text(name)
+            f"Open {number}", key=f"open {image['path']}", width="stretch", help=as_text(name)
         ):
-            _enlarged(folder, film)
+            _enlarged(folder, image)
 
 
-def _picture(folder: Path, film: dict) -> None:
-    subtype = film.get("subtype", "none")
-    kind = film["label"] if subtype == "none" else subtype
-    words = f"{as_text(kind).capitalize()} · {as_text(film['split'])}"
-    small_picture(folder / film["path"], words, alt=f"Film {film['path']}")
+def _picture(folder: Path, image: dict) -> None:
+    subtype = image.get("subtype", "none")
+    kind = image["label"] if subtype == "none" else subtype
+    words = f"{as_text(kind).capitalize()} · {as_text(image['split'])}"
+    small_picture(folder / image["path"], words, alt=f"Image {image['path']}")
 
 
 def small_picture(path: Path, caption: str, *, alt: str) -> None:
@@ -119,21 +119,21 @@ def small_picture(path: Path, caption: str, *, alt: str) -> None:
     st.image(data, caption=caption, width="stretch", alt=alt)
 
 
-@st.dialog("A film of the dataset", width="large")
-def _enlarged(folder: Path, film: dict) -> None:
+@st.dialog("An image of the dataset", width="large")
+def _enlarged(folder: Path, image: dict) -> None:
     from xray_core.imaging.radiograph import read_radiograph
 
     with sentences():
-        path = folder / film["path"]
+        path = folder / image["path"]
         if st.button("Send to prediction", type="primary", icon=":material/radiology:"):
             open_in_prediction(path.resolve())
         left, right = st.columns([1, 1])
-        film_pixels = read_radiograph(path).pixels.astype("uint8")
-        left.image(film_pixels, width=560, alt=f"Film {film['path']}")
+        image_pixels = read_radiograph(path).pixels.astype("uint8")
+        left.image(image_pixels, width=560, alt=f"Image {image['path']}")
         hidden = ("sha256", "perceptual_hash", "problem", "aspect", "colour")
         facts = {
             name: f"{value:.4g}" if isinstance(value, float) else as_text(value)
-            for name, value in film.items()
+            for name, value in image.items()
             if name not in hidden
         }
         right.table(pd.Series(facts, name="Value").rename_axis("Property"))
@@ -141,7 +141,7 @@ def _enlarged(folder: Path, film: dict) -> None:
 
 @st.cache_data(max_entries=2000, show_spinner=False)
 def _thumbnail(path: str, modified: int) -> bytes:
-    """Return a film as a small JPEG; the films of a dataset belong to no visitor."""
+    """Return an image as a small JPEG; the images of a dataset belong to no visitor."""
     from PIL import Image
 
     from xray_core.imaging.radiograph import read_radiograph

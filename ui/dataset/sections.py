@@ -10,12 +10,12 @@ from ui.common.text import as_markdown
 from ui.dataset import charts
 from ui.dataset.gallery import thumbnails
 from ui.dataset.source import Source
-from xray_core.dataset.averages import Averages, average_films
+from xray_core.dataset.averages import Averages, average_images
 from xray_core.dataset.finding import SEVERITIES, Finding
 from xray_core.dataset.shortcuts import property_table
 from xray_core.dataset.statistics import (
     PROPERTIES,
-    count_films,
+    count_images,
     describe,
     histogram,
     property_auc,
@@ -39,12 +39,12 @@ _COLUMNS = {
 def overview(source: Source) -> None:
     """What the set holds, in numbers and a chart."""
     table = source.table
-    films = count_films(table)
+    images = count_images(table)
     normal = int((table["label"] == "NORMAL").sum())
     pneumonia = len(table) - normal
     with st.container(horizontal=True, gap="medium", key="dataset_numbers"):
         for name, number in {
-            "Films": len(table),
+            "Images": len(table),
             "Patients": table["patient"].nunique(),
             "Normal": normal,
             "Pneumonia": pneumonia,
@@ -55,15 +55,15 @@ def overview(source: Source) -> None:
     left, right = st.columns([3, 2], gap="large")
     with left:
         st.altair_chart(
-            charts.counts(films),
+            charts.counts(images),
             key="dataset_counts",
-            alt="Share of normal, bacterial and viral films in each split; the table beside says "
+            alt="Share of normal, bacterial and viral images in each split; the table beside says "
             "the same in numbers.",
         )
     with right:
-        st.dataframe(_by_split(table), hide_index=True, alt="Films of each split by kind")
+        st.dataframe(_by_split(table), hide_index=True, alt="Images of each split by kind")
         st.caption(
-            f"{pneumonia / max(normal, 1):.1f} films with pneumonia for each normal one. Subtype "
+            f"{pneumonia / max(normal, 1):.1f} images with pneumonia for each normal one. Subtype "
             "and patient come from the file names."
         )
 
@@ -106,16 +106,16 @@ def shortcuts(source: Source) -> None:
     """How well each plain property alone tells the classes apart."""
     aucs = property_table(source.table)
     if aucs.empty:
-        st.info("The films of this table have not been measured.", icon=":material/info:")
+        st.info("The images of this table have not been measured.", icon=":material/info:")
         return
     st.altair_chart(
         charts.shortcuts(aucs),
         key="dataset_shortcuts",
-        alt="AUC of each plain property for pneumonia, in the training and in the test films",
+        alt="AUC of each plain property for pneumonia, in the training and in the test images",
     )
     st.caption(
         "AUC with its 95% interval over patients. The direction in brackets (higher or lower in "
-        "pneumonia) is the one found in the training films; the test films are scored by the same "
+        "pneumonia) is the one found in the training images; the test images are scored by the same "
         "rule. At 0.5 (dashed) the property carries no information on the class; below, the rule "
         "fails. Properties that are the same in all images are left out."
     )
@@ -144,7 +144,7 @@ def distributions(source: Source) -> None:
             value = source.table[name].dropna()
             shown = f"{float(value.iloc[0]):g}" if len(value) else "unknown"
             st.info(
-                f"{PROPERTIES[name]} is {shown} in all films here: it cannot give the class away "
+                f"{PROPERTIES[name]} is {shown} in all images here: it cannot give the class away "
                 "in these copies, whatever it does in the originals.",
                 icon=":material/info:",
             )
@@ -173,19 +173,19 @@ def distributions(source: Source) -> None:
 
 
 def averages(source: Source) -> None:
-    """The average film of each class, their difference, and the spread."""
+    """The average image of each class, their difference, and the spread."""
     computed = source.stored_averages
     if source.folder:
         place = st.empty()
 
         def show(done: int, total: int) -> None:
-            place.progress(done / total, f"Averaging the films: {done:,} of {total:,}")
+            place.progress(done / total, f"Averaging the images: {done:,} of {total:,}")
 
         readable = source.table[source.table["problem"] == ""]
-        computed = average_films(readable, source.folder, progress=show)
+        computed = average_images(readable, source.folder, progress=show)
         place.empty()
     if computed is None:
-        st.info("The average films need the films themselves.", icon=":material/info:")
+        st.info("The average images need the images themselves.", icon=":material/info:")
         return
     _draw_averages(computed)
 
@@ -194,9 +194,9 @@ def _draw_averages(computed: Averages) -> None:
     difference = computed.difference
     reach = max(float(abs(difference).max()), 1.0)
     brightest = max(float(spread.max()) for spread in computed.spread.values())
-    normal, pneumonia = (computed.films[label] for label in ("NORMAL", "PNEUMONIA"))
+    normal, pneumonia = (computed.images[label] for label in ("NORMAL", "PNEUMONIA"))
     pictures = [
-        (charts.as_grey(computed.mean["NORMAL"]), f"Average of {normal:,} normal films"),
+        (charts.as_grey(computed.mean["NORMAL"]), f"Average of {normal:,} normal images"),
         (charts.as_grey(computed.mean["PNEUMONIA"]), f"Average of {pneumonia:,} with pneumonia"),
         (
             charts.as_orange_and_blue(difference, reach),
@@ -218,7 +218,7 @@ def _draw_averages(computed: Averages) -> None:
                 st.image(picture, caption=words, width="stretch", alt=words)
     st.caption(
         "At the size that the model sees. Part of the difference is disease; what lies outside the "
-        "lungs is how the films were taken and cropped. Averages of this many films show nobody."
+        "lungs is how the images were taken and cropped. Averages of this many images show nobody."
     )
 
 

@@ -1,4 +1,4 @@
-"""Where the Dataset page takes its table from: a folder of films, or a model's own dataset.csv."""
+"""Where the Dataset page takes its table from: a folder of images, or a model's own dataset.csv."""
 
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -26,7 +26,7 @@ _NO_DATASET = "There is no dataset on the computer that runs this app."
 
 @dataclass(frozen=True, eq=False)
 class Source:
-    """The table that the page shows: `folder` of its films, or None without films on disk."""
+    """The table that the page shows: `folder` of its images, or None without images on disk."""
 
     table: pd.DataFrame
     findings: list[Finding]
@@ -36,9 +36,9 @@ class Source:
 
 
 def choose_source(bundle: str | None) -> Source | None:
-    """Return the films' table, measuring with a progress bar what is new, and say where it is from.
+    """Return the images' table, measuring with a progress bar what is new, and say where it is from.
 
-    Without films on disk the chosen model's own table serves; None where there is neither.
+    Without images on disk the chosen model's own table serves; None where there is neither.
     """
     wanted = st.session_state.get(FOLDER_KEY) or None
     try:
@@ -83,7 +83,7 @@ def measure_again() -> None:
 
 
 def _from_folder(folder: Path) -> Source:
-    # Adding or removing a film changes its folder's time. A film changed in place is noticed by
+    # Adding or removing an image changes its folder's time. An image changed in place is noticed by
     # "Measure again", and by every new process.
     state = "|".join(
         f"{path}/{path.stat().st_mtime_ns}"
@@ -133,7 +133,7 @@ def _measured(folder: Path) -> Source:
     place = st.empty()
 
     def show(done: int, total: int) -> None:
-        place.progress(done / max(total, 1), f"Measuring the films: {done:,} of {total:,}")
+        place.progress(done / max(total, 1), f"Measuring the images: {done:,} of {total:,}")
 
     with st.spinner("Reading the folder …"):
         table = with_derived(dataset_table(folder, progress=show))

@@ -56,7 +56,7 @@ def precision_recall(
             x=alt.X("recall:Q", title="Recall (sensitivity)", axis=_share()),
             y=alt.Y(
                 "precision:Q",
-                title="Precision (PPV on these films)",
+                title="Precision (PPV on these images)",
                 axis=_share(),
                 scale=alt.Scale(domain=[0, 1]),
             ),
@@ -97,7 +97,7 @@ def precision_recall(
 def histogram(
     table: pd.DataFrame, label: str, threshold: float, band: tuple[float, float]
 ) -> alt.LayerChart | alt.FacetChart:
-    """The films of one class by probability, with the threshold and the uncertain band."""
+    """The images of one class by probability, with the threshold and the uncertain band."""
     normal = label == "NORMAL"
     x = alt.X(
         "low:Q",
@@ -125,11 +125,11 @@ def histogram(
         .encode(
             x=x,
             x2="high:Q",
-            y=alt.Y("films:Q", title=label.capitalize(), axis=alt.Axis(minExtent=40, tickCount=4)),
+            y=alt.Y("images:Q", title=label.capitalize(), axis=alt.Axis(minExtent=40, tickCount=4)),
             tooltip=[
                 alt.Tooltip("low:Q", format=".0%", title="From"),
                 alt.Tooltip("high:Q", format=".0%", title="to"),
-                alt.Tooltip("films:Q", title="Films"),
+                alt.Tooltip("images:Q", title="Images"),
             ],
         )
     )
@@ -142,15 +142,15 @@ def histogram(
 
 
 def reliability(bins: list[ReliabilityBin]) -> alt.LayerChart | alt.FacetChart:
-    """Observed against predicted share, with 95% intervals; the size of a point is its films."""
-    table = pd.DataFrame([vars(b) for b in bins if b.films])
+    """Observed against predicted share, with 95% intervals; the size of a point is its images."""
+    table = pd.DataFrame([vars(b) for b in bins if b.images])
     x = alt.X("predicted:Q", title="Mean probability in the bin", axis=_share(), scale=_unit())
     tips = [
         alt.Tooltip("predicted:Q", format=".1%", title="Predicted"),
         alt.Tooltip("observed:Q", format=".1%", title="Observed"),
         alt.Tooltip("observed_low:Q", format=".1%", title="95% from"),
         alt.Tooltip("observed_high:Q", format=".1%", title="to"),
-        alt.Tooltip("films:Q", title="Films"),
+        alt.Tooltip("images:Q", title="Images"),
         alt.Tooltip("patients:Q", title="Patients"),
     ]
     base = alt.Chart(table)
@@ -163,10 +163,10 @@ def reliability(bins: list[ReliabilityBin]) -> alt.LayerChart | alt.FacetChart:
     dots = base.mark_point(color=BLUE, filled=True, opacity=1).encode(
         x=x,
         y="observed:Q",
-        size=alt.Size("films:Q", legend=None, scale=alt.Scale(range=[40, 400])),
+        size=alt.Size("images:Q", legend=None, scale=alt.Scale(range=[40, 400])),
         tooltip=tips,
     )
-    counts = base.mark_text(dx=16, dy=12, color=GREY).encode(x=x, y="observed:Q", text="films:Q")
+    counts = base.mark_text(dx=16, dy=12, color=GREY).encode(x=x, y="observed:Q", text="images:Q")
     return alt.layer(_diagonal(), bars, dots, counts).properties(height=_HEIGHT)
 
 
@@ -183,7 +183,7 @@ def decision(curve: pd.DataFrame) -> alt.LayerChart | alt.FacetChart:
         .mark_line(clip=True)
         .encode(
             x=alt.X("risk:Q", title="Threshold probability", axis=_share()),
-            y=alt.Y("benefit:Q", title="Net benefit per film", scale=scale),
+            y=alt.Y("benefit:Q", title="Net benefit per image", scale=scale),
             color=alt.Color(
                 "strategy:N",
                 sort=order,
@@ -213,12 +213,12 @@ def decision(curve: pd.DataFrame) -> alt.LayerChart | alt.FacetChart:
 def abstention(
     curve: pd.DataFrame, share: float, accuracy: float
 ) -> alt.LayerChart | alt.FacetChart:
-    """Accuracy of the films decided against their share; the mark is the bundle's own band."""
+    """Accuracy of the images decided against their share; the mark is the bundle's own band."""
     line = (
         alt.Chart(_thinned(curve[curve["share_decided"] >= 0.05]))
         .mark_line(color=BLUE)
         .encode(
-            x=alt.X("share_decided:Q", title="Share of films decided", axis=_share()),
+            x=alt.X("share_decided:Q", title="Share of images decided", axis=_share()),
             y=alt.Y(
                 "accuracy:Q",
                 title="Accuracy of those",

@@ -1,4 +1,4 @@
-"""Two models side by side, on the same films."""
+"""Two models side by side, on the same images."""
 
 from __future__ import annotations
 
@@ -21,8 +21,8 @@ _COMPARED = ("sensitivity", "specificity", "accuracy", "roc_auc", "calibration_e
 
 
 def comparison(chosen: Evaluated, fold: str) -> None:
-    """Choose another model; each is judged at its own main operating point."""
-    st.subheader("Two models on the same films")
+    """Choose another model; each is judged at its own decision threshold."""
+    st.subheader("Two models on the same images")
     others = [name for name, problem in list_models() if not problem and name != chosen.model]
     if not others:
         st.info(
@@ -44,11 +44,11 @@ def comparison(chosen: Evaluated, fold: str) -> None:
     left, right = st.columns(2, gap="medium")
     with left:
         st.caption(
-            "Differences with 95% intervals, the same patients drawn for both. DeLong with films "
-            f"of a patient as one cluster: {_p(found.auc_p_value)} (all films independent: "
-            f"{_p(found.auc_p_value_films)}). McNemar with films of a patient as one cluster: "
-            f"{_p(found.mcnemar_p_value)} (exact, all films independent: "
-            f"{_p(found.mcnemar_p_value_films)})."
+            "Differences with 95% intervals, the same patients drawn for both. DeLong with images "
+            f"of a patient as one cluster: {_p(found.auc_p_value)} (all images independent: "
+            f"{_p(found.auc_p_value_images)}). McNemar with images of a patient as one cluster: "
+            f"{_p(found.mcnemar_p_value)} (exact, all images independent: "
+            f"{_p(found.mcnemar_p_value_images)})."
         )
         csv_button(table, f"{chosen.slug}-against-{other_name}", "Download the comparison (CSV)")
         st.dataframe(
@@ -67,7 +67,7 @@ def comparison(chosen: Evaluated, fold: str) -> None:
             alt=f"ROC curves of {chosen.model} (solid) and {other_name} (dashed)",
         )
         st.caption(f"Solid, with its band: {chosen.model}. Dashed: {other_name}.")
-    st.markdown(f"**Films that the two call differently: {len(found.disagreements)}**")
+    st.markdown(f"**Images that the two call differently: {len(found.disagreements)}**")
     listed = found.disagreements.rename(
         columns={"probability_a": chosen.model, "probability_b": other_name}
     ).replace({"right": {"A": chosen.model, "B": other_name}})
@@ -86,14 +86,14 @@ def _compared(key: str, other_key: str, _chosen: Evaluated, _other: Evaluated) -
         return compare(
             _chosen.table,
             _other.table,
-            threshold_a=_chosen.calibration.main,
-            threshold_b=_other.calibration.main,
+            threshold_a=_chosen.calibration.decision_threshold,
+            threshold_b=_other.calibration.decision_threshold,
         )
 
 
 def _table(chosen: Evaluated, other: Evaluated, found: Comparison) -> pd.DataFrame:
-    a = evaluate(chosen.films, threshold=chosen.calibration.main)
-    b = evaluate(other.films, threshold=other.calibration.main)
+    a = evaluate(chosen.images, threshold=chosen.calibration.decision_threshold)
+    b = evaluate(other.images, threshold=other.calibration.decision_threshold)
     differences = {
         "sensitivity": found.sensitivity_difference,
         "specificity": found.specificity_difference,
@@ -129,7 +129,7 @@ def _in_words(name: str, other: str, found: Comparison) -> str:
     else:
         verdict = "the 95% CI of the difference in accuracy includes 0"
     return (
-        f"On {found.films} films of {found.patients} patients, {name} alone is right on "
+        f"On {found.images} images of {found.patients} patients, {name} alone is right on "
         f"{found.only_a_right} and {other} alone on {found.only_b_right}: {verdict}."
     )
 

@@ -21,12 +21,12 @@ from xray_core.evaluation.curves import (
 )
 from xray_core.evaluation.groups import (
     Abstention,
-    gate_films,
+    gate_scores,
     outside_band,
     prepare_table,
-    subtype_films,
+    subtype_scores,
 )
-from xray_core.evaluation.scores import Films
+from xray_core.evaluation.scores import Scores
 from xray_core.model.bundle import Bundle, open_bundle
 from xray_core.model.calibration import Calibration
 from xray_core.stats.bootstrap import reporting
@@ -36,7 +36,7 @@ OWN = "evaluation_own"  # session state: a visitor's own predictions, never in a
 
 @dataclass(frozen=True)
 class Evaluated:
-    """A set of films with predictions, and all about it that no slider moves."""
+    """A set of images with predictions, and all about it that no slider moves."""
 
     title: str
     model: str
@@ -44,7 +44,7 @@ class Evaluated:
     table: pd.DataFrame
     notes: tuple[str, ...]
     calibration: Calibration
-    films: Films
+    images: Scores
     roc: pd.DataFrame
     band: pd.DataFrame
     precision_recall: pd.DataFrame
@@ -55,14 +55,14 @@ class Evaluated:
     folder: Path | None = None  # where the table's files are; None: in the dataset's folder
 
     @cached_property
-    def subtypes(self) -> dict[str, Films]:
-        """Each kind of pneumonia with all normal films, ready to be evaluated."""
-        return subtype_films(self.table, prior=self.calibration.prior)
+    def subtypes(self) -> dict[str, Scores]:
+        """Each kind of pneumonia with all normal images, ready to be evaluated."""
+        return subtype_scores(self.table, prior=self.calibration.prior)
 
     @cached_property
-    def gate(self) -> dict[str, Films]:
-        """The films by outcome of the gate, ready to be evaluated."""
-        return gate_films(self.table, prior=self.calibration.prior)
+    def gate(self) -> dict[str, Scores]:
+        """The images by outcome of the gate, ready to be evaluated."""
+        return gate_scores(self.table, prior=self.calibration.prior)
 
     @property
     def slug(self) -> str:
@@ -94,13 +94,16 @@ def evaluated(
     folder: Path | None = None,
 ) -> Evaluated:
     """Draw the bootstrap and the curves of a predictions table (label, probability, patient)."""
-    # First, because the draws used last are kept, and those of all films are needed again.
+    # First, because the draws used last are kept, and those of all images are needed again.
     decided = outside_band(
-        table, calibration.uncertain, threshold=calibration.main, prior=calibration.prior
+        table,
+        calibration.uncertain,
+        threshold=calibration.decision_threshold,
+        prior=calibration.prior,
     )
-    films = prepare_table(table, prior=calibration.prior)
-    low, high, _ = calibrated_reference(films.shifted, films.patient)
-    _ = films.threshold_free  # worked out now, so that no slider waits for it
+    images = prepare_table(table, prior=calibration.prior)
+    low, high, _ = calibrated_reference(images.shifted, images.patient)
+    _ = images.threshold_free  # worked out now, so that no slider waits for it
     return Evaluated(
         title=title,
         model=model,
@@ -108,21 +111,21 @@ def evaluated(
         table=table,
         notes=notes,
         calibration=calibration,
-        films=films,
-        roc=roc_curve(films),
-        band=roc_band(films),
-        precision_recall=precision_recall_curve(films),
-        bins=reliability(films.label, films.shifted, films.patient),
+        images=images,
+        roc=roc_curve(images),
+        band=roc_band(images),
+        precision_recall=precision_recall_curve(images),
+        bins=reliability(images.label, images.shifted, images.patient),
         reference=(low, high),
-        histogram=score_histogram(films),
+        histogram=score_histogram(images),
         decided=decided,
         folder=folder,
     )
 
 
 @st.cache_data(max_entries=1, ttl=60, show_spinner=False)
-def films_folder() -> Path | None:
-    """Where the dataset's films are on this disk, or None."""
+def images_folder() -> Path | None:
+    """Where the dataset's images are on this disk, or None."""
     from xray_core.dataset.index import find_dataset
 
     try:
@@ -131,9 +134,9 @@ def films_folder() -> Path | None:
         return None
 
 
-def film_on_disk(chosen: Evaluated, file: str) -> Path | None:
+def image_on_disk(chosen: Evaluated, file: str) -> Path | None:
     """The image of a predictions table, if it is on this disk and inside the table's folder."""
-    return image_below(chosen.folder or films_folder(), file)
+    return image_below(chosen.folder or images_folder(), file)
 
 
 @st.cache_resource(max_entries=8, show_spinner=False)

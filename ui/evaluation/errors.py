@@ -1,4 +1,4 @@
-"""The most confident errors with their films, and two models side by side."""
+"""The most confident errors with their images, and two models side by side."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from ui.common.downloads import csv_button
 from ui.common.frame import open_in_prediction
 from ui.common.text import as_text
 from ui.dataset.gallery import small_picture
-from ui.evaluation.data import Evaluated, film_on_disk, films_folder
+from ui.evaluation.data import Evaluated, image_on_disk, images_folder
 from xray_core.evaluation.metrics import Metrics
 from xray_core.evaluation.predictions import confident_errors
 
@@ -21,15 +21,15 @@ _CARD_WIDTH = 165  # pixels: two beside each other on a phone
 
 
 def errors(chosen: Evaluated, found: Metrics) -> None:
-    """The films on the wrong side of the threshold, the most confident first."""
+    """The images on the wrong side of the threshold, the most confident first."""
     st.subheader("Most confident errors")
     wrong = confident_errors(chosen.table, threshold=found.threshold)
     if wrong.empty:
-        st.success("No film is on the wrong side of this threshold.")
+        st.success("No image is on the wrong side of this threshold.")
         return
     missed = int((wrong["error"] == "missed").sum())
     st.markdown(
-        f"{len(wrong)} of {found.films} films are on the wrong side of {found.threshold:.1%}: "
+        f"{len(wrong)} of {found.images} images are on the wrong side of {found.threshold:.1%}: "
         f"{missed} missed, {len(wrong) - missed} wrongly flagged. The farthest from it come first. "
         "A wrong label in the data set looks like this, too."
     )
@@ -46,19 +46,19 @@ def errors(chosen: Evaluated, found: Metrics) -> None:
 
 def _gallery(chosen: Evaluated, wrong: pd.DataFrame) -> None:
     first = wrong.head(_SHOWN)
-    found = [film_on_disk(chosen, str(file)) for file in first["file"]]
+    found = [image_on_disk(chosen, str(file)) for file in first["file"]]
     if not any(found):
         st.info(
-            "The films are not on this disk, so only their names are listed. "
+            "The images are not on this disk, so only their names are listed. "
             + (
                 "Put the data set under `data/chest_xray`, or set `CHEST_XRAY_DIR`, to see them."
-                if films_folder() is None
+                if images_folder() is None
                 else "The data set on this disk does not hold them."
             ),
             icon=":material/image_not_supported:",
         )
         return
-    with st.container(horizontal=True, key="evaluation-films-wrong"):
+    with st.container(horizontal=True, key="evaluation-images-wrong"):
         for number, (path, row) in enumerate(zip(found, first.itertuples(), strict=True), 1):
             with st.container(width=_CARD_WIDTH):
                 _card(number, path, row)

@@ -15,7 +15,7 @@ from ui.common.downloads import csv_button
 from ui.common.frame import sentences
 from ui.evaluation.data import Evaluated
 from ui.evaluation.wording import frequencies, meanings
-from xray_core.evaluation.independent import film_intervals
+from xray_core.evaluation.independent import independent_intervals
 from xray_core.evaluation.metrics import Metrics
 from xray_core.evaluation.tables import NAMES, SMALL_GROUP, as_text
 from xray_core.stats.bootstrap import reporting
@@ -27,12 +27,12 @@ HEADLINE = {
     "roc_auc": "ROC AUC",
     "calibration_error": "Calibration",
 }
-_POINTS = {"main": "Main", "rule_out": "Rule-out"}
+_POINTS = {"main": "Main", "exclusion_threshold": "Rule-out"}
 _SLOW_SECONDS, _REFRESH_SECONDS = 1.0, 0.2
 _DEFAULT_PREVALENCE = 10  # percent
 _WHY_PREVALENCE = (
     "How many of those examined have pneumonia. Predictive values hang on it, and the "
-    "{share:.1%} of these films is no clinic's: they were collected to have many of both. Set the "
+    "{share:.1%} of these images is no clinic's: they were collected to have many of both. Set the "
     "share where you work, from 1% (screening) to 70% (a ward)."
 )
 
@@ -80,7 +80,10 @@ def headline(found: Metrics) -> None:
 
 def controls(chosen: Evaluated) -> tuple[float, float]:
     """The sliders: threshold in [0, 1] on the calibrated probability, and prevalence in [0, 1]."""
-    points = {"main": chosen.calibration.main, "rule_out": chosen.calibration.rule_out}
+    points = {
+        "main": chosen.calibration.decision_threshold,
+        "exclusion_threshold": chosen.calibration.exclusion_threshold,
+    }
     st.session_state.setdefault("evaluation_point", "main")
     left, right = st.columns(2, gap="large")
     with left:
@@ -113,11 +116,11 @@ def controls(chosen: Evaluated) -> tuple[float, float]:
             70,
             format="%d%%",
             key="evaluation_prevalence",
-            help=_WHY_PREVALENCE.format(share=chosen.films.prevalence),
+            help=_WHY_PREVALENCE.format(share=chosen.images.prevalence),
         )
         st.caption(
             "Moves PPV, NPV and the net benefit. "
-            f"The {chosen.films.prevalence:.1%} of these films is no clinic's."
+            f"The {chosen.images.prevalence:.1%} of these images is no clinic's."
         )
     # The slider shows a rounded value; at an operating point the exact one counts.
     return (points[point] if point else percent / 100), prevalence / 100
@@ -138,9 +141,9 @@ def all_numbers(chosen: Evaluated, found: Metrics) -> None:
         table = metrics_frame(chosen, found)
         st.dataframe(table, hide_index=True, height=35 * (len(table) + 1) + 3)
         st.caption(
-            "Interval: 95%, patient-level bootstrap, 2,000 resamples (BCa), since films of one "
-            "patient resemble each other. Beside it Wilson's and DeLong's, which take all films as "
-            "independent. F1, accuracy and average precision hold at these films' share of "
+            "Interval: 95%, patient-level bootstrap, 2,000 resamples (BCa), since images of one "
+            "patient resemble each other. Beside it Wilson's and DeLong's, which take all images as "
+            "independent. F1, accuracy and average precision hold at these images' share of "
             f"pneumonia ({found.prevalence:.1%}); calibration, Brier score and log loss after "
             "shifting the log-odds from a prior of 50% to that share."
         )
@@ -156,7 +159,7 @@ def three_ways(chosen: Evaluated) -> str:
     low, high = chosen.calibration.uncertain
     return (
         "These counts are two-way: every image lies on one side of the threshold. The Prediction "
-        f"page gives three kinds of result. Of these {decided.films} images it would show "
+        f"page gives three kinds of result. Of these {decided.images} images it would show "
         f"{decided.uncertain} as Indeterminate (probability from {low:.0%} to {high:.0%}) and "
         f"{decided.refused} as Not analysed, whatever their side, so its counts of found and "
         "missed pneumonia are smaller."
@@ -165,7 +168,7 @@ def three_ways(chosen: Evaluated) -> str:
 
 def metrics_frame(chosen: Evaluated, found: Metrics) -> pd.DataFrame:
     """Every metric as a row: name, value, interval, and Wilson's or DeLong's beside it."""
-    independent = film_intervals(chosen.films, found)
+    independent = independent_intervals(chosen.images, found)
     rows = []
     for name, estimate in found.estimates():
         value, _, interval = as_text(name, estimate).partition(" (")

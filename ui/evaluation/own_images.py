@@ -19,8 +19,8 @@ from xray_core.evaluation.predictions import MAX_ROWS, read_predictions
 _MAX_CSV_MB = 50
 
 
-def own_films(model: str) -> None:
-    """The form; what it computed stands in the session as the page's films."""
+def own_images(model: str) -> None:
+    """The form; what it computed stands in the session as the page's images."""
     st.subheader("Evaluate your own images")
     st.markdown(
         "Run this page on your own images. What you upload and the results are held in the memory "

@@ -13,7 +13,7 @@ from xray_core.evaluation.calibration import ReliabilityBin
 from xray_core.evaluation.curves import decision_curve
 from xray_core.evaluation.groups import accuracy_against_share, positives
 from xray_core.evaluation.metrics import Metrics, evaluate
-from xray_core.evaluation.scores import Films
+from xray_core.evaluation.scores import Scores
 from xray_core.evaluation.tables import (
     NAMES,
     SMALL_GROUP,
@@ -26,7 +26,7 @@ from xray_core.stats.bootstrap import Estimate
 _SUBTYPES = {"bacteria": "Bacterial pneumonia", "virus": "Viral pneumonia"}
 _GATE = {
     "passed": "Passed",
-    "caution": "Unlike the training films (caution)",
+    "caution": "Unlike the training images (caution)",
     "refused": "Refused as foreign",
 }
 _DOWNLOADS = {"subtype": "By kind of pneumonia (CSV)", "gate": "By input check (CSV)"}
@@ -35,8 +35,8 @@ _DOWNLOADS = {"subtype": "By kind of pneumonia (CSV)", "gate": "By input check (
 def ranking(chosen: Evaluated, found: Metrics) -> None:
     """ROC with its band and operating points, precision-recall with its baseline."""
     points = {
-        "main": evaluate(chosen.films, threshold=chosen.calibration.main),
-        "rule-out": evaluate(chosen.films, threshold=chosen.calibration.rule_out),
+        "main": evaluate(chosen.images, threshold=chosen.calibration.decision_threshold),
+        "rule-out": evaluate(chosen.images, threshold=chosen.calibration.exclusion_threshold),
     }
     shown = points if found.threshold in {p.threshold for p in points.values()} else None
     shown = shown or {**points, "now": found}
@@ -48,7 +48,7 @@ def ranking(chosen: Evaluated, found: Metrics) -> None:
             "resampled patients, at each false-positive rate by itself."
         )
         if chosen.roc.empty:
-            st.info("A ROC curve needs films of both classes.")
+            st.info("A ROC curve needs images of both classes.")
         else:
             st.altair_chart(
                 charts.roc(chosen.roc, chosen.band, shown, None),
@@ -62,10 +62,10 @@ def ranking(chosen: Evaluated, found: Metrics) -> None:
         st.subheader("Precision and recall")
         st.caption(
             f"Average precision {as_text('average_precision', found.average_precision)}. The "
-            "baseline, guessing, is these films' share of pneumonia; the diamond the threshold."
+            "baseline, guessing, is these images' share of pneumonia; the diamond the threshold."
         )
         st.altair_chart(
-            charts.precision_recall(chosen.precision_recall, chosen.films.prevalence, found),
+            charts.precision_recall(chosen.precision_recall, chosen.images.prevalence, found),
             alt="Precision against recall, with the baseline of guessing",
         )
         csv_button(
@@ -82,7 +82,7 @@ def scores(chosen: Evaluated, found: Metrics) -> None:
             charts.histogram(
                 chosen.histogram, label, found.threshold, chosen.calibration.uncertain
             ),
-            alt=f"Histogram of the probabilities of {label.lower()} films",
+            alt=f"Histogram of the probabilities of {label.lower()} images",
         )
     csv_button(chosen.histogram, f"{chosen.slug}-scores", "Scores by class (CSV)")
 
@@ -93,7 +93,7 @@ def calibration(chosen: Evaluated, found: Metrics) -> None:
     error = found.calibration_error
     st.subheader("Reliability")
     if error.value != error.value:
-        st.info("Calibration can only be measured on films of both classes.")
+        st.info("Calibration can only be measured on images of both classes.")
         return
     st.markdown(
         f"Expected calibration error **{as_text('calibration_error', error)}**. "
@@ -107,8 +107,8 @@ def calibration(chosen: Evaluated, found: Metrics) -> None:
             alt="Reliability diagram: observed share of pneumonia against stated probability",
         )
         st.caption(
-            "The number beside a point is its films. Probabilities are stated at a prior of 50%; "
-            f"here their log-odds were shifted to these films' {found.prevalence:.1%}, without "
+            "The number beside a point is its images. Probabilities are stated at a prior of 50%; "
+            f"here their log-odds were shifted to these images' {found.prevalence:.1%}, without "
             "which no model could agree with them. Bars: 95% (Wilson, by patients)."
         )
         figure_buttons(
@@ -122,13 +122,13 @@ def calibration(chosen: Evaluated, found: Metrics) -> None:
             [
                 {
                     "bin": f"{b.low:.0%} to {b.high:.0%}",
-                    "films": b.films,
+                    "images": b.images,
                     "patients": b.patients,
                     "predicted": b.predicted,
                     "observed": _observed(b),
                 }
                 for b in chosen.bins
-                if b.films
+                if b.images
             ]
         )
         st.dataframe(
@@ -146,20 +146,20 @@ def calibration(chosen: Evaluated, found: Metrics) -> None:
 def usefulness(chosen: Evaluated, found: Metrics) -> None:
     """The decision curve at the stated prevalence."""
     st.subheader("Net benefit (decision curve)")
-    curve = decision_curve(chosen.films, found.stated_prevalence)
+    curve = decision_curve(chosen.images, found.stated_prevalence)
     if curve.empty:
-        st.info("A decision curve needs films of both classes.")
+        st.info("A decision curve needs images of both classes.")
         return
     st.markdown(
         "Someone who would treat from a probability of 10% holds nine needless treatments for as "
-        "bad as one missed pneumonia. The curve counts, per film, pneumonia found minus false "
+        "bad as one missed pneumonia. The curve counts, per image, pneumonia found minus false "
         "alarms at that exchange rate. The model helps where its line lies above both others. "
         f"Holds where {found.stated_prevalence:.0%} have pneumonia (the slider above), to which "
         "the probabilities are shifted."
     )
     st.altair_chart(
         charts.decision(curve),
-        alt="Net benefit of the model, of calling every film and of calling none",
+        alt="Net benefit of the model, of calling every image and of calling none",
     )
     csv_button(curve, f"{chosen.slug}-decision-curve", "Decision curve (CSV)")
 
@@ -168,33 +168,33 @@ def groups(chosen: Evaluated, found: Metrics) -> None:
     """By subtype, by outcome of the gate, and what abstaining buys."""
     if chosen.subtypes:
         st.subheader("By kind of pneumonia")
-        normal = chosen.films.label.size - int(chosen.films.label.sum())
+        normal = chosen.images.label.size - int(chosen.images.label.sum())
         st.caption(
             f"ROC AUC: each kind against all {normal} normal images, so the specificity is the "
             f"same for all: {as_text('specificity', found.specificity)}."
         )
-        kinds = chosen.table.loc[chosen.films.label, "subtype"].nunique()
+        kinds = chosen.table.loc[chosen.images.label, "subtype"].nunique()
         if kinds > len(chosen.subtypes):
             st.caption(f"The {len(chosen.subtypes)} most frequent of {kinds} kinds.")
         _group_table(
             chosen,
             "subtype",
             {
-                _SUBTYPES.get(name, name): (films, *positives(films))
-                for name, films in chosen.subtypes.items()
+                _SUBTYPES.get(name, name): (images, *positives(images))
+                for name, images in chosen.subtypes.items()
             },
             found.threshold,
             ("sensitivity", "roc_auc"),
         )
     if chosen.gate:
         st.subheader("By outcome of the gate")
-        st.caption("The gate compares a film with the training films before the verdict.")
+        st.caption("The gate compares an image with the training images before the verdict.")
         _group_table(
             chosen,
             "gate",
             {
-                _GATE.get(name, name): (films, len(films.label), films.weights.patients)
-                for name, films in chosen.gate.items()
+                _GATE.get(name, name): (images, len(images.label), images.weights.patients)
+                for name, images in chosen.gate.items()
             },
             found.threshold,
             ("accuracy", "sensitivity", "specificity"),
@@ -203,52 +203,52 @@ def groups(chosen: Evaluated, found: Metrics) -> None:
     low, high = chosen.calibration.uncertain
     decided = chosen.decided
     if decided.metrics is None:
-        st.info("No film lies outside the uncertain band.")
+        st.info("No image lies outside the uncertain band.")
         return
     inside = decided.metrics
     st.markdown(
         f"Between {low:.0%} and {high:.0%} the model says UNCERTAIN. It decides "
-        f"**{decided.share_decided:.1%}** of these films ({decided.decided} of {decided.films}; "
+        f"**{decided.share_decided:.1%}** of these images ({decided.decided} of {decided.images}; "
         f"{decided.uncertain} uncertain, {decided.refused} refused), and of those it calls "
         f"**{as_text('accuracy', inside.accuracy)}** rightly; sensitivity "
         f"{as_text('sensitivity', inside.sensitivity)}, specificity "
         f"{as_text('specificity', inside.specificity)}."
     )
     curve = accuracy_against_share(
-        chosen.films.label, chosen.films.probability, chosen.calibration.main
+        chosen.images.label, chosen.images.probability, chosen.calibration.decision_threshold
     )
     st.altair_chart(
         charts.abstention(curve, decided.share_decided, inside.accuracy.value),
-        alt="Accuracy of the films decided against the share decided",
+        alt="Accuracy of the images decided against the share decided",
     )
-    st.caption("The most certain films first; the diamond is the model's own uncertain band.")
+    st.caption("The most certain images first; the diamond is the model's own uncertain band.")
     csv_button(curve, f"{chosen.slug}-abstention", "Accuracy by share decided (CSV)")
 
 
 def _observed(b: ReliabilityBin) -> str:
     """The observed share of a bin with its interval, and with its images where they are few."""
     words = as_text("accuracy", Estimate(b.observed, b.observed_low, b.observed_high))
-    return words if b.films >= SMALL_GROUP else f"{words}, n = {b.films}"
+    return words if b.images >= SMALL_GROUP else f"{words}, n = {b.images}"
 
 
 def _group_table(
     chosen: Evaluated,
     column: str,
-    parts: dict[str, tuple[Films, int, int]],
+    parts: dict[str, tuple[Scores, int, int]],
     threshold: float,
     shown: tuple[str, ...],
 ) -> None:
-    """A row for each group: its films, and the images and patients that are its own."""
+    """A row for each group: its images, and the images and patients that are its own."""
     rows = []
-    for name, (films, images, patients) in parts.items():
-        found = evaluate(films, threshold=threshold)
+    for name, (scores, images, patients) in parts.items():
+        found = evaluate(scores, threshold=threshold)
         rows.append(
             {
                 "Group": name,
                 "Images": images,
-                "With pneumonia": int(films.label.sum()),
+                "With pneumonia": int(scores.label.sum()),
                 "Patients": patients,
-                **{NAMES[metric]: group_cell(metric, films, found) for metric in shown},
+                **{NAMES[metric]: group_cell(metric, scores, found) for metric in shown},
             }
         )
     table = pd.DataFrame(rows)
@@ -265,7 +265,7 @@ def _draw_roc(chosen: Evaluated, points: dict[str, Metrics], kind: str) -> bytes
 def _draw_calibration(chosen: Evaluated, kind: str) -> bytes:
     from xray_core.evaluation.figures import as_bytes, draw_calibration
 
-    error = chosen.films.threshold_free["calibration_error"]
+    error = chosen.images.threshold_free["calibration_error"]
     return as_bytes(
-        draw_calibration(chosen.bins, error, chosen.reference, chosen.films.prevalence), kind
+        draw_calibration(chosen.bins, error, chosen.reference, chosen.images.prevalence), kind
     )

@@ -1,4 +1,4 @@
-"""Judging the visitor's films, one after the other, with a progress bar for several."""
+"""Judging the visitor's images, one after the other, with a progress bar for several."""
 
 import time
 from typing import TYPE_CHECKING
@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING
 import streamlit as st
 
 from ui.common.frame import log_failure
-from ui.prediction.cases import Film, Visit, thumbnail
+from ui.prediction.cases import Case, Visit, thumbnail
 from ui.prediction.view import view_of
 from xray_core.errors import UnreadableImage
 from xray_core.prediction.predictor import Prediction
@@ -16,50 +16,52 @@ if TYPE_CHECKING:
 
 
 def work_to_do(visit: Visit, model: str) -> int:
-    """Ask this model about every film, and return how many wait for its result."""
-    for film in visit.films:
-        film.asked = model
-    return sum(film.waits for film in visit.films)
+    """Ask this model about every image, and return how many wait for its result."""
+    for case in visit.cases:
+        case.asked = model
+    return sum(case.waits for case in visit.cases)
 
 
-def judge_all(visit: Visit, predictor: "Predictor", model: str) -> None:
-    """Judge what waits. One bad film never ends the run; a run cut short goes on later."""
-    waiting = [film for film in visit.films if film.waits]
-    if len(visit.films) == 1:
+def analyse_all(visit: Visit, predictor: "Predictor", model: str) -> None:
+    """Judge what waits. One bad image never ends the run; a run cut short goes on later."""
+    waiting = [case for case in visit.cases if case.waits]
+    if len(visit.cases) == 1:
         with st.spinner("Analysing the image …"):
-            _judge_one_by_one(visit, waiting, predictor, model, None)
+            _analyse_in_turn(visit, waiting, predictor, model, None)
         return
     place = st.empty()
     bar = place.progress(0.0, f"0 of {len(waiting)} images")
-    _judge_one_by_one(visit, waiting, predictor, model, bar)
+    _analyse_in_turn(visit, waiting, predictor, model, bar)
     place.empty()
 
 
-def _judge_one_by_one(
-    visit: Visit, waiting: list[Film], predictor: "Predictor", model: str, bar
+def _analyse_in_turn(
+    visit: Visit, waiting: list[Case], predictor: "Predictor", model: str, bar
 ) -> None:
     start, total = time.monotonic(), len(waiting)
-    for done, film in enumerate(waiting, 1):
+    for done, case in enumerate(waiting, 1):
         # Once more where it is to be looked at in another way by now.
-        while film.waits and film.asked == model:
-            judge(visit, film, predictor, model, with_map=len(visit.films) == 1)
+        while case.waits and case.asked == model:
+            analyse(visit, case, predictor, model, with_map=len(visit.cases) == 1)
         if bar is not None:
             left = (time.monotonic() - start) / done * (total - done)
             bar.progress(done / total, f"{done} of {total} images, {_time_left(left)} left")
 
 
-def judge(visit: Visit, film: Film, predictor: "Predictor", model: str, *, with_map: bool) -> None:
-    """Give a film its result and its thumbnail, whatever it holds.
+def analyse(
+    visit: Visit, case: Case, predictor: "Predictor", model: str, *, with_map: bool
+) -> None:
+    """Give an image its result and its thumbnail, whatever it holds.
 
-    Streamlit may end the run in here at any of its calls; the film then still waits.
+    Streamlit may end the run in here at any of its calls; the image then still waits.
     """
-    settings, picture = film.settings, ""
+    settings, picture = case.settings, ""
     try:
         if with_map:
-            view = view_of(film, predictor, model)
+            view = view_of(case, predictor, model)
             result, picture = next(iter(view.answers.values())), view.thumbnail
         else:
-            radiograph = film.read()
+            radiograph = case.read()
             picture = thumbnail(radiograph)
             result = predictor.predict(radiograph)
     except UnreadableImage as error:
@@ -69,7 +71,7 @@ def judge(visit: Visit, film: Film, predictor: "Predictor", model: str, *, with_
     except Exception as error:
         log_failure(error)
         result = _unreadable("Analysis failed (software error; see the log).", predictor.model)
-    visit.settle(film, result, predictor.calibration, model, settings, picture)
+    visit.settle(case, result, predictor.calibration, model, settings, picture)
 
 
 def _unreadable(reason: str, model: str) -> Prediction:

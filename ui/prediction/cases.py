@@ -1,8 +1,8 @@
-"""A visitor's films: in the visitor's own session, in bounded memory, gone with the session.
+"""A visitor's images: in the visitor's own session, in bounded memory, gone with the session.
 
 Streamlit may end a run of a page at any call of its own: another button, page or model, a closed
 tab. So what a visitor dropped is one plain object, `Visit`, whose methods call nothing of
-Streamlit: each film is in its list from the drop on, and a film is analysed once its result is
+Streamlit: each image is in its list from the drop on, and an image is analysed once its result is
 there.
 """
 
@@ -22,13 +22,13 @@ from xray_core.errors import UnreadableImage
 from xray_core.imaging.radiograph import Radiograph, read_radiograph
 from xray_core.model.calibration import Calibration
 from xray_core.prediction.archive import (
-    MAX_FILMS,
-    ArchivedFilm,
-    film_count,
+    MAX_IMAGES,
+    ArchivedFile,
+    count_files,
     is_archive,
     read_archive,
 )
-from xray_core.prediction.orientation import Suggestion, put_right
+from xray_core.prediction.orientation import Correction, apply_correction
 from xray_core.prediction.predictor import Prediction
 
 if TYPE_CHECKING:
@@ -40,49 +40,49 @@ KEPT_BYTES = 256 * 2**20
 DROP_BYTES = 512 * 2**20
 """Bytes of one drop. The server holds a drop whole until its last file is there."""
 
-LIMIT_WORDS = f"{MAX_FILMS} files or {DROP_BYTES // 2**20} MB"
+LIMIT_WORDS = f"{MAX_IMAGES} files or {DROP_BYTES // 2**20} MB"
 THUMBNAIL = 64
 
-Settings = tuple[int, Suggestion]
-"""How a film is looked at: the number of its window, and what is done to it."""
+Settings = tuple[int, Correction]
+"""How an image is looked at: the number of its window, and what is done to it."""
 
 
 class Archive:
     """A dropped ZIP, whose files are read one at a time, in order, when they are analysed."""
 
     def __init__(self, data: bytes) -> None:
-        self._entries: Iterator[ArchivedFilm] = read_archive(data)
+        self._entries: Iterator[ArchivedFile] = read_archive(data)
         self._lock = Lock()  # two runs of a page may overlap where a connection was lost
 
-    def hand_over(self, film: "Film") -> None:
-        """Give the film, the next one of the archive, its bytes or the reason why there are none.
+    def hand_over(self, case: "Image") -> None:
+        """Give the image, the next one of the archive, its bytes or the reason why there are none.
 
-        Whatever goes wrong in the archive ends in the film's `problem`.
+        Whatever goes wrong in the archive ends in the image's `problem`.
         """
         with self._lock:
-            if film.archive is None:
+            if case.archive is None:
                 return
             try:
                 entry = next(self._entries)
-                film.name, film.data, film.problem = entry.name, entry.data, entry.problem
+                case.name, case.data, case.problem = entry.name, entry.data, entry.problem
             except UnreadableImage as error:
-                film.problem = str(error)
+                case.problem = str(error)
             except StopIteration:
-                film.problem = "The ZIP file is damaged before this file; please pack it again."
+                case.problem = "The ZIP file is damaged before this file; please pack it again."
             except Exception as error:
                 log_failure(error)
-                film.problem = "The ZIP file is damaged here; please pack it again."
-            film.archive = None
+                case.problem = "The ZIP file is damaged here; please pack it again."
+            case.archive = None
 
 
 @dataclass(eq=False)
-class Film:
-    """One film of a visit: its bytes, how to look at them, and the result.
+class Case:
+    """One image of a visit: its bytes, how to look at them, and the result.
 
     `name` is shown only where the visitor asks for it, since file names may identify patients.
-    `file` is the path inside the dataset's folder of a film that was opened from there, and
-    `origin` what may be said of a film that is not the visitor's own.
-    `archive` holds the bytes of a film that waits in a ZIP. `let_go` says that the bytes are gone
+    `file` is the path inside the dataset's folder of an image that was opened from there, and
+    `origin` what may be said of an image that is not the visitor's own.
+    `archive` holds the bytes of an image that waits in a ZIP. `let_go` says that the bytes are gone
     and that the result stays.
     `result` is the last one, as the model gave it with `calibration`; `judged_by` and `judged_as`
     name the model and the settings that it is of, `asked` the model that the visitor chose.
@@ -98,10 +98,10 @@ class Film:
     window: int = 0
     quarter_turns: int = 0
     inverted: bool = False
-    trimmed: bool = False
+    crop_border: bool = False
     result: Prediction | None = None
     calibration: Calibration | None = None
-    judged_by: str = ""
+    analysed_by: str = ""
     judged_as: Settings | None = None
     asked: str = ""
     let_go: bool = False
@@ -109,19 +109,19 @@ class Film:
 
     @property
     def title(self) -> str:
-        """How the page calls the film."""
-        return self.origin or f"Your film {self.number}"
+        """How the page calls the image."""
+        return self.origin or f"Your image {self.number}"
 
     @property
     def waits(self) -> bool:
-        """Tell whether the model that is asked has yet to analyse the film as it is looked at."""
+        """Tell whether the model that is asked has yet to analyse the image as it is looked at."""
         if self.let_go:
             return False
-        return self.judged_by != self.asked or self.judged_as != self.settings
+        return self.analysed_by != self.asked or self.judged_as != self.settings
 
     @property
     def settings(self) -> Settings:
-        """How the film is to be looked at."""
+        """How the image is to be looked at."""
         return self.window, self.changes
 
     @property
@@ -138,59 +138,59 @@ class Film:
             self.let_go
             and self.result is not None
             and self.result.verdict != "UNREADABLE"
-            and self.judged_by != self.asked
+            and self.analysed_by != self.asked
         )
 
     @property
     def whose_result(self) -> str:
         """The sentence on a result of another model than the one that is asked."""
         return (
-            f"This result is of the model {self.judged_by}. The image was not kept in memory, so "
+            f"This result is of the model {self.analysed_by}. The image was not kept in memory, so "
             f"{self.asked} has not analysed it: upload it again for a result of that model."
         )
 
     def read(self) -> Radiograph:
-        """Decode the film as it is to be looked at; raises UnreadableImage."""
+        """Decode the image as it is to be looked at; raises UnreadableImage."""
         if self.archive is not None:
             self.archive.hand_over(self)
         data = self.data
         if data is None:
             raise UnreadableImage(self.problem or "This image was not kept. Upload it again.")
-        film = read_radiograph(data, window=self.window)
-        return put_right(film, self.changes) if self.is_changed else film
+        case = read_radiograph(data, window=self.window)
+        return apply_correction(case, self.changes) if self.is_changed else case
 
     @property
-    def changes(self) -> Suggestion:
-        """What is done to the film before it is judged."""
-        return Suggestion(self.quarter_turns, self.inverted, self.trimmed)
+    def changes(self) -> Correction:
+        """What is done to the image before it is judged."""
+        return Correction(self.quarter_turns, self.inverted, self.crop_border)
 
     @property
     def is_changed(self) -> bool:
-        """Tell whether the film is judged otherwise than it came."""
-        return self.changes != Suggestion(0, False)
+        """Tell whether the image is judged otherwise than it came."""
+        return self.changes != Correction(0, False)
 
-    def put_right(self, suggestion: Suggestion) -> None:
-        """Have the film judged anew, changed once more as suggested."""
-        self.quarter_turns = (self.quarter_turns + suggestion.quarter_turns) % 4
-        self.inverted = self.inverted != suggestion.inverted
-        self.trimmed = self.trimmed or suggestion.trimmed
+    def apply_correction(self, correction: Correction) -> None:
+        """Have the image judged anew, changed once more as suggested."""
+        self.quarter_turns = (self.quarter_turns + correction.quarter_turns) % 4
+        self.inverted = self.inverted != correction.inverted
+        self.crop_border = self.crop_border or correction.crop_border
 
     def as_it_came(self) -> None:
-        """Have the film judged anew, unchanged."""
-        self.quarter_turns, self.inverted, self.trimmed = 0, False, False
+        """Have the image judged anew, unchanged."""
+        self.quarter_turns, self.inverted, self.crop_border = 0, False, False
 
 
 @dataclass
 class Visit:
     """What a visitor dropped or opened, and what was made of it.
 
-    `resets` grows whenever the films are replaced or more are added: widgets that belong to the
-    films carry it in their key (`widget_key`), so that none keeps what was set for others.
+    `resets` grows whenever the images are replaced or more are added: widgets that belong to the
+    images carry it in their key (`widget_key`), so that none keeps what was set for others.
     `drops` counts the drops and `taken` holds the ids of their files; `left_out` is the number of
     dropped files that were too many.
     """
 
-    films: list[Film] = field(default_factory=list)
+    cases: list[Case] = field(default_factory=list)
     view: "View | None" = None
     left_out: int = 0
     resets: int = 0
@@ -198,97 +198,97 @@ class Visit:
     taken: set[str] = field(default_factory=set)
 
     def clear(self) -> None:
-        """Let go of the films and of all that was made of them."""
-        self.films, self.view, self.left_out = [], None, 0
+        """Let go of the images and of all that was made of them."""
+        self.cases, self.view, self.left_out = [], None, 0
         self.resets += 1
 
     def open(self, data: bytes, *, origin: str = "", file: str | None = None) -> None:
-        """Replace the films by one that is not the visitor's own."""
+        """Replace the images by one that is not the visitor's own."""
         self.clear()
-        self.films = [Film(1, data=data, origin=origin, file=file)]
+        self.cases = [Case(1, data=data, origin=origin, file=file)]
 
     def drop(self, uploads: list[tuple[str, bytes]], *, let_go: int = 0) -> None:
         """Take these (name, bytes) in, of `let_go` more files only the number.
 
-        They replace the films, unless some of those have had no result yet: then they are added,
-        so that no dropped film goes without a result. Beyond MAX_FILMS films or DROP_BYTES of
-        films that wait, files are left out and counted.
+        They replace the images, unless some of those have had no result yet: then they are added,
+        so that no dropped image goes without a result. Beyond MAX_IMAGES images or DROP_BYTES of
+        images that wait, files are left out and counted.
         """
-        waiting = [film for film in self.films if film.result is None]
+        waiting = [case for case in self.cases if case.result is None]
         if waiting:
             self.view, self.resets = None, self.resets + 1
         else:
             self.clear()
-        films, left_out = list(self.films), self.left_out + let_go
-        room = DROP_BYTES - sum(len(film.data or b"") for film in waiting)
+        cases, left_out = list(self.cases), self.left_out + let_go
+        room = DROP_BYTES - sum(len(case.data or b"") for case in waiting)
         for name, data in uploads:
-            made = _films_of(name, data) if len(data) <= room else []
-            fitting = made[: MAX_FILMS - len(films)]
+            made = _cases_of(name, data) if len(data) <= room else []
+            fitting = made[: MAX_IMAGES - len(cases)]
             if fitting:
                 room -= len(data)
             left_out += len(made) - len(fitting) if made else 1
-            for film in fitting:
-                film.number = len(films) + 1
-                films.append(film)
-        self.films, self.left_out = films, left_out
+            for case in fitting:
+                case.number = len(cases) + 1
+                cases.append(case)
+        self.cases, self.left_out = cases, left_out
 
     def settle(
         self,
-        film: Film,
+        case: Case,
         result: Prediction,
         calibration: Calibration,
-        judged_by: str,
+        analysed_by: str,
         judged_as: Settings,
         picture: str,
     ) -> None:
-        """Give a film its result, unless it is to be looked at in another way by now.
+        """Give an image its result, unless it is to be looked at in another way by now.
 
         That may be where two runs of the page overlap: a lost connection ends a run only at its
         next call of Streamlit, and the visitor may be back before that.
-        The bytes are let go where the other films with a result hold KEPT_BYTES already.
+        The bytes are let go where the other images with a result hold KEPT_BYTES already.
         """
-        if film.settings != judged_as or film.asked != judged_by:
+        if case.settings != judged_as or case.asked != analysed_by:
             return
-        film.result, film.calibration, film.thumbnail = result, calibration, picture
-        film.judged_by, film.judged_as = judged_by, judged_as
+        case.result, case.calibration, case.thumbnail = result, calibration, picture
+        case.analysed_by, case.judged_as = analysed_by, judged_as
         held = sum(
             len(other.data or b"")
-            for other in self.films
-            if other is not film and other.result is not None
+            for other in self.cases
+            if other is not case and other.result is not None
         )
-        if film.data is not None and held + len(film.data) > KEPT_BYTES:
-            film.data, film.let_go = None, True
-            film.problem = (
+        if case.data is not None and held + len(case.data) > KEPT_BYTES:
+            case.data, case.let_go = None, True
+            case.problem = (
                 f"Beyond {KEPT_BYTES // 2**20} MB only the results are kept: upload this image "
                 "alone to see it."
             )
 
-    def is_shown(self, film: Film) -> bool:
-        """Tell whether the film is still one of the visit's."""
-        return any(film is other for other in self.films)
+    def is_shown(self, case: Case) -> bool:
+        """Tell whether the image is still one of the visit's."""
+        return any(case is other for other in self.cases)
 
     def left_out_words(self) -> str:
         """Return the sentence on files that were too many to read, or an empty text."""
         if not self.left_out:
             return ""
         return (
-            f"Only {len(self.films)} of {len(self.films) + self.left_out} files were read: one "
+            f"Only {len(self.cases)} of {len(self.cases) + self.left_out} files were read: one "
             f"drop may hold up to {LIMIT_WORDS}. Drop the rest separately."
         )
 
 
-def _films_of(name: str, data: bytes) -> list[Film]:
-    """Return the films of one dropped file: those of a ZIP, else one."""
+def _cases_of(name: str, data: bytes) -> list[Case]:
+    """Return the images of one dropped file: those of a ZIP, else one."""
     if not is_archive(data):
-        return [Film(0, name, data)]
+        return [Case(0, name, data)]
     try:
-        count, archive = film_count(data), Archive(data)
+        count, archive = count_files(data), Archive(data)
     except UnreadableImage as error:
-        return [Film(0, name, problem=str(error))]
+        return [Case(0, name, problem=str(error))]
     except Exception as error:
         log_failure(error)
-        return [Film(0, name, problem="The ZIP file is damaged; please pack it again.")]
-    return [Film(0, name, archive=archive) for _ in range(count)]
+        return [Case(0, name, problem="The ZIP file is damaged; please pack it again.")]
+    return [Case(0, name, archive=archive) for _ in range(count)]
 
 
 def visit() -> Visit:
@@ -296,25 +296,25 @@ def visit() -> Visit:
     return st.session_state.setdefault("prediction_visit", Visit())
 
 
-def films() -> list[Film]:
-    """Return the visitor's films."""
-    return visit().films
+def cases() -> list[Case]:
+    """Return the visitor's images."""
+    return visit().cases
 
 
 def widget_key(name: str) -> str:
-    """Return the key of a widget whose state belongs to the films that are there now."""
+    """Return the key of a widget whose state belongs to the images that are there now."""
     return f"{name}-{visit().resets}"
 
 
 def display_pixels(radiograph: Radiograph, side: int) -> np.ndarray:
-    """Return the film as uint8 (h, w), no side longer than `side`, its aspect kept."""
+    """Return the image as uint8 (h, w), no side longer than `side`, its aspect kept."""
     image = Image.fromarray(np.rint(radiograph.pixels).astype(np.uint8))
     image.thumbnail((side, side), Image.Resampling.BILINEAR)
     return np.asarray(image)
 
 
 def thumbnail(radiograph: Radiograph) -> str:
-    """Return a small square picture of the film, on black, as a data URI."""
+    """Return a small square picture of the image, on black, as a data URI."""
     step = max(1, min(radiograph.pixels.shape) // (2 * THUMBNAIL))
     small = Image.fromarray(np.rint(radiograph.pixels[::step, ::step]).astype(np.uint8))
     small.thumbnail((THUMBNAIL, THUMBNAIL), Image.Resampling.BILINEAR)

@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING
 import streamlit as st
 
 from ui.common.frame import sentences
-from ui.prediction.cases import Film, widget_key
+from ui.prediction.cases import Case, widget_key
 from ui.prediction.downloads import downloads
 from ui.prediction.overlay import COLOUR_MAPS, legend_html, outlined, overlay
 from ui.prediction.result import answer_html, cautions_html, pre_test_control
@@ -17,7 +17,7 @@ from xray_core.evaluation.verdicts import VerdictRate, verdict_rates
 from xray_core.model.bundle import PREDICTIONS, Bundle
 from xray_core.prediction import wording
 from xray_core.prediction.explain import METHOD_NAMES, METHODS
-from xray_core.prediction.orientation import Suggestion
+from xray_core.prediction.orientation import Correction
 from xray_core.prediction.predictor import Prediction
 
 if TYPE_CHECKING:
@@ -37,78 +37,78 @@ NEAREST_SHOWN = 8
 Rates = dict[str, dict[str, VerdictRate]]
 
 
-def show(film: Film, predictor: "Predictor", judged_by: str) -> None:
+def show(case: Case, predictor: "Predictor", analysed_by: str) -> None:
     """Draw the result and its cautions, then image, map, similar images, accuracy and downloads."""
-    prediction = film.prediction
-    calibration = film.calibration or predictor.calibration
+    prediction = case.prediction
+    calibration = case.calibration or predictor.calibration
     if prediction.probability is None:
-        st.html(answer_html(prediction, calibration, film.title))
+        st.html(answer_html(prediction, calibration, case.title))
     else:
         result, control = st.columns([4, 1], gap="medium")
         with control:
             pre_test_control(prediction, calibration)
-        result.html(answer_html(prediction, calibration, film.title))
+        result.html(answer_html(prediction, calibration, case.title))
         cautions = cautions_html(prediction)
         if cautions:
             st.html(cautions)
     if prediction.verdict == "UNREADABLE":
         return
-    if film.let_go:
-        if film.is_of_another_model:
-            st.warning(film.whose_result, icon=":material/warning:")
-        st.info(film.problem)
+    if case.let_go:
+        if case.is_of_another_model:
+            st.warning(case.whose_result, icon=":material/warning:")
+        st.info(case.problem)
         return
-    view = view_of(film, predictor, judged_by)
-    _how_it_is_seen(film, view)
+    view = view_of(case, predictor, analysed_by)
+    _how_it_is_seen(case, view)
     if prediction.verdict == "REFUSED":
-        _refused(film, view)
+        _refused(case, view)
     else:
-        _judged(film, view, predictor)
+        _analysed(case, view, predictor)
 
 
-def _how_it_is_seen(film: Film, view: View) -> None:
+def _how_it_is_seen(case: Case, view: View) -> None:
     """Offer a DICOM file's windows, to crop a border, and to undo what was done to the image."""
     windows = view.radiograph.windows
     if len(windows) > 1:
         window = st.selectbox(
             "Window (the result is computed for the image as shown)",
             range(len(windows)),
-            index=min(film.window, len(windows) - 1),
+            index=min(case.window, len(windows) - 1),
             format_func=lambda index: windows[index],
-            key=widget_key(f"window-{film.number}"),
+            key=widget_key(f"window-{case.number}"),
         )
-        if window != film.window:
-            film.window = window
+        if window != case.window:
+            case.window = window
             st.rerun()
-    suggestion = film.prediction.suggestion
-    if suggestion is not None and film.prediction.verdict != "REFUSED":
+    correction = case.prediction.correction
+    if correction is not None and case.prediction.verdict != "REFUSED":
         st.button(
             "Border detected. Crop and re-analyse",
             icon=":material/crop:",
-            on_click=film.put_right,
-            args=(suggestion,),
+            on_click=case.apply_correction,
+            args=(correction,),
         )
-    if film.is_changed:
+    if case.is_changed:
         st.button(
-            f"{film.changes.done.removesuffix(' before the analysis.')}. Undo",
+            f"{case.changes.done.removesuffix(' before the analysis.')}. Undo",
             icon=":material/undo:",
-            on_click=film.as_it_came,
+            on_click=case.as_it_came,
         )
 
 
-def _refused(film: Film, view: View) -> None:
+def _refused(case: Case, view: View) -> None:
     left, right = st.columns([3, 2], gap="large")
-    with left, st.container(key="film"):
-        _film(film, view)
+    with left, st.container(key="image"):
+        _case(case, view)
     with right:
-        suggestion = film.prediction.suggestion
-        if suggestion is not None:
+        correction = case.prediction.correction
+        if correction is not None:
             st.button(
-                f"{_steps(suggestion)} and analyse",
+                f"{_steps(correction)} and analyse",
                 type="primary",
-                icon=":material/rotate_right:" if suggestion.turns else ":material/crop:",
-                on_click=film.put_right,
-                args=(suggestion,),
+                icon=":material/rotate_right:" if correction.turns else ":material/crop:",
+                on_click=case.apply_correction,
+                args=(correction,),
             )
             return
         _heading("What to do")
@@ -119,32 +119,32 @@ def _refused(film: Film, view: View) -> None:
         )
 
 
-def _steps(suggestion: Suggestion) -> str:
-    steps = {"Crop": suggestion.trimmed, "rotate": suggestion.quarter_turns}
-    steps["invert"] = suggestion.inverted
+def _steps(correction: Correction) -> str:
+    steps = {"Crop": correction.crop_border, "rotate": correction.quarter_turns}
+    steps["invert"] = correction.inverted
     return ", ".join(step for step, needed in steps.items() if needed).capitalize()
 
 
-def _film(film: Film, view: View) -> None:
-    words = film.changes.done if film.is_changed else "Image as analysed"
-    st.image(view.film, width="stretch", caption=words, alt=words)
+def _case(case: Case, view: View) -> None:
+    words = case.changes.done if case.is_changed else "Image as analysed"
+    st.image(view.case, width="stretch", caption=words, alt=words)
 
 
 @st.fragment
-def _judged(film: Film, view: View, predictor: "Predictor") -> None:
+def _analysed(case: Case, view: View, predictor: "Predictor") -> None:
     with sentences():
         left, right = st.columns([5, 2], gap="medium")
         with left:
-            pictures, controls = st.container(key="films"), st.container()
+            pictures, controls = st.container(key="images"), st.container()
         with controls:
             method, name, opacity, outline = _controls()
-        prediction = answer(view, film, predictor, method)
+        prediction = answer(view, case, predictor, method)
         draw = outlined if outline else partial(overlay, name=name)
         picture = draw(view.small, prediction.heatmap, opacity=opacity)
         with pictures:
             one, other = st.columns(2, gap="small")
             with one:
-                _film(film, view)
+                _case(case, view)
             with other:
                 st.image(
                     encoded_overlay(picture.pixels),
@@ -162,7 +162,7 @@ def _judged(film: Film, view: View, predictor: "Predictor") -> None:
             rates = _accuracy_rates(predictor.bundle)
             _what_to_know(prediction, predictor.bundle, rates)
             _heading("Download")
-            downloads(film, view, prediction, predictor.bundle, rates, picture)
+            downloads(case, view, prediction, predictor.bundle, rates, picture)
 
 
 def _controls() -> tuple[str, str, float, bool]:
@@ -222,7 +222,7 @@ def _accuracy_table(rates: Rates) -> str:
 
 
 def _nearest(paths: tuple[str, ...]) -> None:
-    """Show the nearest training films where the dataset is on this computer's disk."""
+    """Show the nearest training images where the dataset is on this computer's disk."""
     try:
         folder = find_dataset(None)
     except DatasetError:

@@ -2,7 +2,7 @@
 
 import streamlit as st
 
-from ui.prediction.cases import Film, widget_key
+from ui.prediction.cases import Case, widget_key
 from ui.prediction.result import pre_test
 from ui.prediction.table import table_csv
 from ui.prediction.view import View
@@ -13,7 +13,7 @@ from xray_core.prediction.report_pdf import MapPicture, report_pdf
 
 
 def downloads(
-    film: Film,
+    case: Case,
     view: View,
     prediction: Prediction,
     bundle: Bundle,
@@ -24,7 +24,7 @@ def downloads(
 
     Both files are there before the click, which a rerun of the page cannot lose.
     """
-    named = bool(film.name) and st.checkbox(
+    named = bool(case.name) and st.checkbox(
         "Include file name",
         key=widget_key("name_in_report"),
         help="File names can identify a patient.",
@@ -33,17 +33,17 @@ def downloads(
         prediction,
         view.radiograph,
         bundle,
-        title=f"Image {film.number}" + (f" · {film.origin}" if film.origin else ""),
+        title=f"Image {case.number}" + (f" · {case.origin}" if case.origin else ""),
         picture=picture,
         rates=rates,
         pre_test=pre_test(),
-        file_name=film.name if named else None,
+        file_name=case.name if named else None,
     )
     with st.container(horizontal=True):
         st.download_button(
             "Report (PDF)",
             report,
-            file_name=f"chest-xray-report-{film.number}.pdf",
+            file_name=f"chest-xray-report-{case.number}.pdf",
             mime="application/pdf",
             icon=":material/picture_as_pdf:",
             on_click="ignore",
@@ -51,8 +51,8 @@ def downloads(
         )
         st.download_button(
             "Result (CSV)",
-            table_csv([film], names=named, pre_test=pre_test()),
-            file_name=f"chest-xray-result-{film.number}.csv",
+            table_csv([case], names=named, pre_test=pre_test()),
+            file_name=f"chest-xray-result-{case.number}.csv",
             mime="text/csv",
             icon=":material/table:",
             on_click="ignore",

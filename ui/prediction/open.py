@@ -1,4 +1,4 @@
-"""Opening a film on this computer's disk: an example, one of the test split, another page's."""
+"""Opening an image on this computer's disk: an example, one of the test split, another page's."""
 
 import random
 from pathlib import Path
@@ -13,8 +13,8 @@ from xray_core.errors import DatasetError
 from xray_core.model.bundle import Bundle
 
 
-def open_film(visit: Visit, path: Path, *, origin: str = "", file: str | None = None) -> None:
-    """Open a film on disk, or say in a passing message why that cannot be done.
+def open_case(visit: Visit, path: Path, *, origin: str = "", file: str | None = None) -> None:
+    """Open an image on disk, or say in a passing message why that cannot be done.
 
     `file` is its path inside the dataset's folder, if it is of the dataset.
     """
@@ -30,25 +30,25 @@ def open_film(visit: Visit, path: Path, *, origin: str = "", file: str | None = 
 
 
 def open_asked_for(visit: Visit) -> None:
-    """Open the film that another page asked for."""
+    """Open the image that another page asked for."""
     path = st.session_state.get("open_path")
     if path:
         if may_show(Path(path)):
-            open_film(visit, Path(path), origin="Opened image", file=_file_in_dataset(Path(path)))
+            open_case(visit, Path(path), origin="Opened image", file=_file_in_dataset(Path(path)))
         else:
             st.toast("This image cannot be opened here.", icon=":material/error:")
         del st.session_state["open_path"]
 
 
 def name_origin(visit: Visit, model: str) -> None:
-    """Say of a film of the dataset what it was to the chosen model, a bundle's name."""
-    for film in visit.films:
-        if film.file is not None:
-            film.origin = origin_of(model, film.file)
+    """Say of an image of the dataset what it was to the chosen model, a bundle's name."""
+    for case in visit.cases:
+        if case.file is not None:
+            case.origin = origin_of(model, case.file)
 
 
-def tested_films(chosen: Bundle) -> list[tuple[Path, str]]:
-    """Return the test split's films where the dataset is on this disk.
+def tested_cases(chosen: Bundle) -> list[tuple[Path, str]]:
+    """Return the test split's images where the dataset is on this disk.
 
     Each as its path and its path inside the dataset's folder.
     """
@@ -62,9 +62,9 @@ def tested_films(chosen: Bundle) -> list[tuple[Path, str]]:
 
 
 def open_random(visit: Visit, tests: list[tuple[Path, str]]) -> None:
-    """Open one of `tested_films` by chance."""
+    """Open one of `tested_images` by chance."""
     path, file = random.choice(tests)
-    open_film(visit, path, file=file)
+    open_case(visit, path, file=file)
 
 
 def _file_in_dataset(path: Path) -> str | None:

@@ -23,7 +23,7 @@ def colours(name: str) -> NDArray[np.uint8]:
 
 
 def overlay(
-    film: NDArray[np.uint8], heatmap: NDArray[np.float32], name: str, opacity: float
+    case: NDArray[np.uint8], heatmap: NDArray[np.float32], name: str, opacity: float
 ) -> MapPicture:
     """Return the image (H, W) under its map (H, W) in [0, 1].
 
@@ -33,18 +33,18 @@ def overlay(
     table = colours(name)
     colour = table[np.rint(heatmap * 255).astype(np.uint8)].astype(np.float32)
     cover = (np.float32(opacity) * heatmap)[..., np.newaxis]  # (H, W) -> (H, W, 1)
-    grey = film[..., np.newaxis].astype(np.float32)
+    grey = case[..., np.newaxis].astype(np.float32)
     pixels = np.rint(grey * (1 - cover) + colour * cover).astype(np.uint8)
     return MapPicture(pixels, COLOUR_LEGEND, table)
 
 
-def outlined(film: NDArray[np.uint8], heatmap: NDArray[np.float32], opacity: float) -> MapPicture:
+def outlined(case: NDArray[np.uint8], heatmap: NDArray[np.float32], opacity: float) -> MapPicture:
     """Return the image with lines where its map passes OUTLINE_LEVELS.
 
     Each line has a dark rim, so that it is seen on bright and on dark ground.
     """
-    picture = np.repeat(film[..., np.newaxis], 3, axis=2).astype(np.float32)
-    width = max(1, round(max(film.shape) / 400))
+    picture = np.repeat(case[..., np.newaxis], 3, axis=2).astype(np.float32)
+    width = max(1, round(max(case.shape) / 400))
     for level in OUTLINE_LEVELS:
         line = _edges(heatmap >= level)
         for colour, grown in (((0, 0, 0), 2 * width), (_OUTLINE, width)):

@@ -81,8 +81,8 @@ def scale_html(probability: float, calibration: Calibration) -> str:
     low, high = calibration.uncertain
     spoken = (
         f"Probability of pneumonia {percent(probability)}. Indeterminate from {low:.0%} to "
-        f"{high:.0%}. Decision threshold {calibration.main:.0%}, exclusion threshold "
-        f"{share(calibration.rule_out)}."
+        f"{high:.0%}. Decision threshold {calibration.decision_threshold:.0%}, exclusion threshold "
+        f"{share(calibration.exclusion_threshold)}."
     )
     mark = min(max(probability, 0.004), 0.996)
     side = "left" if mark < 0.08 else "right" if mark > 0.92 else "middle"
@@ -96,15 +96,15 @@ def scale_html(probability: float, calibration: Calibration) -> str:
     ><b>{percent(probability)}</b></span></div>
   <div class="track">
     <span class="band" style="left:{100 * low:.2f}%;width:{100 * (high - low):.2f}%"></span>
-    <span class="point" style="left:{100 * calibration.main:.2f}%"></span>
-    <span class="point dashed" style="left:{100 * calibration.rule_out:.2f}%"></span>
+    <span class="point" style="left:{100 * calibration.decision_threshold:.2f}%"></span>
+    <span class="point dashed" style="left:{100 * calibration.exclusion_threshold:.2f}%"></span>
     <span class="needle" style="left:{100 * mark:.2f}%"></span>
   </div>
   <div class="ticks">{ticks}</div>
   <p class="key">
     <span><i class="band"></i>indeterminate, {low:.0%} to {high:.0%}</span>
-    <span><i class="point"></i>decision threshold, {calibration.main:.0%}</span>
-    <span><i class="point dashed"></i>exclusion threshold, {share(calibration.rule_out)}</span>
+    <span><i class="point"></i>decision threshold, {calibration.decision_threshold:.0%}</span>
+    <span><i class="point dashed"></i>exclusion threshold, {share(calibration.exclusion_threshold)}</span>
     <span>assumes a {calibration.prior:.0%} pre-test probability</span>
   </p>
 </div></div>"""

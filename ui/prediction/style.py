@@ -23,20 +23,20 @@ h2.small { font-size: 1rem; margin: .2rem 0 -.6rem; padding: 0; font-weight: 600
 
 .st-key-busy:not(:has([data-testid="stSpinner"], [data-testid="stProgress"])) { display: none; }
 
-/* Films on black, at one height, so that nothing jumps when the next one comes. */
-.st-key-films [data-testid="stImageContainer"] img,
-.st-key-film [data-testid="stImageContainer"] img {
+/* Images on black, at one height, so that nothing jumps when the next one comes. */
+.st-key-images [data-testid="stImageContainer"] img,
+.st-key-image [data-testid="stImageContainer"] img {
   background: #000; object-fit: contain; width: 100% !important; height: min(36vh, 420px);
 }
-.st-key-films [data-testid="stFullScreenFrame"] { min-height: min(36vh, 420px); }
-.st-key-films [data-testid="stFullScreenFrame"][aria-modal="true"] img { height: 100%; }
+.st-key-images [data-testid="stFullScreenFrame"] { min-height: min(36vh, 420px); }
+.st-key-images [data-testid="stFullScreenFrame"][aria-modal="true"] img { height: 100%; }
 @media (max-width: 1024px) {
-  .st-key-films [data-testid="stImageContainer"] img,
-  .st-key-film [data-testid="stImageContainer"] img { height: min(45vh, 600px); }
-  .st-key-films [data-testid="stFullScreenFrame"] { min-height: min(45vh, 600px); }
+  .st-key-images [data-testid="stImageContainer"] img,
+  .st-key-image [data-testid="stImageContainer"] img { height: min(45vh, 600px); }
+  .st-key-images [data-testid="stFullScreenFrame"] { min-height: min(45vh, 600px); }
 }
 @media (max-width: 1024px) and (orientation: portrait) {
-  .st-key-films [data-testid="stColumn"] { min-width: 100% !important; }
+  .st-key-images [data-testid="stColumn"] { min-width: 100% !important; }
 }
 p.legend { margin: 0; font-size: .8rem; color: var(--soft-ink); }
 p.legend span {

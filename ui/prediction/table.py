@@ -1,4 +1,4 @@
-"""Several films as a table: thumbnails, verdicts, filter, and a click that opens the film."""
+"""Several images as a table: thumbnails, verdicts, filter, and a click that opens the image."""
 
 import csv
 import io
@@ -7,7 +7,7 @@ import pandas as pd
 import streamlit as st
 from streamlit.delta_generator import DeltaGenerator
 
-from ui.prediction.cases import Film, widget_key
+from ui.prediction.cases import Case, widget_key
 from ui.prediction.result import SIGNS
 from xray_core.prediction.screen import RESULT_COLUMNS, cell, result_cells
 from xray_core.prediction.wording import SHOWN_AS
@@ -16,16 +16,16 @@ NO_PICTURE = "data:image/gif;base64,R0lGODlhAQABAIAAAAAAAP///yH5BAEAAAAALAAAAAAB
 """One transparent pixel: a cell without a picture would say "None"."""
 
 
-def choose_film(
-    films: list[Film], table: DeltaGenerator, picker: DeltaGenerator, *, names: bool
-) -> Film | None:
-    """Draw filter and table into `table`, a list of the films into `picker`.
+def choose_case(
+    cases: list[Case], table: DeltaGenerator, picker: DeltaGenerator, *, names: bool
+) -> Case | None:
+    """Draw filter and table into `table`, a list of the images into `picker`.
 
-    Returns the film that is to be shown below, None if the filter leaves none.
+    Returns the image that is to be shown below, None if the filter leaves none.
     """
     shown = widget_key("prediction_shown")
     counts = {
-        verdict: sum(film.prediction.verdict == verdict for film in films) for verdict in SHOWN_AS
+        verdict: sum(case.prediction.verdict == verdict for case in cases) for verdict in SHOWN_AS
     }
     present = [verdict for verdict in SHOWN_AS if counts[verdict]]
     chosen = table.pills(
@@ -37,7 +37,7 @@ def choose_film(
         ),
         key=widget_key("prediction_verdicts"),
     )
-    rows = [film for film in films if not chosen or film.prediction.verdict in chosen]
+    rows = [case for case in cases if not chosen or case.prediction.verdict in chosen]
     if not rows:
         return None
     key = widget_key("prediction-table") + f"-{'-'.join(chosen)}-{len(rows)}-{names}"
@@ -57,7 +57,7 @@ def choose_film(
         height=min(300, 40 + 56 * len(rows)),
         column_config={
             "Picture": st.column_config.ImageColumn(width=70),
-            "Film": st.column_config.NumberColumn(width=60),
+            "Image": st.column_config.NumberColumn(width=60),
             "Verdict": st.column_config.TextColumn(width=190),
             "Probability": st.column_config.ProgressColumn(
                 format="%.0f%%", min_value=0, max_value=100, width=130
@@ -66,7 +66,7 @@ def choose_film(
         },
         alt="The images with their results; the list below the table opens one by its number.",
     )
-    numbers = [film.number for film in rows]
+    numbers = [case.number for case in rows]
     if st.session_state.get(shown) not in numbers:
         st.session_state[shown] = numbers[0]
     number = picker.selectbox(
@@ -75,10 +75,10 @@ def choose_film(
         key=shown,
         format_func=lambda number: _label(next(f for f in rows if f.number == number), names),
     )
-    return next(film for film in rows if film.number == number)
+    return next(case for case in rows if case.number == number)
 
 
-def table_csv(films: list[Film], *, names: bool, pre_test: float | None = None) -> bytes:
+def table_csv(cases: list[Case], *, names: bool, pre_test: float | None = None) -> bytes:
     """Return the results as CSV, one row an image; file names only where they were asked for.
 
     With `pre_test`, a probability in (0, 1), each row has it and the post-test probability.
@@ -88,27 +88,27 @@ def table_csv(films: list[Film], *, names: bool, pre_test: float | None = None) 
     head = ["image", *RESULT_COLUMNS]
     head += ["pre_test", "post_test"] if pre_test is not None else []
     writer.writerow([*head, "file"] if names else head)
-    for film in films:
-        row = [film.number, *result_cells(film.prediction)]
+    for case in cases:
+        row = [case.number, *result_cells(case.prediction)]
         if pre_test is not None:
-            after = film.prediction.post_test(pre_test)
+            after = case.prediction.post_test(pre_test)
             row += [pre_test, "" if after is None else round(after, 6)]
-        writer.writerow([*row, cell(film.name)] if names else row)
+        writer.writerow([*row, cell(case.name)] if names else row)
     return text.getvalue().encode("utf-8-sig")
 
 
-def _table(films: list[Film], *, names: bool) -> pd.DataFrame:
+def _table(cases: list[Case], *, names: bool) -> pd.DataFrame:
     table = pd.DataFrame(
         {
-            "Picture": [film.thumbnail or NO_PICTURE for film in films],
-            "Film": [film.number for film in films],
-            "Verdict": [_verdict(film) for film in films],
-            "Probability": [_percents(film.prediction.probability) for film in films],
-            "Cautions": [" ".join(film.prediction.reasons) for film in films],
+            "Picture": [case.thumbnail or NO_PICTURE for case in cases],
+            "Image": [case.number for case in cases],
+            "Verdict": [_verdict(case) for case in cases],
+            "Probability": [_percents(case.prediction.probability) for case in cases],
+            "Cautions": [" ".join(case.prediction.reasons) for case in cases],
         }
     )
     if names:
-        table.insert(2, "File", [film.name for film in films])
+        table.insert(2, "File", [case.name for case in cases])
     return table
 
 
@@ -116,9 +116,9 @@ def _percents(probability: float | None) -> float | None:
     return None if probability is None else 100 * probability
 
 
-def _verdict(film: Film) -> str:
-    return f"{SIGNS[film.prediction.verdict]} {film.prediction.shown_as}"
+def _verdict(case: Case) -> str:
+    return f"{SIGNS[case.prediction.verdict]} {case.prediction.shown_as}"
 
 
-def _label(film: Film, names: bool) -> str:
-    return f"{film.number}: {_verdict(film)}" + (f" ({film.name})" if names else "")
+def _label(case: Case, names: bool) -> str:
+    return f"{case.number}: {_verdict(case)}" + (f" ({case.name})" if names else "")

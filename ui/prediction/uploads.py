@@ -7,12 +7,12 @@ from streamlit.runtime.uploaded_file_manager import UploadedFile
 
 from ui.common.streamlit_internals import LET_GO, remove_uploads
 from ui.prediction.cases import DROP_BYTES, Visit
-from xray_core.prediction.archive import MAX_FILMS
+from xray_core.prediction.archive import MAX_IMAGES
 
 
 def fits(files: int, size: int, more: int) -> bool:
     """Tell whether `more` bytes of one more file fit beside `files` of `size` bytes."""
-    return files < MAX_FILMS and size + more <= DROP_BYTES
+    return files < MAX_IMAGES and size + more <= DROP_BYTES
 
 
 def drop_key(visit: Visit) -> str:

@@ -1,4 +1,4 @@
-"""The film that is open: its pixels at the size of a screen, and its maps once computed."""
+"""The image that is open: its pixels at the size of a screen, and its maps once computed."""
 
 import io
 from dataclasses import dataclass, field, replace
@@ -9,58 +9,58 @@ import streamlit as st
 from numpy.typing import NDArray
 from PIL import Image
 
-from ui.prediction.cases import Film, display_pixels, thumbnail, visit
+from ui.prediction.cases import Case, display_pixels, thumbnail, visit
 from xray_core.imaging.radiograph import Radiograph
 from xray_core.prediction.predictor import Prediction
 
 if TYPE_CHECKING:
     from xray_core.prediction.predictor import Predictor
 
-FILM_SIDE = 2048
+CASE_SIDE = 2048
 OVERLAY_SIDE = 1000
 DEFAULT_METHOD = "gradcam"
 
 
 @dataclass
 class View:
-    """One open film: `film` as PNG, `small` (h, w) under the overlay, one answer a method.
+    """One open image: `image` as PNG, `small` (h, w) under the overlay, one answer a method.
 
-    `key` names the film itself, how it is looked at and the model; `thumbnail` is a data URI.
+    `key` names the image itself, how it is looked at and the model; `thumbnail` is a data URI.
     """
 
     key: tuple
     radiograph: Radiograph
-    film: bytes
+    case: bytes
     small: NDArray[np.uint8]
     thumbnail: str
     answers: dict[str, Prediction] = field(default_factory=dict)
 
 
-def view_of(film: Film, predictor: "Predictor", judged_by: str) -> View:
-    """Return the film's view, the session's one; raises UnreadableImage."""
-    shown, key = visit(), (film, film.settings, judged_by)
+def view_of(case: Case, predictor: "Predictor", analysed_by: str) -> View:
+    """Return the image's view, the session's one; raises UnreadableImage."""
+    shown, key = visit(), (case, case.settings, analysed_by)
     if shown.view is not None and shown.view.key == key:
         return shown.view
-    radiograph = film.read()
+    radiograph = case.read()
     small = display_pixels(radiograph, OVERLAY_SIDE)
     view = View(
         key,
         replace(radiograph, pixels=small.astype(np.float32)),
-        _encoded(display_pixels(radiograph, FILM_SIDE), "PNG"),
+        _encoded(display_pixels(radiograph, CASE_SIDE), "PNG"),
         small,
         thumbnail(radiograph),
     )
     view.answers[DEFAULT_METHOD] = _answer(radiograph, predictor, DEFAULT_METHOD, small.shape)
-    if shown.is_shown(film):
+    if shown.is_shown(case):
         shown.view = view
     return view
 
 
-def answer(view: View, film: Film, predictor: "Predictor", method: str) -> Prediction:
+def answer(view: View, case: Case, predictor: "Predictor", method: str) -> Prediction:
     """Return the prediction with the map of a method, computed on the first call."""
     if method not in view.answers:
         with st.spinner("Computing the map …"):
-            view.answers[method] = _answer(film.read(), predictor, method, view.small.shape)
+            view.answers[method] = _answer(case.read(), predictor, method, view.small.shape)
     return view.answers[method]
 
 

@@ -53,7 +53,7 @@ def curve(history: pd.DataFrame, name: str, best_epoch: int | None) -> Any:
                 "fold:N", scale=alt.Scale(domain=names, range=[[1, 0], [6, 3]]), legend=None
             ),
             tooltip=[
-                alt.Tooltip("fold:N", title="Films"),
+                alt.Tooltip("fold:N", title="Images"),
                 alt.Tooltip("epoch:Q", title="Epoch"),
                 alt.Tooltip("value:Q", title=name.capitalize(), format=".4f"),
             ],
@@ -127,7 +127,7 @@ def provenance_table(config: dict[str, Any]) -> pd.DataFrame:
         ("Git commit", config.get("git_commit")),
         ("Seed", config.get("seed")),
         ("Data: fingerprint (SHA-256)", data.get("fingerprint")),
-        ("Data: films", data.get("films")),
+        ("Data: images", data.get("images")),
         ("Data: patients", data.get("patients")),
         *(
             (f"Library: {name}", version)

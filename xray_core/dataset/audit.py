@@ -7,10 +7,10 @@ import pandas as pd
 from xray_core.dataset.balance import imbalance, validation_size
 from xray_core.dataset.duplicates import duplicate_findings, exact_groups
 from xray_core.dataset.finding import (
-    FILM_COLUMNS,
+    IMAGE_COLUMNS,
     Finding,
-    film_rows,
     from_grave_to_harmless,
+    image_rows,
 )
 from xray_core.dataset.index import subtype_of
 from xray_core.dataset.shortcuts import shift_findings, shortcut_findings
@@ -27,7 +27,7 @@ def audit(table: pd.DataFrame) -> list[Finding]:
     Checks whose columns are not in the table (a bundle made without measurements) are left out.
     """
     measured = "sha256" in table
-    findings = [*shared_patients(table), *films_per_patient(table)]
+    findings = [*shared_patients(table), *images_per_patient(table)]
     if measured:
         readable = table[table["problem"] == ""] if "problem" in table else table
         findings += [
@@ -42,7 +42,7 @@ def audit(table: pd.DataFrame) -> list[Finding]:
 
 
 def shared_patients(table: pd.DataFrame) -> list[Finding]:
-    """Return the patients whose films lie in two splits, and what a naive key would claim."""
+    """Return the patients whose images lie in two splits, and what a naive key would claim."""
     places = table[["patient", "split"]].drop_duplicates()
     in_two = places[places.duplicated("patient", keep=False)]
     tested = in_two.loc[in_two["split"] == "test", "patient"]
@@ -53,13 +53,13 @@ def shared_patients(table: pd.DataFrame) -> list[Finding]:
             Finding(
                 "shared-patients",
                 "grave",
-                f"{_count(len(tested), 'patient')} with films in the test split as well as in "
+                f"{_count(len(tested), 'patient')} with images in the test split as well as in "
                 "another.",
                 len(tested),
                 "patients",
-                "Films of one person look alike, so a model is tested on people it has seen, and "
-                "scores too well. Move all films of a patient into one split.",
-                film_rows(rows),
+                "Images of one person look alike, so a model is tested on people it has seen, and "
+                "scores too well. Move all images of a patient into one split.",
+                image_rows(rows),
             )
         )
     else:
@@ -67,7 +67,7 @@ def shared_patients(table: pd.DataFrame) -> list[Finding]:
             Finding(
                 "shared-patients",
                 "fine",
-                "No patient has films both in the test split and in another.",
+                "No patient has images both in the test split and in another.",
                 0,
                 "patients",
                 "The key of a patient is the prefix and the number of the file's name.",
@@ -80,38 +80,38 @@ def shared_patients(table: pd.DataFrame) -> list[Finding]:
             Finding(
                 "shared-train-val",
                 "note",
-                f"{_count(len(pooled), 'patient')} with films in both train and val.",
+                f"{_count(len(pooled), 'patient')} with images in both train and val.",
                 len(pooled),
                 "patients",
                 "Harmless here: the folds pool train and val and split them again by patient. "
                 "Whoever uses val as it is validates on people the model has seen.",
-                film_rows(table[table["patient"].isin(pooled)]),
+                image_rows(table[table["patient"].isin(pooled)]),
             )
         )
     return findings + _naive_key(table, len(tested))
 
 
-def films_per_patient(table: pd.DataFrame) -> list[Finding]:
-    """Return how far films outnumber patients."""
-    films = table.groupby("patient").size().sort_values(ascending=False)
-    if films.max() == 1:
+def images_per_patient(table: pd.DataFrame) -> list[Finding]:
+    """Return how far images outnumber patients."""
+    images = table.groupby("patient").size().sort_values(ascending=False)
+    if images.max() == 1:
         return []
-    most = films.index[0]
-    several = int((films > 1).sum())
-    shown = table.merge(films.rename("films of patient"), left_on="patient", right_index=True)
+    most = images.index[0]
+    several = int((images > 1).sum())
+    shown = table.merge(images.rename("images of patient"), left_on="patient", right_index=True)
     return [
         Finding(
-            "films-per-patient",
+            "images-per-patient",
             "note",
-            f"{len(table):,} films come from {len(films):,} patients; {most} alone has "
-            f"{films.iloc[0]}.",
+            f"{len(table):,} images come from {len(images):,} patients; {most} alone has "
+            f"{images.iloc[0]}.",
             several,
-            "patients with several films",
-            "Films of one patient are not independent: splits go by patient here, and every "
-            "interval counts patients, not films.",
-            shown[shown["patient"].isin(films.index[:5])]
-            .sort_values(["films of patient", "patient", "path"], ascending=[False, True, True])[
-                ["films of patient", *FILM_COLUMNS]
+            "patients with several images",
+            "Images of one patient are not independent: splits go by patient here, and every "
+            "interval counts patients, not images.",
+            shown[shown["patient"].isin(images.index[:5])]
+            .sort_values(["images of patient", "patient", "path"], ascending=[False, True, True])[
+                ["images of patient", *IMAGE_COLUMNS]
             ]
             .reset_index(drop=True),
         )
@@ -131,7 +131,7 @@ def unreadable(table: pd.DataFrame) -> list[Finding]:
 
 
 def contradicting_names(table: pd.DataFrame) -> list[Finding]:
-    """Return films filed as normal under a name that says pneumonia, or the other way.
+    """Return images filed as normal under a name that says pneumonia, or the other way.
 
     Byte-for-byte copies are left to `duplicate_findings`, which sees both labels.
     """
@@ -146,11 +146,11 @@ def contradicting_names(table: pd.DataFrame) -> list[Finding]:
         Finding(
             "contradicting-names",
             "grave",
-            f"{_count(number, 'film')} in the folder of one class under a name of the other.",
+            f"{_count(number, 'image')} in the folder of one class under a name of the other.",
             number,
-            "films",
-            "Either the folder or the name is wrong. Look at the films and move them.",
-            film_rows(table[wrong]),
+            "images",
+            "Either the folder or the name is wrong. Look at the images and move them.",
+            image_rows(table[wrong]),
         )
     ]
 
@@ -193,7 +193,7 @@ def _naive_key(table: pd.DataFrame, truly_shared: int) -> list[Finding]:
 
 def _patients_by_split(table: pd.DataFrame) -> pd.DataFrame:
     groups = table.groupby(["split", "label"])
-    return groups.agg(films=("path", "size"), patients=("patient", "nunique")).reset_index()
+    return groups.agg(images=("path", "size"), patients=("patient", "nunique")).reset_index()
 
 
 def _count(number: int, noun: str) -> str:

@@ -1,4 +1,4 @@
-"""The average film of each class, and how far single films spread around it."""
+"""The average image of each class, and how far single images spread around it."""
 
 import io
 import os
@@ -17,21 +17,21 @@ from xray_core.errors import UnreadableImage
 from xray_core.model.bundle_checks import read_arrays
 from xray_core.model.recipes import INPUT_SIZE
 
-FEWEST = 100  # films of a class, below which an average would still show single films
+FEWEST = 100  # images of a class, below which an average would still show single images
 _LARGEST_FILE = 4_000_000  # bytes of the arrays, unpacked
 
 
 @dataclass(frozen=True, eq=False)
 class Averages:
-    """Average film and spread of each class at the model's input size.
+    """Average image and spread of each class at the model's input size.
 
     `mean[label]` and `spread[label]` (standard deviation) are (224, 224) in grey levels,
-    `films[label]` how many films went in. An average of a thousand films shows nobody.
+    `images[label]` how many images went in. An average of a thousand images shows nobody.
     """
 
     mean: dict[str, np.ndarray]
     spread: dict[str, np.ndarray]
-    films: dict[str, int]
+    images: dict[str, int]
 
     @property
     def difference(self) -> np.ndarray:
@@ -39,17 +39,17 @@ class Averages:
         return self.mean["PNEUMONIA"] - self.mean["NORMAL"]
 
 
-def average_films(
+def average_images(
     table: pd.DataFrame,
     folder: str | os.PathLike[str],
     *,
     progress: Callable[[int, int], None] | None = None,
     processes: int | None = None,
 ) -> Averages | None:
-    """Return the averages of the films in `table`, kept until the content of a file changes.
+    """Return the averages of the images in `table`, kept until the content of a file changes.
 
     `table` is the index as `measure_index` returns it.
-    None where a class has no readable film. Pixels are held for one film a process.
+    None where a class has no readable image. Pixels are held for one image a process.
     """
     root = Path(folder)
     kept = cache_file(root, f"averages-{fingerprint(table)[:16]}.npz")
@@ -69,9 +69,9 @@ def average_films(
         return None
     mean: dict[str, np.ndarray] = {}
     spread: dict[str, np.ndarray] = {}
-    for label, (films, total, squares) in sums.items():
-        average = total / films
-        variance = np.maximum(squares / films - average**2, 0)
+    for label, (images, total, squares) in sums.items():
+        average = total / images
+        variance = np.maximum(squares / images - average**2, 0)
         mean[label], spread[label] = np.asarray(average), np.sqrt(variance)
     averages = Averages(mean, spread, {label: int(total[0]) for label, total in sums.items()})
     write_whole(kept, averages_bytes(averages))
@@ -79,8 +79,8 @@ def average_films(
 
 
 def save_averages(averages: Averages | None, file: Path) -> None:
-    """Write the averages to a bundle's file, unless so few films went in that they show one."""
-    if averages and min(averages.films.values()) >= FEWEST:
+    """Write the averages to a bundle's file, unless so few images went in that they show one."""
+    if averages and min(averages.images.values()) >= FEWEST:
         file.write_bytes(averages_bytes(averages))
 
 
@@ -88,9 +88,9 @@ def averages_bytes(averages: Averages) -> bytes:
     """Return the averages as a compressed NPZ of whole tenths of grey levels, about 200 KB."""
     arrays: dict[str, Any] = {}
     for label in LABELS:
-        for name, films in (("mean", averages.mean[label]), ("spread", averages.spread[label])):
-            arrays[f"{name} {label}"] = np.rint(films * 10).astype(np.uint16)
-        arrays[f"films {label}"] = averages.films[label]
+        for name, images in (("mean", averages.mean[label]), ("spread", averages.spread[label])):
+            arrays[f"{name} {label}"] = np.rint(images * 10).astype(np.uint16)
+        arrays[f"images {label}"] = averages.images[label]
     buffer = io.BytesIO()
     np.savez_compressed(buffer, **arrays)
     return buffer.getvalue()
@@ -98,23 +98,28 @@ def averages_bytes(averages: Averages) -> bytes:
 
 def read_averages(file: str | os.PathLike[str]) -> Averages:
     """Return the averages in a file of `averages_bytes`; OSError or ValueError if it is not one."""
-    names = [f"{name} {label}" for name in ("mean", "spread", "films") for label in LABELS]
-    arrays = read_arrays(file, names, _LARGEST_FILE)
-    films = {label: arrays[f"films {label}"] for label in LABELS}
-    grey = {name: array for name, array in arrays.items() if not name.startswith("films")}
+    names = [f"{name} {label}" for name in ("mean", "spread", "images") for label in LABELS]
+    try:
+        arrays = read_arrays(file, names, _LARGEST_FILE)
+    except ValueError:  # a bundle of format 1 counts films
+        old = [name.replace("images", "films") for name in names]
+        stored = read_arrays(file, old, _LARGEST_FILE)
+        arrays = {name.replace("films", "images"): array for name, array in stored.items()}
+    images = {label: arrays[f"images {label}"] for label in LABELS}
+    grey = {name: array for name, array in arrays.items() if not name.startswith("images")}
     if any(a.shape != INPUT_SIZE or a.dtype != np.uint16 for a in grey.values()) or any(
-        count.shape != () or count.dtype.kind not in "iu" for count in films.values()
+        count.shape != () or count.dtype.kind not in "iu" for count in images.values()
     ):
         raise ValueError("These arrays are no averages.")
     return Averages(
         {label: grey[f"mean {label}"].astype(np.float32) / 10 for label in LABELS},
         {label: grey[f"spread {label}"].astype(np.float32) / 10 for label in LABELS},
-        {label: int(films[label]) for label in LABELS},
+        {label: int(images[label]) for label in LABELS},
     )
 
 
 def _sums(root: Path, paths: Sequence[str]) -> tuple[int, dict[str, list]]:
-    """Return how many paths, and of each class films, sum and sum of squares of their pixels."""
+    """Return how many paths, and of each class images, sum and sum of squares of their pixels."""
     from xray_core.imaging.radiograph import read_radiograph, to_model_input
 
     sums: dict[str, list] = {}

@@ -2,7 +2,7 @@
 
 import pandas as pd
 
-from xray_core.dataset.finding import Finding, film_rows
+from xray_core.dataset.finding import Finding, image_rows
 from xray_core.dataset.statistics import proportion_interval
 
 IMBALANCE = 0.65  # share of the larger class from which it bends training and accuracy
@@ -14,17 +14,17 @@ def imbalance(table: pd.DataFrame) -> list[Finding]:
     tested = table["split"] == "test"
     pneumonia = table["label"] == "PNEUMONIA"
     training, test = float(pneumonia[~tested].mean()), float(pneumonia[tested].mean())
-    counts = table.groupby(["split", "label"]).agg(films=("path", "size")).reset_index()
-    counts["share"] = counts["films"] / counts.groupby("split")["films"].transform("sum")
+    counts = table.groupby(["split", "label"]).agg(images=("path", "size")).reset_index()
+    counts["share"] = counts["images"] / counts.groupby("split")["images"].transform("sum")
     larger = max(training, 1 - training)
     if larger <= IMBALANCE:
         return [
             Finding(
                 "imbalance",
                 "fine",
-                f"The classes are balanced: {training:.1%} of the training films are pneumonia.",
+                f"The classes are balanced: {training:.1%} of the training images are pneumonia.",
                 round(larger, 4),
-                "of the training films",
+                "of the training images",
                 "Accuracy is then no worse a summary than sensitivity and specificity.",
                 counts,
             )
@@ -34,10 +34,10 @@ def imbalance(table: pd.DataFrame) -> list[Finding]:
         Finding(
             "imbalance",
             "caution",
-            f"{larger:.1%} of the training films are {name}; in the test split {of_test:.1%} are.",
+            f"{larger:.1%} of the training images are {name}; in the test split {of_test:.1%} are.",
             round(larger, 4),
-            "of the training films",
-            f"A model that always says {name} is right in {of_test:.1%} of the test films, so "
+            "of the training images",
+            f"A model that always says {name} is right in {of_test:.1%} of the test images, so "
             "read sensitivity and specificity, not accuracy. Weight or balance the classes in "
             "training, and state the prevalence that a probability is calibrated to: no clinic "
             "has this one.",
@@ -62,13 +62,13 @@ def validation_size(table: pd.DataFrame) -> list[Finding]:
     return findings
 
 
-def _size_finding(films: pd.DataFrame, key: str, name: str) -> list[Finding]:
-    patients = films["patient"].nunique()
+def _size_finding(images: pd.DataFrame, key: str, name: str) -> list[Finding]:
+    patients = images["patient"].nunique()
     right = round(0.9 * patients)
     low, high = proportion_interval(right, patients)
     wide = high - low > WIDE_INTERVAL
     span = f"{low:.1%} to {high:.1%}"
-    subject = f"{name} has {len(films):,} films of {patients:,} patients"
+    subject = f"{name} has {len(images):,} images of {patients:,} patients"
     return [
         Finding(
             f"validation-{key}",
@@ -87,6 +87,6 @@ def _size_finding(films: pd.DataFrame, key: str, name: str) -> list[Finding]:
                 if wide
                 else "It is held out by patient, stratified by class and subtype."
             ),
-            film_rows(films).head(200),
+            image_rows(images).head(200),
         )
     ]

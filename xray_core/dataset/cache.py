@@ -48,9 +48,9 @@ def read_table(dataset: Path, name: str) -> pd.DataFrame | None:
 
 
 def read_measured(file: Path) -> pd.DataFrame:
-    """Return a table of films from CSV with the types it was measured in; any text stays text.
+    """Return a table of images from CSV with the types it was measured in; any text stays text.
 
-    Where `patient` is blank, the film is a patient of its own: its path takes the place of the key.
+    Where `patient` is blank, the image is a patient of its own: its path takes the place of the key.
     Raises ValueError for what is no such table, or has a number that is infinite.
     """
     columns = pd.read_csv(file, nrows=0).columns

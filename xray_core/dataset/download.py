@@ -18,9 +18,9 @@ from xray_core.errors import DatasetError
 HANDLE = "paultimothymooney/chest-xray-pneumonia"
 WEB_PAGE = f"https://www.kaggle.com/datasets/{HANDLE}"
 LICENCE = "CC BY 4.0, Kermany et al., Cell 2018"
-ARCHIVE_BYTES = 2_463_000_000  # about; Kaggle packs every film twice
+ARCHIVE_BYTES = 2_463_000_000  # about; Kaggle packs every image twice
 NEEDED_BYTES = 5_000_000_000  # the archive and what is unpacked from it
-FILMS = {
+IMAGES = {
     ("train", "NORMAL"): 1341,
     ("train", "PNEUMONIA"): 3875,
     ("val", "NORMAL"): 8,
@@ -79,7 +79,7 @@ def download(
 
 
 def check_download(folder: str | os.PathLike[str]) -> None:
-    """Raise DatasetError unless `folder` holds all 5,856 films of the set, each a JPEG."""
+    """Raise DatasetError unless `folder` holds all 5,856 images of the set, each a JPEG."""
     if problem := _problem(Path(folder)):
         raise DatasetError(f"{problem} Delete {folder} and run `{DOWNLOAD_COMMAND}` again.")
 
@@ -91,10 +91,12 @@ def _problem(folder: Path) -> str | None:
     except DatasetError as error:
         return f"This is not the Kaggle set: {error}"
     counts: dict[Any, int] = index.groupby(["split", "label"]).size().to_dict()
-    for (split, label), wanted in FILMS.items():
+    for (split, label), wanted in IMAGES.items():
         found = counts.get((split, label), 0)
         if found != wanted:
-            return f"The dataset is not whole: {split}/{label} holds {found:,} of {wanted:,} films."
+            return (
+                f"The dataset is not whole: {split}/{label} holds {found:,} of {wanted:,} images."
+            )
     if broken := _not_jpeg(root, index):
         return f"{len(broken):,} files are damaged, the first is {broken[0]}."
     return None

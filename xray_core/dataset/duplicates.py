@@ -1,16 +1,16 @@
-"""Films that are in a dataset more than once, as equal bytes or as nearly the same picture."""
+"""Images that are in a dataset more than once, as equal bytes or as nearly the same picture."""
 
 from collections.abc import Iterator
 
 import numpy as np
 import pandas as pd
 
-from xray_core.dataset.finding import FILM_COLUMNS, Finding
+from xray_core.dataset.finding import IMAGE_COLUMNS, Finding
 
 # Of the 256 bits of the perceptual hash. Copies that were recompressed, resized, brightened or
-# blurred differ in 18 at most; the closest two different films of the Kaggle set differ in 36.
+# blurred differ in 18 at most; the closest two different images of the Kaggle set differ in 36.
 NEAR_BITS = 24
-_BLOCK = 256  # films compared with all others at once: 256 x 100,000 distances are 50 MB
+_BLOCK = 256  # images compared with all others at once: 256 x 100,000 distances are 50 MB
 
 _KINDS = {
     "exact": ("byte-for-byte copies", "copies"),
@@ -19,7 +19,7 @@ _KINDS = {
 
 
 def duplicate_findings(table: pd.DataFrame) -> list[Finding]:
-    """Return what is wrong with films that occur more than once, exact copies first."""
+    """Return what is wrong with images that occur more than once, exact copies first."""
     exact = exact_groups(table)
     near = near_groups(table)
     findings = _findings(table, exact, "exact") + _findings(table, near, "near")
@@ -28,7 +28,7 @@ def duplicate_findings(table: pd.DataFrame) -> list[Finding]:
             Finding(
                 "duplicates",
                 "fine",
-                "No film is in the set twice, neither byte for byte nor nearly so.",
+                "No image is in the set twice, neither byte for byte nor nearly so.",
                 0,
                 "copies",
                 "Compared by the SHA-256 of every file and by a 256-bit perceptual hash.",
@@ -38,7 +38,7 @@ def duplicate_findings(table: pd.DataFrame) -> list[Finding]:
 
 
 def exact_groups(table: pd.DataFrame) -> pd.Series:
-    """Return a group number for each film that has byte-for-byte copies, NaN for all others."""
+    """Return a group number for each image that has byte-for-byte copies, NaN for all others."""
     content = table["sha256"].where(table["sha256"] != "")
     copied = content.duplicated(keep=False) & content.notna()
     groups = pd.Series(np.nan, index=table.index)
@@ -47,10 +47,10 @@ def exact_groups(table: pd.DataFrame) -> pd.Series:
 
 
 def near_groups(table: pd.DataFrame) -> pd.Series:
-    """Return a group number for each film that nearly equals one of other bytes, else NaN."""
+    """Return a group number for each image that nearly equals one of other bytes, else NaN."""
     from scipy.cluster.hierarchy import DisjointSet  # a fifth of a second, not for all who import
 
-    # Each hash is compared once, however many copies of a film share it.
+    # Each hash is compared once, however many copies of an image share it.
     picture, hashes = pd.factorize(table["perceptual_hash"])
     alike = DisjointSet(range(len(hashes)))
     for one, other in near_pairs(pd.Series(hashes)):
@@ -66,7 +66,7 @@ def near_groups(table: pd.DataFrame) -> pd.Series:
 def near_pairs(hashes: pd.Series, bits: int = NEAR_BITS) -> Iterator[tuple[int, int]]:
     """Yield positions (i < j) of hashes (64 hex digits, or "" to leave out) `bits` apart at most.
 
-    All pairs are compared, a block at a time: 6,000 films take a tenth of a second, 100,000 half
+    All pairs are compared, a block at a time: 6,000 images take a tenth of a second, 100,000 half
     a minute.
     """
     known = np.flatnonzero((hashes != "").to_numpy())
@@ -86,11 +86,11 @@ def near_pairs(hashes: pd.Series, bits: int = NEAR_BITS) -> Iterator[tuple[int, 
 
 
 def _findings(table: pd.DataFrame, groups: pd.Series, kind: str) -> list[Finding]:
-    films = table.assign(copies=groups).dropna(subset="copies")
-    if films.empty:
+    images = table.assign(copies=groups).dropna(subset="copies")
+    if images.empty:
         return []
-    films = films.assign(tested=films["split"] == "test")
-    by_group = films.groupby("copies")
+    images = images.assign(tested=images["split"] == "test")
+    by_group = images.groupby("copies")
     facts = pd.DataFrame(
         {
             "conflict": by_group["label"].nunique() > 1,
@@ -106,7 +106,7 @@ def _findings(table: pd.DataFrame, groups: pd.Series, kind: str) -> list[Finding
             facts["conflict"],
             "grave",
             f"are {what} under both labels",
-            "One of the two labels is wrong, and no model can learn or be judged on such films. "
+            "One of the two labels is wrong, and no model can learn or be judged on such images. "
             "Look at them and take out the wrong ones.",
         ),
         (
@@ -114,8 +114,8 @@ def _findings(table: pd.DataFrame, groups: pd.Series, kind: str) -> list[Finding
             rest & facts["across"],
             "grave",
             f"are {what} on both sides of the test split",
-            "A model that has seen a test film in training is graded on what it was told. Take "
-            "the copies out of the training films.",
+            "A model that has seen a test image in training is graded on what it was told. Take "
+            "the copies out of the training images.",
         ),
         (
             "folds",
@@ -134,13 +134,13 @@ def _findings(table: pd.DataFrame, groups: pd.Series, kind: str) -> list[Finding
     ]
     findings = []
     for name, chosen, severity, words, why in parts:
-        rows = films[films["copies"].map(chosen)].sort_values(["copies", "path"])
+        rows = images[images["copies"].map(chosen)].sort_values(["copies", "path"])
         if len(rows):
             number = rows["copies"].nunique()
-            title = f"{len(rows)} films {words} ({number} {'groups' if number > 1 else 'group'})."
-            shown = rows[["copies", *FILM_COLUMNS]].reset_index(drop=True)
+            title = f"{len(rows)} images {words} ({number} {'groups' if number > 1 else 'group'})."
+            shown = rows[["copies", *IMAGE_COLUMNS]].reset_index(drop=True)
             shown["copies"] = pd.factorize(shown["copies"])[0] + 1
             findings.append(
-                Finding(f"{kind}-{name}", severity, title, len(rows), "films", why, shown)
+                Finding(f"{kind}-{name}", severity, title, len(rows), "images", why, shown)
             )
     return findings

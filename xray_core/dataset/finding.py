@@ -6,7 +6,7 @@ import pandas as pd
 
 # From grave to harmless. "fine" is a check that found nothing.
 SEVERITIES = ("grave", "caution", "note", "fine")
-FILM_COLUMNS = ["path", "split", "fold", "label", "subtype", "patient"]
+IMAGE_COLUMNS = ["path", "split", "fold", "label", "subtype", "patient"]
 
 
 @dataclass(frozen=True, eq=False)
@@ -15,7 +15,7 @@ class Finding:
 
     `severity` is one of SEVERITIES: "grave" findings make results wrong, a "caution" bends them,
     a "note" is good to know, "fine" is a check passed. `title` is one sentence, `number` what was
-    counted or measured, in `unit`. `why` says what it means and what to do. `rows` are the films
+    counted or measured, in `unit`. `why` says what it means and what to do. `rows` are the images
     behind it (with the column `path`), or the table that shows it.
     """
 
@@ -37,7 +37,7 @@ def from_grave_to_harmless(findings: list[Finding]) -> list[Finding]:
     return sorted(findings, key=lambda finding: SEVERITIES.index(finding.severity))
 
 
-def film_rows(table: pd.DataFrame) -> pd.DataFrame:
-    """Return what identifies the films of `table`, by patient."""
-    columns = [column for column in FILM_COLUMNS if column in table]
+def image_rows(table: pd.DataFrame) -> pd.DataFrame:
+    """Return what identifies the images of `table`, by patient."""
+    columns = [column for column in IMAGE_COLUMNS if column in table]
     return table[columns].sort_values(["patient", "path"], ignore_index=True)

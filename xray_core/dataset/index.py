@@ -60,12 +60,12 @@ def build_index(
     """Return one row per image of `folder`, sorted by path, with the columns COLUMNS.
 
     `split` is the folder the file lies in. `fold` pools train and val and splits them again by
-    patient, stratified by class and subtype, with about `validation_share` of the films in
-    validation; test stays test. Films that are byte for byte equal stay in one fold. The folds
+    patient, stratified by class and subtype, with about `validation_share` of the images in
+    validation; test stays test. Images that are byte for byte equal stay in one fold. The folds
     depend on the names, the equal files and the seed alone, not on the order of listing.
 
     Raises DatasetError for a missing or empty folder, and, unless `check` is off, for a patient
-    whose films lie in two folds.
+    whose images lie in two folds.
     """
     root = find_dataset(folder)
     index = pd.DataFrame(list_images(root))
@@ -101,7 +101,7 @@ def patient_key(filename: str) -> str:
     The key is the prefix and the number, because the numbering of Kaggle's files restarts for
     each prefix: `person7_bacteria_20.jpeg` -> "bacteria-7", `NORMAL2-IM-0381-0001.jpeg` ->
     "NORMAL2-IM-0381", `IM-0115-0001.jpeg` -> "IM-0115". A name of another pattern says nothing
-    about patients: the film then counts as a patient of its own, and the key is `filename` whole.
+    about patients: the image then counts as a patient of its own, and the key is `filename` whole.
     """
     name = filename.rpartition("/")[2]
     if match := _PNEUMONIA_NAME.match(name):
@@ -118,13 +118,13 @@ def subtype_of(filename: str) -> str:
 
 
 def check_folds(index: pd.DataFrame) -> None:
-    """Raise DatasetError if a patient's films lie in more than one fold."""
+    """Raise DatasetError if a patient's images lie in more than one fold."""
     folds = index.groupby("patient", sort=True)["fold"].nunique()
     shared = folds[folds > 1].index
     if len(shared):
         raise DatasetError(
-            f"{len(shared)} patient(s) have films in more than one fold, so results would be too "
-            f"good to be true; the first is {shared[0]}. Move each patient's films into one split."
+            f"{len(shared)} patient(s) have images in more than one fold, so results would be too "
+            f"good to be true; the first is {shared[0]}. Move each patient's images into one split."
         )
 
 
@@ -140,7 +140,7 @@ def fingerprint(table: pd.DataFrame) -> str:
 
 
 def limited(index: pd.DataFrame, n: int, seed: int = 0) -> pd.DataFrame:
-    """Return at most `n` films of each class and fold, drawn by chance with `seed`."""
+    """Return at most `n` images of each class and fold, drawn by chance with `seed`."""
     order = index["path"].map(lambda path: _draw(seed, path)).sort_values().index
     chosen = index.loc[order].groupby(["fold", "label"]).head(n)
     return chosen.sort_values("path", ignore_index=True)
@@ -256,14 +256,14 @@ def _folds(index: pd.DataFrame, group: pd.Series, share: float, seed: int) -> li
 
 
 def _fill(drawn: Sequence[str], sizes: Mapping[str, int], share: float) -> list[str]:
-    """Return the first groups whose films fit into `share` of all; one at least where two are."""
+    """Return the first groups whose images fit into `share` of all; one at least where two are."""
     target = round(share * sum(sizes[name] for name in drawn))
     chosen: list[str] = []
-    films = 0
+    images = 0
     for name in drawn:
-        if films + sizes[name] <= target:
+        if images + sizes[name] <= target:
             chosen.append(name)
-            films += sizes[name]
+            images += sizes[name]
     if not chosen and share > 0 and len(drawn) > 1:
         chosen = [min(drawn, key=sizes.__getitem__)]
     return chosen

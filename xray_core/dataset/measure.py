@@ -1,4 +1,4 @@
-"""The table of all films' plain properties: measured once, kept until a file changes."""
+"""The table of all images' plain properties: measured once, kept until a file changes."""
 
 import os
 from collections.abc import Callable, Sequence
@@ -53,8 +53,8 @@ def measure_index(
     `spread` (standard deviation) are grey levels in [0, 255], `sharpness` is the energy of the
     Laplacian (mean square; Pertuz et al. 2013), `border` the mean grey of the outermost 5% on each
     side, `sha256` of the file's bytes, `perceptual_hash` the 256-bit pHash (64 hex digits) of the
-    film shrunk to 32 x 32. A file that cannot be read is a row with the reason in `problem`, which
-    is "" otherwise. Pixels are never held for more than one film a process.
+    image shrunk to 32 x 32. A file that cannot be read is a row with the reason in `problem`, which
+    is "" otherwise. Pixels are never held for more than one image a process.
 
     `progress(done, total)` is called as files are measured. `processes` defaults to one a core.
     """

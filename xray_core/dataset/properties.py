@@ -1,7 +1,7 @@
-"""One film's plain properties: size, greys, sharpness, border, and hashes.
+"""One image's plain properties: size, greys, sharpness, border, and hashes.
 
 The processes that measure import this module alone, and start without pandas. OpenCV and the
-hashes are imported where a film is measured, since a page with a kept table needs neither.
+hashes are imported where an image is measured, since a page with a kept table needs neither.
 """
 
 import hashlib
@@ -28,18 +28,18 @@ MEASURED = (
 )
 BORDER_SHARE = 0.05
 _HASH_SIDE = 16
-_SHRUNK = 32  # side of the film that pHash sees
+_SHRUNK = 32  # side of the image that pHash sees
 
 
 def measure_file(root: Path, path: str) -> dict[str, Any]:
-    """Return the measurements of the one film at `root / path`, as `measure_index` names them."""
+    """Return the measurements of the one image at `root / path`, as `measure_index` names them."""
     return measure_files(root, [path])[0]
 
 
 def measure_files(root: Path, paths: Sequence[str]) -> list[dict[str, Any]]:
     """Return `measure_file` of each path, on one core.
 
-    The hashes come last, all in a row: between two films the decoder would push the library's
+    The hashes come last, all in a row: between two images the decoder would push the library's
     code out of the processor's cache, and it would take twice as long.
     """
     import cv2
@@ -53,9 +53,9 @@ def measure_files(root: Path, paths: Sequence[str]) -> list[dict[str, Any]]:
 
 
 def _measured(root: Path, path: str) -> tuple[dict[str, Any], np.ndarray | None]:
-    """Return a film's row without its perceptual hash, and the film (32, 32) uint8 for that.
+    """Return an image's row without its perceptual hash, and the image (32, 32) uint8 for that.
 
-    The film is None where the file cannot be read.
+    The image is None where the file cannot be read.
     """
     import cv2
 
@@ -70,17 +70,17 @@ def _measured(root: Path, path: str) -> tuple[dict[str, Any], np.ndarray | None]
         return row | {"problem": "The file cannot be opened; may this program read it?"}, None
     row["sha256"] = hashlib.sha256(data).hexdigest()
     try:
-        film = read_radiograph(data)
+        image = read_radiograph(data)
     except UnreadableImage as error:
         return row | {"problem": str(error)}, None
-    levels = cv2.convertScaleAbs(film.pixels)  # (H, W), whole grey levels
+    levels = cv2.convertScaleAbs(image.pixels)  # (H, W), whole grey levels
     means, spreads = cv2.meanStdDev(levels)
     mean = float(means[0, 0])
     small = cv2.resize(levels, (_SHRUNK, _SHRUNK), interpolation=cv2.INTER_AREA)
     row |= {
-        "height": film.original_size[0],
-        "width": film.original_size[1],
-        "mode": film.colour_mode,
+        "height": image.original_size[0],
+        "width": image.original_size[1],
+        "mode": image.colour_mode,
         "mean": round(mean, 3),
         "spread": round(float(spreads[0, 0]), 3),
         "sharpness": round(cv2.norm(cv2.Laplacian(levels, cv2.CV_16S)) ** 2 / levels.size, 3),
@@ -90,7 +90,7 @@ def _measured(root: Path, path: str) -> tuple[dict[str, Any], np.ndarray | None]
 
 
 def _perceptual_hash(small: np.ndarray) -> str:
-    """Return the 256-bit pHash of a film shrunk to (32, 32) uint8, as 64 hex digits."""
+    """Return the 256-bit pHash of an image shrunk to (32, 32) uint8, as 64 hex digits."""
     from imagehash import phash
     from PIL import Image
 

@@ -9,24 +9,24 @@ from xray_core.dataset.statistics import PROPERTIES, Auc, property_auc, with_der
 GRAVE_AUC = 0.75
 CAUTION_AUC = 0.60
 SHIFT_AUC = 0.60
-_TABLE_COLUMNS = ["property", "name", "films", "in_pneumonia", "auc", "low", "high"]
-EXTREMES = 12  # films shown from either end of a property
+_TABLE_COLUMNS = ["property", "name", "images", "in_pneumonia", "auc", "low", "high"]
+EXTREMES = 12  # images shown from either end of a property
 
 _SIZE = ("width", "height", "aspect")
 _WHY = {
     "bytes": "No network sees a file's size, but the size follows the detail and noise that it "
-    "does see: how a film was exposed, cropped and compressed, not what the lungs look like.",
-    "sharpness": "A network can read this from any patch of the film: it tells the scanner, the "
+    "does see: how an image was exposed, cropped and compressed, not what the lungs look like.",
+    "sharpness": "A network can read this from any patch of the image: it tells the scanner, the "
     "exposure and the resizing as well as the disease.",
-    "spread": "A network can read contrast from any film; it follows exposure and cropping as "
+    "spread": "A network can read contrast from any image; it follows exposure and cropping as "
     "well as disease.",
-    "mean": "A network can read brightness from any film; it follows the exposure.",
-    "border": "The border shows no lung: it tells how films were cropped and exposed.",
+    "mean": "A network can read brightness from any image; it follows the exposure.",
+    "border": "The border shows no lung: it tells how images were cropped and exposed.",
     "colour": "How a file was stored says who exported it, not what the lungs look like.",
 }
 _SIZE_WHY = (
-    "The size says how a film was taken and cropped, which here goes with the class. A network fed "
-    "with films at their own size or aspect can use it without any look at the lungs."
+    "The size says how an image was taken and cropped, which here goes with the class. A network fed "
+    "with images at their own size or aspect can use it without any look at the lungs."
 )
 _BEYOND = " Blur, noise and contrast as augmentation weaken such cues; an outside test shows them."
 
@@ -34,9 +34,9 @@ _BEYOND = " Blur, noise and contrast as augmentation weaken such cues; an outsid
 def property_table(table: pd.DataFrame) -> pd.DataFrame:
     """Return how well each property alone separates the classes, in one direction throughout.
 
-    Columns property, name, films ("training" or "test"), in_pneumonia ("higher" or "lower"), auc,
-    low, high (95% over patients). The direction is the one that holds in the training films, so
-    that their AUC is 0.5 at least; the same rule is applied to the test films, where it may fail
+    Columns property, name, images ("training" or "test"), in_pneumonia ("higher" or "lower"), auc,
+    low, high (95% over patients). The direction is the one that holds in the training images, so
+    that their AUC is 0.5 at least; the same rule is applied to the test images, where it may fail
     (below 0.5). Properties that do not vary are left out.
     """
     table = with_derived(table)
@@ -45,12 +45,12 @@ def property_table(table: pd.DataFrame) -> pd.DataFrame:
     for name, words in PROPERTIES.items():
         if name not in table:
             continue
-        found = {films: property_auc(part, name) for films, part in parts.items()}
-        known = {films: auc for films, auc in found.items() if auc}
-        for films, auc in known.items():
+        found = {images: property_auc(part, name) for images, part in parts.items()}
+        known = {images: auc for images, auc in found.items() if auc}
+        for images, auc in known.items():
             higher = next(iter(known.values())).higher
             side = "higher" if higher else "lower"
-            values = (name, words, films, side, *auc.of_rule(higher=higher))
+            values = (name, words, images, side, *auc.of_rule(higher=higher))
             rows.append(dict(zip(_TABLE_COLUMNS, values, strict=True)))
     return pd.DataFrame(rows, columns=_TABLE_COLUMNS)
 
@@ -76,13 +76,13 @@ def shortcut_findings(table: pd.DataFrame) -> list[Finding]:
 
 
 def shift_findings(table: pd.DataFrame) -> list[Finding]:
-    """Return whether plain properties tell the test films from the training films of one class."""
+    """Return whether plain properties tell the test images from the training images of one class."""
     table = with_derived(table)
     rows = []
-    for label, films in table.groupby("label"):
+    for label, images in table.groupby("label"):
         # The same question, with "is in the test split" in the place of the disease.
-        asked = films.assign(
-            label=(films["split"] == "test").map({True: "PNEUMONIA", False: "NORMAL"})
+        asked = images.assign(
+            label=(images["split"] == "test").map({True: "PNEUMONIA", False: "NORMAL"})
         )
         for name in PROPERTIES:
             if name not in asked or not (auc := property_auc(asked, name)):
@@ -90,7 +90,7 @@ def shift_findings(table: pd.DataFrame) -> list[Finding]:
             low, high = auc.strength_interval
             side = "higher" if auc.higher else "lower"
             rows.append(
-                {"label": label, "property": PROPERTIES[name], "test films are": side}
+                {"label": label, "property": PROPERTIES[name], "test images are": side}
                 | {"auc": auc.strength, "low": low, "high": high, "key": name}
             )
     if not rows:
@@ -98,16 +98,16 @@ def shift_findings(table: pd.DataFrame) -> list[Finding]:
     shifts = pd.DataFrame(rows).sort_values("auc", ascending=False, ignore_index=True)
     first = shifts.iloc[shifts["low"].argmax()]
     found = first["low"] > SHIFT_AUC
-    words = f"{_plain(first['key'])} alone tells the {first['label']} films of the test split from"
+    words = f"{_plain(first['key'])} alone tells the {first['label']} images of the test split from"
     title = f"{words} those of the other splits with an AUC of {first['auc']:.2f}."
     return [
         Finding(
             "shift",
             "caution" if found else "fine",
-            title if found else "The test films look like the others of their class.",
+            title if found else "The test images look like the others of their class.",
             float(first["auc"]),
             "AUC",
-            "The test split was put together differently from the training films. Expect scores "
+            "The test split was put together differently from the training images. Expect scores "
             "that fall from validation to test, and thresholds from validation that do not hold."
             if found
             else "No plain property tells the splits of one class apart by more than an AUC of "
@@ -180,10 +180,10 @@ def _one_size(table: pd.DataFrame) -> list[Finding]:
         Finding(
             "one-size",
             "note",
-            f"All films here are {width} x {height}: size shortcuts cannot be seen in copies "
+            f"All images here are {width} x {height}: size shortcuts cannot be seen in copies "
             "of one size.",
             len(table),
-            "films",
+            "images",
             "In the original Kaggle files the classes differ in size (normal 1686 x 1379 on "
             "average, pneumonia 1195 x 820) and in aspect. Copies of one size hide that, and "
             "squashing them to it keeps a trace of the aspect in the anatomy's proportions.",

@@ -1,4 +1,4 @@
-"""Counts, distributions and intervals of a table of films."""
+"""Counts, distributions and intervals of a table of images."""
 
 from dataclasses import dataclass
 from statistics import NormalDist
@@ -7,7 +7,7 @@ import numpy as np
 import pandas as pd
 from scipy.special import betaincinv, expit, logit
 
-# Plain properties of a film that say nothing of its lungs, with their names and units for people.
+# Plain properties of an image that say nothing of its lungs, with their names and units for people.
 PROPERTIES = {
     "width": "Width (pixels)",
     "height": "Height (pixels)",
@@ -25,14 +25,14 @@ PROPERTIES = {
 class Auc:
     """How well a number tells pneumonia from normal, with its 95% interval.
 
-    `value` is the probability that a film with pneumonia has the larger number (0.5: it tells
-    nothing; below 0.5: normal films have the larger). `strength` is the same whichever way.
+    `value` is the probability that an image with pneumonia has the larger number (0.5: it tells
+    nothing; below 0.5: normal images have the larger). `strength` is the same whichever way.
     """
 
     value: float
     low: float
     high: float
-    films: int
+    images: int
 
     @property
     def higher(self) -> bool:
@@ -64,10 +64,10 @@ def with_derived(table: pd.DataFrame) -> pd.DataFrame:
     return table.assign(aspect=size[:, 0] / size[:, 1], colour=colour)
 
 
-def count_films(table: pd.DataFrame) -> pd.DataFrame:
-    """Return films and patients of each split, label and subtype that occur."""
+def count_images(table: pd.DataFrame) -> pd.DataFrame:
+    """Return images and patients of each split, label and subtype that occur."""
     groups = table.groupby(["split", "label", "subtype"], sort=False)
-    counts = groups.agg(films=("path", "size"), patients=("patient", "nunique"))
+    counts = groups.agg(images=("path", "size"), patients=("patient", "nunique"))
     return counts.reset_index().sort_values(
         ["split", "label", "subtype"],
         key=lambda column: (
@@ -80,35 +80,35 @@ def count_films(table: pd.DataFrame) -> pd.DataFrame:
 
 
 def describe(table: pd.DataFrame, column: str) -> pd.DataFrame:
-    """Return films, median and the 5th, 25th, 75th and 95th percentile of `column` by label."""
+    """Return images, median and the 5th, 25th, 75th and 95th percentile of `column` by label."""
     values = table[["label"]].assign(value=_numbers(table[column])).dropna()
     grouped = values.groupby("label")["value"]
     shares = {"5%": 0.05, "25%": 0.25, "median": 0.5, "75%": 0.75, "95%": 0.95}
     return pd.DataFrame(
-        {"films": grouped.size()} | {name: grouped.quantile(q) for name, q in shares.items()}
+        {"images": grouped.size()} | {name: grouped.quantile(q) for name, q in shares.items()}
     ).reset_index()
 
 
 def histogram(table: pd.DataFrame, column: str, bins: int = 40) -> pd.DataFrame:
-    """Return the share of each label's films in equal bins: label, start, end, films, share."""
+    """Return the share of each label's images in equal bins: label, start, end, images, share."""
     values = _numbers(table[column])
     known = values[~np.isnan(values)]
     if not known.size:
-        return pd.DataFrame(columns=["label", "start", "end", "films", "share"])
+        return pd.DataFrame(columns=["label", "start", "end", "images", "share"])
     edges = np.histogram_bin_edges(known, bins=bins if np.ptp(known) else 1)
     parts = []
     for label in sorted(table["label"].unique()):
-        films, _ = np.histogram(values[(table["label"] == label).to_numpy()], edges)
-        total = max(films.sum(), 1)
-        part = {"label": label, "start": edges[:-1], "end": edges[1:], "films": films}
-        parts.append(pd.DataFrame(part | {"share": films / total}))
+        images, _ = np.histogram(values[(table["label"] == label).to_numpy()], edges)
+        total = max(images.sum(), 1)
+        part = {"label": label, "start": edges[:-1], "end": edges[1:], "images": images}
+        parts.append(pd.DataFrame(part | {"share": images / total}))
     return pd.concat(parts, ignore_index=True)
 
 
 def property_auc(table: pd.DataFrame, column: str) -> Auc | None:
     """Return how well `column` alone tells the classes apart, or None where it cannot vary.
 
-    The interval counts each patient once, not each film: `auc_interval`.
+    The interval counts each patient once, not each image: `auc_interval`.
     """
     values = _numbers(table[column])
     known = ~np.isnan(values)
@@ -122,9 +122,9 @@ def property_auc(table: pd.DataFrame, column: str) -> Auc | None:
 def auc_interval(values: np.ndarray, positive: np.ndarray, cluster: np.ndarray) -> Auc:
     """Return the area under the ROC curve with a 95% interval over clusters (patients).
 
-    `values` (N,) numbers, `positive` (N,) bool, `cluster` (N,) keys; films of one patient are not
+    `values` (N,) numbers, `positive` (N,) bool, `cluster` (N,) keys; images of one patient are not
     independent. The variance is Obuchowski's for clustered data (Biometrics 1997, 53:567), which
-    with one film a patient is DeLong's (1988) up to a factor n / (n - 1); the interval is taken
+    with one image a patient is DeLong's (1988) up to a factor n / (n - 1); the interval is taken
     on the log-odds, so that it stays within [0, 1]. Where the classes do not overlap it is the
     exact one of as many pairs as the smaller class has patients; with one patient it is [0, 1].
     """
@@ -132,7 +132,7 @@ def auc_interval(values: np.ndarray, positive: np.ndarray, cluster: np.ndarray) 
     n_positive, n_negative = int(positive.sum()), int((~positive).sum())
     among_positive = pd.Series(values[positive]).rank().to_numpy()
     among_negative = pd.Series(values[~positive]).rank().to_numpy()
-    # The share of the other class that each film beats, ties counted half.
+    # The share of the other class that each image beats, ties counted half.
     placement = np.empty(len(values))
     placement[positive] = (rank[positive] - among_positive) / n_negative
     placement[~positive] = 1 - (rank[~positive] - among_negative) / n_positive

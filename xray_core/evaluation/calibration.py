@@ -24,7 +24,7 @@ def bin_of(probability: np.ndarray) -> np.ndarray:
 
 
 def expected_calibration_error(label: np.ndarray, probability: np.ndarray) -> float:
-    """Mean over films of |mean probability - observed share| of their bin, ten bins.
+    """Mean over images of |mean probability - observed share| of their bin, ten bins.
 
     Source: Naeini et al., AAAI 2015, on the positive class' probability (not the confidence).
     """
@@ -38,7 +38,7 @@ class ReliabilityBin:
 
     low: float
     high: float
-    films: int
+    images: int
     patients: int
     predicted: float
     observed: float
@@ -51,8 +51,8 @@ def reliability(
 ) -> list[ReliabilityBin]:
     """The reliability diagram of probabilities already shifted to the set's prevalence.
 
-    The interval of the observed share is Wilson's with the bin's patients in place of its films,
-    as if a patient's films all said the same.
+    The interval of the observed share is Wilson's with the bin's patients in place of its images,
+    as if a patient's images all said the same.
     """
     label, probability = np.asarray(label, float), np.asarray(probability, float)
     patient = np.asarray(patient)
@@ -60,13 +60,13 @@ def reliability(
     bins = []
     for k in range(BINS):
         here = index == k
-        films, patients = int(here.sum()), len(np.unique(patient[here]))
-        predicted = float(probability[here].mean()) if films else float("nan")
-        observed = float(label[here].mean()) if films else float("nan")
+        images, patients = int(here.sum()), len(np.unique(patient[here]))
+        predicted = float(probability[here].mean()) if images else float("nan")
+        observed = float(label[here].mean()) if images else float("nan")
         low, high = wilson(observed * patients, patients)
         bins.append(
             ReliabilityBin(
-                k / BINS, (k + 1) / BINS, films, patients, predicted, observed, low, high
+                k / BINS, (k + 1) / BINS, images, patients, predicted, observed, low, high
             )
         )
     return bins
@@ -78,18 +78,18 @@ def calibrated_reference(
     """The calibration error that a perfectly calibrated model with these scores would show.
 
     Labels are drawn from the probabilities themselves, so that any error measured is chance. A
-    patient's films share their fate: one number is drawn uniformly for each patient, and a film is
-    positive where it lies below the film's probability. Each film is then positive with its own
-    probability, and the films of a patient depend on each other as strongly as that allows (the
+    patient's images share their fate: one number is drawn uniformly for each patient, and an image is
+    positive where it lies below the image's probability. Each image is then positive with its own
+    probability, and the images of a patient depend on each other as strongly as that allows (the
     upper bound of Frechet and Hoeffding), as labels do that are given to a patient's whole study.
-    Films drawn independently would vary less, and make a calibrated model look miscalibrated.
+    Images drawn independently would vary less, and make a calibrated model look miscalibrated.
 
     Parameters
     ----------
     probability
-        (films,) in [0, 1], at the prevalence of the films.
+        (images,) in [0, 1], at the prevalence of the images.
     patient
-        (films,) whole numbers or any keys; equal ones are one patient.
+        (images,) whole numbers or any keys; equal ones are one patient.
     n_draws, seed
         How many sets of labels are drawn, and from which seed.
 
@@ -101,7 +101,7 @@ def calibrated_reference(
     probability = np.asarray(probability, float)
     code, patients = pd.factorize(np.asarray(patient))
     rng = np.random.default_rng(seed)
-    one_hot = np.eye(BINS, dtype=np.float32)[bin_of(probability)]  # (films, 10)
+    one_hot = np.eye(BINS, dtype=np.float32)[bin_of(probability)]  # (images, 10)
     expected = probability @ one_hot
 
     def error(number: np.ndarray) -> np.ndarray:

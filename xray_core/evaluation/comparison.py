@@ -1,4 +1,4 @@
-"""Two models on the same films: areas, decisions, and the films on which they disagree."""
+"""Two models on the same images: areas, decisions, and the images on which they disagree."""
 
 from __future__ import annotations
 
@@ -10,38 +10,38 @@ from scipy.special import ndtr
 
 from xray_core.errors import XrayError
 from xray_core.evaluation.ranking import areas
-from xray_core.evaluation.scores import NEGATIVE, POSITIVE, Films, prepare
+from xray_core.evaluation.scores import NEGATIVE, POSITIVE, Scores, prepare
 from xray_core.stats.bootstrap import Estimate
 from xray_core.stats.delong import delong, difference_p_value
 
 
 @dataclass(frozen=True)
 class Comparison:
-    """Model A against model B on the same films, each at its own threshold.
+    """Model A against model B on the same images, each at its own threshold.
 
     Differences are A minus B with 95% bootstrap intervals over patients (the same ones drawn for
-    both). `auc_p_value` is DeLong's with films of a patient as one cluster (Obuchowski 1997),
-    `auc_p_value_films` the same as if all films were independent; `mcnemar_p_value` compares the
-    decisions with films of a patient as one cluster (Obuchowski 1998), `mcnemar_p_value_films` is
-    McNemar's exact one, as if all films were independent. `disagreements` holds the films with
+    both). `auc_p_value` is DeLong's with images of a patient as one cluster (Obuchowski 1997),
+    `auc_p_value_images` the same as if all images were independent; `mcnemar_p_value` compares the
+    decisions with images of a patient as one cluster (Obuchowski 1998), `mcnemar_p_value_images` is
+    McNemar's exact one, as if all images were independent. `disagreements` holds the images with
     unlike decisions: file, label, subtype (if known), probability_a, probability_b, right ("A" or
     "B").
     """
 
-    films: int
+    images: int
     patients: int
     auc_difference: Estimate
     accuracy_difference: Estimate
     sensitivity_difference: Estimate
     specificity_difference: Estimate
     auc_p_value: float
-    auc_p_value_films: float
+    auc_p_value_images: float
     both_right: int
     only_a_right: int
     only_b_right: int
     neither_right: int
     mcnemar_p_value: float
-    mcnemar_p_value_films: float
+    mcnemar_p_value_images: float
     disagreements: pd.DataFrame
 
 
@@ -54,9 +54,9 @@ def compare(
     n_bootstrap: int = 2000,
     seed: int = 0,
 ) -> Comparison:
-    """Compare two predictions tables (file, label, patient, probability) of the same films.
+    """Compare two predictions tables (file, label, patient, probability) of the same images.
 
-    The order of the rows does not matter. Raises XrayError where the films differ, a film stands
+    The order of the rows does not matter. Raises XrayError where the images differ, an image stands
     twice in a table, or the tables disagree about a label.
     """
     both = _matched(a, b)
@@ -77,20 +77,20 @@ def compare(
     columns = ["file", "label", *(["subtype"] if "subtype" in both else [])]
     listed = both.loc[unlike, [*columns, "probability_a", "probability_b"]]
     return Comparison(
-        films=len(both),
+        images=len(both),
         patients=ready.weights.patients,
         auc_difference=_auc_difference(ready, score_b),
         accuracy_difference=_rate_difference(ready, right_a, right_b, np.ones_like(truth)),
         sensitivity_difference=_rate_difference(ready, right_a, right_b, truth),
         specificity_difference=_rate_difference(ready, right_a, right_b, ~truth),
         auc_p_value=difference_p_value(*delong(truth, scores, ready.patient)),
-        auc_p_value_films=difference_p_value(*delong(truth, scores)),
+        auc_p_value_images=difference_p_value(*delong(truth, scores)),
         both_right=int((right_a & right_b).sum()),
         only_a_right=only_a,
         only_b_right=only_b,
         neither_right=int((~right_a & ~right_b).sum()),
         mcnemar_p_value=clustered_mcnemar_p_value(right_a, right_b, ready.patient),
-        mcnemar_p_value_films=mcnemar_p_value(only_a, only_b),
+        mcnemar_p_value_images=mcnemar_p_value(only_a, only_b),
         disagreements=listed.assign(right=np.where(right_a, "A", "B")[unlike]).reset_index(
             drop=True
         ),
@@ -108,9 +108,9 @@ def mcnemar_p_value(only_a_right: int, only_b_right: int) -> float:
 def clustered_mcnemar_p_value(
     right_a: np.ndarray, right_b: np.ndarray, patient: np.ndarray
 ) -> float:
-    """Two-sided p of two models being right equally often, films of a patient as one cluster.
+    """Two-sided p of two models being right equally often, images of a patient as one cluster.
 
-    `right_a`, `right_b` (films,) bool; `patient` (films,) whole numbers from 0. 1 where no decision
+    `right_a`, `right_b` (images,) bool; `patient` (images,) whole numbers from 0. 1 where no decision
     differs, NaN with one patient alone. Source: Obuchowski, Statistics in Medicine 17 (1998) 1495;
     normal approximation.
     """
@@ -132,8 +132,8 @@ def _matched(a: pd.DataFrame, b: pd.DataFrame) -> pd.DataFrame:
     if only_a or only_b:
         example = sorted(only_a or only_b)[0]
         raise XrayError(
-            "Two models can only be compared on the same films. "
-            f"{len(only_a)} films have a prediction of model A alone and {len(only_b)} of model B "
+            "Two models can only be compared on the same images. "
+            f"{len(only_a)} images have a prediction of model A alone and {len(only_b)} of model B "
             f"alone, for example {example}."
         )
     both = a.merge(
@@ -142,7 +142,7 @@ def _matched(a: pd.DataFrame, b: pd.DataFrame) -> pd.DataFrame:
     unlike = both["label"] != both["label_b"]
     if unlike.any():
         raise XrayError(
-            f"The two models' tables disagree about what {unlike.sum()} films are, for example "
+            f"The two models' tables disagree about what {unlike.sum()} images are, for example "
             f"{both.loc[unlike, 'file'].iloc[0]}."
         )
     if not set(both["label"]) <= {POSITIVE, NEGATIVE}:
@@ -151,16 +151,16 @@ def _matched(a: pd.DataFrame, b: pd.DataFrame) -> pd.DataFrame:
 
 
 def _rate_difference(
-    films: Films, right_a: np.ndarray, right_b: np.ndarray, among: np.ndarray
+    images: Scores, right_a: np.ndarray, right_b: np.ndarray, among: np.ndarray
 ) -> Estimate:
-    gained = films.weights.sums(films.per_patient((right_a * 1.0 - right_b) * among))
-    total = films.weights.sums(films.per_patient(among * 1.0))
+    gained = images.weights.sums(images.per_patient((right_a * 1.0 - right_b) * among))
+    total = images.weights.sums(images.per_patient(among * 1.0))
     with np.errstate(invalid="ignore"):
-        return films.weights.interval(gained / total)
+        return images.weights.interval(gained / total)
 
 
-def _auc_difference(films: Films, score_b: np.ndarray) -> Estimate:
-    of_a, of_b = films.weights.each(
-        areas(films.ranked()), areas(films.ranked(score_b)), images=len(films.label)
+def _auc_difference(images: Scores, score_b: np.ndarray) -> Estimate:
+    of_a, of_b = images.weights.each(
+        areas(images.ranked()), areas(images.ranked(score_b)), images=len(images.label)
     )
-    return films.weights.interval(of_a[:, 0] - of_b[:, 0])
+    return images.weights.interval(of_a[:, 0] - of_b[:, 0])

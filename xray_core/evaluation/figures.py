@@ -74,13 +74,13 @@ def draw_roc(
 def draw_calibration(
     bins: list[ReliabilityBin], error: Estimate, reference: tuple[float, float], prevalence: float
 ) -> Figure:
-    """The reliability diagram with the films of each bin, at the prevalence of the films."""
+    """The reliability diagram with the images of each bin, at the prevalence of the images."""
     from matplotlib.figure import Figure
 
     figure = Figure(figsize=(5, 5.8), dpi=150, layout="constrained")
     axes, below = figure.subplots(2, 1, height_ratios=[4, 1], sharex=True)
     axes.plot([0, 1], [0, 1], color=GREY, linestyle=":", linewidth=1, label="perfect")
-    filled = [b for b in bins if b.films]
+    filled = [b for b in bins if b.images]
     axes.errorbar(
         [b.predicted for b in filled],
         [b.observed for b in filled],
@@ -102,10 +102,11 @@ def draw_calibration(
     )
     axes.legend(loc="upper left", fontsize=8, frameon=False)
     centres = [(b.low + b.high) / 2 for b in bins]
-    bars = below.bar(centres, [b.films for b in bins], width=0.09, color=BLUE)
+    bars = below.bar(centres, [b.images for b in bins], width=0.09, color=BLUE)
     below.bar_label(bars, fontsize=7)
     below.set(
-        xlabel=f"Probability of pneumonia, shifted to these films' {prevalence:.1%}", ylabel="Films"
+        xlabel=f"Probability of pneumonia, shifted to these images' {prevalence:.1%}",
+        ylabel="Images",
     )
     below.margins(y=0.35)
     for part in (axes, below):
@@ -114,7 +115,7 @@ def draw_calibration(
 
 
 def draw_confusion(confusion: Confusion) -> Figure:
-    """The confusion matrix: films, and their share of what they really are."""
+    """The confusion matrix: images, and their share of what they really are."""
     figure, axes = _square()
     rows = [
         [confusion.true_negative, confusion.false_positive],
@@ -192,10 +193,10 @@ def write_figures(
 
     `predictions` as in `report.summary`. Returns the files in that order.
     """
-    films = predictions[predictions["fold"] == fold]
-    ready = prepare_table(films, prior=calibration.prior)
-    main = evaluate(ready, threshold=calibration.main)
-    points = {"main": main, "rule-out": evaluate(ready, threshold=calibration.rule_out)}
+    images = predictions[predictions["fold"] == fold]
+    ready = prepare_table(images, prior=calibration.prior)
+    main = evaluate(ready, threshold=calibration.decision_threshold)
+    points = {"main": main, "rule-out": evaluate(ready, threshold=calibration.exclusion_threshold)}
     low, high, _ = calibrated_reference(ready.shifted, ready.patient)
     bins = reliability(ready.label, ready.shifted, ready.patient)
     drawn = {

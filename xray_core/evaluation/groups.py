@@ -9,17 +9,17 @@ import pandas as pd
 from scipy.special import logit
 
 from xray_core.evaluation.metrics import Metrics, evaluate
-from xray_core.evaluation.scores import POSITIVE, Films, prepare
+from xray_core.evaluation.scores import POSITIVE, Scores, prepare
 
 MOST_SUBTYPES = 8  # each is a bootstrap of its own
 
 
-def prepare_table(films: pd.DataFrame, *, prior: float = 0.5) -> Films:
+def prepare_table(images: pd.DataFrame, *, prior: float = 0.5) -> Scores:
     """A predictions table (label, probability, patient), ready for `evaluate`."""
     return prepare(
-        films["label"].to_numpy(),
-        films["probability"].to_numpy(),
-        films["patient"].to_numpy(),
+        images["label"].to_numpy(),
+        images["probability"].to_numpy(),
+        images["patient"].to_numpy(),
         prior=prior,
     )
 
@@ -28,10 +28,10 @@ def prepare_table(films: pd.DataFrame, *, prior: float = 0.5) -> Films:
 class Abstention:
     """What holds where the model decides: outside the uncertain band and not refused.
 
-    `share_decided` in [0, 1]; `metrics` of the decided films alone, None where there are none.
+    `share_decided` in [0, 1]; `metrics` of the decided images alone, None where there are none.
     """
 
-    films: int
+    images: int
     decided: int
     uncertain: int
     refused: int
@@ -39,22 +39,22 @@ class Abstention:
 
     @property
     def share_decided(self) -> float:
-        return self.decided / self.films if self.films else float("nan")
+        return self.decided / self.images if self.images else float("nan")
 
 
 def outside_band(
-    films: pd.DataFrame, band: tuple[float, float], *, threshold: float, prior: float = 0.5
+    images: pd.DataFrame, band: tuple[float, float], *, threshold: float, prior: float = 0.5
 ) -> Abstention:
-    """The metrics of the films with a probability outside `band` (its ends count as uncertain).
+    """The metrics of the images with a probability outside `band` (its ends count as uncertain).
 
-    `films` has label, probability, patient and, if known, gate; refused films are not decided.
+    `images` has label, probability, patient and, if known, gate; refused images are not decided.
     """
     low, high = band
-    refused = films["gate"].eq("refused") if "gate" in films else pd.Series(False, films.index)
-    inside = films["probability"].between(low, high) & ~refused
-    decided = films[~inside & ~refused]
+    refused = images["gate"].eq("refused") if "gate" in images else pd.Series(False, images.index)
+    inside = images["probability"].between(low, high) & ~refused
+    decided = images[~inside & ~refused]
     return Abstention(
-        films=len(films),
+        images=len(images),
         decided=len(decided),
         uncertain=int(inside.sum()),
         refused=int(refused.sum()),
@@ -64,36 +64,36 @@ def outside_band(
     )
 
 
-def subtype_films(films: pd.DataFrame, *, prior: float = 0.5) -> dict[str, Films]:
-    """Each subtype of pneumonia with all normal films; subtypes in alphabetical order.
+def subtype_scores(images: pd.DataFrame, *, prior: float = 0.5) -> dict[str, Scores]:
+    """Each subtype of pneumonia with all normal images; subtypes in alphabetical order.
 
-    The normal films are the same in each, so only sensitivity and what follows from it differ; the
-    counts of a subtype are `positives`. Of more than eight subtypes the eight with the most films
+    The normal images are the same in each, so only sensitivity and what follows from it differ; the
+    counts of a subtype are `positives`. Of more than eight subtypes the eight with the most images
     are given. Empty where the table has no column subtype.
     """
-    if "subtype" not in films:
+    if "subtype" not in images:
         return {}
-    ill = films["label"] == POSITIVE
-    most = films.loc[ill, "subtype"].value_counts().head(MOST_SUBTYPES).index
+    ill = images["label"] == POSITIVE
+    most = images.loc[ill, "subtype"].value_counts().head(MOST_SUBTYPES).index
     return {
-        str(name): prepare_table(pd.concat([part, films[~ill]]), prior=prior)
-        for name, part in films[ill & films["subtype"].isin(most)].groupby("subtype", sort=True)
+        str(name): prepare_table(pd.concat([part, images[~ill]]), prior=prior)
+        for name, part in images[ill & images["subtype"].isin(most)].groupby("subtype", sort=True)
     }
 
 
-def positives(films: Films) -> tuple[int, int]:
-    """How many films with pneumonia there are, and of how many patients."""
-    return int(films.label.sum()), len(np.unique(films.patient[films.label]))
+def positives(images: Scores) -> tuple[int, int]:
+    """How many images with pneumonia there are, and of how many patients."""
+    return int(images.label.sum()), len(np.unique(images.patient[images.label]))
 
 
-def gate_films(films: pd.DataFrame, *, prior: float = 0.5) -> dict[str, Films]:
-    """The films that the gate passed, cautioned about and refused, each by itself.
+def gate_scores(images: pd.DataFrame, *, prior: float = 0.5) -> dict[str, Scores]:
+    """The images that the gate passed, cautioned about and refused, each by itself.
 
     Empty where the table has no column gate.
     """
-    if "gate" not in films:
+    if "gate" not in images:
         return {}
-    found = dict(iter(films.groupby("gate")))
+    found = dict(iter(images.groupby("gate")))
     return {
         name: prepare_table(found[name], prior=prior)
         for name in ("passed", "caution", "refused")
@@ -104,9 +104,9 @@ def gate_films(films: pd.DataFrame, *, prior: float = 0.5) -> dict[str, Films]:
 def accuracy_against_share(
     label: np.ndarray, probability: np.ndarray, threshold: float
 ) -> pd.DataFrame:
-    """Accuracy of the films farthest from the threshold, as more and more films are decided.
+    """Accuracy of the images farthest from the threshold, as more and more images are decided.
 
-    Distance is in log-odds. One row per film decided: share_decided, accuracy (both in [0, 1]).
+    Distance is in log-odds. One row per image decided: share_decided, accuracy (both in [0, 1]).
     """
     truth = np.asarray(label, bool)
     p = np.clip(np.asarray(probability, float), 1e-12, 1 - 1e-12)

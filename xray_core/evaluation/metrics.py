@@ -15,22 +15,22 @@ from numpy.typing import ArrayLike
 
 from xray_core.errors import XrayError
 from xray_core.evaluation.rates import Confusion, rates
-from xray_core.evaluation.scores import NEGATIVE, POSITIVE, Films, prepare
+from xray_core.evaluation.scores import NEGATIVE, POSITIVE, Scores, prepare
 from xray_core.stats.bootstrap import Estimate, wilson
 
 
 @dataclass(frozen=True)
 class Metrics:
-    """What `evaluate` measured. Rates are in [0, 1]; NaN stands for "not defined on these films".
+    """What `evaluate` measured. Rates are in [0, 1]; NaN stands for "not defined on these images".
 
-    `prevalence` is the share of pneumonia among the films; `stated_prevalence` the one for which
+    `prevalence` is the share of pneumonia among the images; `stated_prevalence` the one for which
     `ppv` and `npv` hold. `brier`, `calibration_error` (ECE of P(PNEUMONIA), ten equal-width bins)
     and `log_loss` (natural logarithm) are of probabilities whose log-odds were shifted from their
     prior to `prevalence`.
     """
 
     threshold: float
-    films: int
+    images: int
     patients: int
     prevalence: float
     stated_prevalence: float
@@ -70,43 +70,43 @@ def evaluate_scores(
     seed: int = 0,
     prior: float = 0.5,
 ) -> Metrics:
-    """All metrics of a set of films at one threshold; see `prepare` and `evaluate`."""
-    films = prepare(label, probability, patient, n_bootstrap=n_bootstrap, seed=seed, prior=prior)
-    return evaluate(films, threshold=threshold, prevalence=prevalence)
+    """All metrics of a set of images at one threshold; see `prepare` and `evaluate`."""
+    images = prepare(label, probability, patient, n_bootstrap=n_bootstrap, seed=seed, prior=prior)
+    return evaluate(images, threshold=threshold, prevalence=prevalence)
 
 
-def evaluate(films: Films, *, threshold: float, prevalence: float | None = None) -> Metrics:
-    """All metrics at `threshold`: a film with a probability at or above it is called PNEUMONIA.
+def evaluate(images: Scores, *, threshold: float, prevalence: float | None = None) -> Metrics:
+    """All metrics at `threshold`: an image with a probability at or above it is called PNEUMONIA.
 
     `threshold` is on the scale of the given probabilities (prior 50%). PPV and NPV hold at
-    `prevalence`, by default that of the films. Where no draw of patients differs from the estimate
+    `prevalence`, by default that of the images. Where no draw of patients differs from the estimate
     (no error at all, say), the interval comes from Wilson's limits of sensitivity and specificity
-    with patients in place of films, so that "100%" never comes with "100% to 100%".
+    with patients in place of images, so that "100%" never comes with "100% to 100%".
     """
     if not 0 <= threshold <= 1:
         raise XrayError(f"A threshold lies between 0 and 1. Received: {threshold}.")
     if prevalence is not None and not 0 < prevalence < 1:
         raise XrayError(f"A prevalence lies between 0 and 1. Received: {prevalence}.")
-    ranked = films.threshold_free  # first: the longest computation runs beside the drawing
-    called, truth = films.probability >= threshold, films.label
+    ranked = images.threshold_free  # first: the longest computation runs beside the drawing
+    called, truth = images.probability >= threshold, images.label
     cells = np.stack([truth & called, truth & ~called, ~truth & called, ~truth & ~called], axis=1)
-    counts = films.weights.sums(films.per_patient(cells.astype(float)))  # (rows, 4)
+    counts = images.weights.sums(images.per_patient(cells.astype(float)))  # (rows, 4)
     tp, fn, fp, tn = counts.T
     rows = rates(tp, fn, fp, tn, prevalence)
-    corners = _corners(films, rows, prevalence)
+    corners = _corners(images, rows, prevalence)
     found = {}
     for name, values in rows.items():
-        found[name] = films.weights.interval(values)
-        if films.weights.is_constant(values) and not np.isnan(values[0]):
+        found[name] = images.weights.interval(values)
+        if images.weights.is_constant(values) and not np.isnan(values[0]):
             ends = np.append(corners[name], values[0])
             found[name] = Estimate(float(values[0]), float(ends.min()), float(ends.max()))
     table = Confusion(*(int(x) for x in np.rint(counts[0])))
     return Metrics(
         threshold=float(threshold),
-        films=len(truth),
-        patients=films.weights.patients,
-        prevalence=films.prevalence,
-        stated_prevalence=films.prevalence if prevalence is None else float(prevalence),
+        images=len(truth),
+        patients=images.weights.patients,
+        prevalence=images.prevalence,
+        stated_prevalence=images.prevalence if prevalence is None else float(prevalence),
         confusion=table,
         **found,
         **ranked,
@@ -114,7 +114,7 @@ def evaluate(films: Films, *, threshold: float, prevalence: float | None = None)
 
 
 def _corners(
-    films: Films, rows: dict[str, np.ndarray], prevalence: float | None
+    images: Scores, rows: dict[str, np.ndarray], prevalence: float | None
 ) -> dict[str, np.ndarray]:
     """The metrics at the low and high Wilson limits of sensitivity and specificity together.
 
@@ -122,9 +122,9 @@ def _corners(
     """
     limits = []
     for name, side in (("sensitivity", True), ("specificity", False)):
-        patients, rate = len(np.unique(films.patient[films.label == side])), rows[name][0]
+        patients, rate = len(np.unique(images.patient[images.label == side])), rows[name][0]
         limits.append(np.array(wilson(rate * patients, patients)) if patients else np.zeros(2))
-    (sensitivity, specificity), share = limits, films.prevalence
+    (sensitivity, specificity), share = limits, images.prevalence
     return rates(
         sensitivity * share,
         (1 - sensitivity) * share,
@@ -136,18 +136,18 @@ def _corners(
 
 @dataclass(frozen=True)
 class NaturalFrequencies:
-    """What becomes of 100 films with pneumonia, and of 100 normal ones; each four add up to 100.
+    """What becomes of 100 images with pneumonia, and of 100 normal ones; each four add up to 100.
 
-    `pneumonia_films` and `normal_films` say on how many films the counts rest; with no film of a
+    `pneumonia_images` and `normal_images` say on how many images the counts rest; with no image of a
     class its four are 0.
     """
 
-    pneumonia_films: int
+    pneumonia_images: int
     called: int  # of 100 with pneumonia, called PNEUMONIA
     uncertain: int
     missed: int  # called NORMAL
     refused: int
-    normal_films: int
+    normal_images: int
     cleared: int  # of 100 normal ones, called NORMAL
     normal_uncertain: int
     flagged: int  # called PNEUMONIA
@@ -155,26 +155,26 @@ class NaturalFrequencies:
 
 
 def natural_frequencies(predictions: pd.DataFrame, fold: str = "test") -> NaturalFrequencies:
-    """Verdicts per 100 films of each class, from the columns fold, label and verdict.
+    """Verdicts per 100 images of each class, from the columns fold, label and verdict.
 
     Rounded so that the parts still add up to 100 (largest remainder).
     """
     chosen = predictions[predictions["fold"] == fold]
     order = [POSITIVE, "UNCERTAIN", NEGATIVE, "REFUSED"]
-    parts, films = {}, {}
+    parts, images = {}, {}
     for label in (POSITIVE, NEGATIVE):
         verdict = chosen.loc[chosen["label"] == label, "verdict"]
-        films[label] = len(verdict)
+        images[label] = len(verdict)
         parts[label] = _per_hundred([int((verdict == name).sum()) for name in order])
     called, uncertain, missed, refused = parts[POSITIVE]
     flagged, normal_uncertain, cleared, normal_refused = parts[NEGATIVE]
     return NaturalFrequencies(
-        pneumonia_films=films[POSITIVE],
+        pneumonia_images=images[POSITIVE],
         called=called,
         uncertain=uncertain,
         missed=missed,
         refused=refused,
-        normal_films=films[NEGATIVE],
+        normal_images=images[NEGATIVE],
         cleared=cleared,
         normal_uncertain=normal_uncertain,
         flagged=flagged,

@@ -29,8 +29,8 @@ def read_predictions(source: str | Path | IO[bytes]) -> tuple[pd.DataFrame, list
 
     Needed columns, in any case: label (NORMAL or PNEUMONIA, or 0/1) and probability (of PNEUMONIA,
     in [0, 1], at a prior of 50%). Optional: file, patient, fold, subtype, verdict, gate; others are
-    ignored. Without `patient`, or where it is blank, every film is its own; of several folds only
-    "test" is kept. Films without a probability are left out. The text is UTF-8, UTF-16 with a byte
+    ignored. Without `patient`, or where it is blank, every image is its own; of several folds only
+    "test" is kept. Images without a probability are left out. The text is UTF-8, UTF-16 with a byte
     order mark, or else Windows-1252.
 
     Raises:
@@ -45,20 +45,20 @@ def read_predictions(source: str | Path | IO[bytes]) -> tuple[pd.DataFrame, list
     if not known.all():
         outside = int((table["probability"].notna() & ~known).sum())
         notes.append(
-            f"{int((~known).sum())} films were left out: "
+            f"{int((~known).sum())} images were left out: "
             f"{int(table['probability'].isna().sum())} have no probability"
             + (f", {outside} one outside 0 to 1." if outside else ".")
         )
     if not known.any():
-        raise XrayError("No film of the table has a probability between 0 and 1.")
+        raise XrayError("No image of the table has a probability between 0 and 1.")
     table = table[known].reset_index(drop=True)
     if "file" not in table:
-        table["file"] = [f"film {k + 1}" for k in range(len(table))]
+        table["file"] = [f"image {k + 1}" for k in range(len(table))]
     if "patient" not in table:
         table["patient"] = np.arange(len(table)).astype(str)
         notes.append(
-            "There is no column patient, so every film counts as a patient of its own; the "
-            "intervals are too narrow if some films share a patient."
+            "There is no column patient, so every image counts as a patient of its own; the "
+            "intervals are too narrow if some images share a patient."
         )
     blank = table["patient"].str.strip().str.lower().isin(["", "nan"])
     if blank.any():
@@ -79,7 +79,7 @@ def read_predictions(source: str | Path | IO[bytes]) -> tuple[pd.DataFrame, list
     of_test = table["fold"] == "test"
     if of_test.any() and not of_test.all():
         notes.append(
-            f"Only the {int(of_test.sum())} films of the fold test are evaluated, not the "
+            f"Only the {int(of_test.sum())} images of the fold test are evaluated, not the "
             f"{int((~of_test).sum())} of other folds."
         )
         table = table[of_test].reset_index(drop=True)
@@ -168,16 +168,16 @@ def _short(text: str) -> str:
     return plain if len(text) <= 40 else plain[:39] + "…"
 
 
-def confident_errors(films: pd.DataFrame, *, threshold: float) -> pd.DataFrame:
-    """The films on the wrong side of the threshold, the most confident first.
+def confident_errors(images: pd.DataFrame, *, threshold: float) -> pd.DataFrame:
+    """The images on the wrong side of the threshold, the most confident first.
 
     Adds error ("missed" or "wrongly flagged") and distance (of the log-odds from the threshold's).
     """
-    p = films["probability"].clip(1e-9, 1 - 1e-9)
+    p = images["probability"].clip(1e-9, 1 - 1e-9)
     limit = float(np.clip(threshold, 1e-9, 1 - 1e-9))
-    called, truth = films["probability"] >= threshold, films["label"] == POSITIVE
+    called, truth = images["probability"] >= threshold, images["label"] == POSITIVE
     distance = (logit(p) - logit(limit)).abs()
-    wrong = films.assign(error=np.where(truth, "missed", "wrongly flagged"), distance=distance)[
+    wrong = images.assign(error=np.where(truth, "missed", "wrongly flagged"), distance=distance)[
         called != truth
     ]
     return wrong.sort_values(["distance", "file"], ascending=[False, True])

@@ -1,4 +1,4 @@
-"""How well scores rank the films: area under the ROC curve and average precision."""
+"""How well scores rank the images: area under the ROC curve and average precision."""
 
 from __future__ import annotations
 
@@ -24,11 +24,11 @@ def cumulative_counts(label: np.ndarray, score: np.ndarray, patient: np.ndarray)
     columns = patient[order]
 
     def counts(weights: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-        weight = weights.take(columns, axis=1)  # (rows, films)
+        weight = weights.take(columns, axis=1)  # (rows, images)
         of_all = weight.cumsum(axis=1)
         weight *= positive
         of_positive = weight.cumsum(axis=1)
-        if not untied:  # of tied films the last has counted them all
+        if not untied:  # of tied images the last has counted them all
             of_all, of_positive = of_all.take(last, axis=1), of_positive.take(last, axis=1)
         of_all -= of_positive
         return of_positive, of_all

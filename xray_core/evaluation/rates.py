@@ -10,7 +10,7 @@ import numpy as np
 
 @dataclass(frozen=True)
 class Confusion:
-    """Films by what they are and what they are called; positive is PNEUMONIA."""
+    """Images by what they are and what they are called; positive is PNEUMONIA."""
 
     true_positive: int
     false_negative: int

@@ -1,4 +1,4 @@
-"""Films ready to be evaluated: checked, their patients drawn, and what no threshold moves."""
+"""Images ready to be evaluated: checked, their patients drawn, and what no threshold moves."""
 
 from __future__ import annotations
 
@@ -20,11 +20,11 @@ NEGATIVE = "NORMAL"
 
 
 @dataclass(frozen=True)
-class Films:
-    """Films ready to be evaluated: checked, and with the bootstrap over their patients drawn.
+class Scores:
+    """Images ready to be evaluated: checked, and with the bootstrap over their patients drawn.
 
-    `label` (films,) is True for PNEUMONIA; `probability` (films,) is stated at `prior`;
-    `patient` (films,) indexes the columns of `weights`.
+    `label` (images,) is True for PNEUMONIA; `probability` (images,) is stated at `prior`;
+    `patient` (images,) indexes the columns of `weights`.
     """
 
     label: np.ndarray
@@ -39,7 +39,7 @@ class Films:
 
     @cached_property
     def shifted(self) -> np.ndarray:
-        """The probabilities at the prevalence of these films."""
+        """The probabilities at the prevalence of these images."""
         return shift_prior(self.probability, source=self.prior, target=self.prevalence)
 
     @cached_property
@@ -51,19 +51,19 @@ class Films:
         truth, p = self.label.astype(float), self.shifted
         clipped = np.clip(p, np.finfo(float).eps, 1 - np.finfo(float).eps)
         loss = -np.where(self.label, np.log(clipped), np.log1p(-clipped))
-        of_film = np.zeros((len(p), 3 + BINS))
-        of_film[:, 0], of_film[:, 1], of_film[:, 2] = 1, (p - truth) ** 2, loss
-        of_film[np.arange(len(p)), 3 + bin_of(p)] = p - truth
+        of_image = np.zeros((len(p), 3 + BINS))
+        of_image[:, 0], of_image[:, 1], of_image[:, 2] = 1, (p - truth) ** 2, loss
+        of_image[np.arange(len(p)), 3 + bin_of(p)] = p - truth
         ranked, sums = self.weights.each(
-            areas(self.ranked()), self.weights.summing(self.per_patient(of_film)), images=len(p)
+            areas(self.ranked()), self.weights.summing(self.per_patient(of_image)), images=len(p)
         )
-        films = sums[:, 0]
+        images = sums[:, 0]
         rows = {
             "roc_auc": ranked[:, 0],
             "average_precision": ranked[:, 1],
-            "brier": sums[:, 1] / films,
-            "calibration_error": np.abs(sums[:, 3:]).sum(axis=1) / films,
-            "log_loss": sums[:, 2] / films,
+            "brier": sums[:, 1] / images,
+            "calibration_error": np.abs(sums[:, 3:]).sum(axis=1) / images,
+            "log_loss": sums[:, 2] / images,
         }
         found = {name: self.weights.interval(rows[name]) for name in names}
         for name in ("roc_auc", "average_precision"):
@@ -72,7 +72,7 @@ class Films:
         return found
 
     def ranked(self, score: np.ndarray | None = None) -> Counter:
-        """`cumulative_counts` of these films, by `score` (films,) or else by their probability."""
+        """`cumulative_counts` of these images, by `score` (images,) or else by their probability."""
         return cumulative_counts(
             self.label, self.probability if score is None else score, self.patient
         )
@@ -87,7 +87,7 @@ class Films:
         return Estimate(1.0, wilson(pairs, pairs)[0], 1.0)
 
     def per_patient(self, values: np.ndarray) -> np.ndarray:
-        """Sums over each patient's films: (films, ...) -> (patients, ...)."""
+        """Sums over each patient's images: (images, ...) -> (patients, ...)."""
         result = np.zeros((self.weights.patients, *values.shape[1:]))
         np.add.at(result, self.patient, values)
         return result
@@ -101,12 +101,12 @@ def prepare(
     n_bootstrap: int = 2000,
     seed: int = 0,
     prior: float = 0.5,
-) -> Films:
-    """Check the films and draw the bootstrap over their patients.
+) -> Scores:
+    """Check the images and draw the bootstrap over their patients.
 
-    `label` (films,) holds "NORMAL"/"PNEUMONIA" or 0/1; `probability` (films,) of PNEUMONIA in
-    [0, 1], stated at `prior`; `patient` (films,) any hashable key, see `patient_codes`. Raises
-    XrayError where lengths differ, no film is given, a label is neither, or a probability is
+    `label` (images,) holds "NORMAL"/"PNEUMONIA" or 0/1; `probability` (images,) of PNEUMONIA in
+    [0, 1], stated at `prior`; `patient` (images,) any hashable key, see `patient_codes`. Raises
+    XrayError where lengths differ, no image is given, a label is neither, or a probability is
     missing or outside [0, 1].
     """
     truth = _as_truth(label)
@@ -114,26 +114,26 @@ def prepare(
     keys = list(patient)
     if not len(truth) == len(p) == len(keys):
         raise XrayError(
-            "Every film needs a label, a probability and a patient. "
+            "Every image needs a label, a probability and a patient. "
             f"Received: {len(truth)} labels, {len(p)} probabilities, {len(keys)} patients."
         )
     if len(p) == 0:
-        raise XrayError("There is no film to evaluate.")
+        raise XrayError("There is no image to evaluate.")
     bad = ~((p >= 0) & (p <= 1))  # catches NaN too
     if bad.any():
         raise XrayError(
-            f"{bad.sum()} of {len(p)} films have no probability between 0 and 1 (the first: film "
-            f"{np.flatnonzero(bad)[0] + 1}). Leave these films out, and say how many they were."
+            f"{bad.sum()} of {len(p)} images have no probability between 0 and 1 (the first: image "
+            f"{np.flatnonzero(bad)[0] + 1}). Leave these images out, and say how many they were."
         )
     code = patient_codes(keys)
     weights = draw_patients(int(code.max()) + 1, n_bootstrap=n_bootstrap, seed=seed)
-    return Films(truth, p, code, prior, weights)
+    return Scores(truth, p, code, prior, weights)
 
 
 def patient_codes(patient: Iterable[Hashable]) -> np.ndarray:
-    """Number the patients from 0, in the order of their keys as text: int (films,).
+    """Number the patients from 0, in the order of their keys as text: int (images,).
 
-    Space around a key does not count. A film whose key is missing or blank is a patient of its own,
+    Space around a key does not count. An image whose key is missing or blank is a patient of its own,
     numbered after all others.
     """
     given = pd.Series(list(patient), dtype=object)

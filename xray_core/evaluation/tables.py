@@ -13,14 +13,14 @@ import pandas as pd
 from xray_core.errors import XrayError
 from xray_core.evaluation.calibration import calibrated_reference
 from xray_core.evaluation.groups import (
-    gate_films,
+    gate_scores,
     outside_band,
     positives,
     prepare_table,
-    subtype_films,
+    subtype_scores,
 )
 from xray_core.evaluation.metrics import Metrics, evaluate, natural_frequencies
-from xray_core.evaluation.scores import POSITIVE, Films
+from xray_core.evaluation.scores import POSITIVE, Scores
 from xray_core.stats.bootstrap import Estimate, wilson
 
 NAMES = {
@@ -50,9 +50,9 @@ class OperatingPoints(Protocol):
     @property
     def prior(self) -> float: ...
     @property
-    def main(self) -> float: ...
+    def decision_threshold(self) -> float: ...
     @property
-    def rule_out(self) -> float: ...
+    def exclusion_threshold(self) -> float: ...
     @property
     def uncertain(self) -> tuple[float, float]: ...
 
@@ -62,30 +62,36 @@ def summary(
 ) -> dict[str, Any]:
     """Everything measured on one fold of a predictions table, ready for JSON (NaN becomes None).
 
-    `predictions` has fold, label, subtype, patient, probability, verdict, gate. Every film of the
-    fold counts in `metrics`, refused ones too. Raises XrayError where the fold has no film.
+    `predictions` has fold, label, subtype, patient, probability, verdict, gate. Every image of the
+    fold counts in `metrics`, refused ones too. Raises XrayError where the fold has no image.
     """
-    films = predictions[predictions["fold"] == fold]
-    if films.empty:
-        raise XrayError(f"The predictions hold no film of the {fold} fold.")
-    ready = prepare_table(films, prior=calibration.prior)
-    main = evaluate(ready, threshold=calibration.main)
-    rule_out = evaluate(ready, threshold=calibration.rule_out)
+    images = predictions[predictions["fold"] == fold]
+    if images.empty:
+        raise XrayError(f"The predictions hold no image of the {fold} fold.")
+    ready = prepare_table(images, prior=calibration.prior)
+    main = evaluate(ready, threshold=calibration.decision_threshold)
+    exclusion_threshold = evaluate(ready, threshold=calibration.exclusion_threshold)
     low, high, _ = calibrated_reference(ready.shifted, ready.patient)
     decided = outside_band(
-        films, calibration.uncertain, threshold=calibration.main, prior=calibration.prior
+        images,
+        calibration.uncertain,
+        threshold=calibration.decision_threshold,
+        prior=calibration.prior,
     )
 
-    def at_main(parts: dict[str, Films]) -> dict[str, Any]:
-        return {k: metrics_json(evaluate(v, threshold=calibration.main)) for k, v in parts.items()}
+    def at_main(parts: dict[str, Scores]) -> dict[str, Any]:
+        return {
+            k: metrics_json(evaluate(v, threshold=calibration.decision_threshold))
+            for k, v in parts.items()
+        }
 
-    subtypes = subtype_films(films, prior=calibration.prior)
+    subtypes = subtype_scores(images, prior=calibration.prior)
     by_subtype = at_main(subtypes)
     for name, part in subtypes.items():
         # The normal images that each is set against are in none of the subtypes.
-        by_subtype[name]["films"], by_subtype[name]["patients"] = positives(part)
+        by_subtype[name]["images"], by_subtype[name]["patients"] = positives(part)
         sensitivity, _ = group_estimate(
-            "sensitivity", part, evaluate(part, threshold=calibration.main)
+            "sensitivity", part, evaluate(part, threshold=calibration.decision_threshold)
         )
         by_subtype[name]["metrics"]["sensitivity"] = asdict(sensitivity)
 
@@ -95,18 +101,18 @@ def summary(
             **metrics_json(main),
             "interval": "95%, BCa bootstrap over patients, 2000 draws",
             "calibration_error_if_perfect": [low, high],
-            "rule_out": metrics_json(rule_out),
-            "below_exclusion_threshold": below_exclusion_threshold(films, calibration, fold),
+            "exclusion_threshold": metrics_json(exclusion_threshold),
+            "below_exclusion_threshold": below_exclusion_threshold(images, calibration, fold),
             "outside_uncertain_band": {
                 "band": list(calibration.uncertain),
-                "films": decided.films,
+                "images": decided.images,
                 "decided": decided.decided,
                 "share_decided": decided.share_decided,
                 **({} if decided.metrics is None else metrics_json(decided.metrics)),
             },
             "by_subtype": by_subtype,
-            "by_gate": at_main(gate_films(films, prior=calibration.prior)),
-            "natural_frequencies": asdict(natural_frequencies(films, fold)),
+            "by_gate": at_main(gate_scores(images, prior=calibration.prior)),
+            "natural_frequencies": asdict(natural_frequencies(images, fold)),
         }
     )
 
@@ -121,8 +127,8 @@ def below_exclusion_threshold(
     Returns:
         `images` and, of these, `pneumonia`.
     """
-    films = predictions[predictions["fold"] == fold]
-    below = films[films["probability"] < calibration.rule_out]
+    images = predictions[predictions["fold"] == fold]
+    below = images[images["probability"] < calibration.exclusion_threshold]
     return {"images": len(below), "pneumonia": int((below["label"] == POSITIVE).sum())}
 
 
@@ -130,7 +136,7 @@ def metrics_json(metrics: Metrics) -> dict[str, Any]:
     """One set of metrics as a dictionary: counts, and {"value", "low", "high"} by metric name."""
     return finite(
         {
-            "films": metrics.films,
+            "images": metrics.images,
             "patients": metrics.patients,
             "prevalence": metrics.prevalence,
             "threshold": metrics.threshold,
@@ -145,7 +151,7 @@ def metrics_table(found: dict[str, Any]) -> str:
     """The result of `summary` or `metrics_json` as lines for the terminal."""
     counts = found["confusion"]
     lines = [
-        f"{found['films']} films of {found['patients']} patients, "
+        f"{found['images']} images of {found['patients']} patients, "
         f"{found['prevalence']:.1%} with pneumonia; called pneumonia from {found['threshold']:.3f}",
         f"right: {counts['true_positive']} pneumonia, {counts['true_negative']} normal; "
         f"missed: {counts['false_negative']}; wrongly flagged: {counts['false_positive']}",
@@ -155,7 +161,7 @@ def metrics_table(found: dict[str, Any]) -> str:
         estimate = Estimate(**{k: _number(v) for k, v in found["metrics"][name].items()})
         lines.append(f"{title:<28} {as_text(name, estimate)}")
     lines += ["", "Intervals: 95%, bootstrap over patients. Calibration is measured after shifting"]
-    lines += ["the log-odds from the model's prior to the share of pneumonia among these films."]
+    lines += ["the log-odds from the model's prior to the share of pneumonia among these images."]
     if "calibration_error_if_perfect" in found:
         low, high = found["calibration_error_if_perfect"]
         error = found["metrics"]["calibration_error"]["value"]
@@ -180,14 +186,14 @@ def calibration_in_words(error: float, low: float, high: float) -> str:
     )
 
 
-def group_cell(name: str, films: Films, found: Metrics) -> str:
+def group_cell(name: str, scores: Scores, found: Metrics) -> str:
     """A rate or area of a group with its interval; under 20 images also with their number."""
-    estimate, images = group_estimate(name, films, found)
+    estimate, images = group_estimate(name, scores, found)
     few = images < SMALL_GROUP and not math.isnan(estimate.value)
     return as_text(name, estimate) + (f", n = {images}" if few else "")
 
 
-def group_estimate(name: str, films: Films, found: Metrics) -> tuple[Estimate, int]:
+def group_estimate(name: str, scores: Scores, found: Metrics) -> tuple[Estimate, int]:
     """A metric of a group, and on how many images it rests.
 
     Those are the images with pneumonia for the sensitivity, the normal ones for the specificity,
@@ -195,11 +201,11 @@ def group_estimate(name: str, films: Films, found: Metrics) -> tuple[Estimate, i
     a bootstrap of so few patients is too narrow.
     """
     estimate = getattr(found, name)
-    side = {"sensitivity": films.label, "specificity": ~films.label}.get(name)
-    counted = np.ones_like(films.label) if side is None else side
+    side = {"sensitivity": scores.label, "specificity": ~scores.label}.get(name)
+    counted = np.ones_like(scores.label) if side is None else side
     images = int(counted.sum())
     if images < SMALL_GROUP and name in ("sensitivity", "specificity", "accuracy"):
-        patients = len(np.unique(films.patient[counted]))
+        patients = len(np.unique(scores.patient[counted]))
         if not math.isnan(estimate.value):
             estimate = Estimate(estimate.value, *wilson(estimate.value * patients, patients))
     return estimate, images

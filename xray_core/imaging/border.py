@@ -1,4 +1,4 @@
-"""Films with a flat frame around them: black bars of a screenshot, the border of a scanned page."""
+"""Images with a flat frame around them: black bars of a screenshot, the border of a scanned page."""
 
 from dataclasses import dataclass, replace
 
@@ -16,7 +16,7 @@ STEP = 20.0
 STEP_SHARE = 0.5
 NARROWEST = 0.02
 WIDE = 0.1
-"""Share of the picture from which two opposite bars are a frame whatever lies behind them. No film
+"""Share of the picture from which two opposite bars are a frame whatever lies behind them. No image
 of the training set has as much even black on both sides."""
 WIDEST = 0.45
 
@@ -31,10 +31,10 @@ class Frame:
     left: int
 
 
-def find_frame(pixels: NDArray[np.float32]) -> Frame | None:
-    """Return the flat frame around a film (H, W), grey in [0, 255]; None where there is none.
+def find_border(pixels: NDArray[np.float32]) -> Frame | None:
+    """Return the flat frame around an image (H, W), grey in [0, 255]; None where there is none.
 
-    A film's own margin is dark, too, but fades into the film, and hardly ever lies on two opposite
+    An image's own margin is dark, too, but fades into the image, and hardly ever lies on two opposite
     sides as wide as bars. A frame has one level on two opposite sides at least, and ends there in
     one step along half of its length, or is wide. All sides of that level belong to it.
     """
@@ -56,12 +56,12 @@ def find_frame(pixels: NDArray[np.float32]) -> Frame | None:
     return Frame(top, right, bottom, left)
 
 
-def trimmed(radiograph: Radiograph) -> Radiograph:
-    """Return the film without the frame around it; as it is where there is none.
+def crop_border(radiograph: Radiograph) -> Radiograph:
+    """Return the image without the frame around it; as it is where there is none.
 
-    The pixels are a view of the film's own.
+    The pixels are a view of the image's own.
     """
-    frame = find_frame(radiograph.pixels)
+    frame = find_border(radiograph.pixels)
     if frame is None:
         return radiograph
     height, width = radiograph.pixels.shape
@@ -95,9 +95,9 @@ def _is_framed(sides: list[NDArray[np.float32]], depths: list[int], pair: tuple[
 
 
 def _step(sides: list[NDArray[np.float32]], depths: list[int], number: int) -> float:
-    """Return the share of the film's edge that differs from the frame, two lines further in."""
+    """Return the share of the image's edge that differs from the frame, two lines further in."""
     side = sides[number]
-    # np.rot90 turns anticlockwise: with the right side on top, the film's top is on the left.
+    # np.rot90 turns anticlockwise: with the right side on top, the image's top is on the left.
     before, behind = depths[(number + 3) % 4], depths[(number + 1) % 4]
     inner = min(depths[number] + 1, len(side) - 1)
     line = side[inner, before : side.shape[1] - behind]

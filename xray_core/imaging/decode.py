@@ -111,7 +111,7 @@ def has_colour(sample: Image.Image) -> bool:
 
 
 def too_many_pixels(most: int) -> str:
-    return f"The image has more than {most // 10**6} megapixels, more than any film has."
+    return f"The image has more than {most // 10**6} megapixels, more than any image has."
 
 
 def _peak_bytes(image: Image.Image, source_format: str, frames: int) -> int:
@@ -179,7 +179,7 @@ def _grey_levels(image: Image.Image, notes: list[str]) -> tuple[np.ndarray, bool
     """Return (h, w), uint8 or for deep pixels float32, halved where it is large, and its colour."""
     if image.mode[0] in "IF":
         return _deep_levels(image, notes), False
-    # Some exporters write an alpha of zero everywhere; the film is there all the same.
+    # Some exporters write an alpha of zero everywhere; the image is there all the same.
     has_alpha = any(
         alpha.getbbox() is not None
         for rows in strips(image.height, image.width)
@@ -261,7 +261,7 @@ def _cut(image: Image.Image, rows: slice) -> Image.Image:
 def _orientation(image: Image.Image) -> int:
     try:
         return int(image.getexif().get(_ORIENTATION, 1))
-    except Exception:  # a damaged EXIF block does not make the film unreadable
+    except Exception:  # a damaged EXIF block does not make the image unreadable
         return 1
 
 

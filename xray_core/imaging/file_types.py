@@ -45,7 +45,7 @@ def not_an_image(data: bytes) -> str:
     start = data[:1024].lstrip(b"\xef\xbb\xbf \t\r\n")
     for signature, at, kind in _OTHER_FILES:
         if start[at : at + len(signature)].lower() == signature:
-            return f"This is {kind}. Please upload the film itself as JPEG, PNG or DICOM."
+            return f"This is {kind}. Please upload the image itself as JPEG, PNG or DICOM."
     if any(start.startswith(signature) for signature in _SIGNATURES):
         return DAMAGED
-    return "This is not an image that can be read. Please upload the film as JPEG, PNG or DICOM."
+    return "This is not an image that can be read. Please upload the image as JPEG, PNG or DICOM."

@@ -27,7 +27,7 @@ MODEL_SIZE = (224, 224)
 
 @dataclass(frozen=True, eq=False)
 class Radiograph:
-    """A decoded film and what the checks need to know about it, without anyone's identity.
+    """A decoded image and what the checks need to know about it, without anyone's identity.
 
     `pixels` is float32 (H, W), grey in [0, 255], upright, bone bright, and read-only. Of an image
     of more than 20 megapixels, more than any detector for chest X-rays has, each averages 2 x 2.
@@ -54,7 +54,7 @@ class Radiograph:
 def read_radiograph(
     source: str | os.PathLike[str] | bytes | BinaryIO, *, window: int = 0
 ) -> Radiograph:
-    """Read a film from a path, bytes or a file object (JPEG, PNG, TIFF, BMP, GIF, WebP or DICOM).
+    """Read an image from a path, bytes or a file object (JPEG, PNG, TIFF, BMP, GIF, WebP or DICOM).
 
     The content decides the format, never the name. `window` chooses among a DICOM file's windows;
     one that does not exist counts as the first.
@@ -95,10 +95,10 @@ def _decoded(data: bytes, window: int, place: Place) -> Radiograph:
 
 
 def to_model_input(pixels: np.ndarray | Radiograph) -> np.ndarray:
-    """Resize a film to the network's input; the one resize, for training and application alike.
+    """Resize an image to the network's input; the one resize, for training and application alike.
 
     Takes grey (H, W) or (H, W, 1) in [0, 255] and gives float32 (224, 224, 1), whole grey levels
-    in [0, 255]. The aspect ratio is not kept, as in the training films. Shrinking averages over
+    in [0, 255]. The aspect ratio is not kept, as in the training images. Shrinking averages over
     the area: the same network fed by nearest-neighbour resizing loses a third of its specificity.
     An image of 224 x 224 passes unchanged but for rounding. Raises `ValueError` for another shape
     or range.
@@ -109,7 +109,7 @@ def to_model_input(pixels: np.ndarray | Radiograph) -> np.ndarray:
         # and no copy of the whole is needed. (H, W) -> (H, 224) -> (224, 224)
         narrow = [_resized(grey[rows], MODEL_SIZE[1]) for rows in strips(*grey.shape)]
         grey = _resized(np.concatenate(narrow), *MODEL_SIZE)
-    # Whole levels, so that caches can hold bytes; the training films have 8 bits, too.
+    # Whole levels, so that caches can hold bytes; the training images have 8 bits, too.
     levels = np.clip(np.rint(grey), 0, 255).astype(np.float32)
     return levels[:, :, np.newaxis]  # (224, 224) -> (224, 224, 1)
 
@@ -121,8 +121,8 @@ def _resized(grey: np.ndarray, width: int, height: int | None = None) -> np.ndar
     return np.asarray(image.resize((width, height or len(grey)), Image.Resampling.BILINEAR))
 
 
-def turned(radiograph: Radiograph, quarter_turns: int = 0, inverted: bool = False) -> Radiograph:
-    """Turn a film clockwise by quarter turns and, if asked, exchange black and white."""
+def rotate(radiograph: Radiograph, quarter_turns: int = 0, inverted: bool = False) -> Radiograph:
+    """Turn an image clockwise by quarter turns and, if asked, exchange black and white."""
     pixels = np.rot90(radiograph.pixels, -quarter_turns)
     if inverted:
         pixels = np.float32(255) - pixels
@@ -193,19 +193,19 @@ def _read_dicom(data: bytes, window: int, place: Place) -> Radiograph:
         read_dicom,  # pydicom costs half a second, and few files need it
     )
 
-    film = read_dicom(data, window=window, max_pixels=MAX_PIXELS, place=place)
+    image = read_dicom(data, window=window, max_pixels=MAX_PIXELS, place=place)
     return Radiograph(
-        pixels=_frozen(film.pixels),
-        original_size=film.original_size,
-        had_colour=film.had_colour,
+        pixels=_frozen(image.pixels),
+        original_size=image.original_size,
+        had_colour=image.had_colour,
         source_format="DICOM",
-        modality=film.modality,
-        view=film.view,
-        body_part=film.body_part,
-        age_years=film.age_years,
-        frames=film.frames,
-        notes=film.notes,
-        windows=film.windows,
+        modality=image.modality,
+        view=image.view,
+        body_part=image.body_part,
+        age_years=image.age_years,
+        frames=image.frames,
+        notes=image.notes,
+        windows=image.windows,
     )
 
 
@@ -216,4 +216,4 @@ def _frozen(pixels: np.ndarray) -> np.ndarray:
 
 
 def _too_many_bytes() -> str:
-    return f"The file is larger than {MAX_BYTES // 2**20} MB. Please export a single film."
+    return f"The file is larger than {MAX_BYTES // 2**20} MB. Please export a single image."

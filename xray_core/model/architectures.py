@@ -1,4 +1,4 @@
-"""From a recipe to a network: flat Keras graphs that take grey films and hold their preprocessing.
+"""From a recipe to a network: flat Keras graphs that take grey images and hold their preprocessing.
 
 Pure Keras, so that a network can be built and trained on any of its backends. Every network has
 one input, grey levels in [0, 255] of shape (B, 224, 224, 1), and three layers that others find by
@@ -47,9 +47,9 @@ def build_network(
     Raises:
         RecipeError: the weights do not fit, or cannot be downloaded.
     """
-    film = keras.Input((*input_size, 1), name="film")  # (B, H, W, 1)
+    image = keras.Input((*input_size, 1), name="image")  # (B, H, W, 1)
     if recipe.backbone is None:
-        x = _preprocessed(film, recipe.preprocessing, channels=1)
+        x = _preprocessed(image, recipe.preprocessing, channels=1)
         for number, filters in enumerate(recipe.filters, start=1):
             # (B, h, w, c) -> (B, h/pool, w/pool, filters)
             x = layers.Conv2D(
@@ -57,10 +57,10 @@ def build_network(
             )(x)
             x = layers.MaxPooling2D(recipe.pool, name=f"block{number}_pool")(x)
     else:
-        film, x = _backbone(recipe, film, backbone_weights)  # (B, h, w, C)
+        image, x = _backbone(recipe, image, backbone_weights)  # (B, h, w, C)
     pool = layers.Flatten if recipe.pooling == "flatten" else layers.GlobalAveragePooling2D
     x = pool(name="features", dtype="float32")(x)  # (B, h, w, C) -> (B, D)
-    return keras.Model(film, _head(recipe, x), name=recipe.name.replace("-", "_"))
+    return keras.Model(image, _head(recipe, x), name=recipe.name.replace("-", "_"))
 
 
 def last_spatial_layer(network: keras.Model) -> str:
@@ -85,12 +85,12 @@ def layer_table(network: keras.Model) -> list[dict[str, Any]]:
     ]
 
 
-def _preprocessed(film: Any, kind: str, *, channels: int) -> Any:
+def _preprocessed(image: Any, kind: str, *, channels: int) -> Any:
     """Grey levels to what the network expects: (B, H, W, 1) -> (B, H, W, channels)."""
     x = (
-        film
+        image
         if channels == 1
-        else layers.Concatenate(name="three_channels", dtype="float32")([film] * channels)
+        else layers.Concatenate(name="three_channels", dtype="float32")([image] * channels)
     )
     if kind == "rescale":
         return layers.Rescaling(1 / 255, name="preprocessing", dtype="float32")(x)
@@ -99,16 +99,16 @@ def _preprocessed(film: Any, kind: str, *, channels: int) -> Any:
     return layers.Rescaling(1.0, offset=offset, name="preprocessing", dtype="float32")(x)
 
 
-def _backbone(recipe: Recipe, film: Any, weights: str | Path | None) -> tuple[Any, Any]:
-    """The convolutional part after `film`, flat: (B, H, W, 1) -> (B, h, w, C)."""
+def _backbone(recipe: Recipe, image: Any, weights: str | Path | None) -> tuple[Any, Any]:
+    """The convolutional part after `image`, flat: (B, H, W, 1) -> (B, h, w, C)."""
     resnet = recipe.backbone == "resnet50"
     make = keras.applications.ResNet50 if resnet else keras.applications.VGG16
     last = _LAST_LAYER[recipe.last_stage] if resnet else "block5_pool"
-    rgb = _preprocessed(film, recipe.preprocessing, channels=3)  # (B, H, W, 3)
+    rgb = _preprocessed(image, recipe.preprocessing, channels=3)  # (B, H, W, 3)
     flat = make(include_top=False, weights=None, input_tensor=rgb)
     if weights is not None:
         flat.set_weights(_pretrained(make, rgb.shape[1:], weights).get_weights())
-    body = keras.Model(film, flat.get_layer(last).output)
+    body = keras.Model(image, flat.get_layer(last).output)
     clone = keras.models.clone_model(body, clone_function=_fixed)
     clone.set_weights(body.get_weights())
     for layer in clone.layers:
@@ -120,7 +120,7 @@ def _backbone(recipe: Recipe, film: Any, weights: str | Path | None) -> tuple[An
 class FixedBatchNormalization(layers.BatchNormalization):
     """Batch normalisation that keeps the statistics it was given, in training too.
 
-    A batch of films is too small and too alike to estimate statistics from, and a network that is
+    A batch of images is too small and too alike to estimate statistics from, and a network that is
     normalised by one batch while it learns and by running averages in use sees other features
     there. Scale and offset are trained like any other weight.
     """

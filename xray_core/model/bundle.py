@@ -32,7 +32,7 @@ if TYPE_CHECKING:
     import keras
     import pandas as pd
 
-FORMAT = 1
+FORMAT = 2
 CONFIG, WEIGHTS, GATE, NEIGHBOURS = "config.json", "model.weights.h5", "gate.npz", "neighbours.npz"
 HISTORY, DATASET, PREDICTIONS, CARD = (
     "history.csv",
@@ -101,11 +101,11 @@ class Bundle:
 
     @property
     def neighbours_file(self) -> Path:
-        """The training films' features, for `xray_core.model.neighbours.Neighbours.load`."""
+        """The training images' features, for `xray_core.model.neighbours.Neighbours.load`."""
         return self.folder / NEIGHBOURS
 
     def predictions(self) -> pd.DataFrame:
-        """Validation and test films with their predictions, as training left them.
+        """Validation and test images with their predictions, as training left them.
 
         Raises:
             BundleError: the table has values that no prediction has.
@@ -125,7 +125,7 @@ class Bundle:
         return table
 
     def dataset(self) -> pd.DataFrame:
-        """The index of the films that the model was trained on, with what was measured of them."""
+        """The index of the images that the model was trained on, with what was measured of them."""
         return self._table(DATASET)
 
     def history(self) -> pd.DataFrame:
@@ -140,7 +140,7 @@ class Bundle:
             raise BundleError(self._damaged(CARD)) from error
 
     def examples(self) -> dict[str, Path]:
-        """The example films by label; empty where the training set was too small to make them."""
+        """The example images by label; empty where the training set was too small to make them."""
         return {
             label: self.folder / name
             for label, name in zip(LABELS, EXAMPLES, strict=True)
@@ -238,6 +238,9 @@ def _opened(folder: Path) -> Bundle:
         version = config.get("format")
         if type(version) is not int:
             raise ValueError("it has no format")
+        if version == 1:
+            config = convert_format_1(config)
+            version = FORMAT
         if version != FORMAT:
             raise BundleError(
                 f"The model {folder.name} has format {version}, and this version reads format "
@@ -264,6 +267,31 @@ def _opened(folder: Path) -> Bundle:
         except ValueError as error:
             raise BundleError(bundle._damaged(name)) from error
     return bundle
+
+
+def convert_format_1(config: dict[str, Any]) -> dict[str, Any]:
+    """Return the `config.json` of a bundle of format 1 in the names of format 2.
+
+    Format 1 calls images films, the decision threshold `main` and the exclusion threshold
+    `rule_out`, and has no `kind`: all of its bundles are classifiers.
+    """
+    names = {"main": "decision_threshold", "rule_out": "exclusion_threshold"}
+
+    def convert(value: Any) -> Any:
+        if isinstance(value, dict):
+            return {
+                names.get(key, key.replace("film", "image")): convert(item)
+                for key, item in value.items()
+            }
+        return [convert(item) for item in value] if isinstance(value, list) else value
+
+    files = config.get("files", {})
+    converted = convert({key: value for key, value in config.items() if key != "files"})
+    layers = converted.get("layers")
+    for layer in layers if isinstance(layers, list) else []:
+        if isinstance(layer, dict) and layer.get("name") == "film":
+            layer["name"] = "image"
+    return {**converted, "format": FORMAT, "kind": "classifier", "files": files}
 
 
 def list_bundles(models: str | Path = "models") -> list[tuple[str, str | None]]:
@@ -418,7 +446,11 @@ def seal(folder: Path, config: dict[str, Any]) -> None:
         for path in sorted(folder.rglob("*"))
         if path.is_file() and path.name != CONFIG
     }
-    text = json.dumps({"format": FORMAT, **config, "files": files}, indent=2, allow_nan=False)
+    text = json.dumps(
+        {"format": FORMAT, "kind": "classifier", **config, "files": files},
+        indent=2,
+        allow_nan=False,
+    )
     (folder / CONFIG).write_text(text + "\n", encoding="utf-8")
     _opened(folder)
 

@@ -1,7 +1,7 @@
 """From a network's log-odds to a probability that means something, and from that to a verdict.
 
-Probabilities are calibrated to a stated prior of 50%: they say how strongly the film speaks for
-pneumonia, not how common pneumonia is where the film was taken.
+Probabilities are calibrated to a stated prior of 50%: they say how strongly the image speaks for
+pneumonia, not how common pneumonia is where the image was taken.
 """
 
 from __future__ import annotations
@@ -17,7 +17,7 @@ Verdict = Literal["NORMAL", "PNEUMONIA", "UNCERTAIN"]
 
 PRIOR = 0.5
 MAIN = 0.5  # where both errors weigh the same: a choice of principle, not of data
-RULE_OUT_SENSITIVITY = 0.99
+EXCLUSION_SENSITIVITY = 0.99
 ACCURACY_OUTSIDE = 0.98
 SHARPEST = 1.0  # lowest temperature: validation may make a model more careful, never bolder
 NARROWEST, WIDEST = 0.6, 0.9  # upper end of the uncertain band; the lower end mirrors it
@@ -31,26 +31,36 @@ class Calibration:
         temperature, shift: probability = sigmoid(logit / temperature + shift).
         prior: share of pneumonia at which the probability is calibrated.
         main: operating point that the verdict turns at, as a probability.
-        rule_out: the exclusion threshold, as a probability: the highest with a sensitivity of 99%
+        exclusion_threshold: the exclusion threshold, as a probability: the highest with a sensitivity of 99%
             on the images that it was fitted to. Pneumonia is found below it, too.
-        uncertain: (low, high) around `main`; between them, ends included, no verdict is given.
+        uncertain: (low, high) around `decision_threshold`; between them, ends included, no verdict is given.
     """
 
     temperature: float
     shift: float
     prior: float
-    main: float
-    rule_out: float
+    decision_threshold: float
+    exclusion_threshold: float
     uncertain: tuple[float, float]
 
     def __post_init__(self) -> None:
         low, high = self.uncertain
-        numbers = (self.temperature, self.shift, self.prior, self.main, self.rule_out, low, high)
+        numbers = (
+            self.temperature,
+            self.shift,
+            self.prior,
+            self.decision_threshold,
+            self.exclusion_threshold,
+            low,
+            high,
+        )
         if not all(math.isfinite(number) for number in numbers):
             raise ValueError("its calibration has a number that is not finite")
-        if self.temperature <= 0 or not 0 < self.prior < 1 or not 0 < self.main < 1:
+        if self.temperature <= 0 or not 0 < self.prior < 1 or not 0 < self.decision_threshold < 1:
             raise ValueError("its calibration has a temperature, prior or threshold out of range")
-        if not (0 <= low <= self.main <= high <= 1 and 0 <= self.rule_out <= 1):
+        if not (
+            0 <= low <= self.decision_threshold <= high <= 1 and 0 <= self.exclusion_threshold <= 1
+        ):
             raise ValueError("its calibration has thresholds in an impossible order")
 
     def probability(self, logit: Any) -> np.ndarray:
@@ -69,7 +79,7 @@ class Calibration:
         low, high = self.uncertain
         if low <= probability <= high:
             return "UNCERTAIN"
-        return "PNEUMONIA" if probability > self.main else "NORMAL"
+        return "PNEUMONIA" if probability > self.decision_threshold else "NORMAL"
 
     def to_dict(self) -> dict[str, Any]:
         """Plain data for `config.json`."""
@@ -109,16 +119,16 @@ def fit_calibration(
     """Fit temperature, exclusion threshold and uncertain band to validation images.
 
     The temperature minimises the cross-entropy with both classes weighing the same (Guo et al.,
-    ICML 2017, at a prior of 50%), and is never below 1: films of the hospital that a model was
+    ICML 2017, at a prior of 50%), and is never below 1: images of the hospital that a model was
     trained at, and simulated copies of them, always flatter it, and a temperature fitted to such
-    films makes a model too sure elsewhere (Ovadia et al., NeurIPS 2019). The uncertain band is
+    images makes a model too sure elsewhere (Ovadia et al., NeurIPS 2019). The uncertain band is
     the narrowest one, symmetric in log-odds, outside which 98% are right; the exclusion
     threshold the highest that 99% of the images with pneumonia reach. It is named for what it is: a
     sensitivity on these images. A threshold below which pneumonia is excluded cannot be shown on
     them: they are few, and of the hospital that the model was trained at.
 
     Args:
-        logit: float (N,), raw log-odds of the validation films.
+        logit: float (N,), raw log-odds of the validation images.
         label: (N,), 1 for pneumonia; both classes must be there.
         trained_prior: share of pneumonia that training showed the network, weights counted in.
     """
@@ -130,7 +140,7 @@ def fit_calibration(
     if not np.isfinite(z).all():
         raise ValueError("The network gave a number that is not finite.")
     if not (y.any() and (~y).any()):
-        raise ValueError("Calibration needs films of both classes.")
+        raise ValueError("Calibration needs images of both classes.")
     weight = np.where(y, 0.5 / y.sum(), 0.5 / (~y).sum())
 
     def loss(log_temperature: float) -> float:
@@ -144,23 +154,23 @@ def fit_calibration(
         temperature=temperature,
         shift=float(-trained_log_odds / temperature),
         prior=PRIOR,
-        main=MAIN,
-        rule_out=_rule_out(probability[y]),
+        decision_threshold=MAIN,
+        exclusion_threshold=_exclusion_threshold(probability[y]),
         uncertain=_uncertain_band(probability, y, weight),
     )
 
 
-def _rule_out(probability: np.ndarray) -> float:
-    """Highest threshold that 99% of the images with pneumonia reach; never above the main point."""
+def _exclusion_threshold(probability: np.ndarray) -> float:
+    """Highest threshold that 99% of the images with pneumonia reach; never above the decision threshold."""
     ranked = np.sort(probability)
-    missed = int((1 - RULE_OUT_SENSITIVITY) * len(ranked))
+    missed = int((1 - EXCLUSION_SENSITIVITY) * len(ranked))
     return float(min(ranked[missed], MAIN))
 
 
 def _uncertain_band(
     probability: np.ndarray, y: np.ndarray, weight: np.ndarray
 ) -> tuple[float, float]:
-    """Narrowest band around the main point outside which 98% are right, both classes alike."""
+    """Narrowest band around the decision threshold outside which 98% are right, both classes alike."""
     for high in np.arange(NARROWEST, WIDEST + 1e-9, 0.01):
         outside = (probability > high) | (probability < 1 - high)
         right = outside & ((probability > MAIN) == y)

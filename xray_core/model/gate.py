@@ -1,8 +1,8 @@
 """Is this a frontal chest X-ray like those the model knows?
 
 Two layers. `check_pixels` looks at the picture before the network does and finds what can be no
-film at all. `Gate` looks at the network's own features, from the forward pass that predicts: the
-squared Mahalanobis distance to the training films, with a covariance shrunk after Ledoit and Wolf
+image at all. `Gate` looks at the network's own features, from the forward pass that predicts: the
+squared Mahalanobis distance to the training images, with a covariance shrunk after Ledoit and Wolf
 (J. Multivariate Analysis 88, 2004), as Lee et al. (NeurIPS 2018) detect inputs unlike training.
 """
 
@@ -48,11 +48,11 @@ _BLOCK = 8  # side of the squares that tell detail from structure, at the model'
 
 @dataclass(frozen=True)
 class Gate:
-    """Squared Mahalanobis distance to the training films, with two thresholds on it.
+    """Squared Mahalanobis distance to the training images, with two thresholds on it.
 
     Features are standardised with `mean` and `scale` (D,). The covariance of the standardised
     features is kept as its leading eigenvectors `basis` (D, K) with their `variance` (K,); in all
-    other directions it is `rest`. With K = D, or where there were no more films than K, this is
+    other directions it is `rest`. With K = D, or where there were no more images than K, this is
     Ledoit and Wolf's estimate itself; with fewer, what lies outside the basis still counts.
     """
 
@@ -65,7 +65,7 @@ class Gate:
     refuse: float
 
     def squared_distance(self, features: NDArray[np.floating]) -> NDArray[np.float64]:
-        """Return (N,) squared distances of `features` (N, D), divided by D: near 1 for a film.
+        """Return (N,) squared distances of `features` (N, D), divided by D: near 1 for an image.
 
         Raises ValueError where D is not the gate's own.
         """
@@ -125,18 +125,18 @@ def fit_gate(
     """Fit the gate on `train_features` (N, D), its thresholds on `validation_features` (M, D).
 
     Caution begins at the 99% quantile of validation's squared distances, refusal at twice that.
-    Raises ValueError with fewer than two films.
+    Raises ValueError with fewer than two images.
     """
     from sklearn.covariance import ledoit_wolf_shrinkage
 
     train = np.asarray(train_features, dtype=np.float32)
     if train.ndim != 2 or len(train) < 2:
-        raise ValueError(f"A gate needs at least two films' features. Received: {train.shape}")
+        raise ValueError(f"A gate needs at least two images' features. Received: {train.shape}")
     if not (np.isfinite(train).all() and np.isfinite(validation_features).all()):
         raise ValueError("The network gave a feature that is not finite.")
     mean = train.mean(axis=0)
     spread = train.std(axis=0)
-    # A unit that hardly ever fires on training films may fire on a photograph: let it count, but
+    # A unit that hardly ever fires on training images may fire on a photograph: let it count, but
     # not without bound.
     typical = float(np.median(spread[spread > 0])) if np.any(spread > 0) else 1.0
     scale = np.maximum(spread, 0.05 * typical).astype(np.float32)
@@ -187,12 +187,12 @@ def _leading_directions(
     return found.T, singular**2 / count
 
 
-def check_pixels(radiograph: "Radiograph", film: FloatArray | None = None) -> list[str]:
-    """Return why this picture can be no chest film, as plain sentences; [] where it may be one.
+def check_pixels(radiograph: "Radiograph", image: FloatArray | None = None) -> list[str]:
+    """Return why this picture can be no chest X-ray, as plain sentences; [] where it may be one.
 
-    `film` is its model input (224, 224, 1), made here where it is not given.
+    `image` is its model input (224, 224, 1), made here where it is not given.
 
-    The limits leave room on both sides: all 5,856 films of the Kaggle set pass, which
+    The limits leave room on both sides: all 5,856 images of the Kaggle set pass, which
     `tests/model/test_gate.py` holds where the set is at hand.
     """
     from xray_core.imaging.radiograph import to_model_input
@@ -212,12 +212,12 @@ def check_pixels(radiograph: "Radiograph", film: FloatArray | None = None) -> li
     if radiograph.had_colour:
         reasons.append("The image is in colour; an X-ray is grey.")
     flat = _flatness(radiograph.pixels)
-    return reasons + (flat or _texture(to_model_input(radiograph) if film is None else film))
+    return reasons + (flat or _texture(to_model_input(radiograph) if image is None else image))
 
 
 def _flatness(pixels: FloatArray) -> list[str]:
-    """Return the reason why the grey levels are not those of a film, at most one."""
-    # A grid as fine as the network's input: a film enlarged without smoothing is not flat.
+    """Return the reason why the grey levels are not those of an image, at most one."""
+    # A grid as fine as the network's input: an image enlarged without smoothing is not flat.
     step = max(1, max(pixels.shape) // 224)
     grid = np.clip(np.rint(pixels[::step, ::step]), 0, 255).astype(np.int16)
     low, high = np.percentile(grid, (1, 99))
@@ -227,7 +227,7 @@ def _flatness(pixels: FloatArray) -> list[str]:
     share = np.bincount(grid.ravel(), minlength=256) / grid.size
     lit = np.sort(share[6:])[::-1]
     if share[:6].sum() > LARGEST_BLACK:
-        return ["The image is nearly all black, with little on it: a mask, or an empty film."]
+        return ["The image is nearly all black, with little on it: a mask, or an empty image."]
     if share[250:].sum() > LARGEST_WHITE:
         return ["Most of the image is plain white, as on a page of text or a screenshot."]
     levels_of_most = int(np.searchsorted(np.cumsum(lit), 0.99 * lit.sum())) + 1
@@ -243,9 +243,9 @@ def _flatness(pixels: FloatArray) -> list[str]:
     return []
 
 
-def _texture(film: FloatArray) -> list[str]:
-    """Return the reason why this much detail or structure is not a film's, at most one."""
-    grey = film[..., 0].astype(np.float64)
+def _texture(image: FloatArray) -> list[str]:
+    """Return the reason why this much detail or structure is not an image's, at most one."""
+    grey = image[..., 0].astype(np.float64)
     rows, columns = (side // _BLOCK for side in grey.shape)
     # (H, W) -> (rows, 8, columns, 8) -> (rows, columns)
     squares = grey.reshape(rows, _BLOCK, columns, _BLOCK).mean(axis=(1, 3))
@@ -256,7 +256,7 @@ def _texture(film: FloatArray) -> list[str]:
         level = level - direction * (level * direction).sum() / (direction**2).sum()
     within = grey.var() - squares.var()
     if within > MOST_DETAIL * grey.var() and grey.std() > LEAST_STRUCTURE:
-        return ["The image is fine detail all over, as text, a drawing or noise; a film is not."]
+        return ["The image is fine detail all over, as text, a drawing or noise; an image is not."]
     if level.std() < LEAST_STRUCTURE or level.var() < (1 - LARGEST_SLOPE) * squares.var():
         return ["The image is nearly blank: an even shade or a soft slope of grey, little else."]
     if within < LEAST_DETAIL * grey.var():

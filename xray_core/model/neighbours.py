@@ -1,4 +1,4 @@
-"""The training films most like a film: evidence by example, seen through the network's features."""
+"""The training images most like an image: evidence by example, seen through the network's features."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass, fields
@@ -11,7 +11,7 @@ from xray_core.errors import BundleError
 from xray_core.model.bundle_checks import read_arrays, stays_inside
 
 KINDS = ("normal", "bacterial", "viral", "pneumonia")
-"""What a training film is; "pneumonia" where the subtype is not known."""
+"""What a training image is; "pneumonia" where the subtype is not known."""
 
 DIMENSIONS = 64
 BASIS_NUMBERS = 2**19
@@ -19,14 +19,14 @@ BASIS_NUMBERS = 2**19
 
 
 LARGEST_FILE = 256_000_000
-"""Bytes of the arrays in a file, unpacked: of some 250,000 training films."""
+"""Bytes of the arrays in a file, unpacked: of some 250,000 training images."""
 
 
 @dataclass(frozen=True)
-class NearestFilms:
-    """How many of the nearest training films were what, nearest first where films are listed.
+class NearestImages:
+    """How many of the nearest training images were what, nearest first where images are listed.
 
-    `positions` are rows of the features that were fitted; `paths` are those films' paths within
+    `positions` are rows of the features that were fitted; `paths` are those images' paths within
     the dataset's folder, () where none were stored.
     """
 
@@ -59,9 +59,9 @@ class NearestFilms:
 
 @dataclass(frozen=True)
 class Neighbours:
-    """Training films as points in the leading principal components of the network's features.
+    """Training images as points in the leading principal components of the network's features.
 
-    `mean` and `scale` (D,) standardise, `basis` (D, K) projects, `points` (N, K) are the films;
+    `mean` and `scale` (D,) standardise, `basis` (D, K) projects, `points` (N, K) are the images;
     `kinds` (N,) uint8 are positions in KINDS; `paths` (N,) or (0,).
     """
 
@@ -72,10 +72,10 @@ class Neighbours:
     kinds: NDArray[np.uint8]
     paths: NDArray[np.str_]
 
-    def nearest(self, features: NDArray[np.floating], k: int = 20) -> list[NearestFilms]:
-        """Return, for each row of `features` (N, D), what its `k` nearest training films were.
+    def nearest(self, features: NDArray[np.floating], k: int = 20) -> list[NearestImages]:
+        """Return, for each row of `features` (N, D), what its `k` nearest training images were.
 
-        With fewer than `k` films in training all of them count. Equal distances keep the order
+        With fewer than `k` images in training all of them count. Equal distances keep the order
         of training.
         """
         x = np.asarray(features, dtype=np.float32)
@@ -87,20 +87,20 @@ class Neighbours:
             np.square(scores).sum(axis=1)[:, None]
             - 2.0 * scores @ points.T
             + np.square(points).sum(axis=1)[None, :]
-        )  # (N, films)
+        )  # (N, images)
         order = np.argsort(squared, axis=1, kind="stable")[:, :k]
-        return [self._films(row) for row in order]
+        return [self._images(row) for row in order]
 
-    def _films(self, rows: NDArray[np.intp]) -> NearestFilms:
+    def _images(self, rows: NDArray[np.intp]) -> NearestImages:
         counts = np.bincount(self.kinds[rows], minlength=len(KINDS))
-        return NearestFilms(
+        return NearestImages(
             **{kind: int(count) for kind, count in zip(KINDS, counts, strict=True)},
             positions=tuple(int(row) for row in rows),
             paths=tuple(str(path) for path in self.paths[rows]) if self.paths.size else (),
         )
 
     def save(self, path: str | Path) -> None:
-        """Write the films' points to `path` (.npz), compressed."""
+        """Write the images' points to `path` (.npz), compressed."""
         np.savez_compressed(
             path, **{field.name: getattr(self, field.name) for field in fields(self)}
         )
@@ -109,51 +109,51 @@ class Neighbours:
     def load(cls, path: str | Path) -> "Neighbours":
         """Read what `save` wrote; raises BundleError where `path` holds something else."""
         try:
-            films = cls(**read_arrays(path, [field.name for field in fields(cls)], LARGEST_FILE))
-            count, kept = films.points.shape
+            images = cls(**read_arrays(path, [field.name for field in fields(cls)], LARGEST_FILE))
+            count, kept = images.points.shape
             if not (
-                films.mean.ndim == 1
-                and films.scale.shape == films.mean.shape
-                and films.basis.shape == (films.mean.size, kept)
-                and films.kinds.shape == (count,)
-                and films.kinds.dtype == np.uint8
-                and films.kinds.max() < len(KINDS)
-                and (films.scale > 0).all()
-                and films.paths.shape in ((count,), (0,))
-                and films.paths.dtype.kind == "U"
-                and all(stays_inside(str(film)) for film in films.paths)
+                images.mean.ndim == 1
+                and images.scale.shape == images.mean.shape
+                and images.basis.shape == (images.mean.size, kept)
+                and images.kinds.shape == (count,)
+                and images.kinds.dtype == np.uint8
+                and images.kinds.max() < len(KINDS)
+                and (images.scale > 0).all()
+                and images.paths.shape in ((count,), (0,))
+                and images.paths.dtype.kind == "U"
+                and all(stays_inside(str(image)) for image in images.paths)
             ):
                 raise ValueError("The arrays do not fit one another.")
         except (OSError, ValueError, TypeError) as error:
             raise BundleError(
-                f"{Path(path).name} holds no training films that this version can read: train the "
+                f"{Path(path).name} holds no training images that this version can read: train the "
                 "model again, or rebuild it with `python -m xray_core finish`."
             ) from error
-        return films
+        return images
 
 
 def vote_report(
-    nearest: Sequence[NearestFilms], labels: Sequence[str], verdicts: Sequence[str]
+    nearest: Sequence[NearestImages], labels: Sequence[str], verdicts: Sequence[str]
 ) -> dict[str, int]:
-    """Count how often the nearest films contradict the network, and who is right then.
+    """Count how often the nearest images contradict the network, and who is right then.
 
     Args:
-        nearest: N times the nearest training films of a film that is not among them.
+        nearest: N times the nearest training images of an image that is not among them.
         labels: N times "NORMAL" or "PNEUMONIA".
-        verdicts: N verdicts; films that are uncertain, refused or unreadable do not count.
+        verdicts: N verdicts; images that are uncertain, refused or unreadable do not count.
 
     Returns:
-        For `config["neighbours_report"]`: the numbers of `films` with a verdict, of those
-        `contradicted` by their nearest films, and on how many the network was right:
+        For `config["neighbours_report"]`: the numbers of `images` with a verdict, of those
+        `contradicted` by their nearest images, and on how many the network was right:
         `network_right` where contradicted (the vote was right on the others), `agreed_right`
         elsewhere.
     """
-    report = dict.fromkeys(("films", "contradicted", "network_right", "agreed_right"), 0)
-    for films, label, verdict in zip(nearest, labels, verdicts, strict=True):
+    report = dict.fromkeys(("images", "contradicted", "network_right", "agreed_right"), 0)
+    for images, label, verdict in zip(nearest, labels, verdicts, strict=True):
         if verdict not in ("NORMAL", "PNEUMONIA"):
             continue
-        contradicted = films.vote != verdict
-        report["films"] += 1
+        contradicted = images.vote != verdict
+        report["images"] += 1
         report["contradicted"] += contradicted
         report["network_right" if contradicted else "agreed_right"] += verdict == label
     return report
@@ -165,10 +165,10 @@ def fit_neighbours(
     subtypes: Sequence[str],
     paths: Sequence[str] | None = None,
 ) -> Neighbours:
-    """Reduce the training films' `features` (N, D) by PCA and keep them with what they were.
+    """Reduce the training images' `features` (N, D) by PCA and keep them with what they were.
 
     `labels` are "NORMAL" or "PNEUMONIA", `subtypes` "bacteria", "virus" or "none". The basis and
-    the points are rounded to float16, which moves no film among its neighbours noticeably.
+    the points are rounded to float16, which moves no image among its neighbours noticeably.
     """
     from sklearn.utils.extmath import randomized_svd
 
@@ -176,7 +176,7 @@ def fit_neighbours(
     count, width = x.shape
     if not len(labels) == len(subtypes) == count:
         raise ValueError(
-            f"Expected one label and subtype a film. Received: {count} films, {len(labels)} "
+            f"Expected one label and subtype an image. Received: {count} images, {len(labels)} "
             f"labels, {len(subtypes)} subtypes"
         )
     mean = x.mean(axis=0)

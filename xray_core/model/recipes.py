@@ -19,10 +19,10 @@ LABELS = ("NORMAL", "PNEUMONIA")
 
 @dataclass(frozen=True)
 class Augmentation:
-    """How a training film is varied; the defaults leave it as it is.
+    """How a training image is varied; the defaults leave it as it is.
 
     Geometry is one affine warp. Ranges are (low, high) factors, a single number is a symmetric
-    range around nothing. `degrade` is the share of films that each of blur, noise, sharpening and
+    range around nothing. `degrade` is the share of images that each of blur, noise, sharpening and
     loss of resolution is applied to, independently.
     """
 
@@ -39,12 +39,12 @@ class Augmentation:
     blur: float = 0.0  # greatest sigma of the Gaussian, pixels
     noise: float = 0.0  # greatest standard deviation, grey levels
     resolution: int = (
-        0  # fewest pixels a side that a film is reduced to and enlarged from; 0: never
+        0  # fewest pixels a side that an image is reduced to and enlarged from; 0: never
     )
     sharpen: float = 0.0  # greatest amount of unsharp masking
-    erase: float = 0.0  # share of films on which one rectangle is filled with a flat grey
-    frame: float = 0.0  # share of films whose borders are painted over, up to 18% of a side
-    marker: float = 0.0  # share of films that get a side marker where chance puts it
+    erase: float = 0.0  # share of images on which one rectangle is filled with a flat grey
+    frame: float = 0.0  # share of images whose borders are painted over, up to 18% of a side
+    marker: float = 0.0  # share of images that get a side marker where chance puts it
     degrade: float = 0.3
 
 
@@ -52,7 +52,7 @@ class Augmentation:
 class Recipe:
     """One way to train one network.
 
-    `epochs` counts passes over as many films as the training fold holds; with balanced batches
+    `epochs` counts passes over as many images as the training fold holds; with balanced batches
     the rarer class is seen more often than once in each.
     """
 
@@ -86,7 +86,7 @@ class Recipe:
     patience: int = 5  # epochs without a better validation loss before training stops
     precision: str = "float32"  # of the training; "mixed_bfloat16" doubles its speed
     cached_views: int = 0  # frozen backbones: augmented views whose features are kept; 0: none
-    shifted_views: int = 0  # simulated other hospitals: copies of each validation film, beside it
+    shifted_views: int = 0  # simulated other hospitals: copies of each validation image, beside it
     augmentation: Augmentation = field(default_factory=Augmentation)
 
     def __post_init__(self) -> None:

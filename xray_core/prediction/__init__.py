@@ -1,1 +1,1 @@
-"""A prediction for one film or many, what speaks for it, and how far to trust it."""
+"""A prediction for one image or many, what speaks for it, and how far to trust it."""

@@ -1,4 +1,4 @@
-"""Films out of a ZIP file, one at a time, in memory: nothing is unpacked to a disk.
+"""Images out of a ZIP file, one at a time, in memory: nothing is unpacked to a disk.
 
 A name inside the archive is only a label, so a path that climbs out of a folder has nowhere to
 climb to; such entries are reported all the same, since no honest exporter writes them. Bombs are
@@ -15,7 +15,7 @@ from pathlib import PurePosixPath
 from xray_core.errors import UnreadableImage
 from xray_core.imaging.radiograph import MAX_BYTES
 
-MAX_FILMS = 500
+MAX_IMAGES = 500
 MAX_UNPACKED_BYTES = 2**30
 MAX_DIRECTORY_BYTES = 4 * 2**20
 
@@ -32,7 +32,7 @@ _UNKNOWN_METHOD = (
 
 
 @dataclass(frozen=True)
-class ArchivedFilm:
+class ArchivedFile:
     """One file of an archive: its path inside, and its bytes or the sentence why there are none."""
 
     name: str
@@ -45,26 +45,26 @@ def is_archive(data: bytes) -> bool:
     return data[:4] in (b"PK\x03\x04", _END_OF_DIRECTORY)
 
 
-def read_archive(data: bytes, *, max_film_bytes: int = MAX_BYTES) -> Iterator[ArchivedFilm]:
+def read_archive(data: bytes, *, max_file_bytes: int = MAX_BYTES) -> Iterator[ArchivedFile]:
     """Yield the files of a ZIP in their order, at most one of them in memory at a time.
 
     Folders and the strays of file managers are stepped over. A file that is encrypted, damaged,
     too large, or itself a ZIP is yielded with its problem and does not end the run. Raises
     `UnreadableImage`, on the first step, for an archive that is damaged, empty, or would unpack to
-    more than `MAX_UNPACKED_BYTES` or `MAX_FILMS` files.
+    more than `MAX_UNPACKED_BYTES` or `MAX_IMAGES` files.
     """
     with _opened(data) as archive:
         left = MAX_UNPACKED_BYTES
-        for entry in _films(archive):
-            film = _read_entry(archive, entry, min(max_film_bytes, left))
-            yield film
-            left -= len(film.data or b"")
+        for entry in _images(archive):
+            image = _read_entry(archive, entry, min(max_file_bytes, left))
+            yield image
+            left -= len(image.data or b"")
 
 
-def film_count(data: bytes) -> int:
-    """Return how many films `read_archive` will yield; raises as it does."""
+def count_files(data: bytes) -> int:
+    """Return how many images `read_archive` will yield; raises as it does."""
     with _opened(data) as archive:
-        return len(_films(archive))
+        return len(_images(archive))
 
 
 def _opened(data: bytes) -> zipfile.ZipFile:
@@ -75,13 +75,13 @@ def _opened(data: bytes) -> zipfile.ZipFile:
         raise UnreadableImage("The ZIP file is damaged; please pack it again.") from None
 
 
-def _films(archive: zipfile.ZipFile) -> list[zipfile.ZipInfo]:
+def _images(archive: zipfile.ZipFile) -> list[zipfile.ZipInfo]:
     entries = [entry for entry in archive.infolist() if not _is_stray(entry)]
     if not entries:
         raise UnreadableImage("The ZIP file holds no files.")
-    if len(entries) > MAX_FILMS:
+    if len(entries) > MAX_IMAGES:
         raise UnreadableImage(
-            f"The ZIP file holds {len(entries)} files; at most {MAX_FILMS} are read at once. "
+            f"The ZIP file holds {len(entries)} files; at most {MAX_IMAGES} are read at once. "
             "Please split it."
         )
     if sum(entry.file_size for entry in entries) > MAX_UNPACKED_BYTES:
@@ -99,9 +99,9 @@ def _check_directory(data: bytes) -> None:
         raise UnreadableImage("The ZIP file is damaged or incomplete; please pack it again.")
     entries, length = struct.unpack("<HL", data[start + 10 : start + 16])
     zip64 = data[max(0, start - 20) : start].startswith(_ZIP64_LOCATOR)
-    if zip64 or length > MAX_DIRECTORY_BYTES or entries > 8 * MAX_FILMS:
+    if zip64 or length > MAX_DIRECTORY_BYTES or entries > 8 * MAX_IMAGES:
         raise UnreadableImage(
-            f"The ZIP file holds too many files; at most {MAX_FILMS} are read at once. "
+            f"The ZIP file holds too many files; at most {MAX_IMAGES} are read at once. "
             "Please split it."
         )
 
@@ -114,28 +114,28 @@ def _is_stray(entry: zipfile.ZipInfo) -> bool:
     return parts[-1].startswith(".") or bool({*parts} & {*_STRAY})
 
 
-def _read_entry(archive: zipfile.ZipFile, entry: zipfile.ZipInfo, limit: int) -> ArchivedFilm:
+def _read_entry(archive: zipfile.ZipFile, entry: zipfile.ZipInfo, limit: int) -> ArchivedFile:
     name = entry.filename
     path = PurePosixPath(name.replace("\\", "/"))
     if path.is_absolute() or ".." in path.parts or ":" in "".join(path.parts[:1]):
-        return ArchivedFilm(name, None, "This file's path points outside the ZIP; it was not read.")
+        return ArchivedFile(name, None, "This file's path points outside the ZIP; it was not read.")
     if entry.flag_bits & 0x1:
-        return ArchivedFilm(name, None, "This file is protected by a password.")
+        return ArchivedFile(name, None, "This file is protected by a password.")
     if entry.file_size > limit:
-        return ArchivedFilm(name, None, _too_large(limit))
+        return ArchivedFile(name, None, _too_large(limit))
     try:
         with archive.open(entry) as stream:
             data = stream.read(entry.file_size + 1)  # and no more, should the declaration lie
     except NotImplementedError:
-        return ArchivedFilm(name, None, _UNKNOWN_METHOD)
+        return ArchivedFile(name, None, _UNKNOWN_METHOD)
     except Exception as error:
         # Every decompressor raises errors of its own: zlib.error, lzma.LZMAError, OSError, and from
         # Python 3.14 on compression.zstd.ZstdError. None of them may end the run.
         del error  # a traceback would keep the bytes read so far
-        return ArchivedFilm(name, None, _DAMAGED)
+        return ArchivedFile(name, None, _DAMAGED)
     if is_archive(data):
-        return ArchivedFilm(name, None, "This is a ZIP inside the ZIP; please unpack it first.")
-    return ArchivedFilm(name, data)
+        return ArchivedFile(name, None, "This is a ZIP inside the ZIP; please unpack it first.")
+    return ArchivedFile(name, data)
 
 
 def _too_large(limit: int) -> str:

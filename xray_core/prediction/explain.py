@@ -26,10 +26,10 @@ METHOD_NAMES = {
     "layercam": "Layer-CAM",
 }
 SCORECAM_CHANNELS = 32
-"""Channels that Score-CAM tries, those that vary most over the film: one forward pass each."""
+"""Channels that Score-CAM tries, those that vary most over the image: one forward pass each."""
 
 BORDER_BAND = 0.1
-"""Width of the border, as a share of the film's height and width."""
+"""Width of the border, as a share of the image's height and width."""
 
 
 class GradCam:
@@ -140,11 +140,11 @@ class Explainer:
         self._kept: dict[str, Callable[..., Any]] = {}
 
     def coarse_map(
-        self, method: str, film: NDArray[np.float32], activations: NDArray[np.float32]
+        self, method: str, image: NDArray[np.float32], activations: NDArray[np.float32]
     ) -> NDArray[np.float32]:
         """Return the map (h, w) on the network's own grid, in [0, 1] with its maximum at 1.
 
-        `film` is the model input (1, H, W, 1), `activations` (1, h, w, C) what the last spatial
+        `image` is the model input (1, H, W, 1), `activations` (1, h, w, C) what the last spatial
         layer made of it. Where nothing spoke for pneumonia the map is all zero. Raises ValueError
         for an unknown method.
         """
@@ -155,7 +155,7 @@ class Explainer:
         with self._lock:
             if method not in self._kept:
                 self._kept[method] = self._visualiser(method)
-            seed = film if method == "scorecam" else activations
+            seed = image if method == "scorecam" else activations
             raw = np.asarray(self._kept[method](seed_input=seed), dtype=np.float32)[0]
         return stretched(raw)
 
@@ -192,10 +192,10 @@ def _pneumonia_of_two(output: Any) -> Any:
     return output[:, 1]
 
 
-def on_film(coarse: NDArray[np.float32], shape: tuple[int, int]) -> NDArray[np.float32]:
-    """Return a map (h, w) as smooth float32 (H, W) in [0, 1] on the film's own pixels.
+def on_image(coarse: NDArray[np.float32], shape: tuple[int, int]) -> NDArray[np.float32]:
+    """Return a map (h, w) as smooth float32 (H, W) in [0, 1] on the image's own pixels.
 
-    The network sees the film squashed to its input size, so each direction stretches on its own.
+    The network sees the image squashed to its input size, so each direction stretches on its own.
     """
     image = Image.fromarray(np.ascontiguousarray(coarse, dtype=np.float32))
     resized = image.resize((shape[1], shape[0]), Image.Resampling.BICUBIC)

@@ -1,4 +1,4 @@
-"""A film on its way to the network: read, looked at pixel by pixel, and made its input."""
+"""An image on its way to the network: read, looked at pixel by pixel, and made its input."""
 
 from dataclasses import replace
 from pathlib import Path
@@ -8,7 +8,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from xray_core.errors import UnreadableImage
-from xray_core.imaging.border import trimmed
+from xray_core.imaging.border import crop_border
 from xray_core.imaging.radiograph import Radiograph, read_radiograph, reading, to_model_input
 from xray_core.model.gate import check_pixels
 
@@ -16,15 +16,15 @@ Source = str | Path | bytes | BinaryIO | Radiograph
 FloatArray = NDArray[np.float32]
 
 
-class Admitted(NamedTuple):
-    """What is kept of a film that was read: small, whatever the film's own size.
+class PreparedInput(NamedTuple):
+    """What is kept of an image that was read: small, whatever the image's own size.
 
-    `refusals` are the reasons why its pixels can be no film, () where they may be one. `inner` is
-    the film without the flat frame around it, None where there is none or its pixels can be no
-    film either.
+    `refusals` are the reasons why its pixels can be no image, () where they may be one. `inner` is
+    the image without the flat frame around it, None where there is none or its pixels can be no
+    image either.
     """
 
-    film: FloatArray  # (224, 224, 1)
+    image: FloatArray  # (224, 224, 1)
     inner: FloatArray | None  # (224, 224, 1)
     refusals: tuple[str, ...]
     radiograph: Radiograph  # without its pixels
@@ -37,43 +37,43 @@ class Admitted(NamedTuple):
 
 
 def as_radiograph(source: Source) -> Radiograph:
-    """Return a film that may have been read already; raises UnreadableImage."""
+    """Return an image that may have been read already; raises UnreadableImage."""
     return source if isinstance(source, Radiograph) else read_radiograph(source)
 
 
-def admit(source: Source) -> Admitted:
-    """Read a film, check its pixels and make its model input; raises UnreadableImage."""
+def prepare_input(source: Source) -> PreparedInput:
+    """Read an image, check its pixels and make its model input; raises UnreadableImage."""
     if isinstance(source, Radiograph):
         return _admitted(source)
     with reading(source) as radiograph:
         return _admitted(radiograph)
 
 
-def _admitted(radiograph: Radiograph) -> Admitted:
-    film = to_model_input(radiograph)
-    inner = _inner_film(radiograph)
-    return Admitted(
-        film=film,
+def _admitted(radiograph: Radiograph) -> PreparedInput:
+    image = to_model_input(radiograph)
+    inner = _inner_image(radiograph)
+    return PreparedInput(
+        image=image,
         inner=inner,
-        refusals=tuple(check_pixels(radiograph, film)),
+        refusals=tuple(check_pixels(radiograph, image)),
         radiograph=replace(radiograph, pixels=np.empty((0, 0), np.float32)),
         shape=radiograph.pixels.shape,
     )
 
 
-def _inner_film(radiograph: Radiograph) -> FloatArray | None:
-    """Return the model input of what a flat frame surrounds, None where that can be no film."""
-    inner = trimmed(radiograph)
+def _inner_image(radiograph: Radiograph) -> FloatArray | None:
+    """Return the model input of what a flat frame surrounds, None where that can be no image."""
+    inner = crop_border(radiograph)
     if inner is radiograph:
         return None
-    film = to_model_input(inner)
-    return None if check_pixels(inner, film) else film
+    image = to_model_input(inner)
+    return None if check_pixels(inner, image) else image
 
 
-def admit_or_say_why(source: Source) -> Admitted | str:
-    """Return what `admit` does, or the sentence why the film cannot be read."""
+def prepare_input_or_reason(source: Source) -> PreparedInput | str:
+    """Return what `admit` does, or the sentence why the image cannot be read."""
     try:
-        return admit(source)
+        return prepare_input(source)
     except UnreadableImage as error:
         return str(error)
     except MemoryError:

@@ -1,4 +1,4 @@
-"""Predictions for films whose labels are known: the table that every evaluation starts from."""
+"""Predictions for images whose labels are known: the table that every evaluation starts from."""
 
 from __future__ import annotations
 
@@ -30,22 +30,22 @@ def predict_labelled(
     *,
     progress: Callable[[int, int], None] | None = None,
 ) -> pd.DataFrame:
-    """Predict the films of an index and return them as a table with COLUMNS.
+    """Predict the images of an index and return them as a table with COLUMNS.
 
-    A film that the gate refuses keeps the probability that the network would have given, so that
+    An image that the gate refuses keeps the probability that the network would have given, so that
     an evaluation can count it; one that is unreadable, or that its pixels alone rule out, has
     none (NaN).
 
     Args:
         index: rows of `build_index` or `index_labelled`: path, fold, label, subtype, patient.
         folder: where the paths start.
-        progress: called with the films done and the films in all.
+        progress: called with the images done and the images in all.
     """
     logits: list[float] = []
     verdicts: list[str] = []
     gates: list[str] = []
-    films = (folder / path for path in index["path"])
-    for done, prediction in enumerate(predictor.predict_many(films), start=1):
+    images = (folder / path for path in index["path"])
+    for done, prediction in enumerate(predictor.predict_many(images), start=1):
         logits.append(np.nan if prediction.logit is None else prediction.logit)
         verdicts.append(prediction.verdict)
         gates.append(prediction.gate or "refused")

@@ -6,29 +6,29 @@ from dataclasses import dataclass, replace
 import numpy as np
 from numpy.typing import NDArray
 
-from xray_core.imaging.border import trimmed
-from xray_core.imaging.radiograph import Radiograph, turned
+from xray_core.imaging.border import crop_border
+from xray_core.imaging.radiograph import Radiograph, rotate
 from xray_core.model.gate import Gate, Outcome
 
 FloatArray = NDArray[np.float32]
 Distances = Callable[[FloatArray], NDArray[np.float64]]
-"""Model inputs (N, H, W, 1) -> their squared distances (N,) to the training films."""
+"""Model inputs (N, H, W, 1) -> their squared distances (N,) to the training images."""
 
 MUCH_NEARER = 0.5
-"""Of a film that lies wrong, the one put right has at most this share of its distance."""
+"""Of an image that lies wrong, the one put right has at most this share of its distance."""
 
 
 @dataclass(frozen=True)
-class Suggestion:
-    """How to put a film right: trim its frame if so, turn it clockwise, then invert it if so."""
+class Correction:
+    """How to put an image right: trim its frame if so, turn it clockwise, then invert it if so."""
 
     quarter_turns: int
     inverted: bool
-    trimmed: bool = False
+    crop_border: bool = False
 
     @property
     def turns(self) -> bool:
-        """Tell whether the film lies wrong, not only in a frame."""
+        """Tell whether the image lies wrong, not only in a frame."""
         return bool(self.quarter_turns) or self.inverted
 
     @property
@@ -36,12 +36,12 @@ class Suggestion:
         """What is wrong with the image as it is, and what to do, as sentences."""
         upside_down = "upside down" if self.quarter_turns == 2 else "rotated"
         wrong = [
-            *(["to have a border"] if self.trimmed else []),
+            *(["to have a border"] if self.crop_border else []),
             *([f"to be {upside_down}"] if self.quarter_turns else []),
             *(["to be inverted, with bone dark and air bright"] if self.inverted else []),
         ]
         steps = [
-            *(["crop the border"] if self.trimmed else []),
+            *(["crop the border"] if self.crop_border else []),
             *([f"rotate by {_ANGLES[self.quarter_turns]}"] if self.quarter_turns else []),
             *(["invert black and white"] if self.inverted else []),
         ]
@@ -54,7 +54,7 @@ class Suggestion:
     def done(self) -> str:
         """What was done to an image that was put right this way, as a sentence."""
         steps = [
-            *(["cropped to its content"] if self.trimmed else []),
+            *(["cropped to its content"] if self.crop_border else []),
             *([f"rotated by {_ANGLES[self.quarter_turns]}"] if self.quarter_turns else []),
             *(["inverted"] if self.inverted else []),
         ]
@@ -69,37 +69,37 @@ def _listed(parts: list[str]) -> str:
 
 
 ALL = tuple(
-    Suggestion(turns, inverted)
+    Correction(turns, inverted)
     for inverted in (False, True)
     for turns in range(4)
     if turns or inverted
 )
 
 
-def put_right(radiograph: Radiograph, suggestion: Suggestion) -> Radiograph:
+def apply_correction(radiograph: Radiograph, correction: Correction) -> Radiograph:
     """Return the image changed as a suggestion has it, with a note of what was done."""
-    film = trimmed(radiograph) if suggestion.trimmed else radiograph
-    film = turned(film, suggestion.quarter_turns, suggestion.inverted)
-    return replace(film, notes=(*film.notes, suggestion.done))
+    image = crop_border(radiograph) if correction.crop_border else radiograph
+    image = rotate(image, correction.quarter_turns, correction.inverted)
+    return replace(image, notes=(*image.notes, correction.done))
 
 
 def suggest(
-    film: FloatArray,
+    image: FloatArray,
     inner: FloatArray | None,
     distance: float,
     outcome: Outcome,
     gate: Gate,
     distances: Distances,
-) -> Suggestion | None:
-    """Return how to put a film right, None where it had best be judged as it is.
+) -> Correction | None:
+    """Return how to put an image right, None where it had best be judged as it is.
 
-    A film without a frame that passes costs nothing here; any other costs a forward pass or two.
+    An image without a frame that passes costs nothing here; any other costs a forward pass or two.
 
     Args:
-        film: the model input (H, W, 1).
-        inner: the model input of the film without its frame, None where it has none.
-        distance: the film's squared distance to the training films.
-        outcome: what the gate, or the film's pixels, made of it.
+        image: the model input (H, W, 1).
+        inner: the model input of the image without its frame, None where it has none.
+        distance: the image's squared distance to the training images.
+        outcome: what the gate, or the image's pixels, made of it.
         gate: the model's own.
         distances: asks the network.
     """
@@ -108,39 +108,39 @@ def suggest(
         inner_outcome = gate.outcome(inner_distance)
         turn = _turn(inner, inner_distance, inner_outcome, gate, distances)
         if turn is not None:
-            return replace(turn, trimmed=True)
+            return replace(turn, crop_border=True)
         if inner_outcome != "refused":
-            return Suggestion(0, False, trimmed=True)
-    return _turn(film, distance, outcome, gate, distances)
+            return Correction(0, False, crop_border=True)
+    return _turn(image, distance, outcome, gate, distances)
 
 
 def _turn(
-    film: FloatArray, distance: float, outcome: Outcome, gate: Gate, distances: Distances
-) -> Suggestion | None:
-    """Return how to turn the film, if the turned film is far nearer to the training films."""
+    image: FloatArray, distance: float, outcome: Outcome, gate: Gate, distances: Distances
+) -> Correction | None:
+    """Return how to turn the image, if the turned image is far nearer to the training images."""
     turns = turns_to_try(outcome)
     if not turns:
         return None
-    found = distances(np.stack([turned_input(film, turn) for turn in turns]))
+    found = distances(np.stack([turned_input(image, turn) for turn in turns]))
     best = int(np.argmin(found))
     nearer = found[best] < MUCH_NEARER * distance
     return turns[best] if nearer and gate.outcome(float(found[best])) != "refused" else None
 
 
-def turns_to_try(outcome: Outcome) -> tuple[Suggestion, ...]:
-    """Return what may be wrong with a film that the gate gave this outcome.
+def turns_to_try(outcome: Outcome) -> tuple[Correction, ...]:
+    """Return what may be wrong with an image that the gate gave this outcome.
 
-    A film on its side is so unlike the others that it is always refused; one on its head, or an
+    An image on its side is so unlike the others that it is always refused; one on its head, or an
     inverted one, may come near enough for a caution only.
     """
     if outcome == "passed":
         return ()
     if outcome == "caution":
-        return (Suggestion(2, False), Suggestion(0, True))
+        return (Correction(2, False), Correction(0, True))
     return ALL
 
 
-def turned_input(film: FloatArray, turn: Suggestion) -> FloatArray:
-    """Turn a model input (H, W, 1); equal to turning the film before it was made square."""
-    turned_film = np.rot90(film, -turn.quarter_turns)
-    return np.float32(255) - turned_film if turn.inverted else turned_film
+def turned_input(image: FloatArray, turn: Correction) -> FloatArray:
+    """Turn a model input (H, W, 1); equal to turning the image before it was made square."""
+    turned_image = np.rot90(image, -turn.quarter_turns)
+    return np.float32(255) - turned_image if turn.inverted else turned_image

@@ -22,17 +22,17 @@ from xray_core.imaging.radiograph import to_model_input
 from xray_core.model.bundle import Bundle, open_bundle
 from xray_core.model.calibration import PRIOR, shift_prior
 from xray_core.model.gate import Gate, Outcome
-from xray_core.model.neighbours import NearestFilms, Neighbours
+from xray_core.model.neighbours import NearestImages, Neighbours
 from xray_core.prediction import wording
-from xray_core.prediction.explain import METHODS, Explainer, GradCam, border_share, on_film
+from xray_core.prediction.explain import METHODS, Explainer, GradCam, border_share, on_image
 from xray_core.prediction.inputs import (
-    Admitted,
+    PreparedInput,
     Source,
-    admit,
-    admit_or_say_why,
     as_radiograph,
+    prepare_input,
+    prepare_input_or_reason,
 )
-from xray_core.prediction.orientation import Suggestion, suggest
+from xray_core.prediction.orientation import Correction, suggest
 
 if TYPE_CHECKING:
     import keras
@@ -57,12 +57,12 @@ class Prediction:
     `accuracy_applies` tells whether the accuracy on the test set says anything of this image: it
     passed the input check, and no caution concerns the image itself.
     `prior` is the share of pneumonia at which `probability` is stated.
-    `heatmap` is float32 (H, W) in [0, 1] on the film's own pixels, None where none was asked for,
+    `heatmap` is float32 (H, W) in [0, 1] on the image's own pixels, None where none was asked for,
     and all zero where no area spoke for pneumonia; `map_note` says what it shows.
     `model` is the model's name and version. `logit` is the network's own log-odds.
     `gate` is None only for an unreadable file; `gate_distance` is the squared distance to the
-    training films in units of the one where cautions begin (None where the pixels sufficed).
-    `suggestion` says how to put right a film that seems to lie on its side, to be inverted or to
+    training images in units of the one where cautions begin (None where the pixels sufficed).
+    `suggestion` says how to put right an image that seems to lie on its side, to be inverted or to
     have a frame around it. One that only has a frame may be answered all the same.
     """
 
@@ -76,8 +76,8 @@ class Prediction:
     logit: float | None = None
     gate: Outcome | None = None
     gate_distance: float | None = None
-    suggestion: Suggestion | None = None
-    neighbours: NearestFilms | None = None
+    correction: Correction | None = None
+    neighbours: NearestImages | None = None
     method: str | None = None
     map_note: str | None = None
     prior: float = PRIOR
@@ -99,7 +99,7 @@ class Prediction:
 
 
 class _Pass(NamedTuple):
-    """The outputs of one forward pass over N films."""
+    """The outputs of one forward pass over N images."""
 
     features: FloatArray  # (N, D)
     logit: FloatArray  # (N,)
@@ -144,25 +144,25 @@ class Predictor:
         return cls(bundle, network, gate, neighbours)
 
     def model_input(self, source: Source) -> FloatArray:
-        """Return exactly what the network is given for a film: float32 (224, 224, 1)."""
+        """Return exactly what the network is given for an image: float32 (224, 224, 1)."""
         return to_model_input(as_radiograph(source))
 
     def predict(self, source: Source, *, explain: str | None = None) -> Prediction:
-        """Predict one film: a path, bytes, a file object or a `Radiograph` already read.
+        """Predict one image: a path, bytes, a file object or a `Radiograph` already read.
 
         With `explain`, one of METHODS, the prediction has a map. Raises UnreadableImage for what
         cannot be read, and ValueError for an unknown method.
         """
         if explain is not None and explain not in METHODS:
             raise ValueError(f"The methods are {', '.join(METHODS)}. Received: {explain!r}")
-        admitted = admit(source)
-        if admitted.is_ruled_out:
-            return self._refused(admitted.refusals)
-        outputs = self._run(admitted.film[np.newaxis])
-        prediction = self._judge([admitted], outputs)[0]
+        prepared = prepare_input(source)
+        if prepared.is_ruled_out:
+            return self._refused(prepared.refusals)
+        outputs = self._run(prepared.image[np.newaxis])
+        prediction = self._assess([prepared], outputs)[0]
         if explain is None or prediction.verdict == "REFUSED":
             return prediction
-        heatmap = self._map(explain, admitted, outputs)
+        heatmap = self._map(explain, prepared, outputs)
         return replace(
             prediction,
             heatmap=heatmap,
@@ -171,129 +171,131 @@ class Predictor:
         )
 
     def explain(self, source: Source, method: str) -> FloatArray:
-        """Return the map of one film, float32 (H, W) in [0, 1], whatever the gate says of it.
+        """Return the map of one image, float32 (H, W) in [0, 1], whatever the gate says of it.
 
         The map is of the logit for every verdict: what raised the score for pneumonia. Raises as
         `predict` does.
         """
-        admitted = admit(source)
-        return self._map(method, admitted, self._run(admitted.film[np.newaxis]))
+        prepared = prepare_input(source)
+        return self._map(method, prepared, self._run(prepared.image[np.newaxis]))
 
     def predict_many(self, sources: Iterable[Source], batch_size: int = 32) -> Iterator[Prediction]:
-        """Predict films one after the other, in order, without maps.
+        """Predict images one after the other, in order, without maps.
 
         What cannot be read is yielded with the verdict "UNREADABLE" and its reason. Memory holds
-        two batches of model inputs, whatever the films' own sizes; the next batch is read while
+        two batches of model inputs, whatever the images' own sizes; the next batch is read while
         the network runs.
         """
         with ThreadPoolExecutor(max_workers=2) as readers:
             waiting: list[Any] = []
             remaining = iter(sources)
             while chunk := list(islice(remaining, batch_size)):
-                ahead = [readers.submit(admit_or_say_why, source) for source in chunk]
+                ahead = [readers.submit(prepare_input_or_reason, source) for source in chunk]
                 yield from self._predict_batch([task.result() for task in waiting])
                 waiting = ahead
             yield from self._predict_batch([task.result() for task in waiting])
 
-    def _predict_batch(self, batch: list[Admitted | str]) -> list[Prediction]:
-        films = [film for film in batch if isinstance(film, Admitted) and not film.is_ruled_out]
+    def _predict_batch(self, batch: list[PreparedInput | str]) -> list[Prediction]:
+        images = [
+            image for image in batch if isinstance(image, PreparedInput) and not image.is_ruled_out
+        ]
         judged: Iterator[Prediction] = iter(())
-        if films:
-            outputs = self._run(np.stack([film.film for film in films]))
-            judged = iter(self._judge(films, outputs))
+        if images:
+            outputs = self._run(np.stack([image.image for image in images]))
+            judged = iter(self._assess(images, outputs))
         return [
-            Prediction(None, "UNREADABLE", (film,), model=self.model)
-            if isinstance(film, str)
-            else self._refused(film.refusals)
-            if film.is_ruled_out
+            Prediction(None, "UNREADABLE", (image,), model=self.model)
+            if isinstance(image, str)
+            else self._refused(image.refusals)
+            if image.is_ruled_out
             else next(judged)
-            for film in batch
+            for image in batch
         ]
 
-    def _run(self, films: FloatArray) -> _Pass:
+    def _run(self, images: FloatArray) -> _Pass:
         """(N, 224, 224, 1) -> features (N, D), logit (N,), activations (N, h, w, C)."""
-        features, logit, activations = self._forward(films)
+        features, logit, activations = self._forward(images)
         return _Pass(features.numpy(), logit.numpy()[:, 0], activations.numpy())
 
-    def _judge(self, films: list[Admitted], outputs: _Pass) -> list[Prediction]:
+    def _assess(self, images: list[PreparedInput], outputs: _Pass) -> list[Prediction]:
         distances = self.gate.squared_distance(outputs.features)
         nearest = self.neighbours.nearest(outputs.features)
         maps = self._gradcam.coarse_maps(outputs.activations)
         return [
-            self._answer(film, float(logit), float(distance), neighbours, coarse)
-            for film, logit, distance, neighbours, coarse in zip(
-                films, outputs.logit, distances, nearest, maps, strict=True
+            self._answer(image, float(logit), float(distance), neighbours, coarse)
+            for image, logit, distance, neighbours, coarse in zip(
+                images, outputs.logit, distances, nearest, maps, strict=True
             )
         ]
 
     def _answer(
         self,
-        admitted: Admitted,
+        prepared: PreparedInput,
         logit: float,
         distance: float,
-        neighbours: NearestFilms,
+        neighbours: NearestImages,
         coarse: FloatArray,
     ) -> Prediction:
         if not (math.isfinite(logit) and math.isfinite(distance)):
-            return self._refused(admitted.refusals or (NOT_FINITE,))
-        outcome = "refused" if admitted.refusals else self.gate.outcome(distance)
-        relative = None if admitted.refusals else distance / self.gate.caution
-        suggestion = suggest(
-            admitted.film, admitted.inner, distance, outcome, self.gate, self._distances
+            return self._refused(prepared.refusals or (NOT_FINITE,))
+        outcome = "refused" if prepared.refusals else self.gate.outcome(distance)
+        relative = None if prepared.refusals else distance / self.gate.caution
+        correction = suggest(
+            prepared.image, prepared.inner, distance, outcome, self.gate, self._distances
         )
-        if outcome == "refused" or (suggestion is not None and suggestion.turns):
-            reasons = admitted.refusals or (wording.NOT_A_CHEST_FILM,)
-            if suggestion is not None:
-                reasons = (suggestion.sentence,)
+        if outcome == "refused" or (correction is not None and correction.turns):
+            reasons = prepared.refusals or (wording.NOT_A_CHEST_IMAGE,)
+            if correction is not None:
+                reasons = (correction.sentence,)
             return replace(
-                self._refused(reasons), gate_distance=relative, suggestion=suggestion, logit=logit
+                self._refused(reasons), gate_distance=relative, correction=correction, logit=logit
             )
         probability = float(self.calibration.probability(logit))
         verdict: Verdict = self.calibration.verdict(probability)
         config = self.bundle.config
-        on_image = wording.image_cautions(
-            admitted.radiograph, outcome, framed=suggestion is not None
+        of_image = wording.image_cautions(
+            prepared.radiograph, outcome, framed=correction is not None
         )
         # On the grid of the model input, on which the limit was measured.
-        at_border = border_share(on_film(coarse, admitted.film.shape[:2]))
-        on_result = wording.result_cautions(verdict, probability, neighbours, at_border, config)
+        at_border = border_share(on_image(coarse, prepared.image.shape[:2]))
+        of_result = wording.result_cautions(verdict, probability, neighbours, at_border, config)
         return Prediction(
             probability=probability,
             verdict=verdict,
-            reasons=(*on_image, *on_result),
+            reasons=(*of_image, *of_result),
             sentence=wording.sentence(
                 verdict, probability, self.calibration, wording.below_exclusion(config)
             ),
-            accuracy_applies=not on_image,
+            accuracy_applies=not of_image,
             prior=self.calibration.prior,
             model=self.model,
             logit=logit,
             gate=outcome,
             gate_distance=relative,
-            suggestion=suggestion,
+            correction=correction,
             neighbours=neighbours,
         )
 
     def _refused(self, reasons: tuple[str, ...]) -> Prediction:
         return Prediction(None, "REFUSED", reasons, model=self.model, gate="refused")
 
-    def _distances(self, films: FloatArray) -> NDArray[np.float64]:
-        """(N, 224, 224, 1) -> squared distances (N,) to the training films."""
-        return self.gate.squared_distance(self._run(films).features)
+    def _distances(self, images: FloatArray) -> NDArray[np.float64]:
+        """(N, 224, 224, 1) -> squared distances (N,) to the training images."""
+        return self.gate.squared_distance(self._run(images).features)
 
-    def _map(self, method: str, admitted: Admitted, outputs: _Pass) -> FloatArray:
+    def _map(self, method: str, prepared: PreparedInput, outputs: _Pass) -> FloatArray:
         with self._explainer_lock:
             if self._explainer is None:
                 self._explainer = Explainer(self.network)
-        coarse = self._explainer.coarse_map(method, admitted.film[np.newaxis], outputs.activations)
-        return on_film(coarse, admitted.shape)
+        coarse = self._explainer.coarse_map(method, prepared.image[np.newaxis], outputs.activations)
+        return on_image(coarse, prepared.shape)
 
 
 def _compiled(network: "keras.Model") -> Any:
     """Return the network as a function of (N, H, W, 1), traced once for every N.
 
     A call of the Keras model itself runs layer by layer, at a third of the speed; `predict` costs
-    more than the network for a single film; and tracing here rather than on first use keeps
+    more than the network for a single image; and tracing here rather than on first use keeps
     threads from tracing at once.
     """
     import keras
@@ -305,6 +307,6 @@ def _compiled(network: "keras.Model") -> Any:
     whole = keras.Model(network.inputs, [network.get_layer(name).output for name in names])
     signature = tf.TensorSpec((None, *network.input_shape[1:]), tf.float32)
     # Without autograph, which would write its own code to the temporary folder.
-    passes = tf.function(lambda films: whole(films, training=False), autograph=False)
+    passes = tf.function(lambda images: whole(images, training=False), autograph=False)
     traced = passes.get_concrete_function(signature)
-    return lambda films: traced(tf.constant(films))
+    return lambda images: traced(tf.constant(images))

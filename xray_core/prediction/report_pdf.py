@@ -185,16 +185,19 @@ def _scale(
     canvas.setFillColor(INK)
     canvas.setStrokeColor(INK)
 
-    main = f"decision threshold {wording.share(calibration.main)}"
-    exclusion = f"exclusion threshold {wording.share(calibration.rule_out)}"
-    for point in (calibration.main, calibration.rule_out):
+    main = f"decision threshold {wording.share(calibration.decision_threshold)}"
+    exclusion = f"exclusion threshold {wording.share(calibration.exclusion_threshold)}"
+    for point in (calibration.decision_threshold, calibration.exclusion_threshold):
         canvas.line(place(point), bar - 10, place(point), bar + thick + 3)
-    canvas.drawString(place(calibration.main) + 3, bar - 10, main)
+    canvas.drawString(place(calibration.decision_threshold) + 3, bar - 10, main)
     wide = canvas.stringWidth(exclusion, "Helvetica", 8)
-    if place(calibration.rule_out) + 3 + wide < place(calibration.main) - 3:
-        canvas.drawString(place(calibration.rule_out) + 3, bar - 10, exclusion)
+    if (
+        place(calibration.exclusion_threshold) + 3 + wide
+        < place(calibration.decision_threshold) - 3
+    ):
+        canvas.drawString(place(calibration.exclusion_threshold) + 3, bar - 10, exclusion)
     else:
-        canvas.drawRightString(place(calibration.rule_out) - 3, bar - 10, exclusion)
+        canvas.drawRightString(place(calibration.exclusion_threshold) - 3, bar - 10, exclusion)
     canvas.setStrokeColor(PALE)
     canvas.line(place(low), bar - 14, place(high), bar - 14)
     band = f"{wording.SHOWN_AS['UNCERTAIN'].lower()} {low:.0%} to {high:.0%}"
@@ -225,13 +228,13 @@ def _pictures(
     """Draw the image on the left and, where there is a map, image and map with legend right."""
     from reportlab.lib.utils import ImageReader
 
-    film = Image.fromarray(np.rint(radiograph.pixels).astype(np.uint8))
-    pictures = [film]
+    image = Image.fromarray(np.rint(radiograph.pixels).astype(np.uint8))
+    pictures = [image]
     if picture is not None:
         pictures.append(Image.fromarray(picture.pixels))
     slot = (width - GAP) / 2
-    scale = min(slot / film.width, PICTURES_HEIGHT / film.height)
-    wide, high = film.width * scale, film.height * scale
+    scale = min(slot / image.width, PICTURES_HEIGHT / image.height)
+    wide, high = image.width * scale, image.height * scale
     for number, shown in enumerate(pictures):
         shown.thumbnail((LARGEST_SIDE, LARGEST_SIDE))
         canvas.drawImage(ImageReader(shown), MARGIN + number * (slot + GAP), top - high, wide, high)

@@ -1,4 +1,4 @@
-"""A folder of films as a CSV, one row a file, that goes on where it stopped.
+"""A folder of images as a CSV, one row a file, that goes on where it stopped.
 
 The table is only ever appended to, a whole row at a time, so that a run that was killed loses
 nothing and does nothing twice. Each row is one line: control characters in names are escaped.
@@ -44,14 +44,14 @@ def screen(
     """Predict every file below `folder` into the CSV `out`; return the number of rows by verdict.
 
     Columns: COLUMNS; `file` is the path below `folder`. Files that `out` already lists are stepped
-    over. Hidden files and what file managers leave behind are no films and get no row; a file that
+    over. Hidden files and what file managers leave behind are no images and get no row; a file that
     cannot be read, and a folder that cannot be opened, get one with their reason. Memory holds two
-    batches of films and 8 bytes a row. Raises XrayError where `folder` is missing, `out` cannot be
+    batches of images and 8 bytes a row. Raises XrayError where `folder` is missing, `out` cannot be
     written, or `out` is a table that another model, or another program, began.
     """
     root, table = Path(folder), Path(out)
     if not root.is_dir():
-        raise XrayError(f"There is no folder at {root}: name the folder that holds the films.")
+        raise XrayError(f"There is no folder at {root}: name the folder that holds the images.")
     done, counts = _begun(table, predictor.model)
     try:
         with table.open("ab") as file:
@@ -179,7 +179,7 @@ def _is_folder(entry: os.DirEntry[str]) -> bool:
 def _with_bar(todo: Iterator[_Found], before: int, total: int) -> Iterator[_Found]:
     from tqdm import tqdm
 
-    bar = tqdm(todo, total=max(total, before), initial=before, unit="film", smoothing=0.05)
+    bar = tqdm(todo, total=max(total, before), initial=before, unit="image", smoothing=0.05)
     return iter(bar)
 
 

@@ -14,7 +14,7 @@ from numpy.typing import NDArray
 from xray_core.imaging.radiograph import Radiograph
 from xray_core.model.calibration import Calibration
 from xray_core.model.gate import Outcome
-from xray_core.model.neighbours import NearestFilms
+from xray_core.model.neighbours import NearestImages
 
 DISCLAIMER = (
     "A demonstration, not a medical device. Trained only on chest X-rays of children aged 1 to 5 "
@@ -27,7 +27,7 @@ SHOWN_AS = {
     "REFUSED": "Not analysed",
     "UNREADABLE": "Unreadable",
 }
-NOT_A_CHEST_FILM = (
+NOT_A_CHEST_IMAGE = (
     "This does not look like a frontal chest X-ray such as those the model was trained on, so no "
     "probability is given."
 )
@@ -94,7 +94,7 @@ def below_exclusion(config: Mapping[str, Any], fold: str = "validation") -> Belo
     None where the fold was not evaluated. The threshold itself is fitted to validation images and
     altered copies of them (`xray_core.model.calibration`), never to test images.
     """
-    evaluated = config.get("metrics", {}).get(fold, {}).get("rule_out")
+    evaluated = config.get("metrics", {}).get(fold, {}).get("exclusion_threshold")
     if not evaluated:
         return None
     counts = evaluated["confusion"]
@@ -128,8 +128,8 @@ def sentence(
     if verdict == "PNEUMONIA":
         return f"The model finds signs of pneumonia ({chance})."
     found = f"The model finds no signs of pneumonia ({chance})."
-    threshold = f"{share(calibration.rule_out)} exclusion threshold"
-    if probability >= calibration.rule_out:
+    threshold = f"{share(calibration.exclusion_threshold)} exclusion threshold"
+    if probability >= calibration.exclusion_threshold:
         return f"{found} Pneumonia not excluded (probability above the {threshold})."
     if below is None:
         return f"{found} The probability is below the {threshold}."
@@ -142,7 +142,7 @@ def sentence(
 def exclusion_threshold(calibration: Calibration, config: Mapping[str, Any]) -> str:
     """Return what the exclusion threshold is and what lay below it, in counts of images."""
     parts = [
-        f"Exclusion threshold {share(calibration.rule_out)}: the highest with a sensitivity of 99% "
+        f"Exclusion threshold {share(calibration.exclusion_threshold)}: the highest with a sensitivity of 99% "
         "on the validation images and altered copies of them."
     ]
     for fold in ("validation", "test"):
@@ -174,7 +174,7 @@ def image_cautions(radiograph: Radiograph, outcome: Outcome, *, framed: bool) ->
 def result_cautions(
     verdict: str,
     probability: float,
-    neighbours: NearestFilms,
+    neighbours: NearestImages,
     border_share: float,
     config: Mapping[str, Any],
 ) -> tuple[str, ...]:
@@ -194,7 +194,7 @@ def result_cautions(
     return tuple(found)
 
 
-def neighbours_disagree(neighbours: NearestFilms, report: Mapping[str, int] | None) -> str:
+def neighbours_disagree(neighbours: NearestImages, report: Mapping[str, int] | None) -> str:
     """Return the caution that the similar training images contradict the result.
 
     `report` is what `neighbours.vote_report` counted on validation images; None where it is not
@@ -205,9 +205,9 @@ def neighbours_disagree(neighbours: NearestFilms, report: Mapping[str, int] | No
     kind = "normal" if neighbours.vote == "NORMAL" else "pneumonia"
     most = "Most" if 2 * voting > count else "Half"
     doubt = f"{most} of the similar training images ({voting} of {count}) are {kind}."
-    if not report or not report["films"]:
+    if not report or not report["images"]:
         return doubt
-    apart, images = report["contradicted"], report["films"]
+    apart, images = report["contradicted"], report["images"]
     if not apart:
         return f"{doubt} They never contradicted the model in validation ({images} images)."
     return (

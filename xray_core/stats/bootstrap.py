@@ -1,7 +1,7 @@
-"""Intervals that know which films belong to one patient: bootstrap over patients, and Wilson.
+"""Intervals that know which images belong to one patient: bootstrap over patients, and Wilson.
 
 Everything works on weights: a replicate is a vector that says how often each patient was drawn.
-Sums over films then become matrix products over blocks of replicates.
+Sums over images then become matrix products over blocks of replicates.
 """
 
 from __future__ import annotations
@@ -208,7 +208,7 @@ def draw_patients(patients: int, *, n_bootstrap: int = 2000, seed: int = 0) -> P
     The jackknife rows that the BCa interval needs come with it. Equal arguments give equal draws.
     """
     if patients < 1:
-        raise XrayError("There is no film to evaluate.")
+        raise XrayError("There is no image to evaluate.")
     return PatientWeights(patients, n_bootstrap, seed)
 
 
@@ -282,7 +282,7 @@ _ONE_LARGE_PASS = Lock()
 def wilson(successes: float, trials: float) -> tuple[float, float]:
     """The 95% Wilson score interval of a proportion; (NaN, NaN) without trials.
 
-    `trials` may be an effective number (patients in place of films), hence not whole.
+    `trials` may be an effective number (patients in place of images), hence not whole.
     Source: Wilson, JASA 22 (1927) 209.
     """
     if trials <= 0:

@@ -1,4 +1,4 @@
-"""DeLong's covariance of ROC areas on the same films, also with films grouped by patient."""
+"""DeLong's covariance of ROC areas on the same images, also with images grouped by patient."""
 
 from __future__ import annotations
 
@@ -14,12 +14,12 @@ from xray_core.stats.bootstrap import Z_95
 def delong(
     label: np.ndarray, scores: np.ndarray, patient: np.ndarray | None = None
 ) -> tuple[np.ndarray, np.ndarray]:
-    """ROC areas of several scores on the same films, and their covariance.
+    """ROC areas of several scores on the same images, and their covariance.
 
-    `label` (films,) bool, `scores` (models, films). Returns (models,) and (models, models). Without
-    `patient` (films,) the films count as independent: DeLong et al., Biometrics 44 (1988) 837, by
-    the ranks of Sun and Xu, IEEE SPL 21 (2014) 1389. With it, films of one patient are one cluster:
-    Obuchowski, Biometrics 53 (1997) 567. NaN where a class has fewer than two films or patients.
+    `label` (images,) bool, `scores` (models, images). Returns (models,) and (models, models). Without
+    `patient` (images,) the images count as independent: DeLong et al., Biometrics 44 (1988) 837, by
+    the ranks of Sun and Xu, IEEE SPL 21 (2014) 1389. With it, images of one patient are one cluster:
+    Obuchowski, Biometrics 53 (1997) 567. NaN where a class has fewer than two images or patients.
     """
     label = np.asarray(label, bool)
     scores = np.atleast_2d(np.asarray(scores, float))
@@ -28,7 +28,7 @@ def delong(
     positive, negative = scores[:, label], scores[:, ~label]
     m, n = positive.shape[1], negative.shape[1]
     ranks = rankdata(scores, axis=1)
-    # Each film's share of the other class on its right side, ties half.
+    # Each image's share of the other class on its right side, ties half.
     of_positive = (ranks[:, label] - rankdata(positive, axis=1)) / n  # (models, m)
     of_negative = 1 - (ranks[:, ~label] - rankdata(negative, axis=1)) / m  # (models, n)
     areas = of_positive.mean(axis=1)
@@ -44,7 +44,7 @@ def delong(
             + by_negative @ by_negative.T * (np.float64(of_n) / (of_n - 1)) / n**2
         )
     patients = groups.max() + 1
-    if patients > 1:  # patients with films of both classes tie the two sums together
+    if patients > 1:  # patients with images of both classes tie the two sums together
         cross = by_positive @ by_negative.T * patients / (patients - 1) / (m * n)
         covariance = covariance + cross + cross.T
     return areas, covariance
@@ -70,5 +70,5 @@ def difference_p_value(areas: np.ndarray, covariance: np.ndarray) -> float:
 
 
 def _sums(values: np.ndarray, group: np.ndarray, groups: int) -> np.ndarray:
-    """Sums of (models, films) within groups: (models, groups)."""
+    """Sums of (models, images) within groups: (models, groups)."""
     return np.stack([np.bincount(group, weights=row, minlength=groups) for row in values])

@@ -1,7 +1,7 @@
-"""Varied copies of a film: augmentation for training, simulated other hospitals for validation.
+"""Varied copies of an image: augmentation for training, simulated other hospitals for validation.
 
 All functions take and give grey levels, float32 (H, W) in [0, 255], and draw from the generator
-they are handed, so that the same seed gives the same film.
+they are handed, so that the same seed gives the same image.
 """
 
 from __future__ import annotations
@@ -18,29 +18,29 @@ Generator = np.random.Generator
 
 
 def augment(pixels: Pixels, how: Augmentation, rng: Generator) -> Pixels:
-    """One random variation of a film, as the recipe's augmentation says; shape and range stay."""
-    film = _warped(pixels, how, rng)
+    """One random variation of an image, as the recipe's augmentation says; shape and range stay."""
+    image = _warped(pixels, how, rng)
     if how.marker and rng.random() < how.marker:
-        film = _marked(film, rng)
+        image = _marked(image, rng)
     if how.gamma != (1.0, 1.0):
-        film = _gamma(film, _log_uniform(rng, *how.gamma))
+        image = _gamma(image, _log_uniform(rng, *how.gamma))
     if how.gain != (1.0, 1.0) or how.offset:
-        film = film * rng.uniform(*how.gain) + rng.uniform(-how.offset, how.offset)
+        image = image * rng.uniform(*how.gain) + rng.uniform(-how.offset, how.offset)
     if how.resolution and rng.random() < how.degrade:
-        longest = max(how.resolution + 1, min(200, film.shape[0]))
-        film = _resolution(film, int(rng.integers(how.resolution, longest)))
+        longest = max(how.resolution + 1, min(200, image.shape[0]))
+        image = _resolution(image, int(rng.integers(how.resolution, longest)))
     if how.blur and rng.random() < how.degrade:
-        film = cv2.GaussianBlur(film, (0, 0), rng.uniform(0.3, max(0.3, how.blur)))
+        image = cv2.GaussianBlur(image, (0, 0), rng.uniform(0.3, max(0.3, how.blur)))
     if how.sharpen and rng.random() < how.degrade:
-        film = _sharpened(film, rng.uniform(0, how.sharpen))
+        image = _sharpened(image, rng.uniform(0, how.sharpen))
     if how.noise and rng.random() < how.degrade:
         spread = rng.uniform(0, how.noise)
-        film = film + spread * rng.standard_normal(film.shape, dtype=np.float32)
+        image = image + spread * rng.standard_normal(image.shape, dtype=np.float32)
     if how.erase and rng.random() < how.erase:
-        film = _erased(film, rng)
+        image = _erased(image, rng)
     if how.frame and rng.random() < how.frame:
-        film = _framed(film, rng)
-    return np.clip(film, 0, 255).astype(np.float32)
+        image = _framed(image, rng)
+    return np.clip(image, 0, 255).astype(np.float32)
 
 
 def _warped(pixels: Pixels, how: Augmentation, rng: Generator) -> Pixels:
@@ -71,43 +71,43 @@ def _log_uniform(rng: Generator, low: float, high: float) -> float:
     return float(np.exp(rng.uniform(np.log(low), np.log(high))))
 
 
-def _gamma(film: Pixels, gamma: float) -> Pixels:
-    return np.float32(255) * (np.clip(film, 0, 255) / np.float32(255)) ** np.float32(gamma)
+def _gamma(image: Pixels, gamma: float) -> Pixels:
+    return np.float32(255) * (np.clip(image, 0, 255) / np.float32(255)) ** np.float32(gamma)
 
 
-def _resolution(film: Pixels, side: int) -> Pixels:
+def _resolution(image: Pixels, side: int) -> Pixels:
     """Shrink to `side` pixels and enlarge again, as a coarse detector or a small copy does."""
-    small = cv2.resize(film, (side, side), interpolation=cv2.INTER_AREA)
-    return cv2.resize(small, film.shape[::-1], interpolation=cv2.INTER_LINEAR)
+    small = cv2.resize(image, (side, side), interpolation=cv2.INTER_AREA)
+    return cv2.resize(small, image.shape[::-1], interpolation=cv2.INTER_LINEAR)
 
 
-def _erased(film: Pixels, rng: Generator) -> Pixels:
+def _erased(image: Pixels, rng: Generator) -> Pixels:
     """Fill one rectangle, 10% to 40% of each side, with a flat grey: no single spot may decide."""
-    height, width = film.shape
+    height, width = image.shape
     h = int(height * rng.uniform(0.1, 0.4))
     w = int(width * rng.uniform(0.1, 0.4))
     top, left = rng.integers(0, height - h + 1), rng.integers(0, width - w + 1)
-    film = film.copy()
-    film[top : top + h, left : left + w] = rng.uniform(0, 255)
-    return film
+    image = image.copy()
+    image[top : top + h, left : left + w] = rng.uniform(0, 255)
+    return image
 
 
-def _framed(film: Pixels, rng: Generator) -> Pixels:
+def _framed(image: Pixels, rng: Generator) -> Pixels:
     """Paint over one to four borders, up to 18% of a side: markers, labels, edges of the plate."""
-    height, width = film.shape
+    height, width = image.shape
     grey = rng.choice([0.0, rng.uniform(0, 255)])
     top, bottom, left, right = np.where(rng.random(4) < 0.6, rng.uniform(0.02, 0.18, 4), 0.0)
-    film = film.copy()
-    film[: int(top * height)] = grey
-    film[height - int(bottom * height) :] = grey
-    film[:, : int(left * width)] = grey
-    film[:, width - int(right * width) :] = grey
-    return film
+    image = image.copy()
+    image[: int(top * height)] = grey
+    image[height - int(bottom * height) :] = grey
+    image[:, : int(left * width)] = grey
+    image[:, width - int(right * width) :] = grey
+    return image
 
 
-def _marked(film: Pixels, rng: Generator) -> Pixels:
+def _marked(image: Pixels, rng: Generator) -> Pixels:
     """Stamp a letter near the border, as side markers are, so that none tells the classes apart."""
-    height, width = film.shape
+    height, width = image.shape
     letter = str(rng.choice(["R", "L", "D", "S", "AP", "PA"]))
     size = rng.uniform(0.4, 1.1) * height / 224
     thick = int(rng.integers(1, 4))
@@ -120,71 +120,71 @@ def _marked(film: Pixels, rng: Generator) -> Pixels:
     ink = np.zeros((height, width), np.uint8)
     cv2.putText(ink, letter, (x, y), cv2.FONT_HERSHEY_SIMPLEX, size, 255, thick, cv2.LINE_AA)
     cover = ink.astype(np.float32) / np.float32(255)
-    return film + cover * (np.float32(rng.uniform(170, 255)) - film)
+    return image + cover * (np.float32(rng.uniform(170, 255)) - image)
 
 
-def _sharpened(film: Pixels, amount: float) -> Pixels:
+def _sharpened(image: Pixels, amount: float) -> Pixels:
     """Unsharp masking: add `amount` times what a Gaussian of two pixels takes away."""
-    return film + np.float32(amount) * (film - cv2.GaussianBlur(film, (0, 0), 2.0))
+    return image + np.float32(amount) * (image - cv2.GaussianBlur(image, (0, 0), 2.0))
 
 
-# Simulated shift: what another hospital's machine, archive or technician does to a film.
+# Simulated shift: what another hospital's machine, archive or technician does to an image.
 
 
-def with_contrast(film: Pixels, factor: float) -> Pixels:
+def with_contrast(image: Pixels, factor: float) -> Pixels:
     """Spread the grey levels about their mean."""
-    return (film - film.mean()) * factor + film.mean()
+    return (image - image.mean()) * factor + image.mean()
 
 
-def _brightness(film: Pixels, rng: Generator) -> Pixels:
-    return film + rng.uniform(-45, 45)
+def _brightness(image: Pixels, rng: Generator) -> Pixels:
+    return image + rng.uniform(-45, 45)
 
 
-def _local_contrast(film: Pixels, rng: Generator) -> Pixels:
+def _local_contrast(image: Pixels, rng: Generator) -> Pixels:
     clahe = cv2.createCLAHE(clipLimit=float(rng.uniform(1.0, 4.0)), tileGridSize=(8, 8))
-    return clahe.apply(np.clip(film, 0, 255).astype(np.uint8)).astype(np.float32)
+    return clahe.apply(np.clip(image, 0, 255).astype(np.uint8)).astype(np.float32)
 
 
-def _cropped(film: Pixels, rng: Generator) -> Pixels:
+def _cropped(image: Pixels, rng: Generator) -> Pixels:
     """Cut up to 12% off each side and squash the rest to the size it had."""
-    height, width = film.shape
+    height, width = image.shape
     top, bottom = (int(height * share) for share in rng.uniform(0, 0.12, 2))
     left, right = (int(width * share) for share in rng.uniform(0, 0.12, 2))
-    rest = film[top : height - bottom, left : width - right]
+    rest = image[top : height - bottom, left : width - right]
     return cv2.resize(rest, (width, height), interpolation=cv2.INTER_LINEAR)
 
 
-def recompressed(film: Pixels, quality: int) -> Pixels:
-    """What is left after storing the film as JPEG: whole grey levels."""
-    levels = np.clip(film, 0, 255).astype(np.uint8)
+def recompressed(image: Pixels, quality: int) -> Pixels:
+    """What is left after storing the image as JPEG: whole grey levels."""
+    levels = np.clip(image, 0, 255).astype(np.uint8)
     _, data = cv2.imencode(".jpg", levels, [cv2.IMWRITE_JPEG_QUALITY, quality])
     return np.asarray(cv2.imdecode(data, cv2.IMREAD_GRAYSCALE), np.float32)
 
 
-def _tilted(film: Pixels, rng: Generator) -> Pixels:
-    return _warped(film, Augmentation(rotation=10.0, shift=10.0), rng)
+def _tilted(image: Pixels, rng: Generator) -> Pixels:
+    return _warped(image, Augmentation(rotation=10.0, shift=10.0), rng)
 
 
 SHIFTS: dict[str, Callable[[Pixels, Generator], Pixels]] = {
-    "gamma": lambda film, rng: _gamma(film, _log_uniform(rng, 0.55, 1.8)),
-    "contrast": lambda film, rng: with_contrast(film, _log_uniform(rng, 0.6, 1.6)),
+    "gamma": lambda image, rng: _gamma(image, _log_uniform(rng, 0.55, 1.8)),
+    "contrast": lambda image, rng: with_contrast(image, _log_uniform(rng, 0.6, 1.6)),
     "brightness": _brightness,
-    "blur": lambda film, rng: cv2.GaussianBlur(film, (0, 0), rng.uniform(0.6, 1.8)),
-    "sharpness": lambda film, rng: _sharpened(film, rng.uniform(0.5, 2.0)),
-    "resolution": lambda film, rng: _resolution(film, int(rng.integers(64, 160))),
+    "blur": lambda image, rng: cv2.GaussianBlur(image, (0, 0), rng.uniform(0.6, 1.8)),
+    "sharpness": lambda image, rng: _sharpened(image, rng.uniform(0.5, 2.0)),
+    "resolution": lambda image, rng: _resolution(image, int(rng.integers(64, 160))),
     "local contrast": _local_contrast,
     "crop": _cropped,
-    "JPEG quality": lambda film, rng: recompressed(film, int(rng.integers(20, 80))),
+    "JPEG quality": lambda image, rng: recompressed(image, int(rng.integers(20, 80))),
     "tilt": _tilted,
-    "aspect": lambda film, rng: _warped(film, Augmentation(stretch=0.25), rng),
+    "aspect": lambda image, rng: _warped(image, Augmentation(stretch=0.25), rng),
     "border": _framed,
     "side marker": _marked,
 }
 
 
 def shifted(pixels: Pixels, rng: Generator, *, kinds: int = 5) -> Pixels:
-    """A film as another hospital might have sent it: `kinds` of `SHIFTS`, drawn and combined."""
-    film = pixels
+    """An image as another hospital might have sent it: `kinds` of `SHIFTS`, drawn and combined."""
+    image = pixels
     for name in rng.choice(list(SHIFTS), size=kinds, replace=False):
-        film = SHIFTS[str(name)](film, rng)
-    return np.clip(film, 0, 255).astype(np.float32)
+        image = SHIFTS[str(name)](image, rng)
+    return np.clip(image, 0, 255).astype(np.float32)

@@ -65,8 +65,8 @@ validation fold, partly on copies of its images that imitate other hospitals' ma
 
 ## Performance
 
-On the official test images ({test["films"]} images of {test["patients"]} patients), at the decision
-threshold of {calibration["main"]:.0%}, with 95% intervals (bootstrap over patients):
+On the official test images ({test["images"]} images of {test["patients"]} patients), at the decision
+threshold of {calibration["decision_threshold"]:.0%}, with 95% intervals (bootstrap over patients):
 
 {_table(test)}
 
@@ -78,7 +78,7 @@ threshold of {calibration["main"]:.0%}, with 95% intervals (bootstrap over patie
   result for {numbers["normal_uncertain"]}, wrongly flags {numbers["flagged"]} and does not analyse
   {numbers["normal_refused"]}.
 - Between {low:.0%} and {high:.0%} the result is indeterminate. {_undecided(test)}
-- The exclusion threshold is {calibration["rule_out"]:.1%}. {_below_exclusion(metrics)}
+- The exclusion threshold is {calibration["exclusion_threshold"]:.1%}. {_below_exclusion(metrics)}
 
 By subtype (sensitivity):
 
@@ -159,8 +159,11 @@ def _below_exclusion(metrics: dict[str, Any]) -> str:
     validation, test = (
         metrics[fold]["below_exclusion_threshold"] for fold in ("validation", "test")
     )
-    main, exclusion = metrics["test"]["confusion"], metrics["test"]["rule_out"]["confusion"]
-    rates = metrics["test"]["rule_out"]["metrics"]
+    main, exclusion = (
+        metrics["test"]["confusion"],
+        metrics["test"]["exclusion_threshold"]["confusion"],
+    )
+    rates = metrics["test"]["exclusion_threshold"]["metrics"]
     return (
         f"In validation, {validation['pneumonia']} of the {validation['images']} images below it "
         f"had pneumonia; on the test set, {test['pneumonia']} of {test['images']}. Used as the "
@@ -233,11 +236,11 @@ def _undecided(found: dict[str, Any]) -> str:
 def _counts(counts: list[dict[str, Any]]) -> str:
     rows = ["| fold | normal | bacterial pneumonia | viral pneumonia |", "|---|---|---|---|"]
     for fold in ("train", "validation", "test"):
-        films = {
-            (row["label"], row["subtype"]): row["films"] for row in counts if row["fold"] == fold
+        images = {
+            (row["label"], row["subtype"]): row["images"] for row in counts if row["fold"] == fold
         }
-        normal = sum(n for (label, _), n in films.items() if label == "NORMAL")
-        bacteria, virus = (films.get(("PNEUMONIA", kind), 0) for kind in ("bacteria", "virus"))
+        normal = sum(n for (label, _), n in images.items() if label == "NORMAL")
+        bacteria, virus = (images.get(("PNEUMONIA", kind), 0) for kind in ("bacteria", "virus"))
         rows.append(f"| {fold} | {normal} | {bacteria} | {virus} |")
     return "\n".join(rows)
 
@@ -308,7 +311,7 @@ def _storage(storage: dict[str, Any] | None) -> str:
         return ""
     return (
         "Large kernels are stored in half precision. Over the "
-        f"{storage['films']} validation and test images this changed a probability by at most "
+        f"{storage['images']} validation and test images this changed a probability by at most "
         f"{storage['largest_probability_change']:.4f} and changed {storage['verdicts_changed']} "
         "verdicts."
     )

@@ -3,7 +3,7 @@
 Images are read through `xray_core.imaging.radiograph`, the same functions that prediction uses, and kept in
 memory as they come out of the one resize: whole grey levels, so a byte a pixel loses nothing
 (50 kB an image). Every epoch is a fresh tf.data pipeline whose order and augmentation follow from
-the seed and the epoch alone: a training that was stopped goes on with the films it would have
+the seed and the epoch alone: a training that was stopped goes on with the images it would have
 seen.
 """
 
@@ -32,8 +32,8 @@ NAMED = 10  # unreadable images that a message names
 
 
 @dataclass(frozen=True)
-class Films:
-    """Films of one fold in memory.
+class ImageSet:
+    """Images of one fold in memory.
 
     Attributes:
         table: the rows of the index, in the order of the pixels; with `sha256` of the files where
@@ -61,11 +61,11 @@ class Loaded:
     """
 
     index: pd.DataFrame
-    folds: dict[str, Films]
+    folds: dict[str, ImageSet]
     unreadable: tuple[str, ...] = ()
 
 
-def load_films(
+def load_images(
     index: pd.DataFrame,
     folder: Path,
     *,
@@ -81,7 +81,7 @@ def load_films(
     Raises:
         DatasetError: images cannot be read; the message names the first ten.
     """
-    folds: dict[str, Films] = {}
+    folds: dict[str, ImageSet] = {}
     unreadable: list[str] = []
     for fold in FOLDS:
         folds[fold], damaged = _load_fold(index, folder, fold)
@@ -93,7 +93,7 @@ def load_films(
     return Loaded(whole, folds, tuple(sorted(unreadable)))
 
 
-def _load_fold(index: pd.DataFrame, folder: Path, fold: str) -> tuple[Films, list[str]]:
+def _load_fold(index: pd.DataFrame, folder: Path, fold: str) -> tuple[ImageSet, list[str]]:
     """The images of one fold, and the paths of those that cannot be read."""
     table = index[index["fold"] == fold].reset_index(drop=True)
     pixels = np.empty((len(table), *INPUT_SIZE, 1), np.uint8)
@@ -101,7 +101,7 @@ def _load_fold(index: pd.DataFrame, folder: Path, fold: str) -> tuple[Films, lis
 
     def read(row: int) -> None:
         with contextlib.suppress(UnreadableImage):
-            hashes[row], pixels[row] = read_film(folder / table["path"][row])
+            hashes[row], pixels[row] = read_image(folder / table["path"][row])
 
     with ThreadPoolExecutor(os.cpu_count()) as readers:  # decoders let other threads run
         done = readers.map(read, range(len(table)))
@@ -112,10 +112,10 @@ def _load_fold(index: pd.DataFrame, folder: Path, fold: str) -> tuple[Films, lis
     damaged = list(table["path"][~readable])
     if damaged:
         table, pixels = table[readable].reset_index(drop=True), pixels[readable]
-    return Films(table, pixels, (table["label"] == LABELS[1]).to_numpy(np.float32)), damaged
+    return ImageSet(table, pixels, (table["label"] == LABELS[1]).to_numpy(np.float32)), damaged
 
 
-def read_film(path: Path) -> tuple[str, np.ndarray]:
+def read_image(path: Path) -> tuple[str, np.ndarray]:
     """The SHA-256 of a file and its tensor for the network: (224, 224, 1), grey in [0, 255].
 
     Raises:
@@ -145,10 +145,10 @@ def _unreadable(paths: Sequence[str], folder: Path) -> str:
 
 
 def epoch_order(label: np.ndarray, recipe: Recipe, rng: np.random.Generator) -> np.ndarray:
-    """Which films an epoch shows, in which order: positions, a whole number of batches.
+    """Which images an epoch shows, in which order: positions, a whole number of batches.
 
-    With balanced batches each holds as many normal films as films with pneumonia; each class goes
-    round in its own shuffled order, so that no film is shown twice before all of its class were.
+    With balanced batches each holds as many normal images as images with pneumonia; each class goes
+    round in its own shuffled order, so that no image is shown twice before all of its class were.
     """
     size = min(recipe.batch_size, len(label))
     steps = max(1, len(label) // size)
@@ -168,26 +168,26 @@ def _rounds(positions: np.ndarray, count: int, rng: np.random.Generator) -> np.n
 
 
 def class_weights(label: np.ndarray, imbalance: str) -> np.ndarray:
-    """Weight of each film in the loss (N,); with "class_weights" both classes weigh the same."""
+    """Weight of each image in the loss (N,); with "class_weights" both classes weigh the same."""
     if imbalance != "class_weights":
         return np.ones(len(label), np.float32)
     share = label.mean()
     return np.where(label == 1, 0.5 / share, 0.5 / (1 - share)).astype(np.float32)
 
 
-def training_batches(films: Films, recipe: Recipe, *, seed: int, epoch: int) -> tf.data.Dataset:
+def training_batches(images: ImageSet, recipe: Recipe, *, seed: int, epoch: int) -> tf.data.Dataset:
     """The batches of one epoch: (pixels (B, 224, 224, 1), label (B, 1), weight (B,)), float32."""
     rng = np.random.default_rng([seed, epoch])
-    order = epoch_order(films.label, recipe, rng)
+    order = epoch_order(images.label, recipe, rng)
     seeds = rng.integers(0, 2**62, size=len(order))
-    weight = class_weights(films.label, recipe.imbalance)
+    weight = class_weights(images.label, recipe.imbalance)
 
-    size = min(recipe.batch_size, len(films))
+    size = min(recipe.batch_size, len(images))
     if recipe.imbalance == "balanced_batches":
         size = 2 * max(1, size // 2)
     batches = tf.data.Dataset.zip(
-        _augmented(films, recipe, order, seeds),
-        tf.data.Dataset.from_tensor_slices(films.label[order, None]),
+        _augmented(images, recipe, order, seeds),
+        tf.data.Dataset.from_tensor_slices(images.label[order, None]),
         tf.data.Dataset.from_tensor_slices(weight[order]),
     ).batch(size, drop_remainder=True)
     if recipe.mixup:
@@ -198,53 +198,53 @@ def training_batches(films: Films, recipe: Recipe, *, seed: int, epoch: int) -> 
 
 
 def _mixed(batch: tuple[tf.Tensor, ...], share: tf.Tensor) -> tuple[tf.Tensor, ...]:
-    """MixUp (Zhang et al., ICLR 2018): each film blended with its mirror place in the batch."""
+    """MixUp (Zhang et al., ICLR 2018): each image blended with its mirror place in the batch."""
     return tuple(share * part + (1 - share) * tf.reverse(part, [0]) for part in batch)
 
 
-def shifted_films(films: Films, copies: int, *, seed: int) -> Films:
-    """The films as other hospitals might have sent them, `copies` of each, beside the originals."""
+def shifted_images(images: ImageSet, copies: int, *, seed: int) -> ImageSet:
+    """The images as other hospitals might have sent them, `copies` of each, beside the originals."""
     if not copies:
-        return films
+        return images
     rng = np.random.default_rng([seed, 0x5417])
-    parts = [films.pixels]
+    parts = [images.pixels]
     for _ in range(copies):
-        varied = [shifted(film[..., 0].astype(np.float32), rng) for film in films.pixels]
+        varied = [shifted(image[..., 0].astype(np.float32), rng) for image in images.pixels]
         parts.append(np.rint(np.stack(varied)[..., None]).astype(np.uint8))
     repeats = copies + 1
-    table = pd.concat([films.table] * repeats, ignore_index=True)
-    return Films(table, np.concatenate(parts), np.tile(films.label, repeats))
+    table = pd.concat([images.table] * repeats, ignore_index=True)
+    return ImageSet(table, np.concatenate(parts), np.tile(images.label, repeats))
 
 
-def film_batches(films: Films, size: int = 64) -> tf.data.Dataset:
-    """The films as they are, in order: pixels (B, 224, 224, 1) float32."""
+def image_batches(images: ImageSet, size: int = 64) -> tf.data.Dataset:
+    """The images as they are, in order: pixels (B, 224, 224, 1) float32."""
     return (
-        tf.data.Dataset.from_tensor_slices(films.pixels)
+        tf.data.Dataset.from_tensor_slices(images.pixels)
         .batch(size)
         .map(lambda pixels: tf.cast(pixels, tf.float32))
         .prefetch(tf.data.AUTOTUNE)
     )
 
 
-def augmented_view(films: Films, recipe: Recipe, seed: int, view: int) -> tf.data.Dataset:
-    """One augmented copy of every film, in order: pixels (B, 224, 224, 1) float32."""
-    seeds = np.random.default_rng([seed, view, 0xF11E]).integers(0, 2**62, size=len(films))
-    films_in_order = _augmented(films, recipe, np.arange(len(films)), seeds)
-    return films_in_order.batch(64).prefetch(tf.data.AUTOTUNE)
+def augmented_view(images: ImageSet, recipe: Recipe, seed: int, view: int) -> tf.data.Dataset:
+    """One augmented copy of every image, in order: pixels (B, 224, 224, 1) float32."""
+    seeds = np.random.default_rng([seed, view, 0xF11E]).integers(0, 2**62, size=len(images))
+    images_in_order = _augmented(images, recipe, np.arange(len(images)), seeds)
+    return images_in_order.batch(64).prefetch(tf.data.AUTOTUNE)
 
 
 def _augmented(
-    films: Films, recipe: Recipe, order: np.ndarray, seeds: np.ndarray
+    images: ImageSet, recipe: Recipe, order: np.ndarray, seeds: np.ndarray
 ) -> tf.data.Dataset:
-    """The films at the positions `order`, each varied as its seed says: (224, 224, 1) float32."""
+    """The images at the positions `order`, each varied as its seed says: (224, 224, 1) float32."""
 
-    def film(position: int, seed: int) -> np.ndarray:
-        pixels = films.pixels[position, :, :, 0].astype(np.float32)
+    def image(position: int, seed: int) -> np.ndarray:
+        pixels = images.pixels[position, :, :, 0].astype(np.float32)
         return augment(pixels, recipe.augmentation, np.random.default_rng(seed))[..., None]
 
     def tensor(position: tf.Tensor, seed: tf.Tensor) -> tf.Tensor:
-        # Not stateful: a film follows from its seed, so several may be made side by side.
-        pixels = tf.numpy_function(film, [position, seed], tf.float32, stateful=False)
+        # Not stateful: an image follows from its seed, so several may be made side by side.
+        pixels = tf.numpy_function(image, [position, seed], tf.float32, stateful=False)
         return tf.ensure_shape(pixels, (*INPUT_SIZE, 1))
 
     return tf.data.Dataset.from_tensor_slices((order, seeds)).map(

@@ -1,7 +1,7 @@
-"""The two example films of a bundle: composites that belong to nobody.
+"""The two example images of a bundle: composites that belong to nobody.
 
-Each is the pixel average of five mutually similar training films of five patients. (The average
-of a whole class would not serve: it looks like no film, and the gate refuses it, rightly.)
+Each is the pixel average of five mutually similar training images of five patients. (The average
+of a whole class would not serve: it looks like no image, and the gate refuses it, rightly.)
 """
 
 from __future__ import annotations
@@ -18,25 +18,25 @@ from xray_core.model.calibration import Calibration
 from xray_core.model.gate import Gate
 from xray_core.model.neighbours import Neighbours
 from xray_core.model.recipes import LABELS
-from xray_core.training.data import Films
+from xray_core.training.data import ImageSet
 
 MEMBERS = 5
 TRIALS = 40
-NEARLY_EQUAL = 0.995  # correlation of two copies of one film; no two members come closer
+NEARLY_EQUAL = 0.995  # correlation of two copies of one image; no two members come closer
 
 
 def write_examples(
     folder: Path,
     network: keras.Model,
-    films: Films,
+    images: ImageSet,
     calibration: Calibration,
     gate: Gate,
     neighbours: Neighbours,
 ) -> list[Path]:
-    """Write `normal.png` and `pneumonia.png` (224 x 224, grey) where the films allow it.
+    """Write `normal.png` and `pneumonia.png` (224 x 224, grey) where the images allow it.
 
     Of the most similar groups whose average the model answers rightly, outside the uncertain band,
-    and the gate passes, that one is taken which most of the nearest training films speak for; of
+    and the gate passes, that one is taken which most of the nearest training images speak for; of
     equals the more similar. A class without such a group gets no example.
     """
     both = keras.Model(
@@ -45,14 +45,14 @@ def write_examples(
     folder.mkdir(parents=True, exist_ok=True)
     written = []
     for value, label in enumerate(LABELS):
-        groups = similar_groups(films, value)
+        groups = similar_groups(images, value)
         if not groups:
             continue
-        means = [films.pixels[group].astype(np.float32).mean(axis=0) for group in groups]
+        means = [images.pixels[group].astype(np.float32).mean(axis=0) for group in groups]
         composites = np.rint(np.stack(means))  # (trials, 224, 224, 1)
         features, logit = both.predict(composites, verbose=0)
         best: tuple[int, np.ndarray] | None = None
-        for film, distance, z, nearest in zip(
+        for image, distance, z, nearest in zip(
             composites,
             gate.squared_distance(features),
             logit[:, 0],
@@ -64,7 +64,7 @@ def write_examples(
                 continue
             agreeing = len(nearest.positions) - nearest.normal if value else nearest.normal
             if best is None or agreeing > best[0]:
-                best = (agreeing, film)
+                best = (agreeing, image)
         if best is not None:
             path = folder / f"{label.lower()}.png"
             Image.fromarray(best[1][..., 0].astype(np.uint8)).save(path, optimize=True)
@@ -72,30 +72,30 @@ def write_examples(
     return written
 
 
-def similar_groups(films: Films, value: int, *, trials: int = TRIALS) -> list[np.ndarray]:
-    """Groups of five similar films of five patients with label `value`, the most alike first.
+def similar_groups(images: ImageSet, value: int, *, trials: int = TRIALS) -> list[np.ndarray]:
+    """Groups of five similar images of five patients with label `value`, the most alike first.
 
-    Similarity is the correlation of the films at 32 x 32 pixels. Copies of one film are nearly
+    Similarity is the correlation of the images at 32 x 32 pixels. Copies of one image are nearly
     equal; no group holds two such.
 
     Returns:
-        At most `trials` arrays of five positions in `films`.
+        At most `trials` arrays of five positions in `images`.
     """
-    rows = np.flatnonzero(films.label == value)
-    patient = pd.factorize(films.table["patient"].to_numpy()[rows])[0]
+    rows = np.flatnonzero(images.label == value)
+    patient = pd.factorize(images.table["patient"].to_numpy()[rows])[0]
     if len(np.unique(patient)) < MEMBERS:
         return []
     small = np.stack(
         [
-            cv2.resize(film[..., 0], (32, 32), interpolation=cv2.INTER_AREA).reshape(-1)
-            for film in films.pixels[rows]
+            cv2.resize(image[..., 0], (32, 32), interpolation=cv2.INTER_AREA).reshape(-1)
+            for image in images.pixels[rows]
         ]
     ).astype(np.float32)
     small -= small.mean(axis=1, keepdims=True)
     small /= np.maximum(np.linalg.norm(small, axis=1, keepdims=True), 1e-6)
     groups: list[tuple[float, np.ndarray]] = []
     for start in range(len(rows)):
-        alike = small @ small[start]  # (N,) correlation with the film that the group begins with
+        alike = small @ small[start]  # (N,) correlation with the image that the group begins with
         members = [start]
         for candidate in np.argsort(-alike, kind="stable")[:60]:
             if patient[candidate] in patient[members]:

@@ -15,7 +15,7 @@ import keras
 import numpy as np
 import pandas as pd
 
-from xray_core.dataset.averages import average_films, save_averages
+from xray_core.dataset.averages import average_images, save_averages
 from xray_core.dataset.index import FOLDS, build_index, fingerprint, limited
 from xray_core.dataset.measure import measure_index
 from xray_core.errors import BundleError, DatasetError
@@ -27,20 +27,20 @@ from xray_core.model.calibration import Calibration, fit_calibration
 from xray_core.model.gate import fit_gate
 from xray_core.model.neighbours import fit_neighbours, vote_report
 from xray_core.model.recipes import INPUT_SIZE, LABELS, Recipe
-from xray_core.prediction.explain import Explainer, border_share, on_film
+from xray_core.prediction.explain import Explainer, border_share, on_image
 from xray_core.prediction.labelled import predict_labelled
 from xray_core.prediction.predictor import Predictor
 from xray_core.training import data as pipeline
-from xray_core.training.data import Films, Loaded, film_batches, load_films, named
+from xray_core.training.data import ImageSet, Loaded, image_batches, load_images, named
 from xray_core.training.examples import write_examples
 from xray_core.training.plan import check_filled
 from xray_core.training.results import dataset_facts, write_results
 from xray_core.training.robustness import measure_robustness
 
-MAPPED_FILMS = 200  # validation films whose maps say how much of a map usually lies at the border
-SURE_QUANTILE = 0.99  # one film in a hundred gets the caution of being too sure
-BORDER_QUANTILE = 0.95  # one film with pneumonia in twenty gets the caution
-CALIBRATION_COPIES = 4  # shifted copies of each validation film that the calibration is fitted to
+MAPPED_IMAGES = 200  # validation images whose maps say how much of a map usually lies at the border
+SURE_QUANTILE = 0.99  # one image in a hundred gets the caution of being too sure
+BORDER_QUANTILE = 0.95  # one image with pneumonia in twenty gets the caution
+CALIBRATION_COPIES = 4  # shifted copies of each validation image that the calibration is fitted to
 
 
 @dataclass(frozen=True)
@@ -62,9 +62,9 @@ class Provenance:
 
 @dataclass(frozen=True)
 class Outputs:
-    """A network's answers for the films of one fold: features (N, D) and logit (N,), float32."""
+    """A network's answers for the images of one fold: features (N, D) and logit (N,), float32."""
 
-    films: Films
+    images: ImageSet
     features: np.ndarray
     logit: np.ndarray
 
@@ -76,7 +76,7 @@ def finish(
     folder: Path,
     target: Path,
     *,
-    say: Callable[[str], None] = print,
+    log: Callable[[str], None] = print,
 ) -> Bundle:
     """Make the bundle `target` from a trained network and the dataset it was trained on.
 
@@ -88,36 +88,38 @@ def finish(
     """
     index, measured = loaded.index, measure_index(loaded.index, folder)
     with bundles.writing(target) as partial:
-        validation_films, test_films = loaded.folds["validation"], loaded.folds["test"]
+        validation_images, test_images = loaded.folds["validation"], loaded.folds["test"]
         both = _two_outputs(network)
         trained = network.get_weights()
         bundles.save_weights(network, partial / bundles.WEIGHTS)
         network.load_weights(partial / bundles.WEIGHTS)
 
-        say("Predicting validation images and their shifted copies ...")
-        varied = pipeline.shifted_films(
-            validation_films, CALIBRATION_COPIES, seed=made.facts["split_seed"] + 1
+        log("Predicting validation images and their shifted copies ...")
+        varied = pipeline.shifted_images(
+            validation_images, CALIBRATION_COPIES, seed=made.facts["split_seed"] + 1
         )
         copies = _outputs(both, varied)
-        originals = len(validation_films)  # they come first
+        originals = len(validation_images)  # they come first
         validation = Outputs(
-            validation_films, copies.features[:originals], copies.logit[:originals]
+            validation_images, copies.features[:originals], copies.logit[:originals]
         )
         calibration = fit_calibration(
             copies.logit,
-            copies.films.label,
+            copies.images.label,
             trained_prior=_trained_prior(made.recipe, index),
         )
-        say("Computing the features of the training images ...")
+        log("Computing the features of the training images ...")
         training = _outputs(both, loaded.folds["train"])
-        gate = fit_gate(training.features, training.films.label, validation.features)
+        gate = fit_gate(training.features, training.images.label, validation.features)
         gate.save(partial / bundles.GATE)
-        table = training.films.table
+        table = training.images.table
         neighbours = fit_neighbours(
             training.features, list(table["label"]), list(table["subtype"]), list(table["path"])
         )
         neighbours.save(partial / bundles.NEIGHBOURS)
-        write_examples(partial / "examples", network, training.films, calibration, gate, neighbours)
+        write_examples(
+            partial / "examples", network, training.images, calibration, gate, neighbours
+        )
         config: dict[str, Any] = {
             "name": target.name,
             "version": f"{made.facts['created']}-{bundles.sha256(partial / bundles.WEIGHTS)[:8]}",
@@ -127,7 +129,7 @@ def finish(
             "calibration": calibration.to_dict(),
             "gate": {"caution": gate.caution, "refuse": gate.refuse},
             "cautions": {
-                "border_share": _border_limit(network, validation_films),
+                "border_share": _border_limit(network, validation_images),
                 "too_sure": _sure_limit(calibration.probability(validation.logit)),
             },
             "layers": layer_table(network),
@@ -135,8 +137,8 @@ def finish(
             **made.facts,
         }
 
-        say("Predicting the test images ...")
-        test = _outputs(both, test_films)
+        log("Predicting the test images ...")
+        test = _outputs(both, test_images)
         predictor = Predictor(Bundle(partial, config), network, gate, neighbours)
         predictions = pd.concat(
             [_predictions(predictor, outputs, folder) for outputs in (validation, test)],
@@ -145,27 +147,27 @@ def finish(
         predictions.to_csv(partial / bundles.PREDICTIONS, index=False)
         config["neighbours_report"] = vote_report(
             neighbours.nearest(validation.features),
-            list(validation_films.table["label"]),
+            list(validation_images.table["label"]),
             list(predictions.loc[predictions["fold"] == "validation", "verdict"]),
         )
         config["storage"] = made.storage
         if made.storage is None:
-            say("Predicting validation and test images with the weights before rounding ...")
+            log("Predicting validation and test images with the weights before rounding ...")
             rounded = network.get_weights()
             network.set_weights(trained)
-            before = [_outputs(both, films).logit for films in (validation_films, test_films)]
+            before = [_outputs(both, images).logit for images in (validation_images, test_images)]
             network.set_weights(rounded)
             after = [validation.logit, test.logit]
             config["storage"] = _rounding(
                 np.concatenate(before), np.concatenate(after), calibration
             )
-        say("Predicting the test images, changed in several ways ...")
+        log("Predicting the test images, changed in several ways ...")
         config["robustness"] = measure_robustness(
-            test_films, test.logit, lambda films: _outputs(both, films).logit, calibration
+            test_images, test.logit, lambda images: _outputs(both, images).logit, calibration
         )
         config["metrics"] = {"shifted_validation": _shifted_summary(copies, calibration)}
         measured.to_csv(partial / bundles.DATASET, index=False)
-        save_averages(average_films(measured, folder), partial / bundles.AVERAGES)
+        save_averages(average_images(measured, folder), partial / bundles.AVERAGES)
         made.history.to_csv(partial / bundles.HISTORY, index=False)
         write_results(partial, config, predictions, made.history)
     return open_bundle(target)
@@ -176,7 +178,7 @@ def finish_again(
     folder: Path,
     *,
     skip_unreadable: bool = False,
-    say: Callable[[str], None] = print,
+    log: Callable[[str], None] = print,
 ) -> Bundle:
     """Rebuild all that follows a bundle's weights, from the images it was trained on.
 
@@ -200,7 +202,7 @@ def finish_again(
         index = limited(index, facts["limit"], facts["split_seed"])
     recorded = config["dataset"].get("unreadable", [])
     left_out = index["path"].isin(recorded) & (index["fold"] != "test")
-    loaded = load_films(
+    loaded = load_images(
         index[~left_out],
         folder,
         skip_unreadable=skip_unreadable,
@@ -218,12 +220,12 @@ def finish_again(
     for layer, row in zip(network.layers, config["layers"], strict=True):
         layer.trainable = row["trained"]
     made = Provenance(bundle.recipe, bundle.history(), facts, config["storage"])
-    return finish(network, made, loaded, folder, bundle.folder, say=say)
+    return finish(network, made, loaded, folder, bundle.folder, log=log)
 
 
 def _same_images(known: pd.DataFrame, loaded: Loaded, recorded: list[str]) -> bool:
     """Whether the images, but for those that could not be read then or now, are the known ones."""
-    now = pd.concat([films.table for films in loaded.folds.values()])
+    now = pd.concat([images.table for images in loaded.folds.values()])
     now = now[~now["path"].isin(recorded)]
     known = known[~known["path"].isin(loaded.unreadable)]
     return all(
@@ -239,14 +241,14 @@ def _two_outputs(network: keras.Model) -> keras.Model:
     )
 
 
-def _outputs(both: keras.Model, films: Films) -> Outputs:
-    features, logit = both.predict(film_batches(films), verbose=0)
+def _outputs(both: keras.Model, images: ImageSet) -> Outputs:
+    features, logit = both.predict(image_batches(images), verbose=0)
     if not (np.isfinite(features).all() and np.isfinite(logit).all()):
         raise BundleError(
             "The network gives numbers that are not finite, so no model can be made of it: train "
             "it again with a lower learning rate."
         )
-    return Outputs(films, features, logit[:, 0])
+    return Outputs(images, features, logit[:, 0])
 
 
 def _trained_prior(recipe: Recipe, index: pd.DataFrame) -> float:
@@ -259,12 +261,12 @@ def _trained_prior(recipe: Recipe, index: pd.DataFrame) -> float:
 def _predictions(predictor: Predictor, outputs: Outputs, folder: Path) -> pd.DataFrame:
     """The rows of `predictions.csv` for one fold: what the app would answer for these files.
 
-    The log-odds of films that their pixels alone rule out come from the network all the same.
+    The log-odds of images that their pixels alone rule out come from the network all the same.
 
     Raises:
         DatasetError: a file was damaged since it was loaded.
     """
-    table = predict_labelled(predictor, outputs.films.table, folder)
+    table = predict_labelled(predictor, outputs.images.table, folder)
     lost = list(table.loc[table["verdict"] == "UNREADABLE", "file"])
     if lost:
         raise DatasetError(
@@ -278,9 +280,9 @@ def _predictions(predictor: Predictor, outputs: Outputs, folder: Path) -> pd.Dat
 
 
 def _shifted_summary(copies: Outputs, calibration: Calibration) -> dict[str, Any]:
-    """The metrics on validation films and their shifted copies, which all choices rest on."""
+    """The metrics on validation images and their shifted copies, which all choices rest on."""
     probability = calibration.probability(copies.logit)
-    table = copies.films.table.assign(
+    table = copies.images.table.assign(
         probability=probability,
         verdict=[calibration.verdict(p) for p in probability],
         gate="passed",
@@ -289,38 +291,38 @@ def _shifted_summary(copies: Outputs, calibration: Calibration) -> dict[str, Any
 
 
 def _rounding(before: np.ndarray, after: np.ndarray, calibration: Calibration) -> dict[str, Any]:
-    """What half-precision kernels changed, over all validation and test films."""
+    """What half-precision kernels changed, over all validation and test images."""
     p, q = calibration.probability(before), calibration.probability(after)
     changed = sum(
         calibration.verdict(a) != calibration.verdict(b) for a, b in zip(p, q, strict=True)
     )
     return {
         "kernels": "float16",
-        "films": len(p),
+        "images": len(p),
         "largest_probability_change": float(np.abs(p - q).max()),
         "verdicts_changed": int(changed),
     }
 
 
 def _sure_limit(probability: np.ndarray) -> float:
-    """The confidence in either class that 99 of 100 validation films stay below."""
+    """The confidence in either class that 99 of 100 validation images stay below."""
     return float(np.quantile(np.maximum(probability, 1 - probability), SURE_QUANTILE))
 
 
-def _border_limit(network: keras.Model, films: Films) -> float:
-    """The share of a map at the border that most validation films with pneumonia stay below.
+def _border_limit(network: keras.Model, images: ImageSet) -> float:
+    """The share of a map at the border that most validation images with pneumonia stay below.
 
-    Films with pneumonia alone say what is usual: on a normal film nothing speaks for pneumonia, so
+    Images with pneumonia alone say what is usual: on a normal image nothing speaks for pneumonia, so
     its map may light up anywhere.
     """
     explainer = Explainer(network)
     to_activations = keras.Model(network.input, network.get_layer(explainer.layer).output)
-    sick = np.flatnonzero(films.label == 1)
-    chosen = np.random.default_rng(0).permutation(sick)[:MAPPED_FILMS]
-    pixels = films.pixels[chosen].astype(np.float32)
+    sick = np.flatnonzero(images.label == 1)
+    chosen = np.random.default_rng(0).permutation(sick)[:MAPPED_IMAGES]
+    pixels = images.pixels[chosen].astype(np.float32)
     activations = to_activations.predict(pixels, verbose=0)
     shares = [
-        border_share(on_film(explainer.coarse_map("gradcam", film[None], seen[None]), INPUT_SIZE))
-        for film, seen in zip(pixels, activations, strict=True)
+        border_share(on_image(explainer.coarse_map("gradcam", image[None], seen[None]), INPUT_SIZE))
+        for image, seen in zip(pixels, activations, strict=True)
     ]
     return float(np.quantile(shares, BORDER_QUANTILE))

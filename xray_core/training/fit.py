@@ -2,7 +2,7 @@
 
 After each epoch everything that the next one depends on is written to a folder of its own, which
 is renamed into place when whole. Whoever resumes goes on after the last of them: same weights,
-optimizer, best epoch and patience, and the same films to come.
+optimizer, best epoch and patience, and the same images to come.
 """
 
 from __future__ import annotations
@@ -29,9 +29,9 @@ from xray_core.training.checkpoints import (
     resumed_state,
     save_state,
 )
-from xray_core.training.data import Films
+from xray_core.training.data import ImageSet
 from xray_core.training.optimizers import loss_of, optimizer_of, set_stem
-from xray_core.training.trainers import Course, HeadCourse, WholeCourse
+from xray_core.training.trainers import HeadTrainer, NetworkTrainer, Trainer
 
 
 @dataclass(frozen=True)
@@ -46,25 +46,25 @@ class Fitted:
 def fit(
     network: keras.Model,
     recipe: Recipe,
-    training: Films,
-    validation: Films,
+    training: ImageSet,
+    validation: ImageSet,
     run_folder: Path,
     *,
     seed: int,
     split_seed: int = 0,
     identity: dict[str, Any],
     resume: bool = False,
-    say: Callable[[str], None] = print,
+    log: Callable[[str], None] = print,
 ) -> Fitted:
     """Train `network` in place and leave it with the weights of its best epoch.
 
     The best epoch is the one with the lowest validation loss, both classes weighing the same,
-    over the validation films and, where the recipe asks for them, their shifted copies. Where the
+    over the validation images and, where the recipe asks for them, their shifted copies. Where the
     stem joins in late, only epochs that trained it can be the best, once they have begun.
 
     Args:
         run_folder: where the state of the run is kept; created if absent.
-        split_seed: draws the shifted copies of the validation films.
+        split_seed: draws the shifted copies of the validation images.
         identity: recipe, seeds and images in plain JSON; a run is resumed only under an equal one.
 
     Raises:
@@ -75,18 +75,18 @@ def fit(
         shutil.rmtree(run_folder, ignore_errors=True)
     run_folder.mkdir(parents=True, exist_ok=True)
 
-    varied = pipeline.shifted_films(validation, recipe.shifted_views, seed=split_seed)
+    varied = pipeline.shifted_images(validation, recipe.shifted_views, seed=split_seed)
     if recipe.cached_views:
-        course: Course = HeadCourse(network, recipe, training, varied, seed)
+        trainer: Trainer = HeadTrainer(network, recipe, training, varied, seed)
     else:
-        course = WholeCourse(network, recipe, training, varied, seed)
-    model = course.model
+        trainer = NetworkTrainer(network, recipe, training, varied, seed)
+    model = trainer.model
     weights = keras.Model(model.input, model.output)  # never compiled: saves no optimizer
     steps = max(1, len(training) // min(recipe.batch_size, len(training)))
     optimizer = optimizer_of(recipe, model, steps)
     if state.epoch:
         restore(checkpoint(run_folder, state.epoch), weights, optimizer)
-        say(f"Going on after epoch {state.epoch} of {recipe.epochs}.")
+        log(f"Going on after epoch {state.epoch} of {recipe.epochs}.")
     clock = time.monotonic()
     done_before = state.epoch
     frozen: bool | None = None
@@ -101,7 +101,7 @@ def fit(
         _reseed(model, seed, epoch)
         rate = float(keras.ops.convert_to_numpy(optimizer.learning_rate))
         fitted = model.fit(
-            course.batches(epoch),
+            trainer.batches(epoch),
             initial_epoch=state.epoch,
             epochs=epoch,
             steps_per_epoch=steps,
@@ -112,7 +112,7 @@ def fit(
         row: dict[str, float] = {"epoch": epoch}
         row["loss"] = float(fitted.history["loss"][-1])
         row["accuracy"] = float(fitted.history["accuracy"][-1])
-        row |= validation_numbers(course.validation_logits(), varied.label, len(validation))
+        row |= validation_numbers(trainer.validation_logits(), varied.label, len(validation))
         row["learning_rate"] = rate
         row["seconds"] = round(time.monotonic() - started, 2)
         state.epoch = epoch
@@ -129,9 +129,9 @@ def fit(
             state.best_epoch, state.best_loss = epoch, watched
         save_state(run_folder, state, weights, optimizer, better=better)
         left = (time.monotonic() - clock) / (epoch - done_before) * (recipe.epochs - epoch)
-        say(_line(row, recipe.epochs, left, better=better))
+        log(_line(row, recipe.epochs, left, better=better))
     if state.epoch < recipe.epochs:
-        say(f"Stopped early: no better epoch than {state.best_epoch} in {recipe.patience}.")
+        log(f"Stopped early: no better epoch than {state.best_epoch} in {recipe.patience}.")
     weights.load_weights(checkpoint(run_folder, state.epoch) / "best.weights.h5")
     set_stem(model, recipe, trainable=True)
     return Fitted(pd.DataFrame(state.history), state.best_epoch, state.seconds())
@@ -174,7 +174,7 @@ def _reseed(model: keras.Model, seed: int, epoch: int) -> None:
 
 
 class _Bar(keras.callbacks.Callback):
-    """A progress bar for one epoch: films batch by batch, loss, metrics, time left."""
+    """A progress bar for one epoch: images batch by batch, loss, metrics, time left."""
 
     def __init__(self, epoch: int, epochs: int, steps: int) -> None:
         super().__init__()

@@ -1,4 +1,4 @@
-"""What a training is about to do, checked before TensorFlow is loaded or a film is read."""
+"""What a training is about to do, checked before TensorFlow is loaded or an image is read."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ class Plan:
     """A training that can begin.
 
     Attributes:
-        index: the films, drawn from if there is a limit; `folder` is where their paths start.
+        index: the images, drawn from if there is a limit; `folder` is where their paths start.
         target: the bundle to be; `run_folder` keeps the state of the run until it is there.
         backbone_weights: "imagenet", a file, or None for random ones.
         identity: what must be equal for `--resume` to go on with a stopped run, in plain JSON; the
@@ -69,7 +69,7 @@ def plan_training(
     skip_unreadable: bool = False,
     command: str = "",
 ) -> Plan:
-    """Check everything that can be refused before the first film is read.
+    """Check everything that can be refused before the first image is read.
 
     Args:
         settings: fields of the recipe to replace, each `FIELD=VALUE`.
@@ -78,7 +78,7 @@ def plan_training(
         name: of the bundle; None: the recipe's, or the next free one.
         overwrite: replace a bundle of that name, once the new one is whole.
         resume: go on with the run of that name that was stopped; a fresh one where there is none.
-        limit: at most so many films per class and fold, drawn after the split.
+        limit: at most so many images per class and fold, drawn after the split.
         backbone_weights: "imagenet", "none" or a file.
         seed, split_seed, skip_unreadable: as in `Plan`.
 

@@ -79,10 +79,10 @@ def dataset_facts(index: pd.DataFrame, unreadable: Sequence[str]) -> dict[str, A
     Args:
         index: with what `measure_index` measured, as `dataset.csv` holds it.
     """
-    counts = index.value_counts(["fold", "label", "subtype"]).rename("films").sort_index()
+    counts = index.value_counts(["fold", "label", "subtype"]).rename("images").sort_index()
     return {
         "fingerprint": fingerprint(index),
-        "films": len(index),
+        "images": len(index),
         "patients": int(index["patient"].nunique()),
         "counts": counts.reset_index().to_dict("records"),
         "unreadable": list(unreadable),

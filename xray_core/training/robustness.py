@@ -1,6 +1,6 @@
-"""How a finished network's answers change when its films do: other pixels, or parts hidden.
+"""How a finished network's answers change when its images do: other pixels, or parts hidden.
 
-What a film goes through on its way from the machine (resolution, JPEG, brightness, turning) should
+What an image goes through on its way from the machine (resolution, JPEG, brightness, turning) should
 change no verdict. And hiding the lungs should: a network that still tells the classes apart
 without them answers from something else.
 """
@@ -18,43 +18,43 @@ from xray_core.imaging.radiograph import to_model_input
 from xray_core.model.calibration import Calibration
 from xray_core.stats.delong import area_interval, delong
 from xray_core.training.augmentation import recompressed, with_contrast
-from xray_core.training.data import Films
+from xray_core.training.data import ImageSet
 
 Pixels = np.ndarray
-Logits = Callable[[Films], np.ndarray]
+Logits = Callable[[ImageSet], np.ndarray]
 
 BORDER = 0.15  # width of what counts as the border, as a share of height and width
-CENTRE = ((0.15, 0.85), (0.12, 0.88))  # rows and columns that hold the lungs on nearly all films
+CENTRE = ((0.15, 0.85), (0.12, 0.88))  # rows and columns that hold the lungs on nearly all images
 
 
 def _enlarged(height: int, width: int) -> Callable[[Pixels], Pixels]:
     """As if the file had this size: enlarged, and sent through the one resize again."""
-    return lambda film: cv2.resize(film, (width, height), interpolation=cv2.INTER_CUBIC)
+    return lambda image: cv2.resize(image, (width, height), interpolation=cv2.INTER_CUBIC)
 
 
 def _coarse(side: int) -> Callable[[Pixels], Pixels]:
-    return lambda film: cv2.resize(film, (side, side), interpolation=cv2.INTER_AREA)
+    return lambda image: cv2.resize(image, (side, side), interpolation=cv2.INTER_AREA)
 
 
 def _rotated(degrees: float) -> Callable[[Pixels], Pixels]:
-    return lambda film: rotate(film, degrees, reshape=False, order=1)
+    return lambda image: rotate(image, degrees, reshape=False, order=1)
 
 
-def _without_centre(film: Pixels) -> Pixels:
+def _without_centre(image: Pixels) -> Pixels:
     (top, bottom), (left, right) = CENTRE
-    height, width = film.shape
-    film = film.copy()
+    height, width = image.shape
+    image = image.copy()
     inside = np.s_[int(top * height) : int(bottom * height), int(left * width) : int(right * width)]
-    film[inside] = film.mean()
-    return film
+    image[inside] = image.mean()
+    return image
 
 
-def _without_border(film: Pixels) -> Pixels:
-    height, width = film.shape
+def _without_border(image: Pixels) -> Pixels:
+    height, width = image.shape
     rows, columns = int(BORDER * height), int(BORDER * width)
-    bare = np.full_like(film, film.mean())
+    bare = np.full_like(image, image.mean())
     inside = np.s_[rows : height - rows, columns : width - columns]
-    bare[inside] = film[inside]
+    bare[inside] = image[inside]
     return bare
 
 
@@ -62,17 +62,17 @@ CHANGES: dict[str, Callable[[Pixels], Pixels]] = {
     "enlarged to 1379 x 1686 and resized again": _enlarged(1379, 1686),
     "enlarged to 820 x 1195 and resized again": _enlarged(820, 1195),
     "reduced to 128 x 128 and resized again": _coarse(128),
-    "JPEG quality 95": lambda film: recompressed(film, 95),
-    "JPEG quality 75": lambda film: recompressed(film, 75),
-    "JPEG quality 50": lambda film: recompressed(film, 50),
-    "JPEG quality 30": lambda film: recompressed(film, 30),
-    "brightness +20%": lambda film: film * 1.2,
-    "brightness -20%": lambda film: film * 0.8,
-    "contrast +20%": lambda film: with_contrast(film, 1.2),
-    "contrast -20%": lambda film: with_contrast(film, 0.8),
+    "JPEG quality 95": lambda image: recompressed(image, 95),
+    "JPEG quality 75": lambda image: recompressed(image, 75),
+    "JPEG quality 50": lambda image: recompressed(image, 50),
+    "JPEG quality 30": lambda image: recompressed(image, 30),
+    "brightness +20%": lambda image: image * 1.2,
+    "brightness -20%": lambda image: image * 0.8,
+    "contrast +20%": lambda image: with_contrast(image, 1.2),
+    "contrast -20%": lambda image: with_contrast(image, 0.8),
     "rotated by +10 degrees": _rotated(10),
     "rotated by -10 degrees": _rotated(-10),
-    "mirrored": lambda film: film[:, ::-1],
+    "mirrored": lambda image: image[:, ::-1],
 }
 HIDDEN: dict[str, Callable[[Pixels], Pixels]] = {
     "the lungs hidden (a grey rectangle over the centre)": _without_centre,
@@ -80,60 +80,60 @@ HIDDEN: dict[str, Callable[[Pixels], Pixels]] = {
 }
 
 
-def changed_films(films: Films, change: Callable[[Pixels], Pixels]) -> Films:
-    """The films after `change` of their grey levels (H, W), through the one resize."""
+def changed_images(images: ImageSet, change: Callable[[Pixels], Pixels]) -> ImageSet:
+    """The images after `change` of their grey levels (H, W), through the one resize."""
     varied = [
         to_model_input(
-            np.clip(np.ascontiguousarray(change(film[..., 0].astype(np.float32))), 0, 255)
+            np.clip(np.ascontiguousarray(change(image[..., 0].astype(np.float32))), 0, 255)
         )
-        for film in films.pixels
+        for image in images.pixels
     ]
-    return Films(films.table, np.stack(varied).astype(np.uint8), films.label)
+    return ImageSet(images.table, np.stack(varied).astype(np.uint8), images.label)
 
 
 def measure_robustness(
-    films: Films, logit: np.ndarray, logits_of: Logits, calibration: Calibration
+    images: ImageSet, logit: np.ndarray, logits_of: Logits, calibration: Calibration
 ) -> dict[str, list[dict[str, Any]]]:
-    """Rows for `CHANGES` ("changed") and `HIDDEN` ("hidden"), after one for the films as they are.
+    """Rows for `CHANGES` ("changed") and `HIDDEN` ("hidden"), after one for the images as they are.
 
-    Each row has the name, the ROC area with its 95% interval (DeLong, films of one patient as a
-    cluster), the share of films whose verdict is another one than before (uncertain counts as a
-    verdict), the share that crossed the main operating point, and sensitivity and specificity
-    there. Whether the gate would have refused a film does not count.
+    Each row has the name, the ROC area with its 95% interval (DeLong, images of one patient as a
+    cluster), the share of images whose verdict is another one than before (uncertain counts as a
+    verdict), the share that crossed the decision threshold, and sensitivity and specificity
+    there. Whether the gate would have refused an image does not count.
 
     Args:
-        films: the films as they are; `logit` (N,) what the network says of them.
-        logits_of: the network's log-odds (N,) for films.
+        images: the images as they are; `logit` (N,) what the network says of them.
+        logits_of: the network's log-odds (N,) for images.
     """
     before = calibration.probability(logit)
-    plain = _row("as they are", films, before, before, calibration)
+    plain = _row("as they are", images, before, before, calibration)
 
     def rows(changes: dict[str, Callable[[Pixels], Pixels]]) -> list[dict[str, Any]]:
         found = [plain]
         for name, change in changes.items():
-            after = calibration.probability(logits_of(changed_films(films, change)))
-            found.append(_row(name, films, before, after, calibration))
+            after = calibration.probability(logits_of(changed_images(images, change)))
+            found.append(_row(name, images, before, after, calibration))
         return found
 
     return {"changed": rows(CHANGES), "hidden": rows(HIDDEN)}
 
 
 def _row(
-    name: str, films: Films, before: np.ndarray, after: np.ndarray, calibration: Calibration
+    name: str, images: ImageSet, before: np.ndarray, after: np.ndarray, calibration: Calibration
 ) -> dict[str, Any]:
-    sick = films.label == 1
-    areas, covariance = delong(sick, after, films.table["patient"].to_numpy())
+    sick = images.label == 1
+    areas, covariance = delong(sick, after, images.table["patient"].to_numpy())
     low, high = area_interval(areas[0], covariance[0, 0])
     verdicts = [
         (calibration.verdict(p), calibration.verdict(q)) for p, q in zip(before, after, strict=True)
     ]
-    called = after > calibration.main
+    called = after > calibration.decision_threshold
     return {
         "name": name,
-        "films": len(films),
+        "images": len(images),
         "roc_auc": {"value": float(areas[0]), "low": low, "high": high},
         "other_verdict": float(np.mean([a != b for a, b in verdicts])),
-        "crossed": float(np.mean((before > calibration.main) != called)),
+        "crossed": float(np.mean((before > calibration.decision_threshold) != called)),
         "sensitivity": float(called[sick].mean()),
         "specificity": float((~called[~sick]).mean()),
     }

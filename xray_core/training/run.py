@@ -24,7 +24,7 @@ from xray_core.model.architectures import build_network
 from xray_core.model.bundle import Bundle, clear_leftovers
 from xray_core.model.recipes import Recipe
 from xray_core.training.checkpoints import recorded_identity
-from xray_core.training.data import Loaded, load_films, named
+from xray_core.training.data import Loaded, load_images, named
 from xray_core.training.finish import Provenance, finish
 from xray_core.training.fit import Fitted, fit
 from xray_core.training.plan import Plan, check_filled
@@ -34,7 +34,7 @@ UNREADABLE = "list of unreadable images"  # key of a run's identity
 LIBRARIES = ("tensorflow", "keras", "numpy", "pillow", "opencv-python-headless", "scikit-learn")
 
 
-def train(plan: Plan, *, say: Callable[[str], None] = print) -> Bundle:
+def train(plan: Plan, *, log: Callable[[str], None] = print) -> Bundle:
     """Carry out a plan and leave a whole bundle at its target.
 
     Raises:
@@ -47,10 +47,10 @@ def train(plan: Plan, *, say: Callable[[str], None] = print) -> Bundle:
     tf.config.experimental.enable_op_determinism()
     with _alone(plan):
         if plan.resume and not plan.run_folder.exists():
-            say("There is no stopped training to resume, so a new one begins.")
+            log("There is no stopped training to resume, so a new one begins.")
         loaded = _load(plan)
         if loaded.unreadable:
-            say(f"Left out because they could not be read: {named(loaded.unreadable)}.")
+            log(f"Left out because they could not be read: {named(loaded.unreadable)}.")
         with _precision(recipe.precision):
             network = build_network(recipe, backbone_weights=plan.backbone_weights)
         fitted = fit(
@@ -63,11 +63,11 @@ def train(plan: Plan, *, say: Callable[[str], None] = print) -> Bundle:
             split_seed=plan.split_seed,
             identity=plan.identity | _images_identity(plan, loaded),
             resume=plan.resume,
-            say=say,
+            log=log,
         )
         made = Provenance(recipe, fitted.history, _facts(plan, fitted))
         network = _in_float32(network, recipe)
-        bundle = finish(network, made, loaded, plan.folder, plan.target, say=say)
+        bundle = finish(network, made, loaded, plan.folder, plan.target, log=log)
         shutil.rmtree(plan.run_folder, ignore_errors=True)
     return bundle
 
@@ -79,7 +79,7 @@ def _load(plan: Plan) -> Loaded:
     whether or not they can be read by now.
     """
     recorded = recorded_identity(plan.run_folder).get(UNREADABLE, []) if plan.resume else []
-    loaded = load_films(
+    loaded = load_images(
         plan.index[~plan.index["path"].isin(recorded)],
         plan.folder,
         skip_unreadable=plan.skip_unreadable,

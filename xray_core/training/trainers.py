@@ -1,4 +1,4 @@
-"""What is trained on what: the whole network on films, or its head on features that were kept."""
+"""What is trained on what: the whole network on images, or its head on features that were kept."""
 
 from __future__ import annotations
 
@@ -10,10 +10,10 @@ import tensorflow as tf
 
 from xray_core.model.recipes import Recipe
 from xray_core.training import data as pipeline
-from xray_core.training.data import Films
+from xray_core.training.data import ImageSet
 
 
-class Course(Protocol):
+class Trainer(Protocol):
     """What is trained on what: a model, its batches epoch by epoch, and its validation."""
 
     model: keras.Model
@@ -22,14 +22,19 @@ class Course(Protocol):
         """(input, label (B, 1), weight (B,)) for one epoch."""
 
     def validation_logits(self) -> np.ndarray:
-        """Log-odds (N,) of the validation films as the model stands."""
+        """Log-odds (N,) of the validation images as the model stands."""
 
 
-class WholeCourse:
-    """The whole network on augmented films."""
+class NetworkTrainer:
+    """The whole network on augmented images."""
 
     def __init__(
-        self, network: keras.Model, recipe: Recipe, training: Films, validation: Films, seed: int
+        self,
+        network: keras.Model,
+        recipe: Recipe,
+        training: ImageSet,
+        validation: ImageSet,
+        seed: int,
     ) -> None:
         self.model = _objective(network, recipe)
         self._network, self._recipe, self._seed = network, recipe, seed
@@ -40,18 +45,23 @@ class WholeCourse:
         return pipeline.training_batches(self._training, self._recipe, seed=self._seed, epoch=epoch)
 
     def validation_logits(self) -> np.ndarray:
-        return self._to_logit.predict(pipeline.film_batches(self._validation), verbose=0)[:, 0]
+        return self._to_logit.predict(pipeline.image_batches(self._validation), verbose=0)[:, 0]
 
 
-class HeadCourse:
+class HeadTrainer:
     """Only the head, on features that the frozen backbone gave once for each augmented view.
 
-    Epoch e sees view (e - 1) modulo K of every film: with K views the backbone runs K times
+    Epoch e sees view (e - 1) modulo K of every image: with K views the backbone runs K times
     instead of once an epoch.
     """
 
     def __init__(
-        self, network: keras.Model, recipe: Recipe, training: Films, validation: Films, seed: int
+        self,
+        network: keras.Model,
+        recipe: Recipe,
+        training: ImageSet,
+        validation: ImageSet,
+        seed: int,
     ) -> None:
         features = network.get_layer("features").output
         self.model = keras.Model(features, _objective(network, recipe).output)
@@ -62,7 +72,7 @@ class HeadCourse:
             to_features.predict(pipeline.augmented_view(training, recipe, seed, view), verbose=0)
             for view in range(min(recipe.cached_views, recipe.epochs))
         ]
-        self._validation = to_features.predict(pipeline.film_batches(validation), verbose=0)
+        self._validation = to_features.predict(pipeline.image_batches(validation), verbose=0)
         self._to_logit = keras.Model(features, network.get_layer("logit").output)
 
     def batches(self, epoch: int) -> tf.data.Dataset:

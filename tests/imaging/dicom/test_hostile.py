@@ -14,7 +14,7 @@ from pathlib import Path
 import numpy as np
 import pydicom
 import pytest
-from dicom_maker import as_bytes, film, film_bytes
+from dicom_maker import as_bytes, dicom_image, image_bytes
 from PIL import Image
 from pydicom.dataset import Dataset
 from pydicom.encaps import encapsulate
@@ -39,11 +39,11 @@ UNDEFINED = b"\xff\xff\xff\xff"
 
 
 def without_pixels(sop_class: str, **elements: object) -> bytes:
-    return film_bytes_without("PixelData", SOPClassUID=sop_class, **elements)
+    return image_bytes_without("PixelData", SOPClassUID=sop_class, **elements)
 
 
-def film_bytes_without(*keywords: str, **elements: object) -> bytes:
-    data = film(GREY, **elements)
+def image_bytes_without(*keywords: str, **elements: object) -> bytes:
+    data = dicom_image(GREY, **elements)
     whole = as_bytes(data)
     parsed = pydicom.dcmread(io.BytesIO(whole))
     for keyword in keywords:
@@ -54,14 +54,14 @@ def film_bytes_without(*keywords: str, **elements: object) -> bytes:
 
 
 def compressed(frame: bytes, syntax: UID, pixels: np.ndarray = GREY, **elements: object) -> bytes:
-    data = film(pixels, **elements)
+    data = dicom_image(pixels, **elements)
     data.PixelData = encapsulate([frame])
     data["PixelData"].is_undefined_length = True
     return as_bytes(data, syntax)
 
 
 def absurd(rows: int, columns: int) -> bytes:
-    return film_bytes(np.zeros((50, 100), "u2"), Rows=rows, Columns=columns)
+    return image_bytes(np.zeros((50, 100), "u2"), Rows=rows, Columns=columns)
 
 
 def header_only(kind: bytes, rows: int, columns: int) -> bytes:
@@ -70,20 +70,20 @@ def header_only(kind: bytes, rows: int, columns: int) -> bytes:
 
 
 def many_elements(count: int) -> bytes:
-    meta = as_bytes(film(GREY))
+    meta = as_bytes(dicom_image(GREY))
     start = meta.index(b"\x08\x00\x16\x00")
     return meta[:start] + b"\x09\x00\x10\x00LO\x00\x00" * count
 
 
 def nested(depth: int) -> bytes:
-    meta = as_bytes(film(GREY))
+    meta = as_bytes(dicom_image(GREY))
     start = meta.index(b"\x08\x00\x16\x00")
     level = b"\x08\x00\x15\x11SQ\0\0" + UNDEFINED + b"\xfe\xff\x00\xe0" + UNDEFINED
     return meta[:start] + level * depth
 
 
 def deflate_bomb() -> bytes:
-    whole = as_bytes(film(GREY), DeflatedExplicitVRLittleEndian)
+    whole = as_bytes(dicom_image(GREY), DeflatedExplicitVRLittleEndian)
     # The data set begins behind the meta group, whose length stands in its first element.
     start = 144 + struct.unpack("<L", whole[140:144])[0]
     packer = zlib.compressobj(1, wbits=-15)
@@ -109,7 +109,7 @@ HUGE = {
     "pixels": absurd(65_535, 65_535),
     "just over the limit": absurd(8_001, 8_000),
     "within the limit, but not there": absurd(8_000, 8_000),
-    "frames": film_bytes(GREY, NumberOfFrames=2_000_000_000, Rows=60_000, Columns=60_000),
+    "frames": image_bytes(GREY, NumberOfFrames=2_000_000_000, Rows=60_000, Columns=60_000),
     "jpeg": compressed(header_only(b"\xc0", 65_000, 65_000), JPEGBaseline8Bit),
     "lossless jpeg": compressed(header_only(b"\xc3", 65_000, 65_000), JPEGLosslessSV1),
     "jpeg 2000": compressed(jpeg_2000(60_000, 60_000), JPEG2000Lossless),
@@ -136,7 +136,7 @@ def test_absurd_claims_are_refused_at_once(name: str) -> None:
 def test_absurd_claims_take_no_memory(tmp_path: Path) -> None:
     for number, data in enumerate(HUGE.values()):
         (tmp_path / f"{number}.dcm").write_bytes(data)
-    (tmp_path / "warm.dcm").write_bytes(film_bytes(GREY))
+    (tmp_path / "warm.dcm").write_bytes(image_bytes(GREY))
     program = """
 import resource, sys
 from pathlib import Path
@@ -156,7 +156,7 @@ print((resource.getrusage(resource.RUSAGE_SELF).ru_maxrss - before) * 1024 - 2 *
     run = subprocess.run(
         [sys.executable, "-c", program, str(tmp_path)], capture_output=True, text=True, check=True
     )
-    # A film of the 64 megapixels that two of these claim takes 64 MB even in one byte a pixel.
+    # An image of the 64 megapixels that two of these claim takes 64 MB even in one byte a pixel.
     assert int(run.stdout) < 130e6
 
 
@@ -180,15 +180,15 @@ def test_an_rle_segment_that_runs_on_is_cut_off() -> None:
 @pytest.mark.parametrize(
     ("data", "said"),
     [
-        (film_bytes_without("PixelData"), "no image"),
-        (film_bytes(GREY, PixelData=b""), "no image"),
-        (film_bytes_without("Rows"), "rows and columns"),
-        (film_bytes(GREY, Rows=0), "rows and columns"),
-        (film_bytes(GREY, PixelData=bytes(50)), "holds 50% of its image"),
-        (film_bytes(GREY)[:-7], "incomplete"),
-        (film_bytes(GREY, SamplesPerPixel=4), "4 values a pixel"),
-        (film_bytes(GREY, BitsAllocated=12), "12 bits a pixel"),
-        (film_bytes_without("BitsAllocated"), "0 bits a pixel"),
+        (image_bytes_without("PixelData"), "no image"),
+        (image_bytes(GREY, PixelData=b""), "no image"),
+        (image_bytes_without("Rows"), "rows and columns"),
+        (image_bytes(GREY, Rows=0), "rows and columns"),
+        (image_bytes(GREY, PixelData=bytes(50)), "holds 50% of its image"),
+        (image_bytes(GREY)[:-7], "incomplete"),
+        (image_bytes(GREY, SamplesPerPixel=4), "4 values a pixel"),
+        (image_bytes(GREY, BitsAllocated=12), "12 bits a pixel"),
+        (image_bytes_without("BitsAllocated"), "0 bits a pixel"),
         (without_pixels("1.2.840.10008.1.3.10"), "table of contents"),
         (without_pixels("1.2.840.10008.5.1.4.1.1.88.11", Modality="SR"), "a report"),
         (without_pixels("1.2.840.10008.5.1.4.1.1.104.1", Modality="DOC"), "a document"),
@@ -234,7 +234,7 @@ def test_what_holds_no_readable_image_is_refused_in_a_sentence(data: bytes, said
         "JPEG2000-embedded-sequence-delimiter.dcm",
     ],
 )
-def test_files_of_pydicoms_own_test_suite_that_hold_no_film(name: str) -> None:
+def test_files_of_pydicoms_own_test_suite_that_hold_no_image(name: str) -> None:
     if not (WHEEL / name).exists():
         pytest.skip("not in this release of pydicom")
     with pytest.raises(UnreadableImage):
@@ -298,16 +298,16 @@ def test_lookup_tables_of_absurd_length_are_left_out() -> None:
     item = Dataset()
     item.add_new("LUTDescriptor", "US", [4, 0, 16])
     item.add_new("LUTData", "OW", bytes(3_000_000))
-    read = read_radiograph(film_bytes(GREY, VOILUTSequence=pydicom.sequence.Sequence([item])))
+    read = read_radiograph(image_bytes(GREY, VOILUTSequence=pydicom.sequence.Sequence([item])))
     np.testing.assert_array_equal(read.pixels, GREY)
 
 
 def test_threads_read_side_by_side() -> None:
     files = {
-        level: film_bytes(np.full((40, 50), level, "u2"), WindowCenter=100.5, WindowWidth=201)
+        level: image_bytes(np.full((40, 50), level, "u2"), WindowCenter=100.5, WindowWidth=201)
         for level in range(10, 200, 20)
     }
-    bad = film_bytes(GREY, PixelData=bytes(3))
+    bad = image_bytes(GREY, PixelData=bytes(3))
     wrong: list[int] = []
 
     def read(level: int) -> None:
@@ -327,7 +327,7 @@ def test_threads_read_side_by_side() -> None:
 
 def test_a_mislabelled_file_with_defined_length_is_read_as_it_is() -> None:
     # Says JPEG, but holds plain pixels.
-    data = film(GREY)
+    data = dicom_image(GREY)
     data.PixelData = GREY.tobytes()
     whole = as_bytes(data, ExplicitVRLittleEndian)
     parsed = whole.replace(b"1.2.840.10008.1.2.1\0", b"1.2.840.10008.1.2.4\0")

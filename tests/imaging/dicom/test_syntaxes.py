@@ -1,4 +1,4 @@
-"""DICOM films as they are written: compressed, without a header, and as other projects test."""
+"""DICOM images as they are written: compressed, without a header, and as other projects test."""
 
 import io
 from pathlib import Path
@@ -6,7 +6,7 @@ from pathlib import Path
 import numpy as np
 import pydicom
 import pytest
-from dicom_maker import as_bytes, assert_levels, film, stored
+from dicom_maker import as_bytes, assert_levels, dicom_image, stored
 from pydicom.encaps import encapsulate
 from pydicom.uid import (
     UID,
@@ -31,15 +31,15 @@ WHEEL = Path(pydicom.__file__).parent / "data" / "test_files"
 def test_uncompressed_transfer_syntaxes(syntax: UID) -> None:
     pixels = stored(0, 819, 4095)
     if syntax == ExplicitVRBigEndian:
-        data = film(pixels.astype(">u2"), WindowCenter=2048, WindowWidth=4096)
+        data = dicom_image(pixels.astype(">u2"), WindowCenter=2048, WindowWidth=4096)
     else:
-        data = film(pixels, WindowCenter=2048, WindowWidth=4096)
+        data = dicom_image(pixels, WindowCenter=2048, WindowWidth=4096)
     assert_levels(read_radiograph(as_bytes(data, syntax)), 0, 51, 255)
 
 
 def test_rle_is_decoded() -> None:
     pixels = np.arange(600, dtype="u2").reshape(20, 30)
-    plain = film(pixels, WindowCenter=300, WindowWidth=600)
+    plain = dicom_image(pixels, WindowCenter=300, WindowWidth=600)
     expected = read_radiograph(as_bytes(plain)).pixels
     plain.compress(RLELossless)
     data = as_bytes(plain, RLELossless)
@@ -54,7 +54,7 @@ def test_jpeg_and_jpeg_2000_are_decoded(kind: str) -> None:
     buffer = io.BytesIO()
     options = {"quality": 100} if kind == "JPEG" else {"irreversible": False}
     Image.fromarray(pixels).save(buffer, kind, **options)
-    data = film(pixels)
+    data = dicom_image(pixels)
     data.PixelData = encapsulate([buffer.getvalue()])
     data["PixelData"].is_undefined_length = True
     syntax = JPEGBaseline8Bit if kind == "JPEG" else JPEG2000Lossless
@@ -71,7 +71,9 @@ def test_lossless_jpeg_and_jpeg_ls_are_decoded(name: str, tmp_path: Path) -> Non
     gdcm = pytest.importorskip("gdcm")
     rows, columns = np.mgrid[0:40, 0:30]
     data = as_bytes(
-        film((rows * 60 + columns * 50).astype("u2"), 12, WindowCenter=2048, WindowWidth=4096)
+        dicom_image(
+            (rows * 60 + columns * 50).astype("u2"), 12, WindowCenter=2048, WindowWidth=4096
+        )
     )
     expected = read_radiograph(data).pixels
     (tmp_path / "plain.dcm").write_bytes(data)
@@ -93,7 +95,7 @@ def test_lossless_jpeg_and_jpeg_ls_are_decoded(name: str, tmp_path: Path) -> Non
 @pytest.mark.parametrize("syntax", [ExplicitVRLittleEndian, ImplicitVRLittleEndian])
 @pytest.mark.parametrize("cut", ["preamble", "meta"])
 def test_files_without_preamble_or_meta_information(syntax: UID, cut: str) -> None:
-    data = film(stored(0, 819, 4095), WindowCenter=2048, WindowWidth=4096)
+    data = dicom_image(stored(0, 819, 4095), WindowCenter=2048, WindowWidth=4096)
     whole = as_bytes(data, syntax)
     if cut == "preamble":
         bare = whole[132:]

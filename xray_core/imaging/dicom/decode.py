@@ -265,7 +265,7 @@ def _rle(frame: bytes, options: dict) -> np.ndarray:
 
 def _undecodable(syntax: UID) -> str:
     if any(video in syntax.name for video in ("MPEG", "HEVC", "AVC")):
-        return "This DICOM file holds a video, not a film."
+        return "This DICOM file holds a video, not an image."
     known = syntax.name if syntax.is_transfer_syntax and not syntax.is_private else "its coding"
     return (
         f"The DICOM file's compressed image cannot be decoded ({known}). "

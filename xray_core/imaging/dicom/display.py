@@ -1,4 +1,4 @@
-"""What the stored values of a DICOM film mean: the steps from them to grey levels, and its facts.
+"""What the stored values of a DICOM image mean: the steps from them to grey levels, and its facts.
 
 The steps keep the standard's order: modality lookup table, window, inversion of MONOCHROME1.
 """
@@ -15,13 +15,13 @@ from xray_core.imaging.decode import has_colour
 from xray_core.imaging.decoder_logs import quiet
 from xray_core.imaging.decoding_memory import Place, assembled, sample_places, strips
 from xray_core.imaging.dicom.facts import age_in_years, cautions, code
-from xray_core.imaging.dicom.header import StoredFilm, items, numbers, read_stored_film
+from xray_core.imaging.dicom.header import StoredImage, items, numbers, read_stored_image
 from xray_core.imaging.dicom.views import DisplayView, display_views, modality_units
 
 
 @dataclass(frozen=True, eq=False)
-class DicomFilm:
-    """A film's display values and its facts; nothing that tells whose it is.
+class DicomImage:
+    """An image's display values and its facts; nothing that tells whose it is.
 
     `pixels` is float32 or (where it was in colour) uint8 (H, W), grey in [0, 255], bone bright.
     `original_size` is (height, width) as stored.
@@ -39,7 +39,7 @@ class DicomFilm:
     windows: tuple[str, ...]
 
 
-def read_dicom(data: bytes, *, window: int, max_pixels: int, place: Place) -> DicomFilm:
+def read_dicom(data: bytes, *, window: int, max_pixels: int, place: Place) -> DicomImage:
     """Read the first frame of a DICOM file as it is meant to be seen.
 
     `window` chooses among `windows`; one that does not exist counts as the first. A frame of more
@@ -47,7 +47,7 @@ def read_dicom(data: bytes, *, window: int, max_pixels: int, place: Place) -> Di
     Raises `UnreadableImage`; damaged content may raise anything else, for the caller to catch.
     """
     with quiet("pydicom"):
-        stored = read_stored_film(data, max_pixels, place)
+        stored = read_stored_image(data, max_pixels, place)
         header = with_functional_groups(stored.header)
         views = display_views(header)
         notes: list[str] = []
@@ -57,7 +57,7 @@ def read_dicom(data: bytes, *, window: int, max_pixels: int, place: Place) -> Di
         else:
             views = []
             pixels, had_colour = luminance(stored, header)
-        return DicomFilm(
+        return DicomImage(
             pixels=pixels,
             original_size=(stored.values.shape[0], stored.values.shape[1]),
             had_colour=had_colour,
@@ -72,11 +72,11 @@ def read_dicom(data: bytes, *, window: int, max_pixels: int, place: Place) -> Di
 
 
 def grey_levels(
-    stored: StoredFilm, header: Dataset, view: DisplayView | None, notes: list[str]
+    stored: StoredImage, header: Dataset, view: DisplayView | None, notes: list[str]
 ) -> np.ndarray:
     """Turn stored values into grey levels, float32 (H, W) in [0, 255], halved where it is large.
 
-    Without a view, or with one that leaves the film black or white: up to 8 bits are shown as they
+    Without a view, or with one that leaves the image black or white: up to 8 bits are shown as they
     are, deeper values and floats are stretched between their 0.1% and 99.9% quantiles.
     """
     values = stored.values
@@ -131,7 +131,7 @@ def grey_levels(
     return assembled(shown_strip, values.shape[0], values.shape[1], np.float32)
 
 
-def luminance(stored: StoredFilm, header: Dataset) -> tuple[np.ndarray, bool]:
+def luminance(stored: StoredImage, header: Dataset) -> tuple[np.ndarray, bool]:
     """Turn stored colours or palette indices into grey, uint8 (H, W), and tell if it had colour."""
     values = stored.values
 
@@ -143,7 +143,7 @@ def luminance(stored: StoredFilm, header: Dataset) -> tuple[np.ndarray, bool]:
     return assembled(grey, values.shape[0], values.shape[1], np.uint8), has_colour(sample)
 
 
-def _rgb_image(values: np.ndarray, stored: StoredFilm, header: Dataset) -> Image.Image:
+def _rgb_image(values: np.ndarray, stored: StoredImage, header: Dataset) -> Image.Image:
     """Turn some of the stored colours or palette indices into RGB."""
     if stored.photometric == "PALETTE COLOR":
         from pydicom.pixels import apply_color_lut
@@ -192,7 +192,7 @@ def stretched(units: np.ndarray, low: float, high: float) -> np.ndarray:
 
 
 def with_functional_groups(header: Dataset) -> Dataset:
-    """Lift the first frame's rescaling and window to where single-frame films keep theirs."""
+    """Lift the first frame's rescaling and window to where single-frame images keep theirs."""
     for groups in ("SharedFunctionalGroupsSequence", "PerFrameFunctionalGroupsSequence"):
         for group in items(header, groups)[:1]:
             for name in ("PixelValueTransformationSequence", "FrameVOILUTSequence"):

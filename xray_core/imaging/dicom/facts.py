@@ -1,4 +1,4 @@
-"""The facts of a film that decide whether the model knows its kind: what, whence, how old."""
+"""The facts of an image that decide whether the model knows its kind: what, whence, how old."""
 
 from __future__ import annotations
 
@@ -24,19 +24,19 @@ def code(header: Dataset, keyword: str) -> str | None:
 
 
 def cautions(header: Dataset, frames: int) -> list[str]:
-    """Say in sentences what makes this file another thing than a frontal chest film."""
+    """Say in sentences what makes this file another thing than a frontal chest X-ray."""
     notes = []
     if frames > 1:
         notes.append(f"Only the first of {frames} frames was read.")
     modality, part = code(header, "Modality"), code(header, "BodyPartExamined")
     if modality and modality not in _XRAY_MODALITIES:
-        notes.append(f"The file says that this is no X-ray film (modality {modality}).")
+        notes.append(f"The file says that this is no X-ray (modality {modality}).")
     if part and not any(chest in part for chest in _CHEST):
         notes.append(f"The file says that this is not a chest (body part {part}).")
     if is_lateral(header):
-        notes.append("The file says that this is a side view; the model knows frontal films only.")
+        notes.append("The file says that this is a side view; the model knows frontal images only.")
     if value(header, "PresentationIntentType") == "FOR PROCESSING":
-        notes.append("The file holds raw detector data, not a film made for viewing.")
+        notes.append("The file holds raw detector data, not an image made for viewing.")
     return notes
 
 

@@ -23,7 +23,7 @@ def limit_resources() -> None:
         return
     resource.setrlimit(resource.RLIMIT_AS, (MAX_MEMORY_BYTES, MAX_MEMORY_BYTES))
     resource.setrlimit(resource.RLIMIT_CPU, (MAX_SECONDS, MAX_SECONDS))
-    resource.setrlimit(resource.RLIMIT_CORE, (0, 0))  # a core file would hold the film
+    resource.setrlimit(resource.RLIMIT_CORE, (0, 0))  # a core file would hold the image
 
 
 def decode(frame: bytes, how: dict) -> bytes:

@@ -50,7 +50,7 @@ _PIXELS = {
 }
 _UNDEFINED = 0xFFFFFFFF
 
-# All of group 28, which describes pixels, and what tells a film's kind. Nothing else is read.
+# All of group 28, which describes pixels, and what tells an image's kind. Nothing else is read.
 _TAGS: list[BaseTag | int] = [Tag(tag) for tag in DicomDictionary if tag >> 16 == 0x0028]
 _TAGS += map(
     Tag,
@@ -71,7 +71,7 @@ _TAGS += map(
 
 
 @dataclass(frozen=True)
-class StoredFilm:
+class StoredImage:
     """A header and the stored values of the first frame, before any lookup table.
 
     `values` is (H, W) for grey and palette, (H, W, 3) for colour; `photometric` says which colour
@@ -85,7 +85,7 @@ class StoredFilm:
     compressed: bool
 
 
-def read_stored_film(data: bytes, max_pixels: int, place: Place) -> StoredFilm:
+def read_stored_image(data: bytes, max_pixels: int, place: Place) -> StoredImage:
     """Read header and first frame of a DICOM file, checking sizes before decoding.
 
     Waits for a place in memory before it decodes.
@@ -125,11 +125,11 @@ def read_stored_film(data: bytes, max_pixels: int, place: Place) -> StoredFilm:
         big = not little or syntax == _GE_PRIVATE
         place.take(native_bytes(options))
         values, photometric = native_frame(memoryview(data)[start:], length, options, big)
-        return StoredFilm(header, values, photometric, frames, compressed=False)
+        return StoredImage(header, values, photometric, frames, compressed=False)
     frame = get_frame(stream, 0, number_of_frames=frames)
     place.take(compressed_bytes(frame, options))
     values, photometric = compressed_frame(frame, options, syntax)
-    return StoredFilm(header, values, photometric, frames, compressed=True)
+    return StoredImage(header, values, photometric, frames, compressed=True)
 
 
 def value(dataset: Dataset, keyword: str) -> object | None:
@@ -169,7 +169,7 @@ class _Metered(io.BytesIO):
     def read(self, size: int | None = -1, /) -> bytes:
         self.reads_left -= 1
         if self.reads_left < 0:
-            raise UnreadableImage("The DICOM file's header is too long to be that of a film.")
+            raise UnreadableImage("The DICOM file's header is too long to be that of an image.")
         return super().read(size)
 
 
@@ -177,7 +177,7 @@ def _inflated(deflated: bytes, limit: int) -> bytes:
     inflater = zlib.decompressobj(-zlib.MAX_WBITS)
     data = inflater.decompress(deflated, limit + 2**20)
     if inflater.unconsumed_tail:
-        raise UnreadableImage("The DICOM file unpacks to more data than any film has.")
+        raise UnreadableImage("The DICOM file unpacks to more data than any image has.")
     return data
 
 
@@ -224,7 +224,7 @@ def _geometry(header: Dataset, keyword: str, max_pixels: int) -> dict:
         raise UnreadableImage(f"The DICOM file has {samples} values a pixel; 1 or 3 can be read.")
     if rows * columns * samples > max_pixels:
         raise UnreadableImage(
-            f"The DICOM file claims {rows} x {columns} pixels, more than any film has."
+            f"The DICOM file claims {rows} x {columns} pixels, more than any image has."
         )
     allocated = {"FloatPixelData": 32, "DoubleFloatPixelData": 64}.get(
         keyword, number("BitsAllocated", 0)

@@ -1,4 +1,4 @@
-"""A DICOM film's own tables and windows: from stored values to units, and from those to greys."""
+"""A DICOM image's own tables and windows: from stored values to units, and from those to greys."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ _DEPTHS = (8, 10, 12, 14, 16)
 
 @dataclass(frozen=True)
 class DisplayView:
-    """One way in which the file's maker meant the film to be seen (PS3.3, C.11.2)."""
+    """One way in which the file's maker meant the image to be seen (PS3.3, C.11.2)."""
 
     name: str
     apply: Callable[[np.ndarray], np.ndarray]  # modality units -> [0, 255]
