@@ -15,7 +15,8 @@ if TYPE_CHECKING:
         UnreadableImage,
         XrayError,
     )
-    from xray_core.imaging.radiograph import Radiograph, read_radiograph, to_model_input
+    from xray_core.imaging.pixels import to_model_input
+    from xray_core.imaging.radiograph import Radiograph, read_radiograph
     from xray_core.model.bundle import Bundle, list_bundles, open_bundle
     from xray_core.prediction.predictor import Prediction, Predictor
 
@@ -29,7 +30,7 @@ _HOME = {
     "BundleError": "errors",
     "Radiograph": "imaging.radiograph",
     "read_radiograph": "imaging.radiograph",
-    "to_model_input": "imaging.radiograph",
+    "to_model_input": "imaging.pixels",
     "Bundle": "model.bundle",
     "open_bundle": "model.bundle",
     "list_bundles": "model.bundle",

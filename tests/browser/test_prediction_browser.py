@@ -71,7 +71,7 @@ def test_a_picture_that_is_no_image_is_refused_with_its_reason(server, page):
     drop(page, ("holiday.png", buffer.getvalue()))
 
     verdict(page, "Not analysed")
-    expect(page.get_by_text("The image is in colour")).to_be_visible()
+    expect(page.get_by_text("Colour image. Upload a greyscale X-ray")).to_be_visible()
     expect(page.get_by_alt_text("Image as analysed")).to_be_visible()
     expect(page.locator(".scale")).to_have_count(0)
     shot(page, "prediction-refused")

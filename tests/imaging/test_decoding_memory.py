@@ -21,7 +21,8 @@ from pydicom.uid import JPEG2000Lossless, RLELossless
 from xray_core.errors import UnreadableImage
 from xray_core.imaging import decoding_memory
 from xray_core.imaging.decoding_memory import LARGE_ROOM_BYTES, Place, Room
-from xray_core.imaging.radiograph import MAX_PIXELS, read_radiograph, to_model_input
+from xray_core.imaging.pixels import to_model_input
+from xray_core.imaging.radiograph import MAX_PIXELS, read_radiograph
 from xray_core.prediction import inputs as admission
 from xray_core.prediction.inputs import prepare_input, prepare_input_or_reason
 

@@ -1,14 +1,8 @@
-import os
-from pathlib import Path
-
 import numpy as np
 import pytest
-from scipy.ndimage import gaussian_filter
 
-from xray_core.dataset.index import SUFFIXES
 from xray_core.errors import BundleError
-from xray_core.imaging.radiograph import Radiograph, read_radiograph
-from xray_core.model.gate import Gate, check_pixels, fit_gate
+from xray_core.model.gate import Gate, fit_gate
 
 
 def images(count, width=32, seed=0):
@@ -17,31 +11,6 @@ def images(count, width=32, seed=0):
     mixing = np.random.default_rng(7).normal(size=(width, width))
     scale = np.linspace(0.1, 3.0, width)
     return (random.normal(size=(count, width)) @ mixing * scale + 5.0).astype(np.float32)
-
-
-def radiograph(pixels, had_colour=False, size=None):
-    return Radiograph(
-        pixels=np.asarray(pixels, dtype=np.float32),
-        original_size=size or pixels.shape,
-        had_colour=had_colour,
-        source_format="PNG",
-        modality=None,
-        view=None,
-        body_part=None,
-        age_years=None,
-        frames=1,
-        notes=(),
-        windows=(),
-    )
-
-
-def image_like(height=224, width=224, seed=0):
-    """Grey waves with grain and a black border: what the pixel checks must let pass."""
-    y, x = np.mgrid[0:height, 0:width]
-    image = 120 + 70 * np.sin(x / width * 9) * np.cos(y / height * 7)
-    image += np.random.default_rng(seed).normal(0, 5, image.shape)
-    image[:, : width // 10] = 0
-    return np.clip(np.rint(image), 0, 255)
 
 
 def test_distance_is_mahalanobis_where_images_are_plenty():
@@ -140,90 +109,6 @@ def test_a_file_that_is_no_gate_is_named(tmp_path, content):
 def test_features_of_another_network_are_an_error():
     with pytest.raises(ValueError, match=r"\(N, 32\).*\(4, 31\)"):
         fit_gate(images(50), None, images(20)).squared_distance(np.zeros((4, 31)))
-
-
-def test_a_image_passes_the_pixel_checks():
-    assert check_pixels(radiograph(image_like())) == []
-    assert check_pixels(radiograph(image_like(900, 1300))) == []
-    enlarged = image_like().repeat(4, axis=0).repeat(5, axis=1)
-    assert check_pixels(radiograph(enlarged)) == []
-
-
-def page_of_text():
-    image = np.full((300, 220), 255.0)
-    image[20:280:8, 20:200] = np.where(np.arange(180) % 3 == 0, 20.0, 240.0)
-    return image + np.random.default_rng(0).normal(0, 1.0, image.shape)
-
-
-def screenshot():
-    image = np.full((300, 400), 236.0)
-    image[:30] = 52.0
-    image[60:200, 40:300] = image_like(140, 260)
-    return image
-
-
-def drawing():
-    image = np.full((200, 200), 40.0)
-    image[50:150, 50:150] = 200.0
-    return image
-
-
-def slope():
-    return np.linspace(20, 230, 300)[:, np.newaxis] + np.linspace(0, 20, 260)
-
-
-def clouds():
-    soft = gaussian_filter(np.random.default_rng(0).normal(size=(300, 300)), 40)
-    return 128 + 50 * soft / soft.std()
-
-
-def grain():
-    return np.random.default_rng(0).normal(128, 40, (224, 224))
-
-
-def mask():
-    image = np.zeros((200, 200))
-    image[40:160, 30:80] = image[40:160, 120:170] = 255.0
-    return image
-
-
-@pytest.mark.parametrize(
-    ("pixels", "word"),
-    [
-        (np.zeros((200, 200)), "blank"),
-        (np.full((200, 200), 255.0), "blank"),
-        (np.full((200, 200), 90.0) + np.arange(200) % 3, "blank"),
-        (image_like(50, 60), "too small"),
-        (image_like(100, 400), "strip"),
-        (page_of_text(), "white"),
-        (screenshot(), "even shade"),
-        (drawing(), "shades of grey"),
-        (mask(), "shades of grey"),
-        (slope(), "soft slope"),
-        (clouds(), "clouds"),
-        (grain(), "fine detail"),
-        (np.pad(image_like(60, 60), 150), "nearly all black"),
-    ],
-)
-def test_what_can_be_no_image_is_refused_before_the_network(pixels, word):
-    reasons = check_pixels(radiograph(pixels))
-    assert len(reasons) == 1
-    assert word in reasons[0]
-
-
-def test_colour_is_refused():
-    assert "colour" in check_pixels(radiograph(image_like(), had_colour=True))[0]
-
-
-@pytest.mark.data
-def test_every_image_of_the_dataset_passes_the_pixel_checks():
-    images = [
-        path
-        for path in Path(os.environ["CHEST_XRAY_DIR"]).rglob("*")
-        if path.suffix.lower() in SUFFIXES
-    ]
-    assert len(images) == 5856
-    assert [path.name for path in images if check_pixels(read_radiograph(path))] == []
 
 
 @pytest.mark.parametrize("fold", [0, 1])

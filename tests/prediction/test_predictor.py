@@ -15,8 +15,9 @@ import scipy.ndimage
 from foreign_bundle import reseal
 
 from xray_core.errors import BundleError, UnreadableImage
-from xray_core.imaging.radiograph import Radiograph, read_radiograph, rotate
-from xray_core.model.gate import check_pixels
+from xray_core.imaging.checks import check_pixels
+from xray_core.imaging.pixels import rotate
+from xray_core.imaging.radiograph import Radiograph, read_radiograph
 from xray_core.model.neighbours import KINDS
 from xray_core.prediction import wording
 from xray_core.prediction.explain import METHODS, GradCam

@@ -70,7 +70,7 @@ def test_a_piece_of_a_image_is_hardly_ever_answered_without_a_caution(shipped, i
 
 @pytest.mark.parametrize("turn", ALL, ids=lambda turn: f"{turn.quarter_turns}{turn.inverted}")
 def test_images_that_lie_wrong_are_recognised(shipped, images, turn):
-    from xray_core.imaging.radiograph import rotate
+    from xray_core.imaging.pixels import rotate
 
     wrong = [rotate(image, -turn.quarter_turns, turn.inverted) for image in images[::4]]
     found = [prediction.correction for prediction in shipped.predict_many(wrong)]

@@ -120,7 +120,8 @@ def read_averages(file: str | os.PathLike[str]) -> Averages:
 
 def _sums(root: Path, paths: Sequence[str]) -> tuple[int, dict[str, list]]:
     """Return how many paths, and of each class images, sum and sum of squares of their pixels."""
-    from xray_core.imaging.radiograph import read_radiograph, to_model_input
+    from xray_core.imaging.pixels import to_model_input
+    from xray_core.imaging.radiograph import read_radiograph
 
     sums: dict[str, list] = {}
     for path in paths:

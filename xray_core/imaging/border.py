@@ -1,4 +1,4 @@
-"""Images with a flat frame around them: black bars of a screenshot, the border of a scanned page."""
+"""Detect and crop a uniform border, such as the black bars of a screenshot or a scanned page."""
 
 from dataclasses import dataclass, replace
 
@@ -7,23 +7,32 @@ from numpy.typing import NDArray
 
 from xray_core.imaging.radiograph import Radiograph
 
-EVENNESS = 8.0
-"""Grey levels that a line of a frame may stray from its median: a JPEG's noise, no more."""
-EVEN_SHARE = 0.97
-"""Share of a line that must be that even; the rest may be a letter or a speck of dust."""
+# Differences in grey levels; widths as a share of the height or width of the image.
+MAX_DEVIATION = 8.0
+"""Largest deviation of a border pixel from the median of the border: the noise of a JPEG."""
+UNIFORM_SHARE = 0.97
+"""Share of a line within that deviation. The rest may be a letter or dust."""
 SAME_LEVEL = 16.0
+"""Largest difference between two sides of one border."""
 STEP = 20.0
+"""Smallest difference between the border and the image behind it."""
 STEP_SHARE = 0.5
-NARROWEST = 0.02
+"""Share of the border's length along which that step must be present."""
+MIN_WIDTH = 0.02
 WIDE = 0.1
-"""Share of the picture from which two opposite bars are a frame whatever lies behind them. No image
-of the training set has as much even black on both sides."""
-WIDEST = 0.45
+"""Width from which two opposite bars are a border without a step. No training image has a uniform
+black margin as wide on both sides."""
+MAX_WIDTH = 0.45
 
 
 @dataclass(frozen=True)
-class Frame:
-    """How many lines of pixels a frame takes on each side of a picture."""
+class Border:
+    """Width of a border on each side of an image, in pixels.
+
+    Parameters
+    ----------
+    top, right, bottom, left : int
+    """
 
     top: int
     right: int
@@ -31,42 +40,63 @@ class Frame:
     left: int
 
 
-def find_border(pixels: NDArray[np.float32]) -> Frame | None:
-    """Return the flat frame around an image (H, W), grey in [0, 255]; None where there is none.
+def find_border(pixels: NDArray[np.float32]) -> Border | None:
+    """Find a uniform border around an image.
 
-    An image's own margin is dark, too, but fades into the image, and hardly ever lies on two opposite
-    sides as wide as bars. A frame has one level on two opposite sides at least, and ends there in
-    one step along half of its length, or is wide. All sides of that level belong to it.
+    Parameters
+    ----------
+    pixels : ndarray of float32, shape (H, W)
+        Grey levels in [0, 255].
+
+    Returns
+    -------
+    Border or None
+        None if the image has no border.
+
+    Notes
+    -----
+    A border has the same grey level on at least two opposite sides. It ends there with a step along
+    half of its length, or it is wide. All sides of that level belong to it. The dark margin of a
+    radiograph has no such step, and is rarely as wide on two opposite sides.
     """
-    sides = [np.rot90(pixels, turns) for turns in range(4)]  # each with its own side on top
+    sides = [np.rot90(pixels, turns) for turns in range(4)]  # each rotated to the top
     levels = [float(np.median(side[0])) for side in sides]
     depths = [_depth(side, level) for side, level in zip(sides, levels, strict=True)]
-    framed = [
+    bordered = [
         pair
         for pair in ((0, 2), (1, 3))
-        if abs(levels[pair[0]] - levels[pair[1]]) <= SAME_LEVEL and _is_framed(sides, depths, pair)
+        if abs(levels[pair[0]] - levels[pair[1]]) <= SAME_LEVEL and _is_border(sides, depths, pair)
     ]
-    if not framed:
+    if not bordered:
         return None
-    level = levels[framed[0][0]]
+    level = levels[bordered[0][0]]
     top, right, bottom, left = (
         depth if abs(own - level) <= SAME_LEVEL else 0
         for depth, own in zip(depths, levels, strict=True)
     )
-    return Frame(top, right, bottom, left)
+    return Border(top, right, bottom, left)
 
 
 def crop_border(radiograph: Radiograph) -> Radiograph:
-    """Return the image without the frame around it; as it is where there is none.
+    """Crop the uniform border around an image.
 
-    The pixels are a view of the image's own.
+    Parameters
+    ----------
+    radiograph : Radiograph
+
+    Returns
+    -------
+    Radiograph
+        Its pixels are a view of the input's. The input itself if it has no border.
     """
-    frame = find_border(radiograph.pixels)
-    if frame is None:
+    border = find_border(radiograph.pixels)
+    if border is None:
         return radiograph
     height, width = radiograph.pixels.shape
-    pixels = radiograph.pixels[frame.top : height - frame.bottom, frame.left : width - frame.right]
-    # Of a large image one pixel stands for several stored ones.
+    pixels = radiograph.pixels[
+        border.top : height - border.bottom, border.left : width - border.right
+    ]
+    # A large image is held at half its height and width.
     scale = max(1, round(max(radiograph.original_size) / max(height, width)))
     return replace(
         radiograph,
@@ -76,18 +106,18 @@ def crop_border(radiograph: Radiograph) -> Radiograph:
 
 
 def _depth(side: NDArray[np.float32], level: float) -> int:
-    """Return how many lines from the top are even at `level`, up to WIDEST of the height."""
-    most = int(WIDEST * len(side))
+    """Return the number of uniform lines at the top, up to MAX_WIDTH of the height."""
+    most = int(MAX_WIDTH * len(side))
     for depth in range(most):
-        if np.mean(np.abs(side[depth] - level) <= EVENNESS) < EVEN_SHARE:
+        if np.mean(np.abs(side[depth] - level) <= MAX_DEVIATION) < UNIFORM_SHARE:
             return depth
     return most
 
 
-def _is_framed(sides: list[NDArray[np.float32]], depths: list[int], pair: tuple[int, int]) -> bool:
-    """Tell whether two opposite sides are bars, by their width or by the step that ends them."""
+def _is_border(sides: list[NDArray[np.float32]], depths: list[int], pair: tuple[int, int]) -> bool:
+    """Return True if two opposite sides are a border, by their width or the step behind them."""
     narrower = min(depths[side] / len(sides[side]) for side in pair)
-    if narrower < NARROWEST:
+    if narrower < MIN_WIDTH:
         return False
     if narrower >= WIDE:
         return True
@@ -95,9 +125,9 @@ def _is_framed(sides: list[NDArray[np.float32]], depths: list[int], pair: tuple[
 
 
 def _step(sides: list[NDArray[np.float32]], depths: list[int], number: int) -> float:
-    """Return the share of the image's edge that differs from the frame, two lines further in."""
+    """Return the share of the line behind the border that differs from it by STEP or more."""
     side = sides[number]
-    # np.rot90 turns anticlockwise: with the right side on top, the image's top is on the left.
+    # np.rot90 rotates anticlockwise: with the right side at the top, the top is on the left.
     before, behind = depths[(number + 3) % 4], depths[(number + 1) % 4]
     inner = min(depths[number] + 1, len(side) - 1)
     line = side[inner, before : side.shape[1] - behind]

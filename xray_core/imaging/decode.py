@@ -1,7 +1,7 @@
-"""From the bytes of a picture that is no DICOM file to its grey levels, upright, strip by strip.
+"""Decode image files other than DICOM to grey levels, upright.
 
-Pillow holds a decoded picture at up to four bytes a pixel. Everything after that is done on strips
-of it, so that a second copy of the whole never exists.
+Pillow holds a decoded image at up to four bytes a pixel. All later steps work on strips of it, so
+that no second copy of the whole is needed.
 """
 
 from __future__ import annotations
@@ -15,17 +15,17 @@ from PIL import ExifTags, Image, ImageChops, ImageOps, UnidentifiedImageError
 from xray_core.errors import UnreadableImage
 from xray_core.imaging.decoder_logs import silence_libtiff
 from xray_core.imaging.decoding_memory import (
-    Place,
-    assembled,
+    Reservation,
+    assemble,
     is_halved,
     kept_shape,
-    sample_places,
+    sample_positions,
     strip_bytes,
     strips,
 )
-from xray_core.imaging.file_types import DAMAGED, not_an_image
+from xray_core.imaging.file_types import DAMAGED, describe_unknown
 
-# Decoders that an upload may reach. Pillow knows some forty more, few of them hardened.
+# Decoders that an upload can reach. Pillow has about forty more; few of them are hardened.
 PILLOW_FORMATS = ("JPEG", "PNG", "TIFF", "BMP", "GIF", "WEBP")
 
 _DEPTHS = (8, 10, 12, 14, 16)
@@ -37,10 +37,21 @@ _TILE_WIDTH, _TILE_LENGTH = 322, 323
 
 @dataclass(frozen=True, eq=False)
 class Picture:
-    """A decoded picture.
+    """A decoded image file.
 
-    `levels` is uint8 or float32 (H, W), grey in [0, 255], upright. `original_size` is (height,
-    width) as stored. `mode` is Pillow's name of the stored mode.
+    Parameters
+    ----------
+    levels : ndarray of uint8 or float32, shape (H, W)
+        Grey levels in [0, 255], upright.
+    original_size : tuple of int
+        (height, width) as stored.
+    had_colour : bool
+    source_format : str
+        Pillow's name of the format.
+    mode : str
+        Pillow's name of the stored mode.
+    frames : int
+    notes : tuple of str
     """
 
     levels: np.ndarray
@@ -52,40 +63,56 @@ class Picture:
     notes: tuple[str, ...]
 
 
-def read_picture(data: bytes, *, max_pixels: int, place: Place) -> Picture:
-    """Decode the first frame of a picture, waiting for a place in memory before it.
+def read_picture(data: bytes, *, max_pixels: int, reservation: Reservation) -> Picture:
+    """Decode the first frame of an image file, after acquiring the memory for it.
 
-    A picture of more than LARGEST_KEPT pixels comes at half its height and width. Raises
-    `UnreadableImage`; damaged content may raise anything else, for the caller to catch.
+    Parameters
+    ----------
+    data : bytes
+        The whole file.
+    max_pixels : int
+        Larger images are refused before decoding.
+    reservation : Reservation
+        Acquires the estimated peak before decoding.
+
+    Returns
+    -------
+    Picture
+        Halved if the image has more than `LARGEST_KEPT` pixels.
+
+    Raises
+    ------
+    UnreadableImage
+        If the file is refused. Damaged content may raise any exception, which the caller catches.
     """
     silence_libtiff()
     try:
         image = Image.open(io.BytesIO(data), formats=PILLOW_FORMATS)
     except (Image.DecompressionBombError, Image.DecompressionBombWarning):
-        raise UnreadableImage(too_many_pixels(max_pixels)) from None
+        raise UnreadableImage(_too_many_pixels(max_pixels)) from None
     except UnidentifiedImageError:
-        raise UnreadableImage(not_an_image(data)) from None
+        raise UnreadableImage(describe_unknown(data)) from None
     with image:
         width, height = image.size
         if width * height > max_pixels:
-            raise UnreadableImage(too_many_pixels(max_pixels))
+            raise UnreadableImage(_too_many_pixels(max_pixels))
         mode = image.mode
         source_format = "JPEG" if image.format == "MPO" else str(image.format)
         frames = getattr(image, "n_frames", 1)
         notes = [f"Only the first of {frames} frames was read."] if frames > 1 else []
         if getattr(image, "tag_v2", {}).get(_ORIENTATION, 1) >= 5:
-            width, height = height, width  # Pillow gives the size of TIFF as it is to be turned
-        place.take(_peak_bytes(image, source_format, frames))
+            width, height = height, width  # Pillow gives the size of a TIFF after rotation
+        reservation.acquire(_peak_bytes(image, source_format, frames))
         halve = is_halved(height, width)
         if halve and source_format == "JPEG":
-            # The decoder itself halves: it leaves out the higher half of the frequencies.
+            # The decoder itself halves, by omitting the higher half of the frequencies.
             image.draft(image.mode, (-(-width // 2), -(-height // 2)))
         if halve and source_format == "WEBP":
-            levels, had_colour = _large_webp(data, image, notes)
+            levels, had_colour = _large_webp(data, image)
         else:
             image.load()
             levels, had_colour = _grey_levels(image, notes)
-        orientation = _orientation(image)  # after load(), which turns TIFF upright by itself
+        orientation = _orientation(image)  # after load(), which rotates TIFF upright
     return Picture(
         levels=_upright(levels, orientation),
         original_size=(height, width),
@@ -98,8 +125,18 @@ def read_picture(data: bytes, *, max_pixels: int, place: Place) -> Picture:
 
 
 def has_colour(sample: Image.Image) -> bool:
-    """Tell whether the channels of an image, or of a grid of samples of it, differ noticeably."""
-    # A grid of samples tells a photograph as surely as all pixels, at no cost.
+    """Return True if the colour channels of an image differ noticeably.
+
+    Parameters
+    ----------
+    sample : PIL.Image.Image
+        The image, or a grid of samples of it.
+
+    Returns
+    -------
+    bool
+    """
+    # A grid of samples detects a colour photograph as reliably as all pixels, and is faster.
     size = (min(sample.width, 64), min(sample.height, 64))
     sample = sample.resize(size, Image.Resampling.NEAREST)
     if sample.mode != "RGB":
@@ -110,12 +147,12 @@ def has_colour(sample: Image.Image) -> bool:
     return bool(np.count_nonzero(apart > 20) > 0.005 * apart.size)
 
 
-def too_many_pixels(most: int) -> str:
-    return f"The image has more than {most // 10**6} megapixels, more than any image has."
+def _too_many_pixels(most: int) -> str:
+    return f"The image has more than {most // 10**6} megapixels, more than a radiograph has."
 
 
 def _peak_bytes(image: Image.Image, source_format: str, frames: int) -> int:
-    """Return what decoding an image that was only opened takes at its peak, from measurements."""
+    """Return the measured peak, in bytes, of decoding an image that is only opened so far."""
     width, height = image.size
     pixels, kept = width * height, int(np.prod(kept_shape(height, width)))
     in_pillow = 2 if image.mode.startswith("I;") else 1 if image.mode in ("1", "L", "P") else 4
@@ -123,24 +160,24 @@ def _peak_bytes(image: Image.Image, source_format: str, frames: int) -> int:
     if source_format == "JPEG":
         decoded = kept * in_pillow
         if image.info.get("progressive") or len(image.getbands()) > 1:
-            # Where scans follow each other: all coefficients at once, in two bytes each.
+            # Several scans need all coefficients at once, in two bytes each.
             decoded += 2 * pixels * len(image.getbands())
     elif source_format == "WEBP" and is_halved(height, width) and frames == 1:
-        decoded = 8 * pixels  # libwebp's own copy of a lossless picture, and OpenCV's
+        decoded = 8 * pixels  # the copies of libwebp (lossless) and OpenCV
     elif source_format == "WEBP":
-        decoded = 20 * pixels  # two canvases, libwebp's own copy, the bytes of one and Pillow's
+        decoded = 20 * pixels  # two canvases, and the copies of libwebp and Pillow
     elif source_format == "TIFF":
-        decoded += max(_tiff_buffer(image), decoded if _is_turned_by_pillow(image) else 0)
+        decoded += max(_tiff_buffer(image), decoded if _is_rotated_by_pillow(image) else 0)
     elif source_format == "GIF":
         decoded *= 2
     deep = in_pillow == 2 or image.mode[0] in "IF"
-    # Grey levels of a byte and then float32, or float32 at once; to turn those takes two copies.
+    # Bytes and then float32, or float32 at once. Rotating float32 takes two copies.
     grey = kept * (12 if deep and source_format == "PNG" else 5)
     return decoded + grey + strip_bytes(height, width)
 
 
 def _tiff_buffer(image: Image.Image) -> int:
-    """Return the bytes of a strip or tile of a compressed TIFF; either may be the whole picture."""
+    """Return the bytes of a strip or tile of a compressed TIFF; either may be the whole image."""
     if image.info.get("compression") == "raw":
         return 0
     tags = getattr(image, "tag_v2", {})
@@ -151,13 +188,13 @@ def _tiff_buffer(image: Image.Image) -> int:
     return max(strip, tile) * max(4, sum(bits) // 8)
 
 
-def _is_turned_by_pillow(image: Image.Image) -> bool:
-    """Tell whether Pillow turns a TIFF upright, which takes a copy of it."""
+def _is_rotated_by_pillow(image: Image.Image) -> bool:
+    """Return True if Pillow rotates a TIFF upright, which takes a copy of it."""
     return bool(getattr(image, "tag_v2", {}).get(_ORIENTATION, 1) != 1)
 
 
-def _large_webp(data: bytes, image: Image.Image, notes: list[str]) -> tuple[np.ndarray, bool]:
-    """Decode a WebP with OpenCV, which holds one copy of it where Pillow holds four."""
+def _large_webp(data: bytes, image: Image.Image) -> tuple[np.ndarray, bool]:
+    """Decode a WebP with OpenCV, which holds one copy where Pillow holds four."""
     import cv2
 
     pixels = cv2.imdecode(np.frombuffer(data, np.uint8), cv2.IMREAD_UNCHANGED)
@@ -170,22 +207,22 @@ def _large_webp(data: bytes, image: Image.Image, notes: list[str]) -> tuple[np.n
     def levels(rows: slice) -> np.ndarray:
         return _levels(Image.fromarray(cv2.cvtColor(pixels[rows], order)), has_alpha)
 
-    sample = pixels[np.ix_(sample_places(height), sample_places(width))]
+    sample = pixels[np.ix_(sample_positions(height), sample_positions(width))]
     colour = has_colour(Image.fromarray(cv2.cvtColor(sample, order)))
-    return assembled(levels, height, width, np.uint8), colour
+    return assemble(levels, height, width, np.uint8), colour
 
 
 def _grey_levels(image: Image.Image, notes: list[str]) -> tuple[np.ndarray, bool]:
-    """Return (h, w), uint8 or for deep pixels float32, halved where it is large, and its colour."""
+    """Return grey levels (h, w), uint8 or float32, halved if large, and whether it had colour."""
     if image.mode[0] in "IF":
         return _deep_levels(image, notes), False
-    # Some exporters write an alpha of zero everywhere; the image is there all the same.
+    # Some exporters write an alpha of zero everywhere. It is then ignored.
     has_alpha = any(
         alpha.getbbox() is not None
         for rows in strips(image.height, image.width)
         for alpha in _alpha(_cut(image, rows))
     )
-    levels = assembled(
+    levels = assemble(
         lambda rows: _levels(_cut(image, rows), has_alpha), image.height, image.width, np.uint8
     )
     return levels, image.mode not in ("1", "L") and has_colour(image)
@@ -209,11 +246,11 @@ def _alpha(image: Image.Image) -> list[Image.Image]:
 
 
 def _deep_levels(image: Image.Image, notes: list[str]) -> np.ndarray:
-    """Scale deep pixels to [0, 255]: by bit range where that can be told, else by their extremes.
+    """Scale deep pixels to [0, 255]: by bit depth where that is known, else by their extremes.
 
     Whole numbers from 0 to 65,535 are scaled by the smallest of 8, 10, 12, 14 and 16 bits that
     holds the largest: PNG and TIFF cannot say that a detector's 12 bits lie in their 16.
-    Floats up to 1 are taken for [0, 1]. All else (negative, larger) is stretched, with a note.
+    Floats up to 1 are read as [0, 1]. Other values (negative, larger) are stretched, with a note.
     """
     extremes = [
         (grey.min(), grey.max())
@@ -232,19 +269,19 @@ def _deep_levels(image: Image.Image, notes: list[str]) -> np.ndarray:
     else:
         notes.append("The grey values have no known scale; darkest and brightest were stretched.")
         shift, scale = low, 255 / (high - low) if high > low else 0.0
-    # TIFF's WhiteIsZero, which Pillow undoes for shallow pixels only.
+    # WhiteIsZero of TIFF, which Pillow undoes only for 8 bits and less.
     white_is_zero = getattr(image, "tag_v2", {}).get(_PHOTOMETRIC) == 0
 
     def levels(rows: slice) -> np.ndarray:
         grey = _as_floats(_cut(image, rows))
-        with np.errstate(over="ignore"):  # floats may span more than their type can hold
+        with np.errstate(over="ignore"):  # the range of floats may exceed their type
             if shift:
                 grey -= shift
             grey *= scale
         np.minimum(grey, 255, out=grey)
         return 255 - grey if white_is_zero else grey
 
-    return assembled(levels, image.height, image.width, np.float32)
+    return assemble(levels, image.height, image.width, np.float32)
 
 
 def _as_floats(strip: Image.Image) -> np.ndarray:
@@ -270,6 +307,6 @@ def _upright(levels: np.ndarray, orientation: int) -> np.ndarray:
     if orientation == 1:
         return levels
     image = Image.fromarray(levels)
-    # Only the orientation: what else a damaged EXIF block holds need not be written again.
+    # Only the orientation is copied: other fields of a damaged EXIF block could fail.
     image.getexif()[_ORIENTATION] = orientation
     return np.asarray(ImageOps.exif_transpose(image))

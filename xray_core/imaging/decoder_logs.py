@@ -1,4 +1,4 @@
-"""Keep what decoders say about an upload out of terminal and logs: it may quote the upload."""
+"""Suppress what decoders log about an upload: their messages may quote its content."""
 
 from __future__ import annotations
 
@@ -10,46 +10,53 @@ import warnings
 from collections.abc import Iterator
 from contextlib import contextmanager
 
-_here = threading.local()
+_thread = threading.local()
 
 
-class _NotHere(logging.Filter):
+class _ThreadFilter(logging.Filter):
     def filter(self, record: logging.LogRecord) -> bool:
-        return not getattr(_here, "quiet", False)
+        return not getattr(_thread, "suppressed", False)
 
 
-# One filter for the process, which looks at the thread: adding and removing one is no thread's own.
-_filter = _NotHere()
+# One filter for the process that checks the thread: a logger's filters belong to all threads.
+_filter = _ThreadFilter()
 
 
 @contextmanager
-def quiet(package: str) -> Iterator[None]:
-    """Silence a package's warnings, and what its own logger records in this thread meanwhile."""
-    # `warnings.catch_warnings` is not safe among threads; a filter that stays is.
+def suppress_logs(package: str) -> Iterator[None]:
+    """Suppress a package's warnings, and this thread's records of its logger, within the block.
+
+    Parameters
+    ----------
+    package : str
+        Name of the package and of its logger, such as "PIL".
+    """
+    # `warnings.catch_warnings` is not thread-safe; a filter that stays is.
     if not any(getattr(entry[3], "pattern", "") == package for entry in warnings.filters):
         warnings.filterwarnings("ignore", module=package)
     logging.getLogger(package).addFilter(_filter)  # adds it once
-    before = getattr(_here, "quiet", False)
-    _here.quiet = True
+    before = getattr(_thread, "suppressed", False)
+    _thread.suppressed = True
     try:
         yield
     finally:
-        _here.quiet = before
+        _thread.suppressed = before
 
 
 @functools.cache
 def silence_libtiff() -> None:
-    """Keep libtiff, which Pillow decodes compressed TIFF with, from writing to standard error.
+    """Stop libtiff, with which Pillow decodes compressed TIFF, from writing to standard error.
 
-    libtiff prints what it finds wrong with a file, quoting the file, and Pillow leaves it at that.
-    Its handlers belong to the process and are taken out once. Redirecting standard error around a
-    decode would lose what other threads write meanwhile. Where Pillow contains libtiff without
-    exporting it (as on Windows), its messages stay.
+    Notes
+    -----
+    The messages of libtiff quote the file. Its handlers belong to the process and are removed once.
+    Redirecting standard error during a decode would lose the output of other threads. Where
+    Pillow contains libtiff without exporting it (as on Windows), the messages remain.
     """
     from PIL import _imaging
 
     try:
-        # A library's handle finds the symbols of the libraries that it was linked with, too.
+        # The handle of a library also finds the symbols of the libraries it is linked with.
         library = ctypes.CDLL(_imaging.__file__)
         for set_handler in (library.TIFFSetErrorHandler, library.TIFFSetWarningHandler):
             set_handler.argtypes, set_handler.restype = [ctypes.c_void_p], ctypes.c_void_p

@@ -1,8 +1,8 @@
-"""What decoding may take of this computer's memory, and how the largest images are kept small.
+"""Limit the memory that decoding uses, and process large images in strips.
 
-All decodes of this process share two rooms of a fixed size. Each says how much it will take at its
-peak once a header told the size of the image, and waits until that is free. Images of usual size
-have a room of their own, so that they never wait for a large one.
+All decodes of this process share two memory pools of fixed size. Each decode estimates its peak
+from the file's header and waits until that amount is free. Images of usual size have a pool of
+their own, so that they never wait for a large one.
 """
 
 from __future__ import annotations
@@ -19,12 +19,12 @@ from PIL import Image
 
 from xray_core.errors import UnreadableImage
 
-# Detectors for chest X-rays have up to 19 megapixels. What has more (a mammogram, a photograph) is
+# Detectors for chest X-rays have up to 19 megapixels. A larger image (a mammogram, a photograph) is
 # averaged over squares of 2 x 2 pixels: at 64 megapixels that keeps 64 MB instead of 256.
 LARGEST_KEPT = 20_000_000
 
-LARGE_ROOM_BYTES = 700 * 10**6
-SMALL_ROOM_BYTES = 128 * 10**6
+LARGE_POOL_BYTES = 700 * 10**6
+SMALL_POOL_BYTES = 128 * 10**6
 LARGEST_SMALL_BYTES = 64 * 10**6
 TOO_LARGE = (
     "The image takes more memory to decode than is allowed. Please export it smaller or in another "
@@ -36,8 +36,14 @@ _STRIP_PIXELS = 2**18
 _BYTES_PER_STRIP_PIXEL = 32
 
 
-class Room:
-    """Memory that several threads share, in bytes; whoever comes first is served first."""
+class MemoryPool:
+    """Memory that several threads share, in bytes. Waiting threads are served in order.
+
+    Parameters
+    ----------
+    size : int
+        Bytes.
+    """
 
     def __init__(self, size: int) -> None:
         self.size = size
@@ -47,11 +53,17 @@ class Room:
 
     @property
     def waiting(self) -> int:
-        """Tell how many threads wait for memory."""
+        """Number of threads that wait for memory."""
         return len(self._queue)
 
-    def take(self, amount: int) -> None:
-        """Wait until `amount`, at most the size, is free and all who came before have theirs."""
+    def acquire(self, amount: int) -> None:
+        """Wait until `amount` bytes are free and every earlier request is served.
+
+        Parameters
+        ----------
+        amount : int
+            Bytes, at most the size of the pool.
+        """
         turn = object()
         with self._changed:
             self._queue.append(turn)
@@ -64,28 +76,35 @@ class Room:
                 self._queue.remove(turn)
                 self._changed.notify_all()
 
-    def give_back(self, amount: int) -> None:
-        """Let others have `amount`."""
+    def release(self, amount: int) -> None:
+        """Return `amount` bytes to the pool.
+
+        Parameters
+        ----------
+        amount : int
+            Bytes.
+        """
         with self._changed:
             self.held -= amount
             self._changed.notify_all()
 
 
-LARGE_ROOM = Room(LARGE_ROOM_BYTES)
-SMALL_ROOM = Room(SMALL_ROOM_BYTES)
+LARGE_POOL = MemoryPool(LARGE_POOL_BYTES)
+SMALL_POOL = MemoryPool(SMALL_POOL_BYTES)
 
 
-class Place:
-    """What one decode holds of the rooms, as a context that gives it back however it ends.
+class Reservation:
+    """Memory that one decode has acquired; a context manager that releases it on exit.
 
-    A thread that holds a place waits for nothing else, so no two can wait for each other.
+    A thread holds one reservation at a time and waits for nothing else meanwhile, so that two
+    threads cannot wait for each other.
     """
 
     def __init__(self) -> None:
-        self._room = SMALL_ROOM
+        self._pool = SMALL_POOL
         self._held = 0
 
-    def __enter__(self) -> Place:
+    def __enter__(self) -> Reservation:
         return self
 
     def __exit__(
@@ -94,23 +113,40 @@ class Place:
         error: BaseException | None,
         traceback: TracebackType | None,
     ) -> None:
-        self.keep(0)
+        self.shrink(0)
 
-    def take(self, peak: int) -> None:
-        """Wait for `peak` bytes; raises UnreadableImage where that is more than there is at all."""
-        self.keep(0)
-        if peak > LARGE_ROOM.size:
+    def acquire(self, peak: int) -> None:
+        """Wait for `peak` bytes, after releasing what is held.
+
+        Parameters
+        ----------
+        peak : int
+            Bytes that the decode takes at its peak.
+
+        Raises
+        ------
+        UnreadableImage
+            If `peak` exceeds the larger pool.
+        """
+        self.shrink(0)
+        if peak > LARGE_POOL.size:
             raise UnreadableImage(TOO_LARGE)
-        self._room = SMALL_ROOM if peak <= LARGEST_SMALL_BYTES else LARGE_ROOM
-        self._room.take(peak)
+        self._pool = SMALL_POOL if peak <= LARGEST_SMALL_BYTES else LARGE_POOL
+        self._pool.acquire(peak)
         self._held = peak
 
-    def keep(self, amount: int) -> None:
-        """Give back what is held beyond `amount` bytes."""
+    def shrink(self, amount: int) -> None:
+        """Release all but `amount` bytes. A reservation never grows by this.
+
+        Parameters
+        ----------
+        amount : int
+            Bytes.
+        """
         if self._held > amount:
-            if self._room is LARGE_ROOM:
+            if self._pool is LARGE_POOL:
                 _trim()
-            self._room.give_back(self._held - amount)
+            self._pool.release(self._held - amount)
             self._held = amount
 
 
@@ -123,26 +159,57 @@ def _trimmer() -> Callable[[int], object]:
 
 
 def _trim() -> None:
-    """Let glibc give back to the system what was freed: it keeps up to 64 MB for each thread."""
+    """Make glibc return freed memory to the system: it keeps up to 64 MB for each thread."""
     _trimmer()(0)
 
 
 def is_halved(height: int, width: int) -> bool:
-    """Tell whether an image of this size is kept at half its height and width."""
+    """Return True if an image of this size is held at half its height and width.
+
+    Parameters
+    ----------
+    height, width : int
+        Pixels.
+
+    Returns
+    -------
+    bool
+    """
     return height * width > LARGEST_KEPT
 
 
 def kept_shape(height: int, width: int) -> tuple[int, int]:
-    """Return the height and width at which an image of this size is kept."""
+    """Return the (height, width) at which an image of this size is held.
+
+    Parameters
+    ----------
+    height, width : int
+        Pixels.
+
+    Returns
+    -------
+    tuple of int
+    """
     return (-(-height // 2), -(-width // 2)) if is_halved(height, width) else (height, width)
 
 
-def assembled(
+def assemble(
     strip: Callable[[slice], np.ndarray], height: int, width: int, dtype: type[np.generic]
 ) -> np.ndarray:
-    """Put an image (height, width) together from its strips, at the size at which it is kept.
+    """Build an image from its strips, at half its height and width if it is large.
 
-    `strip` gives the grey levels of some rows, uint8 or float32.
+    Parameters
+    ----------
+    strip : callable
+        Takes a slice of rows; returns their grey levels, uint8 or float32 (rows, width).
+    height, width : int
+        Size before halving.
+    dtype : type
+        Of the result.
+
+    Returns
+    -------
+    ndarray, of the shape that `kept_shape` gives
     """
     out = np.empty(kept_shape(height, width), dtype)
     if not is_halved(height, width):
@@ -150,20 +217,40 @@ def assembled(
             out[rows] = strip(rows)
         return out
     for rows in strips(height, width):
-        # 2 x 2 pixels are averaged, at odd edges fewer.
+        # 2 x 2 pixels are averaged, fewer at odd edges.
         half = np.asarray(Image.fromarray(np.ascontiguousarray(strip(rows), dtype)).reduce(2))
         out[rows.start // 2 : rows.start // 2 + len(half)] = half
     return out
 
 
 def strips(height: int, width: int) -> Iterator[slice]:
-    """Yield the rows of an image in strips of an even number of rows, few enough to copy freely."""
+    """Yield slices of an even number of rows, small enough to be copied freely.
+
+    Parameters
+    ----------
+    height, width : int
+        Pixels.
+
+    Yields
+    ------
+    slice
+    """
     rows = _strip_rows(width)
     return (slice(top, min(top + rows, height)) for top in range(0, height, rows))
 
 
 def strip_bytes(height: int, width: int) -> int:
-    """Return what working strip by strip takes at most."""
+    """Return the bytes that processing strip by strip takes at its peak.
+
+    Parameters
+    ----------
+    height, width : int
+        Pixels.
+
+    Returns
+    -------
+    int
+    """
     return min(height, _strip_rows(width)) * width * _BYTES_PER_STRIP_PIXEL
 
 
@@ -171,7 +258,17 @@ def _strip_rows(width: int) -> int:
     return max(2, _STRIP_PIXELS // width & ~1)
 
 
-def sample_places(side: int) -> np.ndarray:
-    """Return the places of up to 64 samples along a side, evenly spread."""
+def sample_positions(side: int) -> np.ndarray:
+    """Return up to 64 evenly spaced positions along a side.
+
+    Parameters
+    ----------
+    side : int
+        Pixels.
+
+    Returns
+    -------
+    ndarray of int, shape (min(side, 64),)
+    """
     count = min(side, 64)
     return ((np.arange(count) + 0.5) * side / count).astype(int)

@@ -1,10 +1,10 @@
-"""Tell by its first bytes what a file is: DICOM, or one of the things dropped by mistake."""
+"""Recognise a file by its first bytes: DICOM, or a type that is often uploaded by mistake."""
 
 from __future__ import annotations
 
 DAMAGED = "The image is damaged or incomplete and cannot be read. Please export it again."
 _SIGNATURES = (b"\xff\xd8\xff", b"\x89PNG", b"II*\0", b"MM\0*", b"BM", b"GIF8", b"RIFF")
-# What people drop by mistake: signature, where it stands, and its name.
+# Files uploaded by mistake: signature in lower case, its offset, and a name for the message.
 _OTHER_FILES = (
     (b"%pdf", 0, "a PDF document"),
     (b"<!doctype html", 0, "a web page"),
@@ -28,10 +28,24 @@ _OTHER_FILES = (
 
 
 def is_dicom(data: bytes) -> bool:
-    """Tell whether bytes begin as a DICOM or ACR-NEMA file does, with or without a preamble."""
+    """Return True if the bytes start like a DICOM or ACR-NEMA file, with or without a preamble.
+
+    Parameters
+    ----------
+    data : bytes
+        At least the first 132 bytes of the file, or all of a shorter one.
+
+    Returns
+    -------
+    bool
+
+    References
+    ----------
+    DICOM PS3.10, section 7.1 (file meta information).
+    """
     if data[128:132] == b"DICM":
         return True
-    # Without preamble the first element is of group 2 or 8 (PS3.10, 7.1), in either byte order.
+    # Without a preamble the first element is of group 2 or 8, in either byte order.
     little, big = data[:2] in (b"\x02\x00", b"\x08\x00"), data[:2] == b"\x00\x08"
     if len(data) < 16 or not (little or big):
         return False
@@ -40,11 +54,21 @@ def is_dicom(data: bytes) -> bool:
     return explicit or (data[3 if little else 2] == 0 and length <= 64)
 
 
-def not_an_image(data: bytes) -> str:
-    """Say in a sentence what a file that no decoder knows seems to be."""
+def describe_unknown(data: bytes) -> str:
+    """Return a sentence for a file that no decoder recognises, with its type where known.
+
+    Parameters
+    ----------
+    data : bytes
+        At least the first 1024 bytes of the file, or all of a shorter one.
+
+    Returns
+    -------
+    str
+    """
     start = data[:1024].lstrip(b"\xef\xbb\xbf \t\r\n")
-    for signature, at, kind in _OTHER_FILES:
-        if start[at : at + len(signature)].lower() == signature:
+    for signature, offset, kind in _OTHER_FILES:
+        if start[offset : offset + len(signature)].lower() == signature:
             return f"This is {kind}. Please upload the image itself as JPEG, PNG or DICOM."
     if any(start.startswith(signature) for signature in _SIGNATURES):
         return DAMAGED

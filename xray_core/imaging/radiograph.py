@@ -1,40 +1,56 @@
-"""The one door for pixels: a file becomes a `Radiograph`, and that the model's input."""
+"""Read a file of any supported format into a `Radiograph`."""
 
 from __future__ import annotations
 
 import os
-import warnings
 from collections.abc import Iterator
 from contextlib import contextmanager
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from pathlib import Path
 from typing import BinaryIO
 
 import numpy as np
-from PIL import Image
 
 from xray_core.errors import UnreadableImage
 from xray_core.imaging.decode import read_picture
-from xray_core.imaging.decoder_logs import quiet
-from xray_core.imaging.decoding_memory import Place, strips
+from xray_core.imaging.decoder_logs import suppress_logs
+from xray_core.imaging.decoding_memory import Reservation
 from xray_core.imaging.file_types import DAMAGED, is_dicom
 
-# The largest radiographic detectors have 19 megapixels, mammography 29, a phone's camera 50.
+# The largest radiographic detectors have 19 megapixels, mammography 29, a phone camera 50.
 MAX_PIXELS = 64_000_000
 MAX_BYTES = 200 * 2**20
-MODEL_SIZE = (224, 224)
+
+Source = str | os.PathLike[str] | bytes | BinaryIO
 
 
 @dataclass(frozen=True, eq=False)
 class Radiograph:
-    """A decoded image and what the checks need to know about it, without anyone's identity.
+    """A decoded image with what the checks need to know about it. It holds no patient identity.
 
-    `pixels` is float32 (H, W), grey in [0, 255], upright, bone bright, and read-only. Of an image
-    of more than 20 megapixels, more than any detector for chest X-rays has, each averages 2 x 2.
-    `original_size` is (height, width) as stored, before any turning or averaging.
-    `had_colour` tells whether the colour channels differed noticeably.
-    `age_years` is the patient's age, only to warn of ages that the model does not know.
-    `windows` names the DICOM windows that `read_radiograph(..., window=i)` can choose from.
+    Parameters
+    ----------
+    pixels : ndarray of float32, shape (H, W)
+        Grey levels in [0, 255], upright, bone bright, read-only. An image of more than 20
+        megapixels is held at half its height and width.
+    original_size : tuple of int
+        (height, width) as stored, before rotation and halving.
+    had_colour : bool
+        True if the colour channels differ noticeably.
+    source_format : str
+        "JPEG", "PNG", "TIFF", "BMP", "GIF", "WEBP", "DICOM", or "array" for pixels from memory.
+    modality, view, body_part : str or None
+        DICOM Modality (0008,0060), View Position (0018,5101), Body Part Examined (0018,0015).
+    age_years : float or None
+        Patient's Age (0010,1010), used only to warn about ages outside the training data.
+    frames : int
+        Number of frames in the file. Only the first is read.
+    notes : tuple of str
+        Sentences about what was noticed while reading.
+    windows : tuple of str
+        Names of the DICOM windows that ``read_radiograph(..., window=i)`` selects.
+    colour_mode : str
+        Pillow's name of the stored mode, such as "L" or "RGB"; "" for DICOM.
     """
 
     pixels: np.ndarray
@@ -48,105 +64,96 @@ class Radiograph:
     frames: int = 1
     notes: tuple[str, ...] = ()
     windows: tuple[str, ...] = ()
-    colour_mode: str = ""  # Pillow's name of the stored mode ("L", "RGB"); "" for DICOM
+    colour_mode: str = ""
 
 
-def read_radiograph(
-    source: str | os.PathLike[str] | bytes | BinaryIO, *, window: int = 0
-) -> Radiograph:
-    """Read an image from a path, bytes or a file object (JPEG, PNG, TIFF, BMP, GIF, WebP or DICOM).
+def read_radiograph(source: Source, *, window: int = 0) -> Radiograph:
+    """Read an image from a path, bytes or a file object (JPEG, PNG, TIFF, BMP, GIF, WebP, DICOM).
 
-    The content decides the format, never the name. `window` chooses among a DICOM file's windows;
-    one that does not exist counts as the first.
-    Raises `UnreadableImage`, and nothing else, whatever the content.
+    The format is recognised by the content, not by the file name.
+
+    Parameters
+    ----------
+    source : path, bytes or binary file object
+        At most 200 MB.
+    window : int
+        Index into the windows of a DICOM file. An index out of range selects the first.
+
+    Returns
+    -------
+    Radiograph
+
+    Raises
+    ------
+    UnreadableImage
+        If the content cannot be read for any reason. No other exception is raised for it.
     """
-    with reading(source, window=window) as radiograph:
+    with open_radiograph(source, window=window) as radiograph:
         return radiograph
 
 
 @contextmanager
-def reading(
-    source: str | os.PathLike[str] | bytes | BinaryIO, *, window: int = 0
-) -> Iterator[Radiograph]:
-    """Read an image as `read_radiograph` does, and keep its place in memory until the block ends.
+def open_radiograph(source: Source, *, window: int = 0) -> Iterator[Radiograph]:
+    """Read an image as `read_radiograph` does, and reserve memory for it until the block ends.
 
-    Decodes of this process wait for each other where together they would take too much; see
-    `decoding_memory`. Read no other image within the block: it might wait for this one.
+    Concurrent decodes wait for each other if together they would need too much memory; see
+    `decoding_memory`. Do not read another image inside the block: it could wait for this one.
+
+    Parameters
+    ----------
+    source : path, bytes or binary file object
+    window : int
+        Index into the windows of a DICOM file.
+
+    Yields
+    ------
+    Radiograph
+
+    Raises
+    ------
+    UnreadableImage
+        If the content cannot be read.
     """
-    with Place() as place:
-        radiograph = _decoded(_read_bytes(source), window, place)
-        place.keep(2 * radiograph.pixels.nbytes)
+    with Reservation() as reservation:
+        radiograph = _decode(_read_bytes(source), window, reservation)
+        reservation.shrink(2 * radiograph.pixels.nbytes)
         yield radiograph
 
 
-def _decoded(data: bytes, window: int, place: Place) -> Radiograph:
+def read_only(pixels: np.ndarray) -> np.ndarray:
+    """Return pixels as a contiguous, read-only float32 array, copied only if needed.
+
+    Parameters
+    ----------
+    pixels : ndarray, shape (H, W)
+
+    Returns
+    -------
+    ndarray of float32, shape (H, W)
+    """
+    pixels = np.ascontiguousarray(pixels, dtype=np.float32)
+    pixels.flags.writeable = False
+    return pixels
+
+
+def _decode(data: bytes, window: int, reservation: Reservation) -> Radiograph:
     try:
-        with quiet("PIL"):
-            return (_read_dicom if is_dicom(data) else _read_picture)(data, window, place)
+        with suppress_logs("PIL"):
+            if is_dicom(data):
+                return _read_dicom(data, window, reservation)
+            return _read_picture(data, reservation)
     except UnreadableImage as error:
         problem = str(error)
     except MemoryError:
         problem = "The image is too large for this computer's memory."
     except (Exception, RecursionError):
         problem = DAMAGED
-    # Raised out here: an error within the handlers would hold on to half-decoded pixels.
-    place.keep(0)
+    # Raised outside the handlers: the handled exception would keep half-decoded pixels alive.
+    reservation.shrink(0)
     raise UnreadableImage(problem)
 
 
-def to_model_input(pixels: np.ndarray | Radiograph) -> np.ndarray:
-    """Resize an image to the network's input; the one resize, for training and application alike.
-
-    Takes grey (H, W) or (H, W, 1) in [0, 255] and gives float32 (224, 224, 1), whole grey levels
-    in [0, 255]. The aspect ratio is not kept, as in the training images. Shrinking averages over
-    the area: the same network fed by nearest-neighbour resizing loses a third of its specificity.
-    An image of 224 x 224 passes unchanged but for rounding. Raises `ValueError` for another shape
-    or range.
-    """
-    grey = pixels.pixels if isinstance(pixels, Radiograph) else _checked_grey(pixels)
-    if grey.shape != MODEL_SIZE:
-        # Pillow resizes across and then down, so that strips give the same as the whole at once,
-        # and no copy of the whole is needed. (H, W) -> (H, 224) -> (224, 224)
-        narrow = [_resized(grey[rows], MODEL_SIZE[1]) for rows in strips(*grey.shape)]
-        grey = _resized(np.concatenate(narrow), *MODEL_SIZE)
-    # Whole levels, so that caches can hold bytes; the training images have 8 bits, too.
-    levels = np.clip(np.rint(grey), 0, 255).astype(np.float32)
-    return levels[:, :, np.newaxis]  # (224, 224) -> (224, 224, 1)
-
-
-def _resized(grey: np.ndarray, width: int, height: int | None = None) -> np.ndarray:
-    """Resize (H, W) to (height, width), without a height only across."""
-    image = Image.fromarray(np.ascontiguousarray(grey, dtype=np.float32))  # mode "F"
-    # Pillow's BILINEAR widens its kernel when shrinking, so that every pixel counts.
-    return np.asarray(image.resize((width, height or len(grey)), Image.Resampling.BILINEAR))
-
-
-def rotate(radiograph: Radiograph, quarter_turns: int = 0, inverted: bool = False) -> Radiograph:
-    """Turn an image clockwise by quarter turns and, if asked, exchange black and white."""
-    pixels = np.rot90(radiograph.pixels, -quarter_turns)
-    if inverted:
-        pixels = np.float32(255) - pixels
-    return replace(radiograph, pixels=_frozen(pixels))
-
-
-def _checked_grey(pixels: np.ndarray) -> np.ndarray:
-    grey = np.asarray(pixels)
-    if grey.ndim == 3 and grey.shape[2] == 1:
-        grey = grey[:, :, 0]  # (H, W, 1) -> (H, W)
-    if grey.ndim != 2 or grey.size == 0:
-        raise ValueError(f"Expected grey pixels (H, W) or (H, W, 1). Received: shape={grey.shape}")
-    low, high = float(grey.min()), float(grey.max())
-    if not (low >= -0.5 and high <= 255.5):  # NaN fails as well
-        raise ValueError(f"Expected grey in [0, 255]. Received: range=[{low}, {high}]")
-    if grey.dtype.kind == "f" and 0 < high <= 1:
-        warnings.warn(
-            f"Pixels look scaled to [0, 1] where grey in [0, 255] is expected: max={high}",
-            stacklevel=3,
-        )
-    return grey
-
-
-def _read_bytes(source: str | os.PathLike[str] | bytes | BinaryIO) -> bytes:
+def _read_bytes(source: Source) -> bytes:
     if isinstance(source, bytes | bytearray | memoryview):
         data = bytes(source)
     elif isinstance(source, str | os.PathLike):
@@ -175,10 +182,14 @@ def _read_bytes(source: str | os.PathLike[str] | bytes | BinaryIO) -> bytes:
     return data
 
 
-def _read_picture(data: bytes, window: int, place: Place) -> Radiograph:
-    picture = read_picture(data, max_pixels=MAX_PIXELS, place=place)
+def _too_many_bytes() -> str:
+    return f"The file is larger than {MAX_BYTES // 2**20} MB. Please export a single image."
+
+
+def _read_picture(data: bytes, reservation: Reservation) -> Radiograph:
+    picture = read_picture(data, max_pixels=MAX_PIXELS, reservation=reservation)
     return Radiograph(
-        pixels=_frozen(picture.levels),
+        pixels=read_only(picture.levels),
         original_size=picture.original_size,
         had_colour=picture.had_colour,
         source_format=picture.source_format,
@@ -188,14 +199,13 @@ def _read_picture(data: bytes, window: int, place: Place) -> Radiograph:
     )
 
 
-def _read_dicom(data: bytes, window: int, place: Place) -> Radiograph:
-    from xray_core.imaging.dicom.display import (
-        read_dicom,  # pydicom costs half a second, and few files need it
-    )
+def _read_dicom(data: bytes, window: int, reservation: Reservation) -> Radiograph:
+    # pydicom takes half a second to import, and few files need it.
+    from xray_core.imaging.dicom.display import read_dicom
 
-    image = read_dicom(data, window=window, max_pixels=MAX_PIXELS, place=place)
+    image = read_dicom(data, window=window, max_pixels=MAX_PIXELS, reservation=reservation)
     return Radiograph(
-        pixels=_frozen(image.pixels),
+        pixels=read_only(image.levels),
         original_size=image.original_size,
         had_colour=image.had_colour,
         source_format="DICOM",
@@ -207,13 +217,3 @@ def _read_dicom(data: bytes, window: int, place: Place) -> Radiograph:
         notes=image.notes,
         windows=image.windows,
     )
-
-
-def _frozen(pixels: np.ndarray) -> np.ndarray:
-    pixels = np.ascontiguousarray(pixels, dtype=np.float32)
-    pixels.flags.writeable = False
-    return pixels
-
-
-def _too_many_bytes() -> str:
-    return f"The file is larger than {MAX_BYTES // 2**20} MB. Please export a single image."

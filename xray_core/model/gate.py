@@ -1,23 +1,19 @@
-"""Is this a frontal chest X-ray like those the model knows?
+"""Detect images unlike the training images, from the network's features.
 
-Two layers. `check_pixels` looks at the picture before the network does and finds what can be no
-image at all. `Gate` looks at the network's own features, from the forward pass that predicts: the
-squared Mahalanobis distance to the training images, with a covariance shrunk after Ledoit and Wolf
-(J. Multivariate Analysis 88, 2004), as Lee et al. (NeurIPS 2018) detect inputs unlike training.
+The measure is the squared Mahalanobis distance to the training images, with a covariance shrunk
+after Ledoit and Wolf (J. Multivariate Analysis 88, 2004), as Lee et al. (NeurIPS 2018) detect
+inputs unlike training. The pixel checks that precede it are in `xray_core.imaging.checks`.
 """
 
 from dataclasses import dataclass, fields, replace
 from pathlib import Path
-from typing import TYPE_CHECKING, Literal
+from typing import Literal
 
 import numpy as np
 from numpy.typing import NDArray
 
 from xray_core.errors import BundleError
 from xray_core.model.bundle_checks import read_arrays
-
-if TYPE_CHECKING:
-    from xray_core.imaging.radiograph import Radiograph
 
 Outcome = Literal["passed", "caution", "refused"]
 FloatArray = NDArray[np.float32]
@@ -29,21 +25,6 @@ BASIS_FLOATS = 2**20
 
 LARGEST_FILE = 64_000_000
 """Bytes of a gate's arrays; 8 MB with the most features that a recipe has."""
-
-SMALLEST_SIDE = 64
-LARGEST_ASPECT = 3.5
-SMALLEST_RANGE = 12.0
-FEWEST_LEVELS = 32
-LARGEST_BLACK = 0.85
-LARGEST_WHITE = 0.5
-LARGEST_FLAT = 0.4
-LARGEST_LEVEL = 0.25
-LEAST_STRUCTURE = 5.0
-LARGEST_SLOPE = 0.75
-LEAST_DETAIL = 0.01
-MOST_DETAIL = 0.4
-
-_BLOCK = 8  # side of the squares that tell detail from structure, at the model's input size
 
 
 @dataclass(frozen=True)
@@ -185,80 +166,3 @@ def _leading_directions(
 
     _, singular, found = randomized_svd(z, n_components=kept, random_state=0)
     return found.T, singular**2 / count
-
-
-def check_pixels(radiograph: "Radiograph", image: FloatArray | None = None) -> list[str]:
-    """Return why this picture can be no chest X-ray, as plain sentences; [] where it may be one.
-
-    `image` is its model input (224, 224, 1), made here where it is not given.
-
-    The limits leave room on both sides: all 5,856 images of the Kaggle set pass, which
-    `tests/model/test_gate.py` holds where the set is at hand.
-    """
-    from xray_core.imaging.radiograph import to_model_input
-
-    height, width = radiograph.original_size
-    reasons = []
-    if min(height, width) < SMALLEST_SIDE:
-        reasons.append(
-            f"The image is too small to judge ({width} x {height} pixels; at least "
-            f"{SMALLEST_SIDE} on each side are needed)."
-        )
-    if max(height, width) > LARGEST_ASPECT * min(height, width):
-        reasons.append(
-            f"The image is a strip ({width} x {height} pixels): a chest X-ray is about as wide as "
-            "it is high."
-        )
-    if radiograph.had_colour:
-        reasons.append("The image is in colour; an X-ray is grey.")
-    flat = _flatness(radiograph.pixels)
-    return reasons + (flat or _texture(to_model_input(radiograph) if image is None else image))
-
-
-def _flatness(pixels: FloatArray) -> list[str]:
-    """Return the reason why the grey levels are not those of an image, at most one."""
-    # A grid as fine as the network's input: an image enlarged without smoothing is not flat.
-    step = max(1, max(pixels.shape) // 224)
-    grid = np.clip(np.rint(pixels[::step, ::step]), 0, 255).astype(np.int16)
-    low, high = np.percentile(grid, (1, 99))
-    if high - low < SMALLEST_RANGE:
-        return ["The image is blank: it holds nearly one shade of grey only."]
-
-    share = np.bincount(grid.ravel(), minlength=256) / grid.size
-    lit = np.sort(share[6:])[::-1]
-    if share[:6].sum() > LARGEST_BLACK:
-        return ["The image is nearly all black, with little on it: a mask, or an empty image."]
-    if share[250:].sum() > LARGEST_WHITE:
-        return ["Most of the image is plain white, as on a page of text or a screenshot."]
-    levels_of_most = int(np.searchsorted(np.cumsum(lit), 0.99 * lit.sum())) + 1
-    if levels_of_most < FEWEST_LEVELS:
-        return [
-            f"The image has only {levels_of_most} shades of grey: a drawing, a mask or text rather "
-            "than an X-ray."
-        ]
-    corner = grid[:-1, :-1]
-    flat = (corner > 5) & (corner == grid[1:, :-1]) & (corner == grid[:-1, 1:])
-    if share[8:250].max() > LARGEST_LEVEL or flat.mean() > LARGEST_FLAT:
-        return ["Large parts of the image are one even shade, as on a screenshot or a drawing."]
-    return []
-
-
-def _texture(image: FloatArray) -> list[str]:
-    """Return the reason why this much detail or structure is not an image's, at most one."""
-    grey = image[..., 0].astype(np.float64)
-    rows, columns = (side // _BLOCK for side in grey.shape)
-    # (H, W) -> (rows, 8, columns, 8) -> (rows, columns)
-    squares = grey.reshape(rows, _BLOCK, columns, _BLOCK).mean(axis=(1, 3))
-    down, across = np.linspace(-1, 1, rows)[:, np.newaxis], np.linspace(-1, 1, columns)
-    level = squares - squares.mean()
-    # `down` and `across` are orthogonal, so each takes its part of the slope by itself.
-    for direction in (down + 0 * across, across + 0 * down):
-        level = level - direction * (level * direction).sum() / (direction**2).sum()
-    within = grey.var() - squares.var()
-    if within > MOST_DETAIL * grey.var() and grey.std() > LEAST_STRUCTURE:
-        return ["The image is fine detail all over, as text, a drawing or noise; an image is not."]
-    if level.std() < LEAST_STRUCTURE or level.var() < (1 - LARGEST_SLOPE) * squares.var():
-        return ["The image is nearly blank: an even shade or a soft slope of grey, little else."]
-    if within < LEAST_DETAIL * grey.var():
-        return ["The image holds soft clouds of grey only, without a single outline."]
-    return []

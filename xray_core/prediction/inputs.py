@@ -9,8 +9,9 @@ from numpy.typing import NDArray
 
 from xray_core.errors import UnreadableImage
 from xray_core.imaging.border import crop_border
-from xray_core.imaging.radiograph import Radiograph, read_radiograph, reading, to_model_input
-from xray_core.model.gate import check_pixels
+from xray_core.imaging.checks import check_pixels
+from xray_core.imaging.pixels import to_model_input
+from xray_core.imaging.radiograph import Radiograph, open_radiograph, read_radiograph
 
 Source = str | Path | bytes | BinaryIO | Radiograph
 FloatArray = NDArray[np.float32]
@@ -45,7 +46,7 @@ def prepare_input(source: Source) -> PreparedInput:
     """Read an image, check its pixels and make its model input; raises UnreadableImage."""
     if isinstance(source, Radiograph):
         return _admitted(source)
-    with reading(source) as radiograph:
+    with open_radiograph(source) as radiograph:
         return _admitted(radiograph)
 
 

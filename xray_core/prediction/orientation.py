@@ -7,7 +7,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from xray_core.imaging.border import crop_border
-from xray_core.imaging.radiograph import Radiograph, rotate
+from xray_core.imaging.pixels import rotate
+from xray_core.imaging.radiograph import Radiograph
 from xray_core.model.gate import Gate, Outcome
 
 FloatArray = NDArray[np.float32]

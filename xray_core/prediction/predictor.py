@@ -18,7 +18,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from xray_core.errors import BundleError
-from xray_core.imaging.radiograph import to_model_input
+from xray_core.imaging.pixels import to_model_input
 from xray_core.model.bundle import Bundle, open_bundle
 from xray_core.model.calibration import PRIOR, shift_prior
 from xray_core.model.gate import Gate, Outcome

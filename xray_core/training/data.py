@@ -24,7 +24,8 @@ from tqdm import tqdm
 
 from xray_core.dataset.index import FOLDS
 from xray_core.errors import DatasetError, UnreadableImage
-from xray_core.imaging.radiograph import MAX_BYTES, read_radiograph, to_model_input
+from xray_core.imaging.pixels import to_model_input
+from xray_core.imaging.radiograph import MAX_BYTES, read_radiograph
 from xray_core.model.recipes import INPUT_SIZE, LABELS, Recipe
 from xray_core.training.augmentation import augment, shifted
 

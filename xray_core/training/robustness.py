@@ -14,7 +14,7 @@ import cv2
 import numpy as np
 from scipy.ndimage import rotate
 
-from xray_core.imaging.radiograph import to_model_input
+from xray_core.imaging.pixels import to_model_input
 from xray_core.model.calibration import Calibration
 from xray_core.stats.delong import area_interval, delong
 from xray_core.training.augmentation import recompressed, with_contrast

@@ -1,0 +1,96 @@
+"""Geometry and polarity of pixels: the resize to the model input, rotation and inversion."""
+
+from __future__ import annotations
+
+import warnings
+from dataclasses import replace
+
+import numpy as np
+from PIL import Image
+
+from xray_core.imaging.decoding_memory import strips
+from xray_core.imaging.radiograph import Radiograph, read_only
+
+MODEL_SIZE = (224, 224)
+
+
+def to_model_input(pixels: np.ndarray | Radiograph) -> np.ndarray:
+    """Resize an image to the model input. Training and prediction both use this function.
+
+    Shrinking averages over the area. The aspect ratio is not kept, as in the training images.
+    An image of 224 x 224 is only rounded.
+
+    Parameters
+    ----------
+    pixels : ndarray, shape (H, W) or (H, W, 1), or Radiograph
+        Grey levels in [0, 255].
+
+    Returns
+    -------
+    ndarray of float32, shape (224, 224, 1)
+        Whole grey levels in [0, 255].
+
+    Raises
+    ------
+    ValueError
+        If the shape or the range is a different one.
+
+    Notes
+    -----
+    With nearest-neighbour resizing the same network loses a third of its specificity.
+    """
+    grey = pixels.pixels if isinstance(pixels, Radiograph) else _checked_grey(pixels)
+    if grey.shape != MODEL_SIZE:
+        # Pillow resizes across and then down. Strips therefore give the same result as the whole
+        # image, without a copy of the whole. (H, W) -> (H, 224) -> (224, 224)
+        narrow = [_resize(grey[rows], MODEL_SIZE[1]) for rows in strips(*grey.shape)]
+        grey = _resize(np.concatenate(narrow), *MODEL_SIZE)
+    # Whole levels, so that caches can hold bytes. The training images have 8 bits as well.
+    levels = np.clip(np.rint(grey), 0, 255).astype(np.float32)
+    return levels[:, :, np.newaxis]  # (224, 224) -> (224, 224, 1)
+
+
+def rotate(radiograph: Radiograph, quarter_turns: int = 0, inverted: bool = False) -> Radiograph:
+    """Rotate an image clockwise by quarter turns, and invert black and white if asked.
+
+    Parameters
+    ----------
+    radiograph : Radiograph
+    quarter_turns : int
+        Negative values rotate anticlockwise.
+    inverted : bool
+        True replaces each grey level g by 255 - g.
+
+    Returns
+    -------
+    Radiograph
+        With `original_size` still as stored.
+    """
+    pixels = np.rot90(radiograph.pixels, -quarter_turns)
+    if inverted:
+        pixels = np.float32(255) - pixels
+    return replace(radiograph, pixels=read_only(pixels))
+
+
+def _resize(grey: np.ndarray, width: int, height: int | None = None) -> np.ndarray:
+    """Resize (H, W) to (height, width); without a height, only across."""
+    image = Image.fromarray(np.ascontiguousarray(grey, dtype=np.float32))  # mode "F"
+    # Pillow's BILINEAR widens its kernel when it shrinks, so that every pixel counts.
+    return np.asarray(image.resize((width, height or len(grey)), Image.Resampling.BILINEAR))
+
+
+def _checked_grey(pixels: np.ndarray) -> np.ndarray:
+    grey = np.asarray(pixels)
+    if grey.ndim == 3 and grey.shape[2] == 1:
+        grey = grey[:, :, 0]  # (H, W, 1) -> (H, W)
+    if grey.ndim != 2 or grey.size == 0:
+        raise ValueError(f"Expected grey pixels (H, W) or (H, W, 1). Received: shape={grey.shape}")
+    low, high = float(grey.min()), float(grey.max())
+    if not (low >= -0.5 and high <= 255.5):  # NaN fails as well
+        raise ValueError(f"Expected grey in [0, 255]. Received: range=[{low}, {high}]")
+    if grey.dtype.kind == "f" and 0 < high <= 1:
+        warnings.warn(
+            f"Pixels look scaled to [0, 1] where grey in [0, 255] is expected: max={high}",
+            stacklevel=3,
+        )
+    return grey
