@@ -1,4 +1,4 @@
-"""What decoders say about a file goes nowhere: it may quote the file."""
+"""Messages of decoders are suppressed: they may quote the file."""
 
 import subprocess
 import sys
@@ -13,8 +13,8 @@ from PIL import Image
 from xray_core.errors import UnreadableImage
 from xray_core.imaging.radiograph import read_radiograph
 
-chance = np.random.default_rng(1)
-noise = Image.fromarray(chance.integers(0, 256, (64, 64), dtype="u1"))
+random = np.random.default_rng(1)
+noise = Image.fromarray(random.integers(0, 256, (64, 64), dtype="u1"))
 refused = 0
 for compression in ("tiff_lzw", "tiff_adobe_deflate", "packbits", "jpeg", "group4"):
     buffer = io.BytesIO()
@@ -22,8 +22,8 @@ for compression in ("tiff_lzw", "tiff_adobe_deflate", "packbits", "jpeg", "group
     image.save(buffer, "TIFF", compression=compression)
     for _ in range(20):
         broken = bytearray(buffer.getvalue())
-        for place in chance.integers(8, len(broken), 6):
-            broken[place] = chance.integers(0, 256)
+        for position in random.integers(8, len(broken), 6):
+            broken[position] = random.integers(0, 256)
         try:
             if sys.argv[1] == "ours":
                 read_radiograph(bytes(broken))
@@ -36,7 +36,7 @@ print(refused)
 
 
 def stderr_of(reader: str) -> bytes:
-    """Read a hundred damaged TIFFs in a new process; give what reached its file descriptor 2."""
+    """Read a hundred damaged TIFFs in a new process; return what it wrote to file descriptor 2."""
     run = subprocess.run(
         [sys.executable, "-W", "ignore", "-c", PROGRAM, reader], capture_output=True, check=True
     )
@@ -45,5 +45,5 @@ def stderr_of(reader: str) -> bytes:
 
 
 def test_libtiff_writes_nothing_about_a_damaged_tiff():
-    assert b"Decod" in stderr_of("Pillow alone")  # so there is something to keep quiet
+    assert b"Decod" in stderr_of("Pillow alone")  # so there is something to suppress
     assert stderr_of("ours") == b""

@@ -1,4 +1,4 @@
-"""Decoding takes little memory for each pixel, and all decodes together no more than is set."""
+"""Decoding needs little memory per pixel, and all decodes together stay within a set limit."""
 
 import io
 import json
@@ -20,10 +20,10 @@ from pydicom.uid import JPEG2000Lossless, RLELossless
 
 from xray_core.errors import UnreadableImage
 from xray_core.imaging import decoding_memory
-from xray_core.imaging.decoding_memory import LARGE_ROOM_BYTES, Place, Room
+from xray_core.imaging.decoding_memory import LARGE_POOL_BYTES, MemoryPool, Reservation
 from xray_core.imaging.pixels import to_model_input
 from xray_core.imaging.radiograph import MAX_PIXELS, read_radiograph
-from xray_core.prediction import inputs as admission
+from xray_core.prediction import inputs
 from xray_core.prediction.inputs import prepare_input, prepare_input_or_reason
 
 GREY = np.random.default_rng(0).integers(0, 256, (90, 80), dtype="u1")
@@ -37,152 +37,152 @@ def encoded(image: Image.Image | np.ndarray, kind: str, **options: object) -> by
 
 
 def wait_until(holds: Callable[[], bool]) -> None:
-    """Wait for another thread; a test that waits in vain is ended by the suite's time limit."""
+    """Wait for another thread. The time limit of the suite ends a test that waits in vain."""
     while not holds():
         time.sleep(0.001)
 
 
-class Watched(Room):
-    """A room that remembers the most that was held at once."""
+class WatchedPool(MemoryPool):
+    """A pool that records the most that was held at once."""
 
     most = 0
 
-    def take(self, amount: int) -> None:
-        super().take(amount)
+    def acquire(self, amount: int) -> None:
+        super().acquire(amount)
         self.most = max(self.most, self.held)
 
 
 @pytest.fixture
-def large_room(monkeypatch: pytest.MonkeyPatch) -> Watched:
-    """A room for 1.5 images of GREY's size, which count as large here."""
-    with Place() as place:
-        place.take(1)
-    room = Watched(1)
-    monkeypatch.setattr(decoding_memory, "LARGE_ROOM", room)
+def large_pool(monkeypatch: pytest.MonkeyPatch) -> WatchedPool:
+    """A pool for 1.5 images of the size of GREY, which count as large here."""
+    with Reservation() as reservation:
+        reservation.acquire(1)
+    pool = WatchedPool(1)
+    monkeypatch.setattr(decoding_memory, "LARGE_POOL", pool)
     monkeypatch.setattr(decoding_memory, "LARGEST_SMALL_BYTES", 0)
-    room.size = 10**9
+    pool.size = 10**9
     read_radiograph(encoded(GREY, "PNG"))
-    room.size = room.most * 3 // 2
-    room.most = 0
-    return room
+    pool.size = pool.most * 3 // 2
+    pool.most = 0
+    return pool
 
 
-# --- rooms
+# --- pools
 
 
-def test_who_comes_first_is_served_first() -> None:
-    room = Room(100)
-    room.take(80)
-    threads = [threading.Thread(target=room.take, args=(amount,)) for amount in (50, 10)]
+def test_threads_are_served_in_order() -> None:
+    pool = MemoryPool(100)
+    pool.acquire(80)
+    threads = [threading.Thread(target=pool.acquire, args=(amount,)) for amount in (50, 10)]
     for count, thread in enumerate(threads, start=1):
         thread.start()
-        wait_until(lambda count=count: room.waiting == count)
-    # 10 are free, but go to nobody while one waits who came earlier.
-    assert room.held == 80
-    room.give_back(80)
+        wait_until(lambda count=count: pool.waiting == count)
+    # 10 bytes are free, but stay free while an earlier request waits.
+    assert pool.held == 80
+    pool.release(80)
     for thread in threads:
         thread.join()
-    assert (room.held, room.waiting) == (60, 0)
+    assert (pool.held, pool.waiting) == (60, 0)
 
 
-def test_a_place_is_given_back_however_its_block_ends(large_room: Watched) -> None:
+def test_a_reservation_is_released_when_its_block_raises(large_pool: WatchedPool) -> None:
     def fail() -> None:
-        with Place() as place:
-            place.take(7)
-            assert large_room.held == 7
+        with Reservation() as reservation:
+            reservation.acquire(7)
+            assert large_pool.held == 7
             raise KeyboardInterrupt
 
     with pytest.raises(KeyboardInterrupt):
         fail()
-    assert large_room.held == 0
+    assert large_pool.held == 0
 
 
-def test_a_place_is_never_held_while_waiting_for_another(large_room: Watched) -> None:
-    with Place() as place:
-        place.take(large_room.size)
-        place.take(large_room.size)  # would wait for itself
-        place.keep(5)
-        assert large_room.held == 5
+def test_a_reservation_is_released_before_another_is_acquired(large_pool: WatchedPool) -> None:
+    with Reservation() as reservation:
+        reservation.acquire(large_pool.size)
+        reservation.acquire(large_pool.size)  # would wait for itself
+        reservation.shrink(5)
+        assert large_pool.held == 5
 
 
-def test_large_images_wait_for_each_other(large_room: Watched) -> None:
+def test_large_images_wait_for_each_other(large_pool: WatchedPool) -> None:
     files = [encoded(GREY, "PNG") for _ in range(30)]
     with ThreadPoolExecutor(6) as threads:
         read = list(threads.map(read_radiograph, files))
     assert all((one.pixels == GREY).all() for one in read)
-    assert 0 < large_room.most <= large_room.size
-    assert (large_room.held, large_room.waiting) == (0, 0)
+    assert 0 < large_pool.most <= large_pool.size
+    assert (large_pool.held, large_pool.waiting) == (0, 0)
 
 
 def test_a_small_image_does_not_wait_for_large_ones(monkeypatch: pytest.MonkeyPatch) -> None:
-    with Place() as place:
-        place.take(LARGE_ROOM_BYTES)
-        (large,) = [threading.Thread(target=read_radiograph, args=(large_png(),))]
+    with Reservation() as reservation:
+        reservation.acquire(LARGE_POOL_BYTES)
+        large = threading.Thread(target=read_radiograph, args=(large_png(),))
         large.start()
-        wait_until(lambda: decoding_memory.LARGE_ROOM.waiting == 1)
+        wait_until(lambda: decoding_memory.LARGE_POOL.waiting == 1)
         assert (read_radiograph(encoded(GREY, "PNG")).pixels == GREY).all()
-        assert decoding_memory.LARGE_ROOM.waiting == 1
+        assert decoding_memory.LARGE_POOL.waiting == 1
     large.join()
-    assert decoding_memory.LARGE_ROOM.held == 0
+    assert decoding_memory.LARGE_POOL.held == 0
 
 
 def large_png() -> bytes:
     return encoded(np.zeros((3000, 4000), "u1"), "PNG")
 
 
-def test_a_decode_that_fails_gives_its_memory_back(large_room: Watched) -> None:
+def test_a_decode_that_fails_releases_its_memory(large_pool: WatchedPool) -> None:
     broken = encoded(GREY, "PNG")[:-30]
     for _ in range(5):
         with pytest.raises(UnreadableImage, match="damaged"):
             read_radiograph(broken)
-    assert large_room.most > 0
-    assert large_room.held == 0
+    assert large_pool.most > 0
+    assert large_pool.held == 0
 
 
-def test_a_failure_holds_on_to_no_pixels() -> None:
+def test_a_failure_keeps_no_pixels_alive() -> None:
     with pytest.raises(UnreadableImage) as refusal:
         read_radiograph(encoded(GREY, "PNG")[:-30])
     assert refusal.value.__context__ is None
 
 
-def test_what_takes_more_than_there_is_at_all_is_refused(large_room: Watched) -> None:
-    large_room.size = 1000
+def test_an_image_that_exceeds_the_pool_is_refused(large_pool: WatchedPool) -> None:
+    large_pool.size = 1000
     with pytest.raises(UnreadableImage, match="more memory to decode than is allowed"):
         read_radiograph(encoded(GREY, "PNG"))
 
 
-def test_the_place_is_kept_until_the_model_input_is_made(
-    large_room: Watched, monkeypatch: pytest.MonkeyPatch
+def test_memory_stays_reserved_until_the_model_input_is_computed(
+    large_pool: WatchedPool, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     held = []
 
     def spy(pixels: object) -> np.ndarray:
-        held.append(large_room.held)
+        held.append(large_pool.held)
         return to_model_input(pixels)
 
-    monkeypatch.setattr(admission, "to_model_input", spy)
+    monkeypatch.setattr(inputs, "to_model_input", spy)
     prepare_input(encoded(GREY, "PNG"))
     assert held[0] >= 4 * GREY.size
-    assert large_room.held == 0
+    assert large_pool.held == 0
 
 
-def test_readers_side_by_side_end_with_a_room_for_one(large_room: Watched) -> None:
-    """As `predict_many` reads: two threads, sound and damaged files, DICOM among them."""
+def test_concurrent_readers_release_all_memory(large_pool: WatchedPool) -> None:
+    """As `predict_many` reads: two threads, intact and damaged files, DICOM among them."""
     files = [encoded(GREY, "PNG"), encoded(GREY, "PNG")[:-30], encoded(GREY, "TIFF"), b"", GREY]
     files[4] = as_bytes(dicom_image(GREY))
-    large_room.size *= 10
+    large_pool.size *= 10
     with ThreadPoolExecutor(2) as readers:
-        found = [
+        results = [
             one.result() for one in [readers.submit(prepare_input_or_reason, f) for f in files * 8]
         ]
-    assert sum(isinstance(one, str) for one in found) == 16
-    assert (large_room.held, large_room.waiting) == (0, 0)
+    assert sum(isinstance(one, str) for one in results) == 16
+    assert (large_pool.held, large_pool.waiting) == (0, 0)
 
 
-# --- what one decode takes
+# --- memory of one decode
 
 HEIGHT, WIDTH = 3_000, 4_000
-LARGE = 10_000_000  # pixels that count as large here, so that these images are quick to make
+LARGE = 10_000_000  # pixels from which an image counts as large here, so that test images are quick to make
 
 
 def shades(side: int = WIDTH, height: int = HEIGHT) -> np.ndarray:
@@ -221,7 +221,7 @@ def one_strip(pixels: np.ndarray) -> bytes:
     return encoded(pixels, "TIFF", compression="tiff_adobe_deflate", tiffinfo=directory)
 
 
-# Bytes a pixel at the peak; before there were strips, half size and OpenCV for WebP they were
+# Bytes per pixel at the peak. Without strips, halving and OpenCV for WebP they were
 # 19, 20 (of 3 samples: 60), 17, 10, 10, 11, 7, 8 and 12.
 CASES: dict[str, tuple[Callable[[], bytes], float]] = {
     "WebP RGBA": (lambda: encoded(in_colour(200), "WEBP", lossless=True, method=0, quality=0), 11),
@@ -247,24 +247,23 @@ def resident(key):
     lines = Path("/proc/self/status").read_text().splitlines()
     return next(int(line.split()[1]) for line in lines if line.startswith(key)) * 1024
 
-wanted = []
-take = decoding_memory.Place.take
-decoding_memory.Place.take = lambda place, peak: (wanted.append(peak), take(place, peak))[1]
+requested = []
+Reservation = decoding_memory.Reservation
+acquire = Reservation.acquire
+Reservation.acquire = lambda self, peak: (requested.append(peak), acquire(self, peak))[1]
 if sys.argv[1].endswith("WebP RGBA"):
     import cv2
 read_radiograph(sys.argv[2])
 before = resident("VmRSS")
 Path("/proc/self/clear_refs").write_text("5")
 read = read_radiograph(sys.argv[1])
-print(json.dumps([resident("VmHWM") - before, wanted[-1], read.pixels.shape, read.original_size]))
+print(json.dumps([resident("VmHWM") - before, requested[-1], read.pixels.shape, read.original_size]))
 """
 
 
-@pytest.mark.skipif(not Path("/proc/self/clear_refs").exists(), reason="measured as Linux does")
+@pytest.mark.skipif(not Path("/proc/self/clear_refs").exists(), reason="measured through /proc")
 @pytest.mark.parametrize("name", CASES)
-def test_the_peak_of_a_decode_is_low_and_within_what_it_asked_for(
-    name: str, tmp_path: Path
-) -> None:
+def test_the_peak_of_a_decode_is_low_and_within_its_estimate(name: str, tmp_path: Path) -> None:
     make, most = CASES[name]
     (tmp_path / name).write_bytes(make())
     small = as_bytes(dicom_image(GREY)) if name.startswith("DICOM") else encoded(GREY, "PNG")
@@ -275,37 +274,37 @@ def test_the_peak_of_a_decode_is_low_and_within_what_it_asked_for(
         text=True,
         check=True,
     )
-    peak, asked, shape, stored = json.loads(run.stdout)
+    peak, estimate, shape, stored = json.loads(run.stdout)
     pixels = stored[0] * stored[1]
     assert pixels == HEIGHT * WIDTH
     assert shape == [stored[0] // 2, stored[1] // 2]
-    file_bytes = (tmp_path / name).stat().st_size  # which the caller has to hold anyway
+    file_bytes = (tmp_path / name).stat().st_size  # held by the caller as well
     assert peak - 2 * file_bytes < most * pixels
-    # Ten megabytes for what no pixel takes: modules that are loaded, threads, fragments.
-    assert peak - 2 * file_bytes < asked + 10e6
+    # Ten megabytes for modules that are loaded, threads and fragmentation.
+    assert peak - 2 * file_bytes < estimate + 10e6
 
 
 @pytest.mark.parametrize("name", [name for name in CASES if "DICOM" not in name])
-def test_every_kind_of_the_largest_images_may_be_decoded(name: str) -> None:
-    """The room holds what 64 megapixels ask for, found from the header alone."""
+def test_the_largest_image_of_every_format_can_be_decoded(name: str) -> None:
+    """The estimate for 64 megapixels, from the header alone, fits into the pool."""
     from xray_core.imaging.decode import _peak_bytes
 
     with Image.open(io.BytesIO(CASES[name][0]())) as image:
         image._size = (8_000, MAX_PIXELS // 8_000)
         kind = str(image.format)
-        assert _peak_bytes(image, kind, 1) <= LARGE_ROOM_BYTES
+        assert _peak_bytes(image, kind, 1) <= LARGE_POOL_BYTES
 
 
-def test_a_tile_larger_than_its_picture_counts() -> None:
+def test_a_tile_larger_than_its_image_counts() -> None:
     from xray_core.imaging.decode import _peak_bytes
 
     with Image.open(io.BytesIO(encoded(GREY, "TIFF", compression="tiff_lzw"))) as image:
         usual = _peak_bytes(image, "TIFF", 1)
         image.tag_v2[322] = image.tag_v2[323] = 60_000  # TileWidth, TileLength
-        assert usual < 10e6 < LARGE_ROOM_BYTES < _peak_bytes(image, "TIFF", 1)
+        assert usual < 10e6 < LARGE_POOL_BYTES < _peak_bytes(image, "TIFF", 1)
 
 
-# --- what is read at half size
+# --- images read at half size
 
 
 @pytest.fixture
@@ -315,17 +314,15 @@ def five_megapixels_are_large(monkeypatch: pytest.MonkeyPatch) -> None:
 
 @pytest.fixture(scope="module")
 def chest() -> np.ndarray:
-    """Smooth shapes under a fine grain, uint8 (2201, 2303)."""
+    """Smooth shapes with fine noise, uint8 (2201, 2303)."""
     y, x = np.mgrid[-1:1:2201j, -1:1:2303j].astype(np.float32)
-    grain = np.random.default_rng(4).normal(0, 12, y.shape).astype(np.float32)
-    return np.clip(120 + 70 * np.cos(5 * x) * np.sin(4 * y) + 20 * x + grain, 0, 255).astype("u1")
+    noise = np.random.default_rng(4).normal(0, 12, y.shape).astype(np.float32)
+    return np.clip(120 + 70 * np.cos(5 * x) * np.sin(4 * y) + 20 * x + noise, 0, 255).astype("u1")
 
 
 @pytest.mark.parametrize("kind", ["PNG", "RGB", "WEBP", "16 bits", "float", "DICOM", "DICOM RGB"])
 @pytest.mark.usefixtures("five_megapixels_are_large")
-def test_the_model_sees_the_same_of_an_image_read_at_half_size(
-    kind: str, chest: np.ndarray
-) -> None:
+def test_halving_does_not_change_the_model_input(kind: str, chest: np.ndarray) -> None:
     rgb = Image.fromarray(chest).convert("RGB")
     data = {
         "PNG": lambda: encoded(chest, "PNG", compress_level=0),
@@ -344,10 +341,10 @@ def test_the_model_sees_the_same_of_an_image_read_at_half_size(
 
 
 @pytest.mark.parametrize("mode", ["L", "RGB"])
-def test_the_model_sees_the_same_of_a_jpeg_decoded_at_half_size(
+def test_halving_in_the_jpeg_decoder_does_not_change_the_model_input(
     mode: str, chest: np.ndarray
 ) -> None:
-    """At the size where this begins: a JPEG decoder halves by frequencies, not by averages."""
+    """At the smallest size that is halved. A JPEG decoder halves by frequencies, not averages."""
     pixels = np.block([[chest, chest[:, ::-1]], [chest[::-1], chest[::-1, ::-1]]])
     data = encoded(Image.fromarray(pixels).convert(mode), "JPEG", quality=90)
     whole = np.asarray(Image.open(io.BytesIO(data)).convert("L"))
@@ -358,7 +355,7 @@ def test_the_model_sees_the_same_of_a_jpeg_decoded_at_half_size(
 
 
 @pytest.mark.usefixtures("five_megapixels_are_large")
-def test_averages_are_of_two_by_two_pixels_and_of_fewer_at_odd_edges() -> None:
+def test_halving_averages_two_by_two_pixels_and_fewer_at_odd_edges() -> None:
     pixels = np.zeros((2_001, 2_501), "u1")
     pixels[:2, :2] = [[10, 20], [30, 40]]
     pixels[-1, -3:] = [100, 200, 50]
@@ -369,7 +366,7 @@ def test_averages_are_of_two_by_two_pixels_and_of_fewer_at_odd_edges() -> None:
 
 
 @pytest.mark.usefixtures("five_megapixels_are_large")
-def test_a_large_image_is_turned_upright() -> None:
+def test_a_large_image_is_rotated_upright() -> None:
     pixels = np.zeros((2_000, 2_502), "u1")
     pixels[:500, :500] = 200
     exif = Image.Exif()
@@ -383,7 +380,7 @@ def test_a_large_image_is_turned_upright() -> None:
 
 
 @pytest.mark.usefixtures("five_megapixels_are_large")
-def test_colour_is_found_in_a_large_image() -> None:
+def test_colour_is_detected_in_a_large_image() -> None:
     colour = Image.new("RGB", (2_600, 2_000), (90, 90, 90))
     colour.paste((200, 90, 20), (0, 0, 900, 900))
     for data in (
@@ -410,7 +407,7 @@ def test_alpha_counts_in_a_large_image_unless_it_is_zero_everywhere() -> None:
         assert (read.pixels == 90).all()
 
 
-# --- what is read as it is
+# --- images read at full size
 
 
 @pytest.mark.parametrize("shape", [(20, 900_003), (900_003, 20), (2_001, 2_003), (1, 1)])
@@ -424,14 +421,14 @@ def test_strips_give_every_pixel_unchanged(shape: tuple[int, int]) -> None:
 @pytest.mark.parametrize(
     "shape", [(701, 900), (5_000, 300), (300, 5_000), (224, 3_000), (3_000, 224), (100, 90)]
 )
-def test_the_model_input_made_in_strips_is_that_made_at_once(shape: tuple[int, int]) -> None:
+def test_resizing_in_strips_equals_resizing_at_once(shape: tuple[int, int]) -> None:
     pixels = np.random.default_rng(2).random(shape, dtype=np.float32) * 255
     at_once = Image.fromarray(pixels).resize((224, 224), Image.Resampling.BILINEAR)
     np.testing.assert_array_equal(to_model_input(pixels)[..., 0], np.rint(np.asarray(at_once)))
 
 
 def whole_levels(image: Image.Image) -> np.ndarray:
-    """Turn an image grey as a whole, on black where it is transparent."""
+    """Convert a whole image to grey, on black where it is transparent."""
     alpha = None
     if image.mode in ("RGBA", "LA"):
         alpha = image.getchannel("A")
@@ -462,7 +459,7 @@ def whole_levels(image: Image.Image) -> np.ndarray:
         ("CMYK", "JPEG", {}),
     ],
 )
-def test_grey_made_in_strips_is_that_made_at_once(
+def test_conversion_to_grey_in_strips_equals_conversion_at_once(
     mode: str, kind: str, options: dict[str, object]
 ) -> None:
     pixels = np.random.default_rng(3).integers(0, 256, (777, 1_003, 4), dtype="u1")

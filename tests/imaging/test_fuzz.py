@@ -123,7 +123,7 @@ def test_a_damaged_image_is_read_or_refused_in_a_sentence(name: str) -> None:
     assert outcome(data) is Radiograph
     outcomes = Counter(map(outcome, damaged(data, 40, seed=len(name))))
     assert outcomes[UnreadableImage] > 0
-    assert decoding_memory.SMALL_ROOM.held == decoding_memory.LARGE_ROOM.held == 0
+    assert decoding_memory.SMALL_POOL.held == decoding_memory.LARGE_POOL.held == 0
 
 
 FILES = {

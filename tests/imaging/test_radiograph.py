@@ -13,13 +13,8 @@ import pytest
 from PIL import Image
 
 from xray_core.errors import UnreadableImage
-from xray_core.imaging.radiograph import (
-    MAX_BYTES,
-    Radiograph,
-    read_radiograph,
-    rotate,
-    to_model_input,
-)
+from xray_core.imaging.pixels import rotate, to_model_input
+from xray_core.imaging.radiograph import MAX_BYTES, Radiograph, read_radiograph
 
 
 def encoded(image: Image.Image | np.ndarray, kind: str, **options: object) -> bytes:

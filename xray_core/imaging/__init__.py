@@ -1,1 +1,1 @@
-"""Files become radiographs, and radiographs the model input."""
+"""From the bytes of a file to a `Radiograph`, its checks and the model input."""

@@ -1,1 +1,1 @@
-"""DICOM files become display values."""
+"""DICOM files: header, pixel data, display values."""

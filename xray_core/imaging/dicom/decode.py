@@ -1,4 +1,4 @@
-"""Decode the pixels of one DICOM frame, native or compressed, never more than was asked for."""
+"""Decode the first frame of a DICOM file, uncompressed or compressed, to its stored values."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from dataclasses import dataclass
 
 import numpy as np
 from PIL import Image
-from pydicom.encaps import encapsulate
+from pydicom.encaps import encapsulate, get_frame
 from pydicom.pixels import get_decoder
 from pydicom.uid import (
     JPEG2000,
@@ -28,8 +28,9 @@ from pydicom.uid import (
 )
 
 from xray_core.errors import UnreadableImage
-from xray_core.imaging.decoding_memory import kept_shape, strip_bytes, strips
+from xray_core.imaging.decoding_memory import Reservation, kept_shape, strip_bytes, strips
 from xray_core.imaging.dicom import gdcm_worker
+from xray_core.imaging.dicom.header import UNDEFINED_LENGTH, DicomFile
 
 _WORKER_BYTES = 72 * 10**6  # an idle worker with GDCM
 _JPEG_2000 = b"\xff\x4f\xff\x51"
@@ -41,11 +42,41 @@ _GDCM_SYNTAXES = {
 }
 
 
+@dataclass(frozen=True, eq=False)
+class StoredImage:
+    """The stored values of the first frame, before any lookup table.
+
+    Parameters
+    ----------
+    values : ndarray
+        (H, W) for grey levels and palette indices, (H, W, 3) for colours.
+    photometric : str
+        Photometric Interpretation of `values`. A decoder may change the one of the header.
+    compressed : bool
+    """
+
+    values: np.ndarray
+    photometric: str
+    compressed: bool
+
+
 @dataclass(frozen=True)
 class Codestream:
-    """What the header of a compressed frame says about itself."""
+    """What the header of a compressed frame states.
 
-    kind: str  # "JPEG" | "JPEG lossless" | "JPEG-LS" | "JPEG 2000"
+    Parameters
+    ----------
+    kind : str
+        "JPEG", "JPEG lossless", "JPEG-LS" or "JPEG 2000".
+    rows, columns : int
+    bits : int
+        Bits per sample.
+    components : int
+        Samples per pixel.
+    signed : bool
+    """
+
+    kind: str
     rows: int
     columns: int
     bits: int
@@ -53,38 +84,85 @@ class Codestream:
     signed: bool = False
 
 
-def frame_bytes(options: dict) -> int:
+def decode_first_frame(file: DicomFile, reservation: Reservation) -> StoredImage:
+    """Decode the first frame of Pixel Data (7FE0,0010), Float (7FE0,0008) or Double (7FE0,0009).
+
+    Parameters
+    ----------
+    file : DicomFile
+    reservation : Reservation
+        Acquires the estimated peak before decoding.
+
+    Returns
+    -------
+    StoredImage
+
+    Raises
+    ------
+    UnreadableImage
+        If the frame is incomplete or cannot be decoded. Damaged content may raise any exception,
+        which the caller catches.
+
+    Notes
+    -----
+    `read_header` must come before: the sizes in `file.options` are believed here.
+    """
+    options = file.options
+    start = file.stream.tell()
+    if file.length != UNDEFINED_LENGTH and not _is_mislabelled(file):
+        reservation.acquire(_native_peak(options))
+        values, photometric = _decode_native(
+            memoryview(file.data)[start:], file.length, options, file.big_endian
+        )
+        return StoredImage(values, photometric, compressed=False)
+    frame = get_frame(file.stream, 0, number_of_frames=options["number_of_frames"])
+    reservation.acquire(_compressed_peak(frame, options))
+    values, photometric = _decode_compressed(frame, options, file.syntax)
+    return StoredImage(values, photometric, compressed=True)
+
+
+def _is_mislabelled(file: DicomFile) -> bool:
+    """Return True if pixels of defined length are in fact compressed."""
+    compressed = bool(file.syntax) and file.syntax.is_transfer_syntax and file.syntax.is_compressed
+    start = file.stream.tell()
+    item = file.data[start : start + 4] == b"\xfe\xff\x00\xe0"
+    return item and compressed and file.length < _frame_bytes(file.options)
+
+
+def _frame_bytes(options: dict) -> int:
     values = options["rows"] * options["columns"] * options["samples_per_pixel"]
     return (values * options["bits_allocated"] + 7) // 8
 
 
-def native_bytes(options: dict) -> int:
-    """Return what reading one uncompressed frame takes at its peak."""
+def _native_peak(options: dict) -> int:
+    """Return the peak, in bytes, of reading one uncompressed frame."""
     values = options["rows"] * options["columns"] * options["samples_per_pixel"]
     # Single bits become bytes; 4:2:2 is resampled.
-    return 2 * max(frame_bytes(options), values) + _shown_bytes(options)
+    return 2 * max(_frame_bytes(options), values) + _display_bytes(options)
 
 
-def compressed_bytes(frame: bytes, options: dict) -> int:
-    """Return what decoding one compressed frame takes at its peak, from measurements."""
-    stream = codestream(frame)
+def _compressed_peak(frame: bytes, options: dict) -> int:
+    """Return the measured peak, in bytes, of decoding one compressed frame."""
+    stream = read_codestream_header(frame)
     values = options["rows"] * options["columns"] * options["samples_per_pixel"]
     if stream is None:  # RLE: all planes, and one more while it is decoded
-        decoding = frame_bytes(options) + options["rows"] * options["columns"]
+        decoding = _frame_bytes(options) + options["rows"] * options["columns"]
     elif stream.kind == "JPEG 2000" or (stream.kind == "JPEG" and stream.bits == 8):
         decoding = 8 * values
-    else:  # GDCM's own copy, the text that it makes of it, and the values here
+    else:  # the copy of GDCM, its text form, and the values here
         decoding = (4 if stream.bits <= 8 else 8) * values + _WORKER_BYTES
-    return decoding + _shown_bytes(options)
+    return decoding + _display_bytes(options)
 
 
-def _shown_bytes(options: dict) -> int:
+def _display_bytes(options: dict) -> int:
     rows, columns = options["rows"], options["columns"]
     return 5 * math.prod(kept_shape(rows, columns)) + strip_bytes(rows, columns)
 
 
-def native_frame(data: memoryview, length: int, options: dict, big: bool) -> tuple[np.ndarray, str]:
-    needed, frames = frame_bytes(options), options["number_of_frames"]
+def _decode_native(
+    data: memoryview, length: int, options: dict, big: bool
+) -> tuple[np.ndarray, str]:
+    needed, frames = _frame_bytes(options), options["number_of_frames"]
     if options["photometric_interpretation"] == "YBR_FULL_422":
         if length >= needed * frames:  # tagged as subsampled, but stored in full
             options["photometric_interpretation"] = "YBR_FULL"
@@ -104,34 +182,34 @@ def native_frame(data: memoryview, length: int, options: dict, big: bool) -> tup
         "number_of_frames": 1,
         "pixel_vr": "OW",
     }
-    return _decoded(syntax, source, options)
+    return _decode_with_pydicom(syntax, source, options)
 
 
-def compressed_frame(frame: bytes, options: dict, declared: UID) -> tuple[np.ndarray, str]:
-    """Decode one compressed frame, believing its own header over the file's transfer syntax."""
+def _decode_compressed(frame: bytes, options: dict, declared: UID) -> tuple[np.ndarray, str]:
+    """Decode one compressed frame. Its own header overrides the transfer syntax of the file."""
     if frame.startswith(b"\0\0\0\x0cjP  "):  # a JP2 file around the codestream
         frame = frame[max(0, frame[:4096].find(_JPEG_2000)) :]
-    stream = codestream(frame)
+    stream = read_codestream_header(frame)
     if stream is None:
         if "RLE" not in declared.name:
             raise UnreadableImage(_undecodable(declared))
-        return _rle(frame, options), options["photometric_interpretation"]
+        return _decode_rle(frame, options), options["photometric_interpretation"]
     if (stream.rows, stream.columns) != (options["rows"], options["columns"]):
         raise UnreadableImage("The DICOM file contradicts itself about the size of its image.")
     if stream.components not in (1, 3):
         raise UnreadableImage("The DICOM file's image has an unusual number of colours.")
     if stream.kind == "JPEG 2000" or (stream.kind == "JPEG" and stream.bits == 8):
         try:
-            return _with_pillow(frame, stream, options, declared)
+            return _decode_with_pillow(frame, stream, options, declared)
         except RuntimeError:
-            pass  # what Pillow's decoders cannot do, GDCM's may
+            pass  # GDCM may decode what Pillow does not
     photometric = options["photometric_interpretation"]
     if photometric in ("YBR_RCT", "YBR_ICT"):  # a JPEG 2000 decoder undoes these itself
         photometric = "RGB"
-    return _with_gdcm(frame, stream, options, declared), photometric
+    return _decode_with_gdcm(frame, stream, options, declared), photometric
 
 
-def _with_pillow(
+def _decode_with_pillow(
     frame: bytes, stream: Codestream, options: dict, declared: UID
 ) -> tuple[np.ndarray, str]:
     if stream.kind == "JPEG":
@@ -140,20 +218,22 @@ def _with_pillow(
     else:
         syntax = JPEG2000Lossless if declared == JPEG2000Lossless else JPEG2000
     options = options | {"transfer_syntax_uid": syntax, "number_of_frames": 1, "pixel_vr": "OB"}
-    return _decoded(syntax, encapsulate([frame], has_bot=False), options, plugin="pillow")
+    return _decode_with_pydicom(
+        syntax, encapsulate([frame], has_bot=False), options, plugin="pillow"
+    )
 
 
-def _decoded(
+def _decode_with_pydicom(
     syntax: UID, source: bytes | memoryview, options: dict, plugin: str = ""
 ) -> tuple[np.ndarray, str]:
-    # raw: YBR stays as it is, since its Y is the grey that is wanted.
-    values, found = get_decoder(syntax).as_array(
+    # raw: YBR is not converted, since its Y is the grey level that is needed.
+    values, properties = get_decoder(syntax).as_array(
         source, index=0, raw=True, decoding_plugin=plugin, **options
     )
-    return values, str(found["photometric_interpretation"])
+    return values, str(properties["photometric_interpretation"])
 
 
-def _with_gdcm(frame: bytes, stream: Codestream, options: dict, declared: UID) -> np.ndarray:
+def _decode_with_gdcm(frame: bytes, stream: Codestream, options: dict, declared: UID) -> np.ndarray:
     syntax = _GDCM_SYNTAXES[stream.kind]
     if stream.kind == "JPEG-LS" and declared == JPEGLSNearLossless:
         syntax = JPEGLSNearLossless
@@ -171,13 +251,13 @@ def _with_gdcm(frame: bytes, stream: Codestream, options: dict, declared: UID) -
         "signed": stream.signed,
     }
     shape = (stream.rows, stream.columns, stream.components)
-    decoded = _from_worker(json.dumps(request).encode() + b"\n" + frame, width * math.prod(shape))
+    decoded = _run_worker(json.dumps(request).encode() + b"\n" + frame, width * math.prod(shape))
     if decoded is None:
         raise UnreadableImage(_undecodable(declared))
     values = np.frombuffer(decoded, f"<u{width}")
     if stream.components == 3:
         return values.reshape(shape)
-    # The header decides whether the stream's uppermost bit is a sign.
+    # The DICOM header decides whether the uppermost bit of the stream is a sign.
     values = values.view(f"<{'i' if options['pixel_representation'] else 'u'}{width}")
     spare = 8 * width - stream.bits
     if spare:
@@ -186,10 +266,10 @@ def _with_gdcm(frame: bytes, stream: Codestream, options: dict, declared: UID) -
     return values.reshape(shape[:2])
 
 
-def _from_worker(request: bytes, expected: int) -> bytearray | None:
-    """Return the bytes that the worker decodes, None where it gives another number of them.
+def _run_worker(request: bytes, expected: int) -> bytearray | None:
+    """Return the bytes that the worker decodes; None if their number is not the expected one.
 
-    They are read into their place, which takes half the memory of collecting them.
+    They are read into one buffer, which takes half the memory of collecting pieces.
     """
     values = bytearray(expected)
     try:
@@ -207,18 +287,33 @@ def _from_worker(request: bytes, expected: int) -> bytearray | None:
                 # The worker reads all of its input before it writes.
                 worker.stdin.write(request)
                 worker.stdin.close()
-                count = worker.stdout.readinto(values)  # type: ignore[attr-defined]
-                whole = count == expected and not worker.stdout.read(1)
+                received = worker.stdout.readinto(values)  # type: ignore[attr-defined]
+                complete = received == expected and not worker.stdout.read(1)
             finally:
                 limit.cancel()
-                worker.kill()  # it has nothing more to do, or hangs
-    except OSError:  # it ended early
+                worker.kill()  # it is finished or hangs
+    except OSError:  # the worker ended early
         return None
-    return values if whole else None
+    return values if complete else None
 
 
-def codestream(frame: bytes) -> Codestream | None:
-    """Read the size from a JPEG, JPEG-LS or JPEG 2000 header (ITU-T T.81, T.87, T.800)."""
+def read_codestream_header(frame: bytes) -> Codestream | None:
+    """Read the header of a JPEG, JPEG-LS or JPEG 2000 codestream.
+
+    Parameters
+    ----------
+    frame : bytes
+        One compressed frame.
+
+    Returns
+    -------
+    Codestream or None
+        None for any other content, such as RLE.
+
+    References
+    ----------
+    ITU-T T.81 (JPEG), T.87 (JPEG-LS), T.800 (JPEG 2000).
+    """
     if frame.startswith(_JPEG_2000):
         x1, y1, x0, y0 = struct.unpack(">4L", frame[8:24])
         components, bits = struct.unpack(">HB", frame[40:43])
@@ -240,8 +335,8 @@ def codestream(frame: bytes) -> Codestream | None:
     return None
 
 
-def _rle(frame: bytes, options: dict) -> np.ndarray:
-    """Decode RLE (PS3.5, Annex G): a PackBits segment for each byte of each sample."""
+def _decode_rle(frame: bytes, options: dict) -> np.ndarray:
+    """Decode RLE (PS3.5, Annex G): one PackBits segment for each byte of each sample."""
     rows, columns = options["rows"], options["columns"]
     samples, width = options["samples_per_pixel"], options["bits_allocated"] // 8
     count, *offsets = struct.unpack("<16L", frame[:64])
@@ -250,13 +345,13 @@ def _rle(frame: bytes, options: dict) -> np.ndarray:
     ends = [*offsets[1:count], len(frame)]
     planes = np.empty((samples, rows, columns, width), dtype=np.uint8)
     for segment in range(count):
-        # Pillow's decoder stops when the plane is full, however far a hostile segment would go.
+        # Pillow's decoder stops when the plane is full, even if a hostile segment goes on.
         packed = frame[offsets[segment] : ends[segment]]
         plane = Image.frombytes("L", (rows * columns, 1), packed, "packbits", "L")
         sample, byte = divmod(segment, width)  # most significant byte first
-        for some in strips(rows, columns):
-            strip = plane.crop((some.start * columns, 0, some.stop * columns, 1))
-            target = planes[sample, some, :, width - 1 - byte]
+        for lines in strips(rows, columns):
+            strip = plane.crop((lines.start * columns, 0, lines.stop * columns, 1))
+            target = planes[sample, lines, :, width - 1 - byte]
             target[...] = np.asarray(strip).reshape(target.shape)
     sign = "i" if options["pixel_representation"] else "u"
     values = planes.view(f"<{sign}{width}")[..., 0]  # (samples, H, W)
@@ -266,8 +361,8 @@ def _rle(frame: bytes, options: dict) -> np.ndarray:
 def _undecodable(syntax: UID) -> str:
     if any(video in syntax.name for video in ("MPEG", "HEVC", "AVC")):
         return "This DICOM file holds a video, not an image."
-    known = syntax.name if syntax.is_transfer_syntax and not syntax.is_private else "its coding"
+    name = syntax.name if syntax.is_transfer_syntax and not syntax.is_private else "its coding"
     return (
-        f"The DICOM file's compressed image cannot be decoded ({known}). "
+        f"The DICOM file's compressed image cannot be decoded ({name}). "
         "It may be damaged; please export it uncompressed."
     )

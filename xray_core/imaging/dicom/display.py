@@ -1,33 +1,65 @@
-"""What the stored values of a DICOM image mean: the steps from them to grey levels, and its facts.
+"""Convert the stored values of a DICOM image to grey levels for display.
 
-The steps keep the standard's order: modality lookup table, window, inversion of MONOCHROME1.
+Grey images pass through these steps, in the order of the grayscale transformation sequence
+(PS3.4, section N.2.1):
+
+1. `mask_unused_bits` (Bits Stored) and `padding_mask` (Pixel Padding Value), on stored values;
+2. `apply_modality_transform` (Modality LUT or rescale), to modality units;
+3. one of `voi_transforms` (VOI LUT or window), to [0, 255];
+4. `invert_monochrome1`, on display values, so that bone is bright. Padding is then set to black.
+
+Colour images are converted to their luminance instead.
 """
 
 from __future__ import annotations
 
+import re
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
 import numpy as np
 from PIL import Image
 from pydicom.dataset import Dataset
+from pydicom.multival import MultiValue
+from pydicom.pixels import apply_color_lut, apply_modality_lut, apply_voi_lut, apply_windowing
 
 from xray_core.imaging.decode import has_colour
-from xray_core.imaging.decoder_logs import quiet
-from xray_core.imaging.decoding_memory import Place, assembled, sample_places, strips
-from xray_core.imaging.dicom.facts import age_in_years, cautions, code
-from xray_core.imaging.dicom.header import StoredImage, items, numbers, read_stored_image
-from xray_core.imaging.dicom.views import DisplayView, display_views, modality_units
+from xray_core.imaging.decoder_logs import suppress_logs
+from xray_core.imaging.decoding_memory import Reservation, assemble, sample_positions, strips
+from xray_core.imaging.dicom.decode import StoredImage, decode_first_frame
+from xray_core.imaging.dicom.header import (
+    age_in_years,
+    code_string,
+    items,
+    numbers,
+    read_header,
+    type_cautions,
+    value,
+)
+
+_DEPTHS = (8, 10, 12, 14, 16)
 
 
 @dataclass(frozen=True, eq=False)
 class DicomImage:
-    """An image's display values and its facts; nothing that tells whose it is.
+    """The display values of a DICOM image and what its header says about it, without identity.
 
-    `pixels` is float32 or (where it was in colour) uint8 (H, W), grey in [0, 255], bone bright.
-    `original_size` is (height, width) as stored.
+    Parameters
+    ----------
+    levels : ndarray of float32 or (from colour) uint8, shape (H, W)
+        Grey levels in [0, 255], bone bright.
+    original_size : tuple of int
+        (height, width) as stored.
+    had_colour : bool
+    modality, view, body_part : str or None
+    age_years : float or None
+    frames : int
+    notes : tuple of str
+    windows : tuple of str
+        Names of the VOI LUTs and windows.
     """
 
-    pixels: np.ndarray
+    levels: np.ndarray
     original_size: tuple[int, int]
     had_colour: bool
     modality: str | None
@@ -39,45 +71,122 @@ class DicomImage:
     windows: tuple[str, ...]
 
 
-def read_dicom(data: bytes, *, window: int, max_pixels: int, place: Place) -> DicomImage:
-    """Read the first frame of a DICOM file as it is meant to be seen.
+@dataclass(frozen=True)
+class VoiTransform:
+    """One VOI LUT or window of a file (PS3.3, section C.11.2).
 
-    `window` chooses among `windows`; one that does not exist counts as the first. A frame of more
-    than LARGEST_KEPT pixels comes at half its height and width.
-    Raises `UnreadableImage`; damaged content may raise anything else, for the caller to catch.
+    Parameters
+    ----------
+    name : str
+    apply : callable
+        From modality units to display values in [0, 255].
     """
-    with quiet("pydicom"):
-        stored = read_stored_image(data, max_pixels, place)
-        header = with_functional_groups(stored.header)
-        views = display_views(header)
+
+    name: str
+    apply: Callable[[np.ndarray], np.ndarray]
+
+
+def read_dicom(
+    data: bytes, *, window: int, max_pixels: int, reservation: Reservation
+) -> DicomImage:
+    """Read the first frame of a DICOM file as it is meant to be displayed.
+
+    Parameters
+    ----------
+    data : bytes
+        The whole file.
+    window : int
+        Index into `windows` of the result. An index out of range selects the first.
+    max_pixels : int
+        Larger images are refused before decoding.
+    reservation : Reservation
+        Acquires the estimated peak before decoding.
+
+    Returns
+    -------
+    DicomImage
+        Halved if the frame has more than `LARGEST_KEPT` pixels.
+
+    Raises
+    ------
+    UnreadableImage
+        If the file is refused. Damaged content may raise any exception, which the caller catches.
+    """
+    with suppress_logs("pydicom"):
+        file = read_header(data, max_pixels)
+        stored = decode_first_frame(file, reservation)
+        header = merge_functional_groups(file.header)
+        frames = file.options["number_of_frames"]
         notes: list[str] = []
+        transforms: list[VoiTransform] = []
         if stored.photometric.startswith("MONOCHROME"):
-            chosen = views[window if 0 <= window < len(views) else 0] if views else None
-            pixels, had_colour = grey_levels(stored, header, chosen, notes), False
+            transforms = voi_transforms(header)
+            index = window if 0 <= window < len(transforms) else 0
+            selected = transforms[index] if transforms else None
+            levels, had_colour = to_grey_levels(stored, header, selected, notes), False
         else:
-            views = []
-            pixels, had_colour = luminance(stored, header)
+            levels, had_colour = to_luminance(stored, header)
         return DicomImage(
-            pixels=pixels,
+            levels=levels,
             original_size=(stored.values.shape[0], stored.values.shape[1]),
             had_colour=had_colour,
-            modality=code(header, "Modality"),
-            view=code(header, "ViewPosition"),
-            body_part=code(header, "BodyPartExamined"),
+            modality=code_string(header, "Modality"),
+            view=code_string(header, "ViewPosition"),
+            body_part=code_string(header, "BodyPartExamined"),
             age_years=age_in_years(header),
-            frames=stored.frames,
-            notes=(*cautions(header, stored.frames), *notes),
-            windows=tuple(view.name for view in views),
+            frames=frames,
+            notes=(*type_cautions(header, frames), *notes),
+            windows=tuple(transform.name for transform in transforms),
         )
 
 
-def grey_levels(
-    stored: StoredImage, header: Dataset, view: DisplayView | None, notes: list[str]
-) -> np.ndarray:
-    """Turn stored values into grey levels, float32 (H, W) in [0, 255], halved where it is large.
+def merge_functional_groups(header: Dataset) -> Dataset:
+    """Copy the first frame's rescale and window to where single-frame images store them.
 
-    Without a view, or with one that leaves the image black or white: up to 8 bits are shown as they
-    are, deeper values and floats are stretched between their 0.1% and 99.9% quantiles.
+    Parameters
+    ----------
+    header : pydicom.Dataset
+        Shared (5200,9229) and Per-Frame (5200,9230) Functional Groups Sequence; PS3.3,
+        sections C.7.6.16.2.9 and C.7.6.16.2.10.
+
+    Returns
+    -------
+    pydicom.Dataset
+        `header`, changed in place; otherwise unchanged. Existing elements are not replaced.
+    """
+    for groups in ("SharedFunctionalGroupsSequence", "PerFrameFunctionalGroupsSequence"):
+        for group in items(header, groups)[:1]:
+            for name in ("PixelValueTransformationSequence", "FrameVOILUTSequence"):
+                for item in items(group, name)[:1]:
+                    for element in item:
+                        if element.tag not in header:
+                            header.add(element)
+    return header
+
+
+def to_grey_levels(
+    stored: StoredImage, header: Dataset, transform: VoiTransform | None, notes: list[str]
+) -> np.ndarray:
+    """Apply all display steps to a MONOCHROME1 or MONOCHROME2 image.
+
+    Parameters
+    ----------
+    stored : StoredImage
+    header : pydicom.Dataset
+    transform : VoiTransform or None
+        If None, or if it leaves the image black or white: up to 8 bits are shown as stored, deeper
+        values and floats are stretched between their 0.1% and 99.9% quantiles.
+    notes : list of str
+        Receives a sentence if the range had to be stretched.
+
+    Returns
+    -------
+    ndarray of float32, shape (H, W)
+        Grey levels in [0, 255], halved if the image is large.
+
+    Notes
+    -----
+    `merge_functional_groups` must come before.
     """
     values = stored.values
     narrow = values.dtype.kind in "iu" and values.dtype.itemsize <= 2
@@ -97,57 +206,236 @@ def grey_levels(
         counts = np.ones(possible.size, dtype=np.int64)
     bits = _bits_stored(header, values.dtype)
     if narrow and not stored.compressed:
-        possible = within_bits(possible, bits)
-    padding = is_padding(possible, header)
-    units = modality_units(possible, header)
-    seen = np.where(padding, 0, counts)
+        possible = mask_unused_bits(possible, bits)
+    padding = padding_mask(possible, header)
+    units = apply_modality_transform(possible, header)
+    counts = np.where(padding, 0, counts)
 
-    levels = view.apply(units) if view else None
-    if levels is not None and _saturated(levels, seen):
+    levels = transform.apply(units) if transform else None
+    if levels is not None and _is_saturated(levels, counts):
         notes.append("The file's display window leaves no detail; the full range is shown instead.")
         levels = None
     if levels is None:
-        low, high = _shown_range(units, seen, bits if narrow else 32)
-        view = DisplayView("", lambda values: stretched(values, low, high))
+        low, high = _display_range(units, counts, bits if narrow else 32)
+        transform = VoiTransform("", lambda values: stretch(values, low, high))
         if bits > 8 and not notes:
             notes.append("The file names no display window; its full range of greys is shown.")
-        levels = view.apply(units)
+        levels = transform.apply(units)
 
-    inverted = stored.photometric == "MONOCHROME1"
-
-    def shown(levels: np.ndarray, padding: np.ndarray) -> np.ndarray:
-        upright = 255 - levels if inverted else levels
+    def finish(levels: np.ndarray, padding: np.ndarray) -> np.ndarray:
+        upright = invert_monochrome1(levels, stored.photometric)
         return np.where(padding, 0, np.nan_to_num(upright)).astype(np.float32)
 
-    table = shown(levels, padding) if narrow else None
+    table = finish(levels, padding) if narrow else None
 
-    def shown_strip(rows: slice) -> np.ndarray:
+    def display_strip(rows: slice) -> np.ndarray:
         if table is not None:
             return table[codes[rows]]
-        assert view is not None
+        assert transform is not None
         strip = values[rows]
-        return shown(view.apply(modality_units(strip, header)), is_padding(strip, header))
+        units = apply_modality_transform(strip, header)
+        return finish(transform.apply(units), padding_mask(strip, header))
 
-    return assembled(shown_strip, values.shape[0], values.shape[1], np.float32)
+    return assemble(display_strip, values.shape[0], values.shape[1], np.float32)
 
 
-def luminance(stored: StoredImage, header: Dataset) -> tuple[np.ndarray, bool]:
-    """Turn stored colours or palette indices into grey, uint8 (H, W), and tell if it had colour."""
+def mask_unused_bits(values: np.ndarray, bits: int) -> np.ndarray:
+    """Clear the bits above Bits Stored (0028,0101), such as overlays, and extend the sign.
+
+    Parameters
+    ----------
+    values : ndarray of int
+        Stored values.
+    bits : int
+        Bits Stored.
+
+    Returns
+    -------
+    ndarray of the same type
+        Otherwise unchanged, if all bits are in use.
+
+    Notes
+    -----
+    For uncompressed pixels only: decoders of compressed frames return the stored bits alone.
+    """
+    spare = 8 * values.dtype.itemsize - bits
+    # Shifting up and down again extends the sign of signed types, and clears others.
+    return (values << spare) >> spare if spare > 0 else values
+
+
+def padding_mask(values: np.ndarray, header: Dataset) -> np.ndarray:
+    """Return which stored values are padding outside the exposed area.
+
+    Parameters
+    ----------
+    values : ndarray
+        Stored values, before the modality transform.
+    header : pydicom.Dataset
+        Pixel Padding Value (0028,0120) and Pixel Padding Range Limit (0028,0121); PS3.3,
+        section C.7.5.1.1.2.
+
+    Returns
+    -------
+    ndarray of bool
+        All False without these elements, and for floats.
+
+    Notes
+    -----
+    `mask_unused_bits` must come before.
+    """
+    first = numbers(header, "PixelPaddingValue")
+    if not first or values.dtype.kind == "f":
+        return np.zeros(values.shape, dtype=bool)
+    limit = numbers(header, "PixelPaddingRangeLimit") or first
+    low, high = sorted((int(first[0]), int(limit[0])))
+    if values.dtype.kind == "i" and low == high > np.iinfo(values.dtype).max:
+        low = high = low - 2 ** (8 * values.dtype.itemsize)  # written as unsigned
+    return (values >= low) & (values <= high)
+
+
+def apply_modality_transform(values: np.ndarray, header: Dataset) -> np.ndarray:
+    """Convert stored values to modality units by lookup table or rescaling.
+
+    Parameters
+    ----------
+    values : ndarray
+        Stored values.
+    header : pydicom.Dataset
+        Modality LUT Sequence (0028,3000), or Rescale Slope (0028,1053) and Rescale Intercept
+        (0028,1052); PS3.3, section C.11.1.
+
+    Returns
+    -------
+    ndarray
+        Modality units; otherwise unchanged, if the header has neither or they are invalid.
+
+    Notes
+    -----
+    `mask_unused_bits` must come before.
+    """
+    for item in items(header, "ModalityLUTSequence")[:1]:
+        table = _lookup_table(item)
+        if table is not None and values.dtype.kind in "iu":
+            own = Dataset()
+            own.ModalityLUTSequence = [table]
+            return apply_modality_lut(values.astype(np.int32), own).astype(np.int32)
+    slope, intercept = numbers(header, "RescaleSlope"), numbers(header, "RescaleIntercept")
+    if not (slope or intercept):
+        return values if values.dtype.kind == "f" else values.astype(np.int32)
+    own = Dataset()
+    own.add_new("RescaleSlope", "FD", slope[0] if slope and slope[0] else 1.0)
+    own.add_new("RescaleIntercept", "FD", intercept[0] if intercept else 0.0)
+    if not (np.isfinite(own.RescaleSlope) and np.isfinite(own.RescaleIntercept)):
+        return values.astype(np.int32)
+    return apply_modality_lut(values, own)
+
+
+def voi_transforms(header: Dataset) -> list[VoiTransform]:
+    """List the VOI lookup tables of a header, followed by its windows.
+
+    Parameters
+    ----------
+    header : pydicom.Dataset
+        VOI LUT Sequence (0028,3010); Window Center (0028,1050), Window Width (0028,1051), Window
+        Center & Width Explanation (0028,1055), VOI LUT Function (0028,1056); PS3.3, section C.11.2.
+
+    Returns
+    -------
+    list of VoiTransform
+        Without invalid ones.
+
+    Notes
+    -----
+    They apply to modality units: `apply_modality_transform` must come before.
+    """
+    transforms = []
+    for number, item in enumerate(items(header, "VOILUTSequence"), start=1):
+        table = _lookup_table(item)
+        if table is not None:
+            name = _plain(value(item, "LUTExplanation")) or f"table {number}"
+            transforms.append(VoiTransform(name, _lookup(table)))
+    centers, widths = numbers(header, "WindowCenter"), numbers(header, "WindowWidth")
+    names = value(header, "WindowCenterWidthExplanation")
+    labels = list(names) if isinstance(names, list | MultiValue) else [names]
+    function = str(value(header, "VOILUTFunction") or "LINEAR").strip().upper()
+    for number, (center, width) in enumerate(zip(centers, widths, strict=False)):
+        if np.isfinite(center) and np.isfinite(width) and width > 0:
+            label = _plain(labels[number]) if number < len(labels) else ""
+            name = label or f"centre {center:g}, width {width:g}"
+            transforms.append(VoiTransform(name, _windowing(center, width, function)))
+    return transforms
+
+
+def stretch(units: np.ndarray, low: float, high: float) -> np.ndarray:
+    """Map [low, high] linearly to [0, 255] and clip values outside.
+
+    Parameters
+    ----------
+    units : ndarray
+        Modality units.
+    low, high : float
+
+    Returns
+    -------
+    ndarray of float
+        All 0 unless `high` exceeds `low`.
+    """
+    if not high > low:
+        return np.zeros(units.shape, dtype=np.float32)
+    return np.clip((units - low) * (255 / (high - low)), 0, 255)
+
+
+def invert_monochrome1(levels: np.ndarray, photometric: str) -> np.ndarray:
+    """Invert a MONOCHROME1 image, whose lowest values are displayed white.
+
+    Parameters
+    ----------
+    levels : ndarray
+        Display values in [0, 255].
+    photometric : str
+        Photometric Interpretation (0028,0004); PS3.3, section C.7.6.3.1.2.
+
+    Returns
+    -------
+    ndarray
+        255 - levels for MONOCHROME1, otherwise unchanged.
+
+    Notes
+    -----
+    The VOI transform must come before: the standard defines MONOCHROME1 on the values that result
+    from it, and windows on values that are not inverted.
+    """
+    return 255 - levels if photometric == "MONOCHROME1" else levels
+
+
+def to_luminance(stored: StoredImage, header: Dataset) -> tuple[np.ndarray, bool]:
+    """Convert stored colours or palette indices to grey levels.
+
+    Parameters
+    ----------
+    stored : StoredImage
+    header : pydicom.Dataset
+        Bits Stored (0028,0101), and for PALETTE COLOR the palette (PS3.3, section C.7.9).
+
+    Returns
+    -------
+    levels : ndarray of uint8, shape (H, W)
+        Halved if the image is large.
+    had_colour : bool
+    """
     values = stored.values
 
     def grey(rows: slice) -> np.ndarray:
         return np.asarray(_rgb_image(values[rows], stored, header).convert("L"))
 
-    down, across = sample_places(values.shape[0]), sample_places(values.shape[1])
+    down, across = sample_positions(values.shape[0]), sample_positions(values.shape[1])
     sample = _rgb_image(values[np.ix_(down, across)], stored, header)
-    return assembled(grey, values.shape[0], values.shape[1], np.uint8), has_colour(sample)
+    return assemble(grey, values.shape[0], values.shape[1], np.uint8), has_colour(sample)
 
 
 def _rgb_image(values: np.ndarray, stored: StoredImage, header: Dataset) -> Image.Image:
-    """Turn some of the stored colours or palette indices into RGB."""
+    """Convert some of the stored colours or palette indices to RGB."""
     if stored.photometric == "PALETTE COLOR":
-        from pydicom.pixels import apply_color_lut
-
         values = apply_color_lut(values, header)[..., :3]
         bits = 8 * values.dtype.itemsize
     else:
@@ -162,65 +450,69 @@ def _rgb_image(values: np.ndarray, stored: StoredImage, header: Dataset) -> Imag
     return Image.fromarray(values)
 
 
-def within_bits(stored: np.ndarray, bits: int) -> np.ndarray:
-    """Drop what lies above Bits Stored (0028,0101), such as overlays, and extend the sign.
-
-    Takes and gives integers of the same type; unchanged where all bits are in use.
-    """
-    spare = 8 * stored.dtype.itemsize - bits
-    # Shifting up and down again extends the sign of signed types, and clears others.
-    return (stored << spare) >> spare if spare > 0 else stored
-
-
-def is_padding(stored: np.ndarray, header: Dataset) -> np.ndarray:
-    """Tell which stored values stand for no tissue (0028,0120), (0028,0121); PS3.3, C.7.5.1.1.2."""
-    first = numbers(header, "PixelPaddingValue")
-    if not first or stored.dtype.kind == "f":
-        return np.zeros(stored.shape, dtype=bool)
-    limit = numbers(header, "PixelPaddingRangeLimit") or first
-    low, high = sorted((int(first[0]), int(limit[0])))
-    if stored.dtype.kind == "i" and low == high > np.iinfo(stored.dtype).max:
-        low = high = low - 2 ** (8 * stored.dtype.itemsize)  # written as if unsigned
-    return (stored >= low) & (stored <= high)
+def _windowing(center: float, width: float, function: str) -> Callable[[np.ndarray], np.ndarray]:
+    window = Dataset()
+    window.PhotometricInterpretation = "MONOCHROME2"
+    # pydicom's windows return the range of these bits: [0, 255].
+    window.BitsStored, window.PixelRepresentation = 8, 0
+    window.add_new("WindowCenter", "FD", center)
+    window.add_new("WindowWidth", "FD", width)
+    if function not in ("LINEAR_EXACT", "SIGMOID"):
+        function = "LINEAR" if width >= 1 else "LINEAR_EXACT"  # LINEAR needs a width of at least 1
+    window.VOILUTFunction = function
+    return lambda units: apply_windowing(units, window)
 
 
-def stretched(units: np.ndarray, low: float, high: float) -> np.ndarray:
-    """Map [low, high] to [0, 255], clipping what lies outside."""
-    if not high > low:
-        return np.zeros(units.shape, dtype=np.float32)
-    return np.clip((units - low) * (255 / (high - low)), 0, 255)
+def _lookup(table: Dataset) -> Callable[[np.ndarray], np.ndarray]:
+    own = Dataset()
+    own.VOILUTSequence = [table]
+    highest = max(table.LUTData)
+    # Some writers declare 16 bits for entries of 12, so the entries decide.
+    scale = 255 / (2 ** next(depth for depth in _DEPTHS if highest < 2**depth) - 1)
+    return lambda units: apply_voi_lut(np.rint(units).astype(np.int32), own) * scale
 
 
-def with_functional_groups(header: Dataset) -> Dataset:
-    """Lift the first frame's rescaling and window to where single-frame images keep theirs."""
-    for groups in ("SharedFunctionalGroupsSequence", "PerFrameFunctionalGroupsSequence"):
-        for group in items(header, groups)[:1]:
-            for name in ("PixelValueTransformationSequence", "FrameVOILUTSequence"):
-                for item in items(group, name)[:1]:
-                    for element in item:
-                        if element.tag not in header:
-                            header.add(element)
-    return header
+def _lookup_table(item: Dataset) -> Dataset | None:
+    """Rewrite LUT Descriptor (0028,3002) and LUT Data (0028,3006) in a form that pydicom reads."""
+    descriptor, data = numbers(item, "LUTDescriptor"), value(item, "LUTData")
+    if len(descriptor) != 3 or data is None:
+        return None
+    entries, first = int(descriptor[0]) or 2**16, int(descriptor[1])
+    if isinstance(data, bytes):
+        order = "<" if item.original_encoding[1] in (True, None) else ">"
+        packed = len(data) in (entries, entries + entries % 2) and entries > 1
+        data = np.frombuffer(data, "u1" if packed else f"{order}u2").tolist()
+    table = [int(entry) & 0xFFFF for entry in data][:entries] if isinstance(data, Sequence) else []
+    if len(table) < 2:
+        return None
+    own = Dataset()
+    own.add_new("LUTDescriptor", "SL", [len(table), first, 16])
+    own.add_new("LUTData", "US", table)
+    return own
 
 
-def _shown_range(units: np.ndarray, seen: np.ndarray, bits: int) -> tuple[float, float]:
+def _display_range(units: np.ndarray, counts: np.ndarray, bits: int) -> tuple[float, float]:
     if bits <= 8:
         return float(units.min()), float(units.max())
-    present = np.flatnonzero(seen)
+    present = np.flatnonzero(counts)
     if present.size == 0:
         return 0.0, 0.0
     order = present[np.argsort(units[present], kind="stable")]
-    share = np.cumsum(seen[order]) / seen.sum()
+    share = np.cumsum(counts[order]) / counts.sum()
     low, high = np.searchsorted(share, [0.001, 0.999])
     return float(units[order[low]]), float(units[order[min(high, order.size - 1)]])
 
 
-def _saturated(levels: np.ndarray, seen: np.ndarray) -> bool:
-    several = np.count_nonzero(seen) > 2
-    return bool(several and seen[(levels > 0) & (levels < 255)].sum() < 0.01 * seen.sum())
+def _is_saturated(levels: np.ndarray, counts: np.ndarray) -> bool:
+    several = np.count_nonzero(counts) > 2
+    return bool(several and counts[(levels > 0) & (levels < 255)].sum() < 0.01 * counts.sum())
 
 
 def _bits_stored(header: Dataset, dtype: np.dtype) -> int:
     bits = numbers(header, "BitsStored")
     whole = 8 * dtype.itemsize
     return int(bits[0]) if bits and 0 < bits[0] <= whole else whole
+
+
+def _plain(text: object) -> str:
+    return re.sub(r"[^A-Za-z0-9 .,_+-]", "", str(text or "")).strip()[:40]

@@ -1,7 +1,7 @@
-"""Decode one compressed frame with GDCM, in a process of its own.
+"""Decode one compressed frame with GDCM, in a separate process.
 
-GDCM ends the whole process on some damaged frames, and takes whatever memory they ask for. It is
-run as a program: a line of JSON (`transfer_syntax`, `rows`, `columns`, `samples`, `allocated`,
+GDCM crashes on some damaged frames, and allocates whatever memory they declare. This file is run as
+a program: a line of JSON (`transfer_syntax`, `rows`, `columns`, `samples`, `allocated`,
 `bits`, `signed`) and the frame on standard input, the decoded values, little endian, on standard
 output.
 """
@@ -16,7 +16,7 @@ MAX_SECONDS = 20
 
 
 def limit_resources() -> None:
-    """Bound this process's memory and time, where the system can."""
+    """Limit the memory and time of this process, where the system can."""
     try:
         import resource
     except ImportError:  # Windows
@@ -26,8 +26,25 @@ def limit_resources() -> None:
     resource.setrlimit(resource.RLIMIT_CORE, (0, 0))  # a core file would hold the image
 
 
-def decode(frame: bytes, how: dict) -> bytes:
-    """Decode a frame; colours come out pixel by pixel. Raises `ValueError` where GDCM cannot."""
+def decode(frame: bytes, options: dict) -> bytes:
+    """Decode a frame.
+
+    Parameters
+    ----------
+    frame : bytes
+    options : dict
+        The fields of the line of JSON.
+
+    Returns
+    -------
+    bytes
+        Values, little endian, row by row; colours pixel by pixel.
+
+    Raises
+    ------
+    ValueError
+        If GDCM cannot decode the frame.
+    """
     import gdcm
 
     fragment = gdcm.Fragment()
@@ -38,19 +55,21 @@ def decode(frame: bytes, how: dict) -> bytes:
     element.SetValue(fragments.__ref__())
     image = gdcm.Image()
     image.SetNumberOfDimensions(2)
-    image.SetDimensions((how["columns"], how["rows"], 1))
+    image.SetDimensions((options["columns"], options["rows"], 1))
     image.SetDataElement(element)
-    colour = "RGB" if how["samples"] == 3 else "MONOCHROME2"
+    colour = "RGB" if options["samples"] == 3 else "MONOCHROME2"
     kind = gdcm.PhotometricInterpretation.GetPIType(colour)
     image.SetPhotometricInterpretation(gdcm.PhotometricInterpretation(kind))
-    syntax = gdcm.TransferSyntax.GetTSType(how["transfer_syntax"])
+    syntax = gdcm.TransferSyntax.GetTSType(options["transfer_syntax"])
     image.SetTransferSyntax(gdcm.TransferSyntax(syntax))
-    bits, sign = how["bits"], int(how["signed"])
-    image.SetPixelFormat(gdcm.PixelFormat(how["samples"], how["allocated"], bits, bits - 1, sign))
+    bits, sign = options["bits"], int(options["signed"])
+    image.SetPixelFormat(
+        gdcm.PixelFormat(options["samples"], options["allocated"], bits, bits - 1, sign)
+    )
     buffer = image.GetBuffer()
     if buffer is None:
-        raise ValueError("GDCM gives no image")
-    return buffer.encode("utf-8", "surrogateescape")  # GDCM hands bytes over as text
+        raise ValueError("GDCM returned no image")
+    return buffer.encode("utf-8", "surrogateescape")  # GDCM returns bytes as text
 
 
 if __name__ == "__main__":

@@ -1,8 +1,7 @@
-"""From the bytes of a DICOM file to its header and the stored pixels of its first frame.
+"""Read the header of a DICOM file. No declared value is trusted before it is checked.
 
-Nothing in a file is believed: what it declares is checked against what it holds before anything
-of that size is allocated, and only the elements named here are read, so that no name, date or
-number of a patient is ever decoded.
+Only the elements listed here are read, so that no name, date or number of a patient is decoded.
+All other DICOM modules read elements through `value`, `items` and `numbers`.
 """
 
 from __future__ import annotations
@@ -14,10 +13,8 @@ import zlib
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-import numpy as np
 from pydicom.datadict import DicomDictionary
 from pydicom.dataset import Dataset
-from pydicom.encaps import get_frame
 from pydicom.filereader import read_dataset
 from pydicom.tag import BaseTag, Tag
 from pydicom.uid import (
@@ -28,17 +25,9 @@ from pydicom.uid import (
 )
 
 from xray_core.errors import UnreadableImage
-from xray_core.imaging.decoding_memory import Place
-from xray_core.imaging.dicom.decode import (
-    compressed_bytes,
-    compressed_frame,
-    frame_bytes,
-    native_bytes,
-    native_frame,
-)
 
-# What a header may cost: reads (about 5 microseconds each), and bytes of one element. The largest
-# element wanted is a sequence of lookup tables of at most 128 KB each.
+# Limits of a header: reads (about 5 microseconds each), and bytes of one element. The largest
+# element that is needed is a sequence of lookup tables of at most 128 KB each.
 _MAX_READS = 200_000
 _MAX_ELEMENT_BYTES = 2**20
 
@@ -48,9 +37,14 @@ _PIXELS = {
     0x7FE00009: "DoubleFloatPixelData",
     0x7FE00010: "PixelData",
 }
-_UNDEFINED = 0xFFFFFFFF
+UNDEFINED_LENGTH = 0xFFFFFFFF
+# Radiography; other (OT) and secondary capture (SC) are used by digitisers and screen captures.
+_XRAY_MODALITIES = ("CR", "DX", "RG", "OT", "SC")
+_CHEST = ("CHEST", "THORAX", "LUNG")
+_LATERAL_VIEWS = ("LL", "RL", "LATERAL", "LAT")
+_DAYS_PER_UNIT = {"D": 1.0, "W": 7.0, "M": 365.25 / 12, "Y": 365.25}
 
-# All of group 28, which describes pixels, and what tells an image's kind. Nothing else is read.
+# All of group 28, which describes pixels, and the elements that state the type of an image.
 _TAGS: list[BaseTag | int] = [Tag(tag) for tag in DicomDictionary if tag >> 16 == 0x0028]
 _TAGS += map(
     Tag,
@@ -70,36 +64,64 @@ _TAGS += map(
 )
 
 
-@dataclass(frozen=True)
-class StoredImage:
-    """A header and the stored values of the first frame, before any lookup table.
+@dataclass(frozen=True, eq=False)
+class DicomFile:
+    """The header of a DICOM file, and where its pixels start.
 
-    `values` is (H, W) for grey and palette, (H, W, 3) for colour; `photometric` says which colour
-    space `values` are in (a decoder may have changed the header's).
+    Parameters
+    ----------
+    header : pydicom.Dataset
+        The elements that are read.
+    options : dict
+        pydicom's decoding options, checked: `rows`, `columns`, `samples_per_pixel`, ...
+    syntax : pydicom.uid.UID
+        Transfer Syntax UID (0002,0010) as declared; "" if the file has none.
+    big_endian : bool
+        Byte order of uncompressed pixels.
+    data : bytes
+        The file, inflated if it was deflated.
+    stream : io.BytesIO
+        Over `data`, at the first byte of the value of Pixel Data.
+    length : int
+        Declared length of Pixel Data in bytes, or `UNDEFINED_LENGTH`.
     """
 
     header: Dataset
-    values: np.ndarray
-    photometric: str
-    frames: int
-    compressed: bool
+    options: dict
+    syntax: UID
+    big_endian: bool
+    data: bytes
+    stream: io.BytesIO
+    length: int
 
 
-def read_stored_image(data: bytes, max_pixels: int, place: Place) -> StoredImage:
-    """Read header and first frame of a DICOM file, checking sizes before decoding.
+def read_header(data: bytes, max_pixels: int) -> DicomFile:
+    """Read the header of a DICOM file up to its pixels, and check the sizes that it declares.
 
-    Waits for a place in memory before it decodes.
+    Parameters
+    ----------
+    data : bytes
+        The whole file, with or without preamble (PS3.10, section 7.1).
+    max_pixels : int
+        Larger images are refused.
 
-    Raises `UnreadableImage` where the file holds no image or one that cannot be decoded; damaged
-    content may raise anything else, which the caller has to catch.
+    Returns
+    -------
+    DicomFile
+
+    Raises
+    ------
+    UnreadableImage
+        If the file contains no image, or one that cannot be decoded. Damaged content may raise any
+        exception, which the caller catches.
     """
-    stream = _Metered(data)
+    stream = _MeteredStream(data)
     stream.seek(132 if data[128:132] == b"DICM" else 0)
     meta = read_dataset(stream, False, True, stop_when=lambda tag, vr, length: tag >> 16 != 2)
     syntax = UID(str(value(meta, "TransferSyntaxUID") or "").strip())
     if syntax == DeflatedExplicitVRLittleEndian:
-        data = _inflated(stream.read(), limit=max_pixels * 2)
-        stream = _Metered(data)
+        data = _inflate(stream.read(), limit=max_pixels * 2)
+        stream = _MeteredStream(data)
     # Elements of a network command (group 0) may precede the data set.
     read_dataset(stream, True, True, stop_when=lambda tag, vr, length: tag >> 16 != 0)
     implicit, little = _encoding(stream, syntax)
@@ -112,57 +134,177 @@ def read_stored_image(data: bytes, max_pixels: int, place: Place) -> StoredImage
         specific_tags=_TAGS,
     )
     for tag in list(header.keys()):
-        if header.get_item(tag, keep_deferred=True).value is None:  # put off because of its size
+        if header.get_item(tag, keep_deferred=True).value is None:  # deferred because of its size
             del header[tag]
     implicit, little = map(bool, header.original_encoding)
     keyword, length = _pixel_element(stream, implicit, little)
     if not keyword or length == 0:
         raise UnreadableImage(_not_an_image(header, meta))
-    options = _geometry(header, keyword, max_pixels)
-    frames = options["number_of_frames"]
-    start = stream.tell()
-    if length != _UNDEFINED and not _mislabelled(data[start : start + 4], length, options, syntax):
-        big = not little or syntax == _GE_PRIVATE
-        place.take(native_bytes(options))
-        values, photometric = native_frame(memoryview(data)[start:], length, options, big)
-        return StoredImage(header, values, photometric, frames, compressed=False)
-    frame = get_frame(stream, 0, number_of_frames=frames)
-    place.take(compressed_bytes(frame, options))
-    values, photometric = compressed_frame(frame, options, syntax)
-    return StoredImage(header, values, photometric, frames, compressed=True)
+    options = _decoding_options(header, keyword, max_pixels)
+    big_endian = not little or syntax == _GE_PRIVATE
+    return DicomFile(header, options, syntax, big_endian, data, stream, length)
 
 
 def value(dataset: Dataset, keyword: str) -> object | None:
-    """Give an element's value, or None where it is absent, empty or undecodable."""
+    """Return the value of an element, or None if it is absent, empty or malformed.
+
+    Parameters
+    ----------
+    dataset : pydicom.Dataset
+    keyword : str
+        DICOM keyword, such as "WindowCenter".
+
+    Returns
+    -------
+    object or None
+    """
     try:
-        found = dataset.get(keyword)
-    except Exception:  # pydicom raises whatever a malformed value makes it raise
+        result = dataset.get(keyword)
+    except Exception:  # a malformed value can raise any exception in pydicom
         return None
-    return None if found in ("", b"", []) else found
+    return None if result in ("", b"", []) else result
 
 
 def items(dataset: Dataset, keyword: str) -> list[Dataset]:
-    """Give a sequence's items; none where it is absent or malformed."""
-    found = value(dataset, keyword)
-    return (
-        [item for item in found if isinstance(item, Dataset)] if isinstance(found, Sequence) else []
-    )
+    """Return the items of a sequence; an empty list if it is absent or malformed.
+
+    Parameters
+    ----------
+    dataset : pydicom.Dataset
+    keyword : str
+
+    Returns
+    -------
+    list of pydicom.Dataset
+    """
+    sequence = value(dataset, keyword)
+    if not isinstance(sequence, Sequence):
+        return []
+    return [item for item in sequence if isinstance(item, Dataset)]
 
 
 def numbers(dataset: Dataset, keyword: str) -> list[float]:
-    """Give an element's values as numbers; none where it is absent or malformed."""
-    found = value(dataset, keyword)
-    if found is None or isinstance(found, bytes):
+    """Return the values of an element as numbers; an empty list if it is absent or malformed.
+
+    Parameters
+    ----------
+    dataset : pydicom.Dataset
+    keyword : str
+
+    Returns
+    -------
+    list of float
+    """
+    values = value(dataset, keyword)
+    if values is None or isinstance(values, bytes):
         return []
-    several = [found] if isinstance(found, str) or not isinstance(found, Sequence) else list(found)
+    several = [values] if isinstance(values, str) or not isinstance(values, Sequence) else values
     try:
         return [float(str(number)) for number in several]
     except ValueError:
         return []
 
 
-class _Metered(io.BytesIO):
-    """Bytes that refuse to be read in absurdly many pieces, such as millions of empty elements."""
+def code_string(header: Dataset, keyword: str) -> str | None:
+    """Return a code string (PS3.5, section 6.2) such as a modality.
+
+    Parameters
+    ----------
+    header : pydicom.Dataset
+    keyword : str
+
+    Returns
+    -------
+    str or None
+        In upper case. None if the element is absent or is not a valid code, since free text could
+        contain a name.
+    """
+    text = str(value(header, keyword) or "").strip().upper()
+    return text if re.fullmatch(r"[A-Z0-9 _]{1,16}", text) else None
+
+
+def type_cautions(header: Dataset, frames: int) -> list[str]:
+    """Return what in the header contradicts a frontal chest X-ray made for viewing.
+
+    Parameters
+    ----------
+    header : pydicom.Dataset
+        Modality (0008,0060), Body Part Examined (0018,0015), Presentation Intent Type (0008,0068)
+        and the elements that `is_lateral` reads.
+    frames : int
+
+    Returns
+    -------
+    list of str
+        Sentences.
+    """
+    notes = []
+    if frames > 1:
+        notes.append(f"Only the first of {frames} frames was read.")
+    modality = code_string(header, "Modality")
+    body_part = code_string(header, "BodyPartExamined")
+    if modality and modality not in _XRAY_MODALITIES:
+        notes.append(f"The file says that this is no X-ray (modality {modality}).")
+    if body_part and not any(chest in body_part for chest in _CHEST):
+        notes.append(f"The file says that this is not a chest (body part {body_part}).")
+    if is_lateral(header):
+        notes.append("The file says that this is a side view; the model knows frontal images only.")
+    if value(header, "PresentationIntentType") == "FOR PROCESSING":
+        notes.append("The file holds raw detector data, not an image made for viewing.")
+    return notes
+
+
+def is_lateral(header: Dataset) -> bool:
+    """Return True if the header describes a lateral view.
+
+    Parameters
+    ----------
+    header : pydicom.Dataset
+        View Position (0018,5101); without it the Code Meaning of View Code Sequence (0054,0220),
+        Series Description (0008,103E) and Protocol Name (0018,1030).
+
+    Returns
+    -------
+    bool
+    """
+    view = code_string(header, "ViewPosition")
+    if view:
+        return view in _LATERAL_VIEWS
+    texts = [value(item, "CodeMeaning") for item in items(header, "ViewCodeSequence")]
+    texts += [value(header, keyword) for keyword in ("SeriesDescription", "ProtocolName")]
+    text = " ".join(str(text or "") for text in texts).upper()
+    # A lateral decubitus is a frontal view of a patient who lies on the side.
+    return bool(re.search(r"\bLAT(ERAL)?\b", text)) and not re.search(
+        r"DECUB|\b[AP]\.?[AP]\b", text
+    )
+
+
+def age_in_years(header: Dataset) -> float | None:
+    """Return Patient's Age (0010,1010), an age string (PS3.5, section 6.2) such as 018M, in years.
+
+    Parameters
+    ----------
+    header : pydicom.Dataset
+
+    Returns
+    -------
+    float or None
+        A number without a unit is read as years. The first of several values counts. None if the
+        element is absent or is not an age.
+    """
+    age = value(header, "PatientAge")
+    if isinstance(age, Sequence) and not isinstance(age, str | bytes):
+        age = age[0] if age else None
+    text = age.decode("ascii", "replace") if isinstance(age, bytes) else str(age or "")
+    match = re.fullmatch(r"(\d{1,3})([DWMY]?)", text.strip(" \0").upper())
+    if not match:
+        return None
+    count, unit = int(match[1]), match[2] or "Y"
+    return count * _DAYS_PER_UNIT[unit] / _DAYS_PER_UNIT["Y"]
+
+
+class _MeteredStream(io.BytesIO):
+    """Bytes with a limited number of reads, against headers of millions of empty elements."""
 
     reads_left = _MAX_READS
 
@@ -173,16 +315,16 @@ class _Metered(io.BytesIO):
         return super().read(size)
 
 
-def _inflated(deflated: bytes, limit: int) -> bytes:
+def _inflate(deflated: bytes, limit: int) -> bytes:
     inflater = zlib.decompressobj(-zlib.MAX_WBITS)
     data = inflater.decompress(deflated, limit + 2**20)
     if inflater.unconsumed_tail:
-        raise UnreadableImage("The DICOM file unpacks to more data than any image has.")
+        raise UnreadableImage("The DICOM file unpacks to more data than a radiograph has.")
     return data
 
 
 def _encoding(stream: io.BytesIO, syntax: UID) -> tuple[bool, bool]:
-    """Give (implicit VR, little endian), believing the first element over the file's claim."""
+    """Return (implicit VR, little endian). The first element overrides the declared syntax."""
     start = stream.tell()
     first = stream.read(6)
     stream.seek(start)
@@ -209,8 +351,8 @@ def _pixel_element(stream: io.BytesIO, implicit: bool, little: bool) -> tuple[st
     return _PIXELS.get(group << 16 | element, ""), length
 
 
-def _geometry(header: Dataset, keyword: str, max_pixels: int) -> dict:
-    """Collect pydicom's decoding options, with the standard's defaults for what old files omit."""
+def _decoding_options(header: Dataset, keyword: str, max_pixels: int) -> dict:
+    """Return pydicom's decoding options, with the standard's defaults for what old files omit."""
 
     def number(name: str, default: int) -> int:
         digits = re.match(r"\s*(\d+)", str(value(header, name)))
@@ -224,7 +366,7 @@ def _geometry(header: Dataset, keyword: str, max_pixels: int) -> dict:
         raise UnreadableImage(f"The DICOM file has {samples} values a pixel; 1 or 3 can be read.")
     if rows * columns * samples > max_pixels:
         raise UnreadableImage(
-            f"The DICOM file claims {rows} x {columns} pixels, more than any image has."
+            f"The DICOM file claims {rows} x {columns} pixels, more than a radiograph has."
         )
     allocated = {"FloatPixelData": 32, "DoubleFloatPixelData": 64}.get(
         keyword, number("BitsAllocated", 0)
@@ -248,12 +390,6 @@ def _geometry(header: Dataset, keyword: str, max_pixels: int) -> dict:
         "photometric_interpretation": photometric,
         "number_of_frames": max(number("NumberOfFrames", 1), 1),
     }
-
-
-def _mislabelled(first: bytes, length: int, options: dict, syntax: UID) -> bool:
-    """Tell whether pixels of defined length are compressed all the same, as some writers do."""
-    compressed = bool(syntax) and syntax.is_transfer_syntax and syntax.is_compressed
-    return first == b"\xfe\xff\x00\xe0" and compressed and length < frame_bytes(options)
 
 
 def _not_an_image(header: Dataset, meta: Dataset) -> str:
