@@ -10,7 +10,7 @@ from browser_tools import Server
 from drawn_images import KAGGLE_LIKE, write_dataset
 from playwright.sync_api import expect
 
-from xray_core.prediction.wording import SHOWN_AS
+from xray_core.labels import SHOWN_AS
 
 pytestmark = pytest.mark.browser
 SLOW = 180_000  # the first image loads TensorFlow

@@ -10,8 +10,8 @@ from drawn_images import write_image
 from xray_core.dataset.audit import audit
 from xray_core.dataset.duplicates import near_groups
 from xray_core.dataset.finding import Finding, from_grave_to_harmless
-from xray_core.dataset.index import LABELS
 from xray_core.dataset.measure import dataset_table
+from xray_core.labels import LABELS
 
 
 def clean_table(images: int = 800, seed: int = 0) -> pd.DataFrame:

@@ -6,7 +6,8 @@ from typing import TYPE_CHECKING
 import streamlit as st
 
 from ui.common.frame import bundle_state, models_folder
-from xray_core.dataset.index import LABELS, subtype_of
+from xray_core.dataset.index import subtype_of
+from xray_core.labels import LABELS, PNEUMONIA, SUBTYPES
 from xray_core.model.bundle import Bundle, open_bundle
 
 if TYPE_CHECKING:
@@ -39,8 +40,8 @@ def origin_of(name: str, file: str) -> str:
     label = Path(file).parent.name
     if label not in LABELS:
         return part
-    subtype = subtype_of(file) if label == "PNEUMONIA" else "none"
-    return f"{part}, label: {label.lower()}{_SUBTYPES[subtype]}"
+    subtype = SUBTYPES.get(subtype_of(file)) if label == PNEUMONIA else None
+    return f"{part}, label: {label.lower()}" + (f", {subtype}" if subtype else "")
 
 
 @st.cache_resource(max_entries=8, show_spinner=False)
@@ -52,7 +53,6 @@ def _folds(folder: str, state: str) -> dict[str, str]:
     return {row["path"]: str(row.get("fold", "train")) for row in rows}
 
 
-_SUBTYPES = {"bacteria": ", bacterial", "virus": ", viral", "none": ""}
 _FOLDS = {
     "train": "Training image (the model was trained on it)",
     "validation": "Validation image (the thresholds of the model were chosen on it)",

@@ -14,10 +14,11 @@ from xray_core.dataset.audit import audit
 from xray_core.dataset.averages import Averages, read_averages
 from xray_core.dataset.cache import read_measured
 from xray_core.dataset.finding import Finding
-from xray_core.dataset.index import LABELS, find_dataset
+from xray_core.dataset.index import find_dataset
 from xray_core.dataset.measure import dataset_table
 from xray_core.dataset.statistics import with_derived
 from xray_core.errors import DatasetError
+from xray_core.labels import LABELS
 
 FOLDER_KEY = "dataset_folder"
 _KEPT = 4  # tables held for all visitors; none of them was uploaded by one

@@ -21,9 +21,10 @@ from xray_core.evaluation.tables import (
     calibration_in_words,
     group_cell,
 )
+from xray_core.labels import SUBTYPES
 from xray_core.stats.bootstrap import Estimate
 
-_SUBTYPES = {"bacteria": "Bacterial pneumonia", "virus": "Viral pneumonia"}
+_SUBTYPES = {name: f"{shown.capitalize()} pneumonia" for name, shown in SUBTYPES.items()}
 _GATE = {
     "passed": "Passed",
     "caution": "Unlike the training images (caution)",

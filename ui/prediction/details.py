@@ -14,6 +14,7 @@ from ui.prediction.view import DEFAULT_METHOD, View, answer, encoded_overlay, vi
 from xray_core.dataset.index import find_dataset
 from xray_core.errors import DatasetError
 from xray_core.evaluation.verdicts import VerdictRate, verdict_rates
+from xray_core.labels import SHOWN_AS, SUBTYPES
 from xray_core.model.bundle import PREDICTIONS, Bundle
 from xray_core.prediction import wording
 from xray_core.prediction.explain import METHOD_NAMES, METHODS
@@ -217,7 +218,7 @@ def _accuracy_table(rates: Rates) -> str:
     lines = [f"| Result |{heads}", "|---|" + "---|" * len(classes)]
     for verdict in rates[classes[0]]:
         cells = "".join(f" {wording.rate(rates[label][verdict])} |" for label in classes)
-        lines.append(f"| {wording.SHOWN_AS[verdict]} |{cells}")
+        lines.append(f"| {SHOWN_AS[verdict]} |{cells}")
     return "\n".join(lines)
 
 
@@ -240,7 +241,7 @@ def _nearest(paths: tuple[str, ...]) -> None:
 
 
 def _kind(path: str) -> str:
-    return "bacterial" if "bacteria" in path else "viral" if "virus" in path else "pneumonia"
+    return next((shown for name, shown in SUBTYPES.items() if name in path), "pneumonia")
 
 
 def _heading(text: str) -> None:

@@ -9,8 +9,8 @@ from streamlit.delta_generator import DeltaGenerator
 
 from ui.prediction.cases import Case, widget_key
 from ui.prediction.result import SIGNS
+from xray_core.labels import SHOWN_AS
 from xray_core.prediction.screen import RESULT_COLUMNS, cell, result_cells
-from xray_core.prediction.wording import SHOWN_AS
 
 NO_PICTURE = "data:image/gif;base64,R0lGODlhAQABAIAAAAAAAP///yH5BAEAAAAALAAAAAABAAEAAAIBRAA7"
 """One transparent pixel: a cell without a picture would say "None"."""

@@ -11,9 +11,10 @@ import numpy as np
 import pandas as pd
 
 from xray_core.dataset.cache import cache_file, write_whole
-from xray_core.dataset.index import LABELS, fingerprint
+from xray_core.dataset.index import fingerprint
 from xray_core.dataset.parallel import in_chunks
 from xray_core.errors import UnreadableImage
+from xray_core.labels import LABELS
 from xray_core.model.bundle_checks import read_arrays
 from xray_core.model.recipes import INPUT_SIZE
 

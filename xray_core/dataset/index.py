@@ -14,11 +14,11 @@ from pathlib import Path
 import pandas as pd
 
 from xray_core.errors import DatasetError
+from xray_core.labels import LABELS
 
 COLUMNS = ("path", "split", "fold", "label", "subtype", "patient", "bytes")
 SPLITS = ("train", "val", "test")
 FOLDS = ("train", "validation", "test")
-LABELS = ("NORMAL", "PNEUMONIA")
 SUFFIXES = frozenset({".jpeg", ".jpg", ".png"})
 ENVIRONMENT_VARIABLE = "CHEST_XRAY_DIR"
 DEFAULT_FOLDER = Path("data/chest_xray")

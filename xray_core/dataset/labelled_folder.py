@@ -5,8 +5,9 @@ from pathlib import Path
 
 import pandas as pd
 
-from xray_core.dataset.index import LABELS, SPLITS, SUFFIXES, patient_key, subtype_of
+from xray_core.dataset.index import SPLITS, SUFFIXES, patient_key, subtype_of
 from xray_core.errors import DatasetError
+from xray_core.labels import LABELS
 
 
 def index_labelled(folder: str | os.PathLike[str]) -> tuple[Path, pd.DataFrame]:

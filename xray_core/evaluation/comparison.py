@@ -10,7 +10,8 @@ from scipy.special import ndtr
 
 from xray_core.errors import XrayError
 from xray_core.evaluation.ranking import areas
-from xray_core.evaluation.scores import NEGATIVE, POSITIVE, Scores, prepare
+from xray_core.evaluation.scores import Scores, prepare
+from xray_core.labels import NORMAL, PNEUMONIA
 from xray_core.stats.bootstrap import Estimate
 from xray_core.stats.delong import delong, difference_p_value
 
@@ -145,7 +146,7 @@ def _matched(a: pd.DataFrame, b: pd.DataFrame) -> pd.DataFrame:
             f"The two models' tables disagree about what {unlike.sum()} images are, for example "
             f"{both.loc[unlike, 'file'].iloc[0]}."
         )
-    if not set(both["label"]) <= {POSITIVE, NEGATIVE}:
+    if not set(both["label"]) <= {PNEUMONIA, NORMAL}:
         raise XrayError("A label is NORMAL or PNEUMONIA.")
     return both
 

@@ -9,7 +9,8 @@ import pandas as pd
 from scipy.special import logit
 
 from xray_core.evaluation.metrics import Metrics, evaluate
-from xray_core.evaluation.scores import POSITIVE, Scores, prepare
+from xray_core.evaluation.scores import Scores, prepare
+from xray_core.labels import PNEUMONIA
 
 MOST_SUBTYPES = 8  # each is a bootstrap of its own
 
@@ -73,7 +74,7 @@ def subtype_scores(images: pd.DataFrame, *, prior: float = 0.5) -> dict[str, Sco
     """
     if "subtype" not in images:
         return {}
-    ill = images["label"] == POSITIVE
+    ill = images["label"] == PNEUMONIA
     most = images.loc[ill, "subtype"].value_counts().head(MOST_SUBTYPES).index
     return {
         str(name): prepare_table(pd.concat([part, images[~ill]]), prior=prior)

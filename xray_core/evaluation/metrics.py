@@ -15,7 +15,8 @@ from numpy.typing import ArrayLike
 
 from xray_core.errors import XrayError
 from xray_core.evaluation.rates import Confusion, rates
-from xray_core.evaluation.scores import NEGATIVE, POSITIVE, Scores, prepare
+from xray_core.evaluation.scores import Scores, prepare
+from xray_core.labels import NORMAL, PNEUMONIA, REFUSED, UNCERTAIN
 from xray_core.stats.bootstrap import Estimate, wilson
 
 
@@ -160,21 +161,21 @@ def natural_frequencies(predictions: pd.DataFrame, fold: str = "test") -> Natura
     Rounded so that the parts still add up to 100 (largest remainder).
     """
     chosen = predictions[predictions["fold"] == fold]
-    order = [POSITIVE, "UNCERTAIN", NEGATIVE, "REFUSED"]
+    order = [PNEUMONIA, UNCERTAIN, NORMAL, REFUSED]
     parts, images = {}, {}
-    for label in (POSITIVE, NEGATIVE):
+    for label in (PNEUMONIA, NORMAL):
         verdict = chosen.loc[chosen["label"] == label, "verdict"]
         images[label] = len(verdict)
         parts[label] = _per_hundred([int((verdict == name).sum()) for name in order])
-    called, uncertain, missed, refused = parts[POSITIVE]
-    flagged, normal_uncertain, cleared, normal_refused = parts[NEGATIVE]
+    called, uncertain, missed, refused = parts[PNEUMONIA]
+    flagged, normal_uncertain, cleared, normal_refused = parts[NORMAL]
     return NaturalFrequencies(
-        pneumonia_images=images[POSITIVE],
+        pneumonia_images=images[PNEUMONIA],
         called=called,
         uncertain=uncertain,
         missed=missed,
         refused=refused,
-        normal_images=images[NEGATIVE],
+        normal_images=images[NORMAL],
         cleared=cleared,
         normal_uncertain=normal_uncertain,
         flagged=flagged,

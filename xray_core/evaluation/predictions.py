@@ -13,7 +13,7 @@ import pandas as pd
 from scipy.special import logit
 
 from xray_core.errors import XrayError
-from xray_core.evaluation.scores import NEGATIVE, POSITIVE
+from xray_core.labels import NORMAL, PNEUMONIA
 
 MAX_ROWS = 200_000
 MAX_SUBTYPES = 20
@@ -152,8 +152,8 @@ def _rows(text: TextIO) -> Iterator[list[str]]:
 
 def _labels(column: pd.Series) -> pd.Series:
     words = column.str.upper()
-    named = words.replace({"1": POSITIVE, "1.0": POSITIVE, "0": NEGATIVE, "0.0": NEGATIVE})
-    strange = named[~named.isin([POSITIVE, NEGATIVE])]
+    named = words.replace({"1": PNEUMONIA, "1.0": PNEUMONIA, "0": NORMAL, "0.0": NORMAL})
+    strange = named[~named.isin([PNEUMONIA, NORMAL])]
     if len(strange):
         first = strange.index[0]
         raise XrayError(
@@ -175,7 +175,7 @@ def confident_errors(images: pd.DataFrame, *, threshold: float) -> pd.DataFrame:
     """
     p = images["probability"].clip(1e-9, 1 - 1e-9)
     limit = float(np.clip(threshold, 1e-9, 1 - 1e-9))
-    called, truth = images["probability"] >= threshold, images["label"] == POSITIVE
+    called, truth = images["probability"] >= threshold, images["label"] == PNEUMONIA
     distance = (logit(p) - logit(limit)).abs()
     wrong = images.assign(error=np.where(truth, "missed", "wrongly flagged"), distance=distance)[
         called != truth

@@ -13,10 +13,8 @@ from numpy.typing import ArrayLike
 from xray_core.errors import XrayError
 from xray_core.evaluation.calibration import BINS, bin_of, shift_prior
 from xray_core.evaluation.ranking import Counter, areas, cumulative_counts
+from xray_core.labels import NORMAL, PNEUMONIA
 from xray_core.stats.bootstrap import Estimate, PatientWeights, draw_patients, wilson
-
-POSITIVE = "PNEUMONIA"
-NEGATIVE = "NORMAL"
 
 
 @dataclass(frozen=True)
@@ -148,7 +146,7 @@ def _as_truth(label: ArrayLike) -> np.ndarray:
     values = np.asarray(label)
     if values.dtype == bool:
         return values
-    known = {POSITIVE: True, NEGATIVE: False, 1: True, 0: False}
+    known = {PNEUMONIA: True, NORMAL: False, 1: True, 0: False}
     strange = [x for x in values.tolist() if x not in known]
     if strange:
         raise XrayError(f"A label is NORMAL or PNEUMONIA (or 0 or 1). Received: {strange[0]!r}.")

@@ -20,7 +20,8 @@ from xray_core.evaluation.groups import (
     subtype_scores,
 )
 from xray_core.evaluation.metrics import Metrics, evaluate, natural_frequencies
-from xray_core.evaluation.scores import POSITIVE, Scores
+from xray_core.evaluation.scores import Scores
+from xray_core.labels import PNEUMONIA
 from xray_core.stats.bootstrap import Estimate, wilson
 
 NAMES = {
@@ -129,7 +130,7 @@ def below_exclusion_threshold(
     """
     images = predictions[predictions["fold"] == fold]
     below = images[images["probability"] < calibration.exclusion_threshold]
-    return {"images": len(below), "pneumonia": int((below["label"] == POSITIVE).sum())}
+    return {"images": len(below), "pneumonia": int((below["label"] == PNEUMONIA).sum())}
 
 
 def metrics_json(metrics: Metrics) -> dict[str, Any]:

@@ -7,10 +7,10 @@ from dataclasses import dataclass
 import numpy as np
 import pandas as pd
 
-from xray_core.evaluation.scores import NEGATIVE, POSITIVE
+from xray_core.labels import NORMAL, PNEUMONIA, UNCERTAIN
 from xray_core.stats.bootstrap import draw_patients, wilson
 
-VERDICTS = (POSITIVE, "UNCERTAIN", NEGATIVE)
+VERDICTS = (PNEUMONIA, UNCERTAIN, NORMAL)
 
 
 @dataclass(frozen=True)
@@ -46,7 +46,7 @@ def verdict_rates(
     passed = predictions[(predictions["fold"] == fold) & (predictions["gate"] == "passed")]
     return {
         label: _rates(passed[passed["label"] == label])
-        for label in (POSITIVE, NEGATIVE)
+        for label in (PNEUMONIA, NORMAL)
         if (passed["label"] == label).any()
     }
 

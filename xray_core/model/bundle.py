@@ -24,9 +24,10 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from xray_core.errors import BundleError
+from xray_core.labels import LABELS, REFUSED, UNREADABLE, VERDICTS
 from xray_core.model import bundle_checks
 from xray_core.model.calibration import Calibration
-from xray_core.model.recipes import LABELS, Recipe
+from xray_core.model.recipes import Recipe
 
 if TYPE_CHECKING:
     import keras
@@ -61,7 +62,6 @@ LARGEST = {  # bytes
 }
 LARGEST_OTHER = 16_000_000
 WORDS = (*LABELLED, "path", "verdict", "gate", "sha256")
-VERDICTS = ("NORMAL", "PNEUMONIA", "UNCERTAIN", "REFUSED", "UNREADABLE")
 LARGE_KERNEL = 40_000  # values
 _PARTIAL, _OLD = ".partial", ".old"  # suffixes of the hidden folders while one replaces another
 _NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,63}")
@@ -111,7 +111,7 @@ class Bundle:
             BundleError: the table has values that no prediction has.
         """
         table = self._table(PREDICTIONS)
-        answered = ~table["verdict"].isin(("REFUSED", "UNREADABLE"))
+        answered = ~table["verdict"].isin((REFUSED, UNREADABLE))
         probability = table["probability"]
         if not (
             table["label"].isin(LABELS).all()

@@ -21,7 +21,8 @@ from typing import Any, Literal
 import numpy as np
 
 from xray_core.errors import BundleError, RecipeError
-from xray_core.model.recipes import INPUT_SIZE, LABELS, RECIPES, Recipe
+from xray_core.labels import LABELS
+from xray_core.model.recipes import INPUT_SIZE, RECIPES, Recipe
 
 MOST_ROWS = 250_000  # of a table; the largest public sets of chest X-rays have about as many
 LONGEST_LINE = 8_192  # bytes of a table's line

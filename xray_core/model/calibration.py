@@ -8,12 +8,12 @@ from __future__ import annotations
 
 import math
 from dataclasses import asdict, dataclass, fields
-from typing import Any, Literal
+from typing import Any
 
 import numpy as np
 from scipy import special
 
-Verdict = Literal["NORMAL", "PNEUMONIA", "UNCERTAIN"]
+from xray_core.labels import Verdict
 
 PRIOR = 0.5
 MAIN = 0.5  # where both errors weigh the same: a choice of principle, not of data

@@ -8,6 +8,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from xray_core.errors import BundleError
+from xray_core.labels import SUBTYPES
 from xray_core.model.bundle_checks import read_arrays, stays_inside
 
 KINDS = ("normal", "bacterial", "viral", "pneumonia")
@@ -210,4 +211,4 @@ def _project(
 def _kind(label: str, subtype: str) -> int:
     if label == "NORMAL":
         return KINDS.index("normal")
-    return KINDS.index({"bacteria": "bacterial", "virus": "viral"}.get(subtype, "pneumonia"))
+    return KINDS.index(SUBTYPES.get(subtype, "pneumonia"))

@@ -14,7 +14,6 @@ from typing import Any
 from xray_core.errors import RecipeError
 
 INPUT_SIZE = (224, 224)
-LABELS = ("NORMAL", "PNEUMONIA")
 
 
 @dataclass(frozen=True)

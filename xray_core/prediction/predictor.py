@@ -12,13 +12,14 @@ from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field, replace
 from itertools import islice
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Literal, NamedTuple
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
 
 from xray_core.errors import BundleError
 from xray_core.imaging.pixels import to_model_input
+from xray_core.labels import SHOWN_AS, Verdict
 from xray_core.model.bundle import Bundle, open_bundle
 from xray_core.model.calibration import PRIOR, shift_prior
 from xray_core.model.gate import Gate, Outcome
@@ -37,7 +38,6 @@ from xray_core.prediction.orientation import Correction, suggest
 if TYPE_CHECKING:
     import keras
 
-Verdict = Literal["NORMAL", "PNEUMONIA", "UNCERTAIN", "REFUSED", "UNREADABLE"]
 FloatArray = NDArray[np.float32]
 
 NOT_FINITE = (
@@ -85,7 +85,7 @@ class Prediction:
     @property
     def shown_as(self) -> str:
         """The result in words, as page, PDF and tables show it."""
-        return wording.SHOWN_AS[self.verdict]
+        return SHOWN_AS[self.verdict]
 
     def post_test(self, pre_test: float) -> float | None:
         """Return the probability of pneumonia where it was `pre_test`, in (0, 1), before the image.

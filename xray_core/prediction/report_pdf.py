@@ -17,6 +17,7 @@ from numpy.typing import NDArray
 from PIL import Image
 
 from xray_core.imaging.radiograph import Radiograph
+from xray_core.labels import NORMAL, PNEUMONIA, SHOWN_AS, UNCERTAIN
 from xray_core.model.bundle import Bundle
 from xray_core.model.calibration import Calibration
 from xray_core.prediction import wording
@@ -156,8 +157,8 @@ def _model_words(bundle: Bundle) -> str:
     low, high = calibration.uncertain
     words = (
         f"{bundle.name}, version {bundle.version}. The probability assumes a pre-test probability "
-        f"of {calibration.prior:.0%}. Above {high:.0%}: {wording.SHOWN_AS['PNEUMONIA']}; below "
-        f"{low:.0%}: {wording.SHOWN_AS['NORMAL']}; between them: {wording.SHOWN_AS['UNCERTAIN']}. "
+        f"of {calibration.prior:.0%}. Above {high:.0%}: {SHOWN_AS[PNEUMONIA]}; below "
+        f"{low:.0%}: {SHOWN_AS[NORMAL]}; between them: {SHOWN_AS[UNCERTAIN]}. "
     )
     return words + wording.exclusion_threshold(calibration, bundle.config)
 
@@ -200,7 +201,7 @@ def _scale(
         canvas.drawRightString(place(calibration.exclusion_threshold) - 3, bar - 10, exclusion)
     canvas.setStrokeColor(PALE)
     canvas.line(place(low), bar - 14, place(high), bar - 14)
-    band = f"{wording.SHOWN_AS['UNCERTAIN'].lower()} {low:.0%} to {high:.0%}"
+    band = f"{SHOWN_AS[UNCERTAIN].lower()} {low:.0%} to {high:.0%}"
     canvas.drawCentredString(place((low + high) / 2), bar - 23, band)
 
     x = place(probability)

@@ -1,6 +1,6 @@
 """What is said of a prediction: the same words on the page, in the PDF, the CSV and `screen`.
 
-`SHOWN_AS` names the result, `sentence` explains it, and `image_cautions` and `result_cautions` say
+`xray_core.labels.SHOWN_AS` names the result, `sentence` explains it, and `image_cautions` and `result_cautions` say
 what to be careful about. A `Prediction` carries all of them.
 """
 
@@ -12,6 +12,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from xray_core.imaging.radiograph import Radiograph
+from xray_core.labels import SHOWN_AS
 from xray_core.model.calibration import Calibration
 from xray_core.model.gate import Outcome
 from xray_core.model.neighbours import NearestImages
@@ -20,13 +21,6 @@ DISCLAIMER = (
     "A demonstration, not a medical device. Trained only on chest X-rays of children aged 1 to 5 "
     "from one hospital. It makes mistakes. Do not use it for patient care."
 )
-SHOWN_AS = {
-    "PNEUMONIA": "Pneumonia suspected",
-    "NORMAL": "No pneumonia detected",
-    "UNCERTAIN": "Indeterminate",
-    "REFUSED": "Not analysed",
-    "UNREADABLE": "Unreadable",
-}
 NOT_A_CHEST_IMAGE = (
     "This does not look like a frontal chest X-ray such as those the model was trained on, so no "
     "probability is given."

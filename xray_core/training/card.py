@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import Any
 
 from xray_core.evaluation.tables import SMALL_GROUP, calibration_in_words
+from xray_core.labels import SUBTYPES
 
 NAMED = 10  # unreadable images that the card names
 _SHOWN = (
@@ -208,7 +209,7 @@ def _compared(metrics: dict[str, Any]) -> str:
 def _subtypes(found: dict[str, Any]) -> str:
     rows = ["| subtype | images | sensitivity |", "|---|---|---|"]
     for name, part in found["by_subtype"].items():
-        if name in ("bacteria", "virus"):
+        if name in SUBTYPES:
             positives = part["confusion"]["true_positive"] + part["confusion"]["false_negative"]
             value = _value(part["metrics"]["sensitivity"], percent=True)
             few = f", n = {positives}" if positives < SMALL_GROUP else ""

@@ -26,7 +26,8 @@ from xray_core.dataset.index import FOLDS
 from xray_core.errors import DatasetError, UnreadableImage
 from xray_core.imaging.pixels import to_model_input
 from xray_core.imaging.radiograph import MAX_BYTES, read_radiograph
-from xray_core.model.recipes import INPUT_SIZE, LABELS, Recipe
+from xray_core.labels import PNEUMONIA
+from xray_core.model.recipes import INPUT_SIZE, Recipe
 from xray_core.training.augmentation import augment, shifted
 
 NAMED = 10  # unreadable images that a message names
@@ -113,7 +114,7 @@ def _load_fold(index: pd.DataFrame, folder: Path, fold: str) -> tuple[ImageSet, 
     damaged = list(table["path"][~readable])
     if damaged:
         table, pixels = table[readable].reset_index(drop=True), pixels[readable]
-    return ImageSet(table, pixels, (table["label"] == LABELS[1]).to_numpy(np.float32)), damaged
+    return ImageSet(table, pixels, (table["label"] == PNEUMONIA).to_numpy(np.float32)), damaged
 
 
 def read_image(path: Path) -> tuple[str, np.ndarray]:

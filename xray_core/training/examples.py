@@ -14,10 +14,10 @@ import numpy as np
 import pandas as pd
 from PIL import Image
 
+from xray_core.labels import LABELS
 from xray_core.model.calibration import Calibration
 from xray_core.model.gate import Gate
 from xray_core.model.neighbours import Neighbours
-from xray_core.model.recipes import LABELS
 from xray_core.training.data import ImageSet
 
 MEMBERS = 5

@@ -20,13 +20,14 @@ from xray_core.dataset.index import FOLDS, build_index, fingerprint, limited
 from xray_core.dataset.measure import measure_index
 from xray_core.errors import BundleError, DatasetError
 from xray_core.evaluation.tables import summary
+from xray_core.labels import LABELS, PNEUMONIA
 from xray_core.model import bundle as bundles
 from xray_core.model.architectures import layer_table
 from xray_core.model.bundle import Bundle, open_bundle
 from xray_core.model.calibration import Calibration, fit_calibration
 from xray_core.model.gate import fit_gate
 from xray_core.model.neighbours import fit_neighbours, vote_report
-from xray_core.model.recipes import INPUT_SIZE, LABELS, Recipe
+from xray_core.model.recipes import INPUT_SIZE, Recipe
 from xray_core.prediction.explain import Explainer, border_share, on_image
 from xray_core.prediction.labelled import predict_labelled
 from xray_core.prediction.predictor import Predictor
@@ -255,7 +256,7 @@ def _trained_prior(recipe: Recipe, index: pd.DataFrame) -> float:
     """The share of pneumonia that the loss has seen, weights counted in."""
     if recipe.imbalance != "none":
         return 0.5
-    return float((index.loc[index["fold"] == "train", "label"] == LABELS[1]).mean())
+    return float((index.loc[index["fold"] == "train", "label"] == PNEUMONIA).mean())
 
 
 def _predictions(predictor: Predictor, outputs: Outputs, folder: Path) -> pd.DataFrame:

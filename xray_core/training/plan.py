@@ -12,8 +12,9 @@ import pandas as pd
 
 from xray_core.dataset.index import build_index, check_folds, find_dataset, limited
 from xray_core.errors import DatasetError, RecipeError
+from xray_core.labels import LABELS
 from xray_core.model.bundle import checked_name, free_name
-from xray_core.model.recipes import LABELS, Recipe
+from xray_core.model.recipes import Recipe
 from xray_core.training.recipe_checks import check_recipe
 from xray_core.training.settings import setting_names, with_settings
 
