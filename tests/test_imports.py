@@ -1,16 +1,128 @@
-"""What only looks at tables does not pay for TensorFlow, and the core does not know Streamlit."""
+"""Imports point down between the layers, and heavy packages load only where they are needed.
 
+The floors, from the lowest: `errors` and `labels`; `imaging` and `stats`; `model`; the jobs
+`dataset`, `training`, `prediction`, `evaluation` and `pacs`; `scale`, `cli`, `train.py` and `ui`;
+`pages` and `app.py`.
+"""
+
+import ast
+import graphlib
 import subprocess
 import sys
+from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
 
 REPOSITORY = Path(__file__).parents[1]
+JOBS = ("dataset", "training", "prediction", "evaluation", "pacs")
+FLOORS = {
+    **dict.fromkeys(("xray_core.errors", "xray_core.labels"), 0),
+    **dict.fromkeys(("xray_core.imaging", "xray_core.stats"), 1),
+    "xray_core.model": 2,
+    **{f"xray_core.{job}": 3 for job in JOBS},
+    "xray_core": 4,  # the package itself: the public names, loaded on first use
+    **dict.fromkeys(("xray_core.scale", "xray_core.cli", "train", "ui"), 5),
+    **dict.fromkeys(("xray_core.__main__", "pages", "app"), 6),
+}
+# The imports between jobs that are allowed: training writes what evaluation and prediction read.
+FROM_TRAINING = ("finish", "results", "card")
+TENSORFLOW = {"tensorflow", "keras", "tf_keras_vis"}
+DICOM = {"pydicom", "gdcm"}
+
+
+def module_name(path: Path) -> str:
+    parts = path.relative_to(REPOSITORY).with_suffix("").parts
+    return ".".join(parts[:-1] if parts[-1] == "__init__" else parts)
+
+
+def python_files() -> list[Path]:
+    folders = [REPOSITORY / name for name in ("xray_core", "ui", "pages")]
+    files = [path for folder in folders for path in sorted(folder.rglob("*.py"))]
+    return [*files, REPOSITORY / "app.py", REPOSITORY / "train.py"]
+
+
+def imported_names(tree: ast.AST) -> Iterator[tuple[str, ...]]:
+    """Yield the possible module names of each import that runs, also within functions."""
+    for node in ast.iter_child_nodes(tree):
+        if isinstance(node, ast.If) and ast.unparse(node.test) == "TYPE_CHECKING":
+            continue
+        if isinstance(node, ast.Import):
+            yield from ((alias.name,) for alias in node.names)
+        elif isinstance(node, ast.ImportFrom):
+            assert node.module, "Imports are absolute."
+            assert node.level == 0, "Imports are absolute."
+            yield from ((f"{node.module}.{alias.name}", node.module) for alias in node.names)
+        yield from imported_names(node)
+
+
+@pytest.fixture(scope="module")
+def graph() -> dict[str, set[str]]:
+    """Return the modules of the project that each of its modules imports."""
+    files = {module_name(path): path for path in python_files()}
+    return {
+        name: {
+            module
+            for names in imported_names(ast.parse(path.read_text(encoding="utf-8")))
+            if (module := next((one for one in names if one in files), None))
+        }
+        for name, path in files.items()
+    }
+
+
+def floor(module: str) -> int:
+    parts = module.split(".")
+    key = ".".join(parts[:2]) if parts[0] == "xray_core" else parts[0]
+    return FLOORS[key]
+
+
+def job(module: str) -> str | None:
+    parts = module.split(".")
+    return parts[1] if parts[0] == "xray_core" and len(parts) > 1 and parts[1] in JOBS else None
+
+
+def test_imports_have_no_circle(graph: dict[str, set[str]]) -> None:
+    try:
+        graphlib.TopologicalSorter(graph).prepare()
+    except graphlib.CycleError as error:
+        pytest.fail(" -> ".join(reversed(error.args[1])))
+
+
+def test_no_import_points_up(graph: dict[str, set[str]]) -> None:
+    upward = [
+        f"{module} -> {imported}"
+        for module, imports in graph.items()
+        for imported in imports
+        if floor(imported) > floor(module)
+    ]
+    assert upward == []
+
+
+def test_jobs_do_not_import_each_other(graph: dict[str, set[str]]) -> None:
+    def is_allowed(module: str, imported: str) -> bool:
+        if job(module) != "training":
+            return False
+        return job(imported) == "dataset" or module.split(".")[2] in FROM_TRAINING
+
+    between = [
+        f"{module} -> {imported}"
+        for module, imports in graph.items()
+        for imported in imports
+        if job(module) and job(imported) and job(module) != job(imported)
+        if not is_allowed(module, imported)
+    ]
+    assert between == []
+
+
+def test_the_core_does_not_import_streamlit_or_the_pages() -> None:
+    for path in (REPOSITORY / "xray_core").rglob("*.py"):
+        tree = ast.parse(path.read_text(encoding="utf-8"))
+        roots = {names[0].split(".")[0] for names in imported_names(tree)}
+        assert not roots & {"streamlit", "ui", "pages", "app", "train"}, path
 
 
 def loaded(code: str) -> set[str]:
-    """Top-level modules that a fresh process has loaded after running `code`."""
+    """Return the top-level modules that a new process has loaded after running `code`."""
     script = f"{code}\nimport sys\nprint(*sorted({{m.split('.')[0] for m in sys.modules}}))"
     done = subprocess.run(
         [sys.executable, "-c", script], cwd=REPOSITORY, capture_output=True, text=True, check=True
@@ -25,13 +137,27 @@ def loaded(code: str) -> set[str]:
         "import xray_core.dataset, xray_core.dataset.index, xray_core.dataset.audit",
         "import xray_core.evaluation, xray_core.evaluation.tables, xray_core.evaluation.figures",
         "from xray_core import open_bundle, list_bundles, read_radiograph, to_model_input",
+        "import xray_core.imaging.checks, xray_core.imaging.border",
         "import train",
     ],
 )
 def test_no_tensorflow_is_loaded(code: str) -> None:
     modules = loaded(code)
     assert "xray_core" in modules
-    assert not modules & {"tensorflow", "keras", "tf_keras_vis", "streamlit"}
+    assert not modules & (TENSORFLOW | DICOM | {"streamlit"})
+
+
+def test_reading_a_png_loads_neither_pydicom_nor_tensorflow() -> None:
+    code = (
+        "import io\n"
+        "from PIL import Image\n"
+        "from xray_core import read_radiograph\n"
+        "buffer = io.BytesIO()\n"
+        "Image.new('L', (9, 9)).save(buffer, 'PNG')\n"
+        "read_radiograph(buffer.getvalue())"
+    )
+    assert not loaded(code) & (DICOM | TENSORFLOW | {"streamlit"})
+    assert "pydicom" in loaded("import xray_core.imaging.dicom.display")
 
 
 @pytest.mark.parametrize("page", ["dataset", "evaluation", "training"])
@@ -41,15 +167,10 @@ def test_pages_about_tables_load_no_tensorflow(page: str) -> None:
         f"at = AppTest.from_file('pages/{page}.py', default_timeout=60).run()\n"
         "assert not at.exception, at.exception"
     )
-    assert not loaded(code) & {"tensorflow", "keras", "tf_keras_vis"}
+    assert not loaded(code) & TENSORFLOW
 
 
-def test_the_core_does_not_import_streamlit() -> None:
-    for path in (REPOSITORY / "xray_core").rglob("*.py"):
-        assert "import streamlit" not in path.read_text(), path
-
-
-def test_public_names_are_there() -> None:
+def test_public_names_can_be_imported() -> None:
     import xray_core
 
     for name in xray_core.__all__:
