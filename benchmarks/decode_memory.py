@@ -1,11 +1,11 @@
-"""What decoding one large image takes at its peak, what six take at once, and what a server takes.
+"""Measure the memory of decoding one large image, six at once, and of a server process.
 
     python benchmarks/decode_memory.py [--model models/resnet50]
 
-Every case is an image of 64 megapixels, the most that is read, in a small file made here. Each is
-read in a process of its own, which has read a small image of the same kind before. Printed is the
-growth of the process's resident memory above what it was before the read, in MB (10^6 bytes): at
-its peak, with the `Radiograph` in hand, and after that was let go.
+Every case is an image of 64 megapixels, the largest that is read, in a small file generated here.
+Each is read in a new process that has read a small image of the same format before. Printed is the
+growth of the process's resident memory from before the read, in MB (10^6 bytes): at its peak, with
+the `Radiograph` in memory, and after it is deleted.
 """
 
 import argparse
@@ -31,15 +31,15 @@ AT_ONCE = 6
 
 
 def main() -> None:
-    """Make the files, measure each and print a table."""
+    """Generate the files, measure each and print a table."""
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("--model", default=str(ROOT / "models" / "resnet50"))
     parser.add_argument("--measure", nargs="*", help=argparse.SUPPRESS)
     parser.add_argument("--warm", nargs="*", help=argparse.SUPPRESS)
-    parser.add_argument("--admit", action="store_true", help=argparse.SUPPRESS)
+    parser.add_argument("--prepare", action="store_true", help=argparse.SUPPRESS)
     arguments = parser.parse_args()
     if arguments.measure:
-        print(json.dumps(measured(arguments.measure, arguments.warm, arguments.prepare_input)))
+        print(json.dumps(measure(arguments.measure, arguments.warm, arguments.prepare)))
         return
 
     with tempfile.TemporaryDirectory() as folder:
@@ -48,14 +48,14 @@ def main() -> None:
         for name in CASES:
             files[name] = Path(folder, name.replace(" ", "-")), Path(folder, f"small-{len(files)}")
             for path, side in zip(files[name], (SIDE, SMALL), strict=True):
-                # Made elsewhere, so that this process stays small.
+                # Generated in another process, so that this one stays small.
                 subprocess.run(
                     [sys.executable, __file__, "--make", name, str(path), str(side)], check=True
                 )
             print_row(name, [files[name]], files[name][0].stat().st_size)
         six = [files[name] for name in list(CASES)[:AT_ONCE]]
         print_row(f"the first {AT_ONCE} at once", six, 0)
-        print_row(f"the first {AT_ONCE} at once, checked", six, 0, "--admit")
+        print_row(f"the first {AT_ONCE} at once, checked", six, 0, "--prepare")
         same = [next(iter(files.values()))] * AT_ONCE
         print_row(f"{AT_ONCE} times the first at once", same, 0)
         print(f"\na process with Streamlit, TensorFlow and {Path(arguments.model).name}:")
@@ -77,7 +77,7 @@ image += np.random.default_rng(0).normal(0, 8, image.shape)
 predictor = Predictor.load(sys.argv[2])
 predictor.explain(Radiograph(np.clip(image, 0, 255).astype(np.float32), image.shape), "gradcam")
 peak = lambda: round(resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * 1024 / 1e6)
-print("one small image judged, with a map:", peak(), "MB")
+print("one small image analysed, with a map:", peak(), "MB")
 threads = [threading.Thread(target=predictor.predict, args=(path,)) for path in sys.argv[3:]]
 for thread in threads: thread.start()
 for thread in threads: thread.join()
@@ -91,19 +91,19 @@ def print_row(name: str, files: list[tuple[Path, Path]], size: int, *options: st
     command = [sys.executable, __file__, *options, "--measure", *map(str, large)]
     command += ["--warm", *map(str, small)]
     run = subprocess.run(command, check=True, capture_output=True, text=True)
-    grown = json.loads(run.stdout)
-    columns = " ".join(f"{grown[key] / 1e6:7.0f}" for key in ("peak", "held", "after"))
+    growth = json.loads(run.stdout)
+    columns = " ".join(f"{growth[key] / 1e6:7.0f}" for key in ("peak", "held", "after"))
     file = f"{size / 1e6:5.2f} MB" if size else ""
-    print(f"{name:34} {file:>8} {columns}  {grown['problem']}", flush=True)
+    print(f"{name:34} {file:>8} {columns}  {growth['problem']}", flush=True)
 
 
-def measured(large: list[str], small: list[str], admitting: bool) -> dict[str, object]:
-    """Read the files side by side; return the growth of resident memory in bytes."""
+def measure(large: list[str], small: list[str], prepare: bool) -> dict[str, object]:
+    """Read the files concurrently; return the growth of resident memory in bytes."""
     from xray_core.errors import UnreadableImage
     from xray_core.imaging.radiograph import read_radiograph
 
     def read(path: str) -> object:
-        if admitting:
+        if prepare:
             from xray_core.prediction.inputs import prepare_input
 
             return prepare_input(path)
@@ -111,12 +111,12 @@ def measured(large: list[str], small: list[str], admitting: bool) -> dict[str, o
 
     for path in small:
         read(path)
-    found: list[object] = []
+    results: list[object] = []
     problems: list[str] = []
 
     def work(path: str) -> None:
         try:
-            found.append(read(path))
+            results.append(read(path))
         except UnreadableImage as error:
             problems.append(str(error))
 
@@ -128,7 +128,7 @@ def measured(large: list[str], small: list[str], admitting: bool) -> dict[str, o
     for thread in threads:
         thread.join()
     peak, held = resident("VmHWM"), resident("VmRSS")
-    found.clear()
+    results.clear()
     return {
         "peak": peak - before,
         "held": held - before,
@@ -138,18 +138,18 @@ def measured(large: list[str], small: list[str], admitting: bool) -> dict[str, o
 
 
 def reset_peak() -> None:
-    """Let the process's peak begin anew (Linux, proc(5), clear_refs)."""
+    """Reset the recorded peak of this process (Linux, proc(5), clear_refs)."""
     Path("/proc/self/clear_refs").write_text("5")
 
 
 def resident(key: str) -> int:
-    """Return a line of this process's status in bytes: VmRSS is what it holds, VmHWM the peak."""
+    """Return a line of this process's status in bytes: VmRSS (current) or VmHWM (peak)."""
     lines = Path("/proc/self/status").read_text().splitlines()
     return next(int(line.split()[1]) for line in lines if line.startswith(key)) * 1024
 
 
-def picture(mode: str, kind: str, **options: object) -> Callable[[int], bytes]:
-    """Return what makes a Pillow image of this mode and format, of smooth content."""
+def image_file(mode: str, kind: str, **options: object) -> Callable[[int], bytes]:
+    """Return a function that encodes a smooth image of this Pillow mode and format."""
 
     def make(side: int) -> bytes:
         row = np.linspace(0, 255, side).astype("u1")
@@ -172,7 +172,7 @@ def deep_png(side: int) -> bytes:
 
 
 def dicom(bits: int, samples: int, coding: str = "RLE") -> Callable[[int], bytes]:
-    """Return what makes a DICOM file of this depth; with three samples, a third of the pixels."""
+    """Return a function that encodes a DICOM file; with three samples, a third of the pixels."""
 
     def make(side: int) -> bytes:
         from pydicom.dataset import Dataset, FileMetaDataset
@@ -220,7 +220,7 @@ def dicom(bits: int, samples: int, coding: str = "RLE") -> Callable[[int], bytes
 
 
 def packbits(count: int) -> bytes:
-    """Return `count` bytes as runs of 128 (PS3.5, Annex G), each of another value."""
+    """Return `count` bytes as runs of 128 (PS3.5, Annex G), each with a different value."""
     whole, rest = divmod(count, 128)
     values = np.arange(whole, dtype="u1")
     runs = np.stack([np.full(whole, 129, "u1"), values], axis=1).tobytes()
@@ -246,18 +246,18 @@ def jpeg_2000(rows: int, columns: int) -> bytes:
 
 
 CASES: dict[str, Callable[[int], bytes]] = {
-    "WebP RGBA, lossless": picture("RGBA", "WEBP", lossless=True, quality=0, method=0),
+    "WebP RGBA, lossless": image_file("RGBA", "WEBP", lossless=True, quality=0, method=0),
     "DICOM RLE, RGB of 32 bits": dicom(32, 3),
-    "TIFF of floats, deflate": picture("F", "TIFF", compression="tiff_adobe_deflate"),
-    "JPEG, colour": picture("RGB", "JPEG", subsampling=0),
-    "JPEG, colour, progressive": picture("RGB", "JPEG", subsampling=0, progressive=True),
-    "PNG RGBA": picture("RGBA", "PNG", compress_level=1),
-    "JPEG, grey": picture("L", "JPEG"),
+    "TIFF of floats, deflate": image_file("F", "TIFF", compression="tiff_adobe_deflate"),
+    "JPEG, colour": image_file("RGB", "JPEG", subsampling=0),
+    "JPEG, colour, progressive": image_file("RGB", "JPEG", subsampling=0, progressive=True),
+    "PNG RGBA": image_file("RGBA", "PNG", compress_level=1),
+    "JPEG, grey": image_file("L", "JPEG"),
     "PNG of 16 bits": deep_png,
-    "PNG, grey": picture("L", "PNG", compress_level=1),
-    "GIF": picture("L", "GIF"),
-    "WebP RGB, lossy": picture("RGB", "WEBP", method=0),
-    "TIFF RGBA, LZW": picture("RGBA", "TIFF", compression="tiff_lzw"),
+    "PNG, grey": image_file("L", "PNG", compress_level=1),
+    "GIF": image_file("L", "GIF"),
+    "WebP RGB, lossy": image_file("RGB", "WEBP", method=0),
+    "TIFF RGBA, LZW": image_file("RGBA", "TIFF", compression="tiff_lzw"),
     "DICOM RLE, 16 bits": dicom(16, 1),
     "DICOM JPEG 2000, 16 bits": dicom(16, 1, "JPEG 2000"),
     "DICOM JPEG lossless, 16 bits": dicom(16, 1, "JPEG lossless"),

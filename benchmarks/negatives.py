@@ -1,10 +1,10 @@
-"""Pictures that are no upright frontal chest X-ray, drawn by chance, to measure the gate with.
+"""Random images other than upright frontal chest X-rays, for measuring the input check.
 
-`SEEN` are the kinds that the gate's limits were chosen with; `UNSEEN` were set aside and are only
-reported on. `ALTERED` are upright images as other machines and exports might give them, which may
-get a caution but should seldom be refused. Each kind is a function
-`(random, images) -> uint8 (H, W) or (H, W, 3)`, where `images` are real images (uint8 H x W) for the
-kinds that change one.
+The limits of the checks were chosen with the kinds in `SEEN`. Those in `UNSEEN` were set aside and
+are only reported. `ALTERED` are upright chest X-rays as other machines and exports may produce
+them; a caution is acceptable for these, a refusal should be rare. Each kind is a function
+`(random, images) -> uint8 (H, W) or (H, W, 3)`, where `images` are chest X-rays (uint8 H x W) for
+the kinds that alter one.
 """
 
 from collections.abc import Callable, Sequence
@@ -13,20 +13,20 @@ import cv2
 import numpy as np
 from numpy.random import Generator
 
-Picture = np.ndarray
-Kind = Callable[[Generator, Sequence[Picture]], Picture]
+Pixels = np.ndarray
+Kind = Callable[[Generator, Sequence[Pixels]], Pixels]
 
 
 def _size(random: Generator, low: int = 200, high: int = 700) -> tuple[int, int]:
     return int(random.integers(low, high)), int(random.integers(low, high))
 
 
-def _bytes(values: np.ndarray) -> Picture:
+def _bytes(values: np.ndarray) -> Pixels:
     return np.clip(np.rint(values), 0, 255).astype(np.uint8)
 
 
 def _clouds(random: Generator, height: int, width: int, steepness: float) -> np.ndarray:
-    """Noise whose spectrum falls as a photograph's does, in [0, 1]."""
+    """Return noise in [0, 1] with a spectrum that falls like that of a photograph."""
     y = np.fft.fftfreq(height)[:, None]
     x = np.fft.rfftfreq(width)[None, :]
     radius = np.sqrt(x * x + y * y)
@@ -37,7 +37,7 @@ def _clouds(random: Generator, height: int, width: int, steepness: float) -> np.
     return np.clip((values - low) / (high - low), 0, 1)
 
 
-def _image(random: Generator, images: Sequence[Picture]) -> Picture:
+def _image(random: Generator, images: Sequence[Pixels]) -> Pixels:
     return images[int(random.integers(len(images)))]
 
 
@@ -48,21 +48,21 @@ def _words(random: Generator, count: int) -> str:
     )
 
 
-def landscape(random: Generator, images: Sequence[Picture]) -> Picture:
-    """Clouds of a photograph's spectrum with shaded things in front."""
+def landscape(random: Generator, images: Sequence[Pixels]) -> Pixels:
+    """Noise with the spectrum of a photograph, with shaded objects in front."""
     height, width = _size(random)
     image = 255 * _clouds(random, height, width, random.uniform(1.2, 2.0))
     for _ in range(int(random.integers(2, 9))):
-        thing = np.zeros((height, width), np.uint8)
+        shape = np.zeros((height, width), np.uint8)
         centre = (int(random.integers(width)), int(random.integers(height)))
         axes = tuple(int(random.integers(10, min(height, width) // 2)) for _ in range(2))
-        cv2.ellipse(thing, centre, axes, float(random.uniform(0, 180)), 0, 360, 1, -1)
+        cv2.ellipse(shape, centre, axes, float(random.uniform(0, 180)), 0, 360, 1, -1)
         texture = _clouds(random, height, width, 1.5) * random.uniform(10, 120)
-        image = np.where(thing, random.uniform(0, 200) + texture, image)
+        image = np.where(shape, random.uniform(0, 200) + texture, image)
     return _bytes(cv2.GaussianBlur(image, (0, 0), random.uniform(0.3, 1.5)))
 
 
-def colour(random: Generator, images: Sequence[Picture]) -> Picture:
+def colour(random: Generator, images: Sequence[Pixels]) -> Pixels:
     """A landscape whose channels differ."""
     image = landscape(random, images).astype(np.float32)
     tint = random.uniform(0.4, 1.0, 3)
@@ -70,8 +70,8 @@ def colour(random: Generator, images: Sequence[Picture]) -> Picture:
     return _bytes(image[..., None] * tint + sky)
 
 
-def text_page(random: Generator, images: Sequence[Picture]) -> Picture:
-    """A scanned page: lines of text, paper grain, uneven light."""
+def text_page(random: Generator, images: Sequence[Pixels]) -> Pixels:
+    """A scanned page: lines of text, paper texture, uneven light."""
     height, width = 900, 650
     page = np.full((height, width), int(random.integers(200, 250)), np.uint8)
     for top in range(60, height - 40, int(random.integers(18, 34))):
@@ -83,7 +83,7 @@ def text_page(random: Generator, images: Sequence[Picture]) -> Picture:
     return _bytes(cv2.GaussianBlur(image, (0, 0), random.uniform(0.4, 1.2)))
 
 
-def screenshot(random: Generator, images: Sequence[Picture]) -> Picture:
+def screenshot(random: Generator, images: Sequence[Pixels]) -> Pixels:
     """Windows, bars and text, dark or light, some with an image in one window."""
     height, width = int(random.integers(500, 800)), int(random.integers(800, 1200))
     dark = random.random() < 0.5
@@ -101,8 +101,8 @@ def screenshot(random: Generator, images: Sequence[Picture]) -> Picture:
     return image
 
 
-def drawing(random: Generator, images: Sequence[Picture]) -> Picture:
-    """Strokes of a pencil on paper with a little grain."""
+def drawing(random: Generator, images: Sequence[Pixels]) -> Pixels:
+    """Pencil strokes on paper with little noise."""
     height, width = _size(random, 300)
     image = np.full((height, width), int(random.integers(225, 255)), np.uint8)
     for _ in range(int(random.integers(15, 60))):
@@ -111,7 +111,7 @@ def drawing(random: Generator, images: Sequence[Picture]) -> Picture:
     return _bytes(cv2.GaussianBlur(image, (0, 0), 0.8) + random.normal(0, 5, image.shape))
 
 
-def mask(random: Generator, images: Sequence[Picture]) -> Picture:
+def mask(random: Generator, images: Sequence[Pixels]) -> Pixels:
     """Two white lungs on black, as segmentations are stored, some blurred by JPEG."""
     height, width = _size(random, 224)
     image = np.zeros((height, width), np.uint8)
@@ -122,8 +122,8 @@ def mask(random: Generator, images: Sequence[Picture]) -> Picture:
     return _bytes(cv2.GaussianBlur(image, (0, 0), random.uniform(0.5, 4.0)))
 
 
-def blank(random: Generator, images: Sequence[Picture]) -> Picture:
-    """One shade, or a soft gradient, with grain."""
+def blank(random: Generator, images: Sequence[Pixels]) -> Pixels:
+    """One shade, or a smooth gradient, with noise."""
     height, width = _size(random)
     image = np.full((height, width), random.uniform(0, 255), np.float32)
     if random.random() < 0.6:
@@ -132,7 +132,7 @@ def blank(random: Generator, images: Sequence[Picture]) -> Picture:
     return _bytes(image + random.normal(0, random.uniform(0, 6), image.shape))
 
 
-def noise(random: Generator, images: Sequence[Picture]) -> Picture:
+def noise(random: Generator, images: Sequence[Pixels]) -> Pixels:
     """White or coloured noise."""
     height, width = _size(random)
     if random.random() < 0.5:
@@ -141,23 +141,23 @@ def noise(random: Generator, images: Sequence[Picture]) -> Picture:
     return _bytes(255 * _clouds(random, height, width, random.uniform(0, 3)))
 
 
-def quarter_turned(random: Generator, images: Sequence[Picture]) -> Picture:
-    """An image on its side."""
+def rotated_90(random: Generator, images: Sequence[Pixels]) -> Pixels:
+    """A chest X-ray rotated by 90 degrees."""
     return np.rot90(_image(random, images), int(random.choice([1, 3])))
 
 
-def half_turned(random: Generator, images: Sequence[Picture]) -> Picture:
-    """An image on its head."""
+def rotated_180(random: Generator, images: Sequence[Pixels]) -> Pixels:
+    """A chest X-ray rotated by 180 degrees."""
     return np.rot90(_image(random, images), 2)
 
 
-def inverted(random: Generator, images: Sequence[Picture]) -> Picture:
-    """An image with black and white exchanged."""
+def inverted(random: Generator, images: Sequence[Pixels]) -> Pixels:
+    """A chest X-ray with black and white exchanged."""
     return 255 - _image(random, images)
 
 
-def crop(random: Generator, images: Sequence[Picture]) -> Picture:
-    """A ninth to a sixteenth of an image: no lung whole."""
+def crop(random: Generator, images: Sequence[Pixels]) -> Pixels:
+    """A ninth to a sixteenth of a chest X-ray, without a whole lung."""
     image = _image(random, images)
     share = random.uniform(0.25, 0.34)
     high, wide = int(image.shape[0] * share), int(image.shape[1] * share)
@@ -166,7 +166,7 @@ def crop(random: Generator, images: Sequence[Picture]) -> Picture:
     return cv2.resize(image[y : y + high, x : x + wide], (400, 400), interpolation=cv2.INTER_CUBIC)
 
 
-def ct_slice(random: Generator, images: Sequence[Picture]) -> Picture:
+def ct_slice(random: Generator, images: Sequence[Pixels]) -> Pixels:
     """An axial slice of a body: bright rim, dark lungs, organs, on black."""
     side = 512
     y, x = np.mgrid[-1 : 1 : side * 1j, -1 : 1 : side * 1j]
@@ -188,7 +188,7 @@ def ct_slice(random: Generator, images: Sequence[Picture]) -> Picture:
     return _bytes(blurred + random.normal(0, random.uniform(3, 12), image.shape))
 
 
-def hand(random: Generator, images: Sequence[Picture]) -> Picture:
+def hand(random: Generator, images: Sequence[Pixels]) -> Pixels:
     """Bones of five fingers within soft tissue, on black."""
     image = np.full((600, 480), random.uniform(5, 30), np.float32)
     soft, bone = float(random.uniform(60, 110)), float(random.uniform(170, 235))
@@ -206,10 +206,10 @@ def hand(random: Generator, images: Sequence[Picture]) -> Picture:
     return _bytes(image + random.normal(0, random.uniform(2, 8), image.shape))
 
 
-# Set aside: no limit was chosen with these.
+# Set aside: no limit was chosen with these kinds.
 
 
-def mr_head(random: Generator, images: Sequence[Picture]) -> Picture:
+def mr_head(random: Generator, images: Sequence[Pixels]) -> Pixels:
     """A slice of a head: bright skin, folded brain, dark ventricles."""
     side = 256
     y, x = np.mgrid[-1 : 1 : side * 1j, -1 : 1 : side * 1j]
@@ -224,14 +224,14 @@ def mr_head(random: Generator, images: Sequence[Picture]) -> Picture:
     return _bytes(cv2.GaussianBlur(image, (0, 0), 1.2) + random.normal(0, 5, image.shape))
 
 
-def montage(random: Generator, images: Sequence[Picture]) -> Picture:
-    """Four images in one picture, as on a teaching slide."""
+def montage(random: Generator, images: Sequence[Pixels]) -> Pixels:
+    """Four chest X-rays in one image, as on a teaching slide."""
     tiles = [cv2.resize(_image(random, images), (220, 220)) for _ in range(4)]
     framed = [cv2.copyMakeBorder(t, 6, 6, 6, 6, cv2.BORDER_CONSTANT, value=0) for t in tiles]
     return np.vstack([np.hstack(framed[:2]), np.hstack(framed[2:])])
 
 
-def ultrasound(random: Generator, images: Sequence[Picture]) -> Picture:
+def ultrasound(random: Generator, images: Sequence[Pixels]) -> Pixels:
     """A fan of speckle on black."""
     y, x = np.mgrid[0:480, 0:640]
     radius, angle = np.hypot(x - 320, y + 60), np.arctan2(x - 320, y + 60)
@@ -240,8 +240,8 @@ def ultrasound(random: Generator, images: Sequence[Picture]) -> Picture:
     return _bytes(cv2.GaussianBlur(np.where(fan, speckle, 2.0), (0, 0), 1.2))
 
 
-def chart(random: Generator, images: Sequence[Picture]) -> Picture:
-    """Bars and curves over a shaded background, as in a paper."""
+def chart(random: Generator, images: Sequence[Pixels]) -> Pixels:
+    """Bars and curves on a shaded background, as in a paper."""
     image = np.tile(np.linspace(120, 220, 640, dtype=np.float32), (480, 1))
     for number in range(int(random.integers(4, 12))):
         top = int(random.integers(60, 400))
@@ -252,7 +252,7 @@ def chart(random: Generator, images: Sequence[Picture]) -> Picture:
     return _bytes(image + random.normal(0, 3, image.shape))
 
 
-def weave(random: Generator, images: Sequence[Picture]) -> Picture:
+def weave(random: Generator, images: Sequence[Pixels]) -> Pixels:
     """Stripes and weaves, as of fabric or brick."""
     height, width = _size(random, 300)
     y, x = np.mgrid[0:height, 0:width]
@@ -261,30 +261,30 @@ def weave(random: Generator, images: Sequence[Picture]) -> Picture:
     return _bytes(image + 40 * (_clouds(random, height, width, 1.0) - 0.5))
 
 
-# Still images: a caution will do.
+# Still chest X-rays: a caution is acceptable.
 
 
-def locally_equalised(random: Generator, images: Sequence[Picture]) -> Picture:
-    """Contrast-limited adaptive equalisation, as many machines apply."""
+def locally_equalised(random: Generator, images: Sequence[Pixels]) -> Pixels:
+    """Contrast-limited adaptive histogram equalisation, which many machines apply."""
     return cv2.createCLAHE(random.uniform(1.5, 4), (8, 8)).apply(_image(random, images))
 
 
-def sharpened(random: Generator, images: Sequence[Picture]) -> Picture:
+def sharpened(random: Generator, images: Sequence[Pixels]) -> Pixels:
     """Edges enhanced by an unsharp mask."""
     image = _image(random, images).astype(np.float32)
     soft = cv2.GaussianBlur(image, (0, 0), random.uniform(1, 6))
     return _bytes(image + random.uniform(0.5, 1.5) * (image - soft))
 
 
-def other_window(random: Generator, images: Sequence[Picture]) -> Picture:
-    """Darker, brighter, flatter or steeper greys."""
+def other_window(random: Generator, images: Sequence[Pixels]) -> Pixels:
+    """Other brightness and contrast."""
     image = _image(random, images) / 255.0
     curved = image ** np.exp(random.uniform(-0.7, 0.7))
     return _bytes(255 * ((curved - 0.5) * random.uniform(0.6, 1.5) + 0.5))
 
 
-def framed(random: Generator, images: Sequence[Picture]) -> Picture:
-    """A black frame and a marker in it."""
+def framed(random: Generator, images: Sequence[Pixels]) -> Pixels:
+    """A black border with a marker in it."""
     image = _image(random, images)
     rows, columns = (int(random.integers(5, 40)) for _ in range(2))
     image = cv2.copyMakeBorder(image, rows, rows, columns, columns, cv2.BORDER_CONSTANT, value=0)
@@ -292,8 +292,8 @@ def framed(random: Generator, images: Sequence[Picture]) -> Picture:
     return image
 
 
-def barred(random: Generator, images: Sequence[Picture]) -> Picture:
-    """Wide black bars above and below or on both sides, as on a screen of another shape."""
+def barred(random: Generator, images: Sequence[Pixels]) -> Pixels:
+    """Wide black bars above and below, or on both sides, as in a screenshot."""
     image = _image(random, images)
     high, wide = image.shape
     share = random.uniform(0.12, 0.6, 2)
@@ -303,8 +303,8 @@ def barred(random: Generator, images: Sequence[Picture]) -> Picture:
     return cv2.copyMakeBorder(image, rows, rows, columns, columns, cv2.BORDER_CONSTANT, value=0)
 
 
-def on_a_page(random: Generator, images: Sequence[Picture]) -> Picture:
-    """A white or grey border of another width on each side, as a scanned or pasted image has."""
+def on_a_page(random: Generator, images: Sequence[Pixels]) -> Pixels:
+    """A white or grey border with a different width on each side, as of a scanned page."""
     image = _image(random, images)
     top, bottom, left, right = (
         int(side * random.uniform(0.03, 0.3)) for side in np.repeat(image.shape, 2)
@@ -313,8 +313,8 @@ def on_a_page(random: Generator, images: Sequence[Picture]) -> Picture:
     return cv2.copyMakeBorder(image, top, bottom, left, right, cv2.BORDER_CONSTANT, value=shade)
 
 
-def soft_or_grainy(random: Generator, images: Sequence[Picture]) -> Picture:
-    """Low resolution, or the grain of a weak exposure."""
+def blurred_or_noisy(random: Generator, images: Sequence[Pixels]) -> Pixels:
+    """Low resolution, or the noise of a low exposure."""
     image = _image(random, images)
     if random.random() < 0.5:
         side = int(random.integers(70, 140))
@@ -323,10 +323,10 @@ def soft_or_grainy(random: Generator, images: Sequence[Picture]) -> Picture:
 
 
 SEEN: tuple[Kind, ...] = (
-    landscape, colour, text_page, screenshot, drawing, mask, blank, noise, quarter_turned,
-    half_turned, inverted, crop, ct_slice, hand,
+    landscape, colour, text_page, screenshot, drawing, mask, blank, noise, rotated_90,
+    rotated_180, inverted, crop, ct_slice, hand,
 )  # fmt: skip
 UNSEEN: tuple[Kind, ...] = (mr_head, montage, ultrasound, chart, weave)
 ALTERED: tuple[Kind, ...] = (
-    locally_equalised, sharpened, other_window, soft_or_grainy, framed, barred, on_a_page,
+    locally_equalised, sharpened, other_window, blurred_or_noisy, framed, barred, on_a_page,
 )  # fmt: skip

@@ -1,4 +1,4 @@
-"""Synthetic DICOM files for the tests."""
+"""Synthetic DICOM files for tests."""
 
 import io
 from typing import Any
@@ -17,7 +17,7 @@ SECRETS = ("DOE^JANE", "MRN-4711", "19991231", "ST-VINCENT")
 
 
 def dicom_image(pixels: np.ndarray, bits: int | None = None, **elements: Any) -> Dataset:
-    """Make a chest X-ray of a data set; `elements` replace or (with None) remove its elements."""
+    """Return the data set of a radiograph; `elements` replace or (if None) remove its elements."""
     dataset = Dataset()
     dataset.SOPClassUID = ComputedRadiographyImageStorage
     dataset.SOPInstanceUID = "1.2.3.4"
@@ -45,7 +45,7 @@ def dicom_image(pixels: np.ndarray, bits: int | None = None, **elements: Any) ->
 
 
 def as_bytes(dataset: Dataset, syntax: str = ExplicitVRLittleEndian) -> bytes:
-    """Write a data set as a DICOM file with preamble and meta information."""
+    """Return a data set as a DICOM file with preamble and meta information."""
     dataset.file_meta = FileMetaDataset()
     dataset.file_meta.TransferSyntaxUID = syntax
     dataset.file_meta.MediaStorageSOPClassUID = dataset.SOPClassUID
@@ -60,11 +60,12 @@ def as_bytes(dataset: Dataset, syntax: str = ExplicitVRLittleEndian) -> bytes:
 
 
 def image_bytes(pixels: np.ndarray, bits: int | None = None, **elements: Any) -> bytes:
-    """Write an image as an uncompressed DICOM file."""
+    """Return an image as an uncompressed DICOM file."""
     return as_bytes(dicom_image(pixels, bits, **elements))
 
 
 def stored(*values: int, dtype: str = "u2") -> np.ndarray:
+    """Return stored values of one row."""
     return np.array([values], dtype=dtype)
 
 

@@ -1,4 +1,4 @@
-"""Images made of noise, for tests of folders: no two have anything in common."""
+"""Folders of noise images for tests. No two images are alike."""
 
 from collections.abc import Mapping
 from pathlib import Path
@@ -8,14 +8,14 @@ from PIL import Image
 
 
 def write_image(path: Path, seed: int, size: tuple[int, int] = (24, 24)) -> None:
-    """Write grey noise (height, width): two images of different seeds have nothing in common."""
+    """Write grey noise of this (height, width). Images of different seeds are unrelated."""
     path.parent.mkdir(parents=True, exist_ok=True)
     noise = np.random.default_rng(seed).integers(0, 256, size, dtype=np.uint8)
     Image.fromarray(noise).save(path, quality=95)
 
 
 def write_dataset(root: Path, images: Mapping[str, list[str]]) -> Path:
-    """Write an image for every name: {"train/NORMAL": ["IM-1-1.jpeg"], ...}."""
+    """Write an image for every name, as in {"train/NORMAL": ["IM-1-1.jpeg"], ...}."""
     seed = 0
     for folder, names in images.items():
         (root / folder).mkdir(parents=True, exist_ok=True)
@@ -24,7 +24,7 @@ def write_dataset(root: Path, images: Mapping[str, list[str]]) -> Path:
     return root
 
 
-# Twenty patients a class in train, with two images each, two in val and four in test.
+# Per class: twenty patients with two images each in train, two in val and four in test.
 KAGGLE_LIKE = {
     "train/NORMAL": [f"IM-{n:04d}-{k:04d}.jpeg" for n in range(20) for k in (1, 2)],
     "train/PNEUMONIA": [

@@ -1,7 +1,7 @@
-"""Pneumonia on chest X-rays: data, training, prediction and evaluation, without a user interface.
+"""Detection of pneumonia on chest X-rays: data, training, prediction and evaluation.
 
-The public names are loaded on first use, so that `import xray_core` costs nothing: only
-predicting and training import TensorFlow.
+The public names are loaded on first use, so that `import xray_core` is fast. Only prediction and
+training import TensorFlow.
 """
 
 from importlib import import_module
@@ -22,7 +22,7 @@ if TYPE_CHECKING:
 
 __version__ = "0.1.0"
 
-_HOME = {
+_MODULES = {
     "XrayError": "errors",
     "UnreadableImage": "errors",
     "DatasetError": "errors",
@@ -57,9 +57,9 @@ __all__ = [
 
 
 def __getattr__(name: str) -> Any:
-    if name not in _HOME:
+    if name not in _MODULES:
         raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
-    value = getattr(import_module(f"{__name__}.{_HOME[name]}"), name)
+    value = getattr(import_module(f"{__name__}.{_MODULES[name]}"), name)
     globals()[name] = value
     return value
 

@@ -1,21 +1,21 @@
-"""What can go wrong, each with a message written for the person who meets it."""
+"""The exceptions of this project. Every message is a sentence for the user who sees it."""
 
 
 class XrayError(Exception):
-    """Base of the errors that are shown as they are: the message is a sentence."""
+    """Base class. Pages and commands show the message unchanged."""
 
 
 class UnreadableImage(XrayError):
-    """A file is no image that can be read; the message says why, in a clinician's words."""
+    """A file cannot be read as an image. The message states why, for a clinician."""
 
 
 class DatasetError(XrayError):
-    """A dataset folder is missing, empty or contradicts itself."""
+    """A dataset folder is missing, empty or inconsistent."""
 
 
 class RecipeError(XrayError):
-    """A recipe, one of its fields or the starting weights do not fit."""
+    """A recipe, one of its fields or the initial weights are invalid."""
 
 
 class BundleError(XrayError):
-    """A trained model's folder is missing, incomplete, changed, or its name is taken."""
+    """The folder of a trained model is missing, incomplete or changed, or its name is taken."""

@@ -182,7 +182,7 @@ def test_concurrent_readers_release_all_memory(large_pool: WatchedPool) -> None:
 # --- memory of one decode
 
 HEIGHT, WIDTH = 3_000, 4_000
-LARGE = 10_000_000  # pixels from which an image counts as large here, so that test images are quick to make
+LARGE = 10_000_000  # pixels from which an image counts as large here
 
 
 def shades(side: int = WIDTH, height: int = HEIGHT) -> np.ndarray:
@@ -257,7 +257,8 @@ read_radiograph(sys.argv[2])
 before = resident("VmRSS")
 Path("/proc/self/clear_refs").write_text("5")
 read = read_radiograph(sys.argv[1])
-print(json.dumps([resident("VmHWM") - before, requested[-1], read.pixels.shape, read.original_size]))
+peak = resident("VmHWM") - before
+print(json.dumps([peak, requested[-1], read.pixels.shape, read.original_size]))
 """
 
 
@@ -344,7 +345,7 @@ def test_halving_does_not_change_the_model_input(kind: str, chest: np.ndarray) -
 def test_halving_in_the_jpeg_decoder_does_not_change_the_model_input(
     mode: str, chest: np.ndarray
 ) -> None:
-    """At the smallest size that is halved. A JPEG decoder halves by frequencies, not averages."""
+    """A JPEG decoder halves by frequencies, not by averages."""
     pixels = np.block([[chest, chest[:, ::-1]], [chest[::-1], chest[::-1, ::-1]]])
     data = encoded(Image.fromarray(pixels).convert(mode), "JPEG", quality=90)
     whole = np.asarray(Image.open(io.BytesIO(data)).convert("L"))

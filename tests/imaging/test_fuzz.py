@@ -1,4 +1,4 @@
-"""Damaged archives, DICOM files and pictures, drawn with a fixed seed: a sentence or an image."""
+"""Damaged archives and images, with a fixed seed, are read or refused with a sentence."""
 
 import io
 import zipfile
@@ -31,7 +31,7 @@ METHODS = {
 }
 
 
-def picture(kind: str, mode: str = "L", **options: object) -> bytes:
+def image_file(kind: str, mode: str = "L", **options: object) -> bytes:
     buffer = io.BytesIO()
     Image.fromarray(GREY).convert(mode).save(buffer, kind, **options)
     return buffer.getvalue()
@@ -49,28 +49,28 @@ def dicom(syntax: str, dtype: str = "u2", **elements: object) -> bytes:
         pixels = pixels.astype(">u2")
     data = dicom_image(pixels, PatientAge="051Y", WindowCenter=100, WindowWidth=200, **elements)
     if syntax == RLELossless:
-        as_bytes(data)  # which says that it is not compressed yet
+        as_bytes(data)  # sets the meta information of an uncompressed file
         data.compress(RLELossless)
     return as_bytes(data, syntax)
 
 
-PICTURES = {
-    "JPEG": picture("JPEG"),
-    "JPEG in colour": picture("JPEG", "RGB", progressive=True),
-    "PNG": picture("PNG"),
-    "PNG with alpha": picture("PNG", "RGBA"),
-    "PNG with a palette": picture("PNG", "P", transparency=3),
+IMAGES = {
+    "JPEG": image_file("JPEG"),
+    "JPEG in colour": image_file("JPEG", "RGB", progressive=True),
+    "PNG": image_file("PNG"),
+    "PNG with alpha": image_file("PNG", "RGBA"),
+    "PNG with a palette": image_file("PNG", "P", transparency=3),
     "PNG of 16 bits": deep("u2", "PNG"),
-    "TIFF": picture("TIFF"),
+    "TIFF": image_file("TIFF"),
     "TIFF of floats": deep("f4", "TIFF"),
-    "TIFF, LZW": picture("TIFF", compression="tiff_lzw"),
-    "TIFF, deflate": picture("TIFF", "RGB", compression="tiff_adobe_deflate"),
-    "TIFF, JPEG": picture("TIFF", compression="jpeg"),
-    "TIFF, fax": picture("TIFF", "1", compression="group4"),
-    "GIF": picture("GIF"),
-    "BMP": picture("BMP"),
-    "WebP": picture("WEBP", "RGB"),
-    "WebP, lossless": picture("WEBP", "RGBA", lossless=True),
+    "TIFF, LZW": image_file("TIFF", compression="tiff_lzw"),
+    "TIFF, deflate": image_file("TIFF", "RGB", compression="tiff_adobe_deflate"),
+    "TIFF, JPEG": image_file("TIFF", compression="jpeg"),
+    "TIFF, fax": image_file("TIFF", "1", compression="group4"),
+    "GIF": image_file("GIF"),
+    "BMP": image_file("BMP"),
+    "WebP": image_file("WEBP", "RGB"),
+    "WebP, lossless": image_file("WEBP", "RGBA", lossless=True),
 }
 DICOMS = {
     "explicit": dicom(ExplicitVRLittleEndian),
@@ -85,22 +85,22 @@ DICOMS = {
 
 
 def damaged(data: bytes, count: int, seed: int) -> Iterator[bytes]:
-    """Yield copies with one to eight bytes changed, every seventh cut short or lengthened, too."""
+    """Yield copies with one to eight bytes changed, some of them also shortened or lengthened."""
     random = np.random.default_rng(seed)
     for number in range(count):
         broken = bytearray(data)
-        for place in random.integers(0, len(broken), 1 + number % 8):
-            broken[place] = random.choice([0, 1, 127, 255, random.integers(0, 256)])
+        for position in random.integers(0, len(broken), 1 + number % 8):
+            broken[position] = random.choice([0, 1, 127, 255, random.integers(0, 256)])
         if number % 7 == 3:
             del broken[random.integers(0, len(broken)) :]
         if number % 7 == 5:
-            place = random.integers(0, len(broken))
-            broken[place:place] = random.bytes(int(random.integers(1, 40)))
+            position = random.integers(0, len(broken))
+            broken[position:position] = random.bytes(int(random.integers(1, 40)))
         yield bytes(broken)
 
 
 def outcome(data: bytes) -> type:
-    """Read an image; anything raised but UnreadableImage, with a sentence, fails the test."""
+    """Return the type of the result; any exception but UnreadableImage fails the test."""
     problem = None
     try:
         read = read_radiograph(data)
@@ -108,7 +108,7 @@ def outcome(data: bytes) -> type:
         problem = refusal
     if problem is not None:
         assert str(problem).endswith((".", "?"))
-        assert problem.__context__ is None  # it would hold on to half-decoded pixels
+        assert problem.__context__ is None  # it would keep half-decoded pixels alive
         return UnreadableImage
     assert read.pixels.dtype == np.float32
     assert read.pixels.ndim == 2
@@ -117,9 +117,9 @@ def outcome(data: bytes) -> type:
     return Radiograph
 
 
-@pytest.mark.parametrize("name", [*PICTURES, *DICOMS])
-def test_a_damaged_image_is_read_or_refused_in_a_sentence(name: str) -> None:
-    data = (PICTURES | DICOMS)[name]
+@pytest.mark.parametrize("name", [*IMAGES, *DICOMS])
+def test_a_damaged_image_is_read_or_refused_with_a_sentence(name: str) -> None:
+    data = (IMAGES | DICOMS)[name]
     assert outcome(data) is Radiograph
     outcomes = Counter(map(outcome, damaged(data, 40, seed=len(name))))
     assert outcomes[UnreadableImage] > 0
@@ -127,10 +127,10 @@ def test_a_damaged_image_is_read_or_refused_in_a_sentence(name: str) -> None:
 
 
 FILES = {
-    "first.png": PICTURES["PNG"],
+    "first.png": IMAGES["PNG"],
     "second.dcm": DICOMS["explicit"],
-    "third.jpeg": PICTURES["JPEG"],
-    "fourth.tif": PICTURES["TIFF"],
+    "third.jpeg": IMAGES["JPEG"],
+    "fourth.tif": IMAGES["TIFF"],
 }
 
 
@@ -143,7 +143,7 @@ def packed(method: int) -> bytes:
 
 
 @pytest.mark.parametrize("method", METHODS)
-def test_a_damaged_archive_gives_its_files_or_a_sentence(method: str) -> None:
+def test_a_damaged_archive_yields_its_files_or_a_sentence(method: str) -> None:
     for broken in damaged(packed(METHODS[method]), 80, seed=METHODS[method]):
         images, problem = [], "."
         try:
@@ -159,7 +159,7 @@ def test_a_damaged_archive_gives_its_files_or_a_sentence(method: str) -> None:
 
 
 @pytest.mark.parametrize("method", METHODS)
-def test_damage_within_one_file_leaves_the_others_as_they_were(method: str) -> None:
+def test_damage_within_one_file_leaves_the_others_unchanged(method: str) -> None:
     whole = packed(METHODS[method])
     with zipfile.ZipFile(io.BytesIO(whole)) as archive:
         entries = archive.infolist()
@@ -169,8 +169,8 @@ def test_damage_within_one_file_leaves_the_others_as_they_were(method: str) -> N
         entry = entries[number % len(entries)]
         start = entry.header_offset + 30 + len(entry.filename)
         broken = bytearray(whole)
-        for place in random.integers(start, start + entry.compress_size, 1 + number % 5):
-            broken[place] ^= int(random.integers(1, 256))
+        for position in random.integers(start, start + entry.compress_size, 1 + number % 5):
+            broken[position] ^= int(random.integers(1, 256))
         images = {one.name: one for one in read_archive(bytes(broken))}
         assert list(images) == list(FILES)
         for name, one in images.items():

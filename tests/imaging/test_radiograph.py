@@ -1,10 +1,9 @@
-"""Reading pictures, the one resize, and turning. All images are made here."""
+"""Reading image files other than DICOM. All images are generated here."""
 
 import contextlib
 import io
 import struct
 import threading
-import warnings
 import zlib
 from pathlib import Path
 
@@ -13,14 +12,14 @@ import pytest
 from PIL import Image
 
 from xray_core.errors import UnreadableImage
-from xray_core.imaging.pixels import rotate, to_model_input
-from xray_core.imaging.radiograph import MAX_BYTES, Radiograph, read_radiograph
+from xray_core.imaging.radiograph import MAX_BYTES, read_radiograph
 
 
 def encoded(image: Image.Image | np.ndarray, kind: str, **options: object) -> bytes:
-    picture = Image.fromarray(image) if isinstance(image, np.ndarray) else image
+    if isinstance(image, np.ndarray):
+        image = Image.fromarray(image)
     buffer = io.BytesIO()
-    picture.save(buffer, kind, **options)
+    image.save(buffer, kind, **options)
     return buffer.getvalue()
 
 
@@ -29,7 +28,7 @@ def grey(*values: int, dtype: str = "u1") -> np.ndarray:
 
 
 def png_header(width: int, height: int) -> bytes:
-    """A PNG that declares a size and holds one byte of it."""
+    """Return a PNG that declares a size and contains one byte of it."""
 
     def chunk(kind: bytes, data: bytes) -> bytes:
         return (
@@ -61,7 +60,7 @@ def test_equal_channels_are_grey_and_not_colour() -> None:
     assert not image.had_colour
 
 
-def test_colour_is_found_and_becomes_luminance() -> None:
+def test_colour_is_detected_and_converted_to_luminance() -> None:
     image = read_radiograph(encoded(Image.new("RGB", (40, 30), (255, 0, 0)), "PNG"))
     assert image.had_colour
     assert image.pixels[0, 0] == 76  # ITU-R 601: 0.299 x 255
@@ -101,7 +100,7 @@ def test_deep_pixels_are_scaled_by_their_bits(
         (grey(-1000, 0, 1000, dtype="i4"), (0, 127.5, 255)),
         (grey(-7, -7, dtype="i4"), (0, 0)),
         (grey(0, 51, 255, dtype="i4"), (0, 51, 255)),
-        (np.array([[-3e38, 0, 3e38]], "f4"), (0, 127.5, 255)),  # more than float32 spans
+        (np.array([[-3e38, 0, 3e38]], "f4"), (0, 127.5, 255)),  # a range beyond float32
     ],
 )
 def test_floats_and_32_bit_numbers_are_scaled(
@@ -137,7 +136,7 @@ def test_palette_is_looked_up() -> None:
         )
 
 
-def test_transparency_is_laid_on_black() -> None:
+def test_transparency_is_composited_on_black() -> None:
     image = read_radiograph(encoded(np.array([[[200, 255], [200, 0]]], "u1"), "PNG"))
     np.testing.assert_array_equal(image.pixels, [[200, 0]])
 
@@ -154,7 +153,7 @@ def test_cmyk_jpeg_is_not_inverted() -> None:
 
 @pytest.mark.parametrize(
     ("orientation", "corner"),
-    # Where the stored image's first pixel (0) stands when upright, as (row, column).
+    # (row, column) of the first stored pixel (0) in the upright image.
     [
         (1, (0, 0)),
         (2, (0, -1)),
@@ -167,9 +166,7 @@ def test_cmyk_jpeg_is_not_inverted() -> None:
     ],
 )
 @pytest.mark.parametrize("kind", ["PNG", "TIFF", "WEBP"])
-def test_exif_orientation_turns_the_image_upright(
-    kind: str, orientation: int, corner: tuple[int, int]
-) -> None:
+def test_exif_orientation_is_applied(kind: str, orientation: int, corner: tuple[int, int]) -> None:
     exif = Image.Exif()
     exif[0x0112] = orientation
     options = {"lossless": True} if kind == "WEBP" else {}
@@ -179,7 +176,7 @@ def test_exif_orientation_turns_the_image_upright(
     assert image.original_size == (6, 8)
 
 
-def test_of_an_animation_the_first_frame_is_read_and_said_so() -> None:
+def test_the_first_frame_of_several_is_read_with_a_note() -> None:
     frames = [Image.new("L", (4, 4), level) for level in (10, 100, 200)]
     image = read_radiograph(encoded(frames[0], "TIFF", save_all=True, append_images=frames[1:]))
     assert image.pixels.max() == 10
@@ -197,7 +194,7 @@ def test_path_bytes_and_file_object_give_the_same(tmp_path: Path) -> None:
     path = tmp_path / "misleading.dcm"
     path.write_bytes(data)
     stream = io.BytesIO(data)
-    stream.read(7)  # someone looked at it already
+    stream.read(7)  # a caller has read part of it
     for source in (path, str(path), data, bytearray(data), stream):
         np.testing.assert_array_equal(read_radiograph(source).pixels, IMAGE)
 
@@ -213,7 +210,7 @@ PNG = encoded(IMAGE, "PNG")
 
 
 @pytest.mark.parametrize(
-    ("data", "said"),
+    ("data", "message"),
     [
         (b"", "empty"),
         (b"%PDF-1.7\n%...", "PDF"),
@@ -236,8 +233,8 @@ PNG = encoded(IMAGE, "PNG")
         (png_header(8_001, 8_000), "megapixels"),
     ],
 )
-def test_what_cannot_be_read_is_refused_in_a_sentence(data: bytes, said: str) -> None:
-    with pytest.raises(UnreadableImage, match=said) as refusal:
+def test_unreadable_files_are_refused_with_a_sentence(data: bytes, message: str) -> None:
+    with pytest.raises(UnreadableImage, match=message) as refusal:
         read_radiograph(data)
     assert str(refusal.value).endswith(".")
     assert refusal.value.__cause__ is None
@@ -250,7 +247,7 @@ def test_missing_files_and_folders_are_refused(tmp_path: Path) -> None:
         assert "JANE" not in str(refusal.value)
 
 
-def test_files_over_the_limit_are_refused_unread(tmp_path: Path) -> None:
+def test_files_over_the_limit_are_refused_before_reading(tmp_path: Path) -> None:
     path = tmp_path / "sparse.png"
     with path.open("wb") as file:
         file.truncate(MAX_BYTES + 1)
@@ -263,24 +260,24 @@ def test_other_pillow_formats_are_not_opened() -> None:
         read_radiograph(encoded(IMAGE, "PPM"))
 
 
-def test_a_wrong_type_of_source_is_the_programs_error() -> None:
+def test_a_source_of_another_type_is_a_type_error() -> None:
     with pytest.raises(TypeError, match="Received"):
         read_radiograph(42)  # type: ignore[arg-type]
 
 
-def test_damaged_pictures_never_raise_anything_else() -> None:
-    chance = np.random.default_rng(5)
+def test_damaged_images_raise_no_other_exception() -> None:
+    random = np.random.default_rng(5)
     samples = [JPEG, PNG, encoded(IMAGE, "TIFF"), encoded(IMAGE, "GIF"), encoded(IMAGE, "BMP")]
     for data in samples:
         for _ in range(60):
             broken = bytearray(data)
-            for place in chance.integers(0, len(broken), 4):
-                broken[place] = chance.integers(0, 256)
+            for position in random.integers(0, len(broken), 4):
+                broken[position] = random.integers(0, 256)
             with contextlib.suppress(UnreadableImage):
                 read_radiograph(bytes(broken))
 
 
-def test_threads_read_side_by_side() -> None:
+def test_threads_read_concurrently() -> None:
     images = {level: encoded(np.full((50, 40), level, "u1"), "PNG") for level in range(0, 200, 10)}
     wrong: list[int] = []
 
@@ -295,98 +292,3 @@ def test_threads_read_side_by_side() -> None:
     for thread in threads:
         thread.join()
     assert wrong == []
-
-
-# --- to_model_input
-
-
-def test_an_image_of_the_models_size_passes_unchanged() -> None:
-    pixels = np.random.default_rng(2).integers(0, 256, (224, 224), dtype="u1")
-    result = to_model_input(pixels)
-    assert result.dtype == np.float32
-    assert result.shape == (224, 224, 1)
-    np.testing.assert_array_equal(result[:, :, 0], pixels)
-    np.testing.assert_array_equal(to_model_input(pixels[:, :, np.newaxis]), result)
-    np.testing.assert_array_equal(to_model_input(read_radiograph(encoded(pixels, "PNG"))), result)
-
-
-def test_shrinking_averages_over_the_area() -> None:
-    # Columns alternate 0, 0, 0, 255: nearest gives 0 or 255, plain bilinear 0 or 128 at best.
-    pixels = np.zeros((448, 896), dtype=np.float32)
-    pixels[:, 3::4] = 255
-    result = to_model_input(pixels)
-    inner = result[:, 2:-2]
-    assert inner.min() > 40
-    assert inner.max() < 90
-    assert abs(float(inner.mean()) - 63.75) < 1
-
-
-def test_every_pixel_counts_when_shrinking() -> None:
-    pixels = np.zeros((2240, 2240), dtype=np.float32)
-    pixels[1003, 1207] = 255  # one of five million: it must show wherever it lies
-    assert to_model_input(pixels).sum() > 0
-
-
-def test_the_aspect_ratio_is_not_kept() -> None:
-    pixels = np.zeros((100, 1000), dtype="u1")
-    pixels[:, 500:] = 200
-    result = to_model_input(pixels)[:, :, 0]
-    assert result.shape == (224, 224)
-    assert (result[:, :100] == 0).all()
-    assert (result[:, 124:] == 200).all()
-
-
-def test_grey_levels_are_whole_and_in_range() -> None:
-    pixels = np.random.default_rng(3).random((500, 300), dtype=np.float32) * 255
-    result = to_model_input(pixels)
-    assert (result == np.rint(result)).all()
-    assert result.min() >= 0
-    assert result.max() <= 255
-
-
-@pytest.mark.parametrize(
-    "pixels",
-    [
-        np.zeros((224, 224, 3)),
-        np.zeros((1, 224, 224)),
-        np.zeros(224),
-        np.zeros((0, 5)),
-        np.full((10, 10), 300.0),
-        np.full((10, 10), -1.0),
-        np.full((10, 10), np.nan),
-    ],
-)
-def test_wrong_shapes_and_ranges_are_an_error(pixels: np.ndarray) -> None:
-    with pytest.raises(ValueError, match="Received"):
-        to_model_input(pixels)
-
-
-def test_pixels_scaled_to_one_are_warned_of() -> None:
-    with pytest.warns(UserWarning, match=r"\[0, 1\]"):
-        to_model_input(np.full((10, 10), 0.5))
-
-
-def test_a_dark_image_is_not_warned_of() -> None:
-    with warnings.catch_warnings():
-        warnings.simplefilter("error")
-        to_model_input(Radiograph(np.full((9, 9), 0.4, np.float32), original_size=(9, 9)))
-        to_model_input(np.ones((9, 9), dtype="u1"))
-        to_model_input(np.zeros((9, 9)))
-
-
-# --- turned
-
-
-def test_turning_is_clockwise() -> None:
-    image = read_radiograph(encoded(np.array([[1, 2, 3], [4, 5, 6]], "u1"), "PNG"))
-    np.testing.assert_array_equal(rotate(image, 1).pixels, [[4, 1], [5, 2], [6, 3]])
-    np.testing.assert_array_equal(rotate(image, 2).pixels, [[6, 5, 4], [3, 2, 1]])
-    np.testing.assert_array_equal(rotate(image, -1).pixels, [[3, 6], [2, 5], [1, 4]])
-    np.testing.assert_array_equal(rotate(image, 4).pixels, image.pixels)
-    assert rotate(image, 1).original_size == (2, 3)
-
-
-def test_inverting_exchanges_black_and_white() -> None:
-    image = read_radiograph(encoded(grey(0, 100, 255), "PNG"))
-    np.testing.assert_array_equal(rotate(image, inverted=True).pixels, [[255, 155, 0]])
-    np.testing.assert_array_equal(image.pixels, [[0, 100, 255]])

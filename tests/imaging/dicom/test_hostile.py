@@ -1,4 +1,4 @@
-"""DICOM files that are damaged, absurd, or no images: a sentence, at once, and little memory."""
+"""Damaged or malicious DICOM files, and other objects, are refused fast and in little memory."""
 
 import contextlib
 import io
@@ -32,7 +32,7 @@ from pydicom.uid import (
 from xray_core.errors import UnreadableImage
 from xray_core.imaging.radiograph import read_radiograph
 
-WHEEL = Path(pydicom.__file__).parent / "data" / "test_files"
+PYDICOM_FILES = Path(pydicom.__file__).parent / "data" / "test_files"
 GREY = np.arange(100, dtype="u1").reshape(10, 10)
 PREAMBLE = bytes(128) + b"DICM"
 UNDEFINED = b"\xff\xff\xff\xff"
@@ -60,12 +60,12 @@ def compressed(frame: bytes, syntax: UID, pixels: np.ndarray = GREY, **elements:
     return as_bytes(data, syntax)
 
 
-def absurd(rows: int, columns: int) -> bytes:
+def oversized(rows: int, columns: int) -> bytes:
     return image_bytes(np.zeros((50, 100), "u2"), Rows=rows, Columns=columns)
 
 
 def header_only(kind: bytes, rows: int, columns: int) -> bytes:
-    """A JPEG of the given start-of-frame marker that declares a size and then ends."""
+    """Return a JPEG with this start-of-frame marker that declares a size and then ends."""
     return b"\xff\xd8\xff" + kind + struct.pack(">HBHHBBBB", 11, 8, rows, columns, 1, 1, 0x11, 0)
 
 
@@ -84,7 +84,7 @@ def nested(depth: int) -> bytes:
 
 def deflate_bomb() -> bytes:
     whole = as_bytes(dicom_image(GREY), DeflatedExplicitVRLittleEndian)
-    # The data set begins behind the meta group, whose length stands in its first element.
+    # The data set begins after the meta group, whose first element contains its length.
     start = 144 + struct.unpack("<L", whole[140:144])[0]
     packer = zlib.compressobj(1, wbits=-15)
     packed = b"".join(packer.compress(bytes(2**24)) for _ in range(12)) + packer.flush()
@@ -106,9 +106,9 @@ def jpeg_2000(rows: int, columns: int) -> bytes:
 
 
 HUGE = {
-    "pixels": absurd(65_535, 65_535),
-    "just over the limit": absurd(8_001, 8_000),
-    "within the limit, but not there": absurd(8_000, 8_000),
+    "pixels": oversized(65_535, 65_535),
+    "just over the limit": oversized(8_001, 8_000),
+    "within the limit, but missing": oversized(8_000, 8_000),
     "frames": image_bytes(GREY, NumberOfFrames=2_000_000_000, Rows=60_000, Columns=60_000),
     "jpeg": compressed(header_only(b"\xc0", 65_000, 65_000), JPEGBaseline8Bit),
     "lossless jpeg": compressed(header_only(b"\xc3", 65_000, 65_000), JPEGLosslessSV1),
@@ -125,7 +125,7 @@ HUGE = {
 
 
 @pytest.mark.parametrize("name", HUGE)
-def test_absurd_claims_are_refused_at_once(name: str) -> None:
+def test_excessive_sizes_are_refused_at_once(name: str) -> None:
     began = time.process_time()
     with pytest.raises(UnreadableImage) as refusal:
         read_radiograph(HUGE[name])
@@ -133,14 +133,14 @@ def test_absurd_claims_are_refused_at_once(name: str) -> None:
     assert str(refusal.value).endswith(".")
 
 
-def test_absurd_claims_take_no_memory(tmp_path: Path) -> None:
+def test_excessive_sizes_take_no_memory(tmp_path: Path) -> None:
     for number, data in enumerate(HUGE.values()):
         (tmp_path / f"{number}.dcm").write_bytes(data)
     (tmp_path / "warm.dcm").write_bytes(image_bytes(GREY))
     program = """
 import resource, sys
 from pathlib import Path
-from xray_core.imaging.radiograph import UnreadableImage, read_radiograph
+from xray_core import UnreadableImage, read_radiograph
 folder = Path(sys.argv[1])
 read_radiograph(folder / "warm.dcm")
 biggest = max(path.stat().st_size for path in folder.iterdir())
@@ -156,20 +156,20 @@ print((resource.getrusage(resource.RUSAGE_SELF).ru_maxrss - before) * 1024 - 2 *
     run = subprocess.run(
         [sys.executable, "-c", program, str(tmp_path)], capture_output=True, text=True, check=True
     )
-    # An image of the 64 megapixels that two of these claim takes 64 MB even in one byte a pixel.
+    # The 64 megapixels that two of these declare take 64 MB even at one byte per pixel.
     assert int(run.stdout) < 130e6
 
 
-def test_a_deflated_bomb_is_stopped() -> None:
-    data = deflate_bomb()  # 200 MB in less than one
+def test_a_deflate_bomb_is_stopped() -> None:
+    data = deflate_bomb()  # 200 MB in less than 1 MB
     before = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
     with pytest.raises(UnreadableImage):
         read_radiograph(data)
-    grown = (resource.getrusage(resource.RUSAGE_SELF).ru_maxrss - before) * 1024
-    assert grown < 300e6
+    growth = (resource.getrusage(resource.RUSAGE_SELF).ru_maxrss - before) * 1024
+    assert growth < 300e6
 
 
-def test_an_rle_segment_that_runs_on_is_cut_off() -> None:
+def test_an_rle_segment_that_is_too_long_is_cut_off() -> None:
     began = time.process_time()
     read = read_radiograph(rle_bomb())
     assert time.process_time() - began < 1
@@ -178,7 +178,7 @@ def test_an_rle_segment_that_runs_on_is_cut_off() -> None:
 
 
 @pytest.mark.parametrize(
-    ("data", "said"),
+    ("data", "message"),
     [
         (image_bytes_without("PixelData"), "no image"),
         (image_bytes(GREY, PixelData=b""), "no image"),
@@ -212,8 +212,10 @@ def test_an_rle_segment_that_runs_on_is_cut_off() -> None:
         (compressed(b"\1\2\3", RLELossless), "damaged"),
     ],
 )
-def test_what_holds_no_readable_image_is_refused_in_a_sentence(data: bytes, said: str) -> None:
-    with pytest.raises(UnreadableImage, match=said) as refusal:
+def test_files_without_a_readable_image_are_refused_with_a_sentence(
+    data: bytes, message: str
+) -> None:
+    with pytest.raises(UnreadableImage, match=message) as refusal:
         read_radiograph(data)
     assert str(refusal.value).endswith(".")
 
@@ -234,19 +236,19 @@ def test_what_holds_no_readable_image_is_refused_in_a_sentence(data: bytes, said
         "JPEG2000-embedded-sequence-delimiter.dcm",
     ],
 )
-def test_files_of_pydicoms_own_test_suite_that_hold_no_image(name: str) -> None:
-    if not (WHEEL / name).exists():
+def test_files_of_pydicom_without_an_image_are_refused(name: str) -> None:
+    if not (PYDICOM_FILES / name).exists():
         pytest.skip("not in this release of pydicom")
     with pytest.raises(UnreadableImage):
-        read_radiograph(WHEEL / name)
+        read_radiograph(PYDICOM_FILES / name)
 
 
-def test_a_frame_that_ends_gdcm_does_not_end_us() -> None:
-    data = (WHEEL / "MR_small_jpeg_ls_lossless.dcm").read_bytes()
+def test_a_frame_that_crashes_gdcm_does_not_crash_this_process() -> None:
+    data = (PYDICOM_FILES / "MR_small_jpeg_ls_lossless.dcm").read_bytes()
     frame = data.index(b"\xff\xd8\xff\xf7")
-    for place in range(frame + 4, frame + 40, 6):
+    for position in range(frame + 4, frame + 40, 6):
         broken = bytearray(data)
-        broken[place] ^= 0xFF
+        broken[position] ^= 0xFF
         with contextlib.suppress(UnreadableImage):
             read_radiograph(bytes(broken))
 
@@ -263,23 +265,23 @@ def test_a_frame_that_ends_gdcm_does_not_end_us() -> None:
         "examples_palette.dcm",
     ],
 )
-def test_damage_never_raises_anything_else(name: str) -> None:
-    data = (WHEEL / name).read_bytes()
+def test_damage_raises_no_other_exception(name: str) -> None:
+    data = (PYDICOM_FILES / name).read_bytes()
     pixels = data.rfind(b"\xe0\x7f\x10\x00")
-    chance = np.random.default_rng(11)
+    random = np.random.default_rng(11)
     for number in range(60):
         broken = bytearray(data)
         end = pixels + 12 if number % 2 else len(data)
-        for place in chance.integers(0, end, 1 + number % 8):
-            broken[place] = chance.choice([0, 255, chance.integers(0, 256)])
+        for position in random.integers(0, end, 1 + number % 8):
+            broken[position] = random.choice([0, 255, random.integers(0, 256)])
         if number % 7 == 0:
-            broken = broken[: chance.integers(0, len(broken))]
+            broken = broken[: random.integers(0, len(broken))]
         with contextlib.suppress(UnreadableImage):
             read_radiograph(bytes(broken))
 
 
-def test_deep_nesting_in_a_thread_of_its_own() -> None:
-    # Threads have smaller stacks than the program's own.
+def test_deep_nesting_is_refused_in_a_thread() -> None:
+    # Threads have smaller stacks than the main thread.
     outcomes: list[type] = []
 
     def read() -> None:
@@ -294,7 +296,7 @@ def test_deep_nesting_in_a_thread_of_its_own() -> None:
     assert outcomes == [UnreadableImage]
 
 
-def test_lookup_tables_of_absurd_length_are_left_out() -> None:
+def test_lookup_tables_of_excessive_length_are_ignored() -> None:
     item = Dataset()
     item.add_new("LUTDescriptor", "US", [4, 0, 16])
     item.add_new("LUTData", "OW", bytes(3_000_000))
@@ -302,7 +304,7 @@ def test_lookup_tables_of_absurd_length_are_left_out() -> None:
     np.testing.assert_array_equal(read.pixels, GREY)
 
 
-def test_threads_read_side_by_side() -> None:
+def test_threads_read_concurrently() -> None:
     files = {
         level: image_bytes(np.full((40, 50), level, "u2"), WindowCenter=100.5, WindowWidth=201)
         for level in range(10, 200, 20)
@@ -325,8 +327,7 @@ def test_threads_read_side_by_side() -> None:
     assert wrong == []
 
 
-def test_a_mislabelled_file_with_defined_length_is_read_as_it_is() -> None:
-    # Says JPEG, but holds plain pixels.
+def test_uncompressed_pixels_labelled_as_jpeg_are_read() -> None:
     data = dicom_image(GREY)
     data.PixelData = GREY.tobytes()
     whole = as_bytes(data, ExplicitVRLittleEndian)

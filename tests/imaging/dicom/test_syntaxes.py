@@ -1,4 +1,4 @@
-"""DICOM images as they are written: compressed, without a header, and as other projects test."""
+"""Transfer syntaxes, files without preamble or meta information, and pydicom's test files."""
 
 import io
 from pathlib import Path
@@ -21,7 +21,7 @@ from pydicom.uid import (
 
 from xray_core.imaging.radiograph import read_radiograph
 
-WHEEL = Path(pydicom.__file__).parent / "data" / "test_files"
+PYDICOM_FILES = Path(pydicom.__file__).parent / "data" / "test_files"
 
 
 @pytest.mark.parametrize(
@@ -59,7 +59,7 @@ def test_jpeg_and_jpeg_2000_are_decoded(kind: str) -> None:
     data["PixelData"].is_undefined_length = True
     syntax = JPEGBaseline8Bit if kind == "JPEG" else JPEG2000Lossless
     np.testing.assert_allclose(read_radiograph(as_bytes(data, syntax)).pixels, pixels, atol=2)
-    # The frame itself is believed, not the name of its coding.
+    # The header of the frame overrides the transfer syntax.
     wrong = JPEG2000Lossless if kind == "JPEG" else JPEGBaseline8Bit
     np.testing.assert_allclose(read_radiograph(as_bytes(data, wrong)).pixels, pixels, atol=2)
 
@@ -93,11 +93,11 @@ def test_lossless_jpeg_and_jpeg_ls_are_decoded(name: str, tmp_path: Path) -> Non
 
 
 @pytest.mark.parametrize("syntax", [ExplicitVRLittleEndian, ImplicitVRLittleEndian])
-@pytest.mark.parametrize("cut", ["preamble", "meta"])
-def test_files_without_preamble_or_meta_information(syntax: UID, cut: str) -> None:
+@pytest.mark.parametrize("removed", ["preamble", "meta"])
+def test_files_without_preamble_or_meta_information(syntax: UID, removed: str) -> None:
     data = dicom_image(stored(0, 819, 4095), WindowCenter=2048, WindowWidth=4096)
     whole = as_bytes(data, syntax)
-    if cut == "preamble":
+    if removed == "preamble":
         bare = whole[132:]
     else:
         buffer = io.BytesIO()
@@ -110,7 +110,7 @@ def test_files_without_preamble_or_meta_information(syntax: UID, cut: str) -> No
 
 @pytest.mark.parametrize(
     ("name", "shape", "mean", "spread", "colour"),
-    # Seen by eye to be right; the numbers keep them so.
+    # Statistics of images that were inspected by eye.
     [
         ("CT_small.dcm", (128, 128), 105, 255, False),
         ("MR_small.dcm", (64, 64), 113, 203, False),
@@ -140,12 +140,12 @@ def test_files_without_preamble_or_meta_information(syntax: UID, cut: str) -> No
         ("examples_ybr_color.dcm", (240, 320), 9, 192, True),
     ],
 )
-def test_files_of_pydicoms_own_test_suite(
+def test_files_of_pydicom_are_read(
     name: str, shape: tuple[int, int], mean: float, spread: float, colour: bool
 ) -> None:
-    if not (WHEEL / name).exists():
+    if not (PYDICOM_FILES / name).exists():
         pytest.skip("not in this release of pydicom")
-    read = read_radiograph(WHEEL / name)
+    read = read_radiograph(PYDICOM_FILES / name)
     assert read.pixels.shape == shape
     assert read.had_colour == colour
     assert abs(float(read.pixels.mean()) - mean) < 1.5
