@@ -51,11 +51,11 @@ def choose(model: str) -> tuple[str, Evaluated]:
 
 def introduce(source: str, chosen: Evaluated) -> None:
     """One line on the images."""
-    images = chosen.images
+    scores = chosen.scores
     which = "your images" if source == "own" else f"the {chosen.title}"
     st.markdown(
-        f"**{chosen.model}** on {which}: {len(images.label)} images of {images.weights.patients} "
-        f"patients, {images.prevalence:.1%} with pneumonia. Intervals: 95%."
+        f"**{chosen.model}** on {which}: {len(scores.label)} images of {scores.weights.patients} "
+        f"patients, {scores.prevalence:.1%} with pneumonia. Intervals: 95%."
     )
 
 
@@ -78,7 +78,7 @@ def numbers(model: str, source: str, chosen: Evaluated) -> None:
     top = st.container()
     threshold, prevalence = controls(chosen)
     with shown_progress():
-        found = evaluate(chosen.images, threshold=threshold, prevalence=prevalence)
+        found = evaluate(chosen.scores, threshold=threshold, prevalence=prevalence)
     with top:
         headline(found)
     section = st.segmented_control(

@@ -103,23 +103,23 @@ def test_curves_of_many_images_are_thinned_for_the_browser():
     import pandas as pd
 
     from ui.evaluation.charts import abstention, precision_recall, roc
-    from xray_core.evaluation.curves import precision_recall_curve, roc_band, roc_curve
+    from xray_core.evaluation.curves import precision_recall_curve, roc_curve
     from xray_core.evaluation.groups import accuracy_against_share
     from xray_core.evaluation.metrics import evaluate
-    from xray_core.evaluation.scores import prepare
+    from xray_core.evaluation.scores import prepare_scores
 
     score = np.random.default_rng(0).random(9000)
     label = np.arange(9000) % 2 == 0
-    images = prepare(label, score, np.arange(9000), n_bootstrap=10)
-    found = evaluate(images, threshold=0.5)
-    curve = roc_curve(images)
+    scores = prepare_scores(label, score, np.arange(9000), n_bootstrap=10)
+    metrics = evaluate(scores, threshold=0.5)
+    curve = roc_curve(scores)
     drawn = [
-        roc(curve, roc_band(images), {"main": found}, None),
-        precision_recall(precision_recall_curve(images), 0.5, found),
+        roc(curve, {"main": metrics}, None),
+        precision_recall(precision_recall_curve(scores), 0.5, metrics),
         abstention(accuracy_against_share(label, score, 0.5), 0.9, 0.5),
     ]
 
-    assert len(curve) == 9001
+    assert len(curve.points) == 9001
     for chart in drawn:
         data = chart.to_dict()["datasets"].values()
         assert max(len(rows) for rows in data) == 2000
@@ -247,7 +247,7 @@ def test_a_long_evaluation_shows_its_progress_and_clears_it(monkeypatch):
     import numpy as np
 
     from ui.evaluation import numbers as evaluation_numbers
-    from xray_core.stats.bootstrap import draw_patients
+    from xray_core.stats.bootstrap import PatientWeights
 
     drawn = []
 
@@ -261,7 +261,7 @@ def test_a_long_evaluation_shows_its_progress_and_clears_it(monkeypatch):
     monkeypatch.setattr(evaluation_numbers.st, "empty", Place)
     monkeypatch.setattr(evaluation_numbers, "_SLOW_SECONDS", -1.0)
     monkeypatch.setattr(evaluation_numbers, "_REFRESH_SECONDS", -1.0)
-    weights = draw_patients(40, n_bootstrap=60)
+    weights = PatientWeights(40, bootstrap=60)
     with evaluation_numbers.shown_progress():
         weights.sums(np.ones(40))
         weights.sums(np.ones(40))

@@ -20,6 +20,7 @@ from xray_core.dataset.statistics import (
     histogram,
     property_auc,
 )
+from xray_core.stats.intervals import format_interval
 
 _BADGES = {
     "grave": ("Grave", ":material/error:", "red"),
@@ -155,11 +156,12 @@ def distributions(source: Source) -> None:
             alt=f"{PROPERTIES[name]} by class; the table below gives the quantiles",
         )
         if auc := property_auc(table, name):
-            low, high = auc.strength_interval
+            strength = auc.strength
+            interval = format_interval(strength.low, strength.high, ".2f")
             side = "higher" if auc.higher else "lower"
             st.caption(
                 f"It is {side} in pneumonia: alone it separates the classes with an AUC of "
-                f"{auc.strength:.2f} (95% interval {low:.2f} to {high:.2f}, over patients). "
+                f"{strength.value:.2f} (95% interval {interval}, over patients). "
                 "Scroll to zoom, drag to move, double-click to reset."
             )
         st.dataframe(

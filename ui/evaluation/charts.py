@@ -10,7 +10,7 @@ import altair as alt
 import numpy as np
 import pandas as pd
 
-from xray_core.evaluation.calibration import ReliabilityBin
+from xray_core.evaluation.curves import ReliabilityDiagram, RocCurve
 from xray_core.evaluation.metrics import Metrics
 
 BLUE, VERMILION, GREY = "#2f86d1", "#dd6027", "#8a929c"
@@ -19,24 +19,24 @@ _MOST_POINTS = 2000
 
 
 def roc(
-    curve: pd.DataFrame, band: pd.DataFrame, points: dict[str, Metrics], extra: pd.DataFrame | None
+    curve: RocCurve, points: dict[str, Metrics], other: RocCurve | None
 ) -> alt.LayerChart | alt.FacetChart:
-    """The ROC curve with its 95% band and named operating points; `extra` is another's curve."""
+    """The ROC curve with its 95% band and named operating points, and another model's curve."""
     x = alt.X("false_positive_rate:Q", title="False-positive rate (1 - specificity)", axis=_share())
     layers: list[alt.Chart] = [_diagonal()]
     layers.append(
-        alt.Chart(band)
+        alt.Chart(curve.band)
         .mark_area(color=BLUE, opacity=0.22)
         .encode(x=x, y=alt.Y("low:Q", title="Sensitivity", axis=_share()), y2="high:Q")
     )
     layers.append(
-        alt.Chart(_without_infinity(curve))
+        alt.Chart(_without_infinity(curve.points))
         .mark_line(color=BLUE, strokeWidth=2, interpolate="linear", point=_hover_point(BLUE))
         .encode(x=x, y="sensitivity:Q", order="step:Q", tooltip=_tips(_ROC_TIPS))
     )
-    if extra is not None:
+    if other is not None:
         layers.append(
-            alt.Chart(_without_infinity(extra))
+            alt.Chart(_without_infinity(other.points))
             .mark_line(color=VERMILION, strokeWidth=2, strokeDash=[6, 3])
             .encode(x=x, y="sensitivity:Q", order="step:Q", tooltip=_tips(_ROC_TIPS))
         )
@@ -141,9 +141,9 @@ def histogram(
     return alt.layer(under, bars, line).properties(height=150 if normal else 180)
 
 
-def reliability(bins: list[ReliabilityBin]) -> alt.LayerChart | alt.FacetChart:
+def reliability(diagram: ReliabilityDiagram) -> alt.LayerChart | alt.FacetChart:
     """Observed against predicted share, with 95% intervals; the size of a point is its images."""
-    table = pd.DataFrame([vars(b) for b in bins if b.images])
+    table = pd.DataFrame([vars(b) for b in diagram.bins if b.images])
     x = alt.X("predicted:Q", title="Mean probability in the bin", axis=_share(), scale=_unit())
     tips = [
         alt.Tooltip("predicted:Q", format=".1%", title="Predicted"),

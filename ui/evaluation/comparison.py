@@ -14,8 +14,9 @@ from ui.evaluation.data import Evaluated, stored
 from xray_core.errors import XrayError
 from xray_core.evaluation.comparison import Comparison, compare
 from xray_core.evaluation.metrics import evaluate
-from xray_core.evaluation.tables import NAMES, as_text
-from xray_core.stats.bootstrap import Estimate, reporting
+from xray_core.evaluation.tables import NAMES, format_metric
+from xray_core.stats.bootstrap import reporting
+from xray_core.stats.intervals import Estimate
 
 _COMPARED = ("sensitivity", "specificity", "accuracy", "roc_auc", "calibration_error")
 
@@ -63,7 +64,7 @@ def comparison(chosen: Evaluated, fold: str) -> None:
         )
     with right:
         st.altair_chart(
-            charts.roc(chosen.roc, chosen.band, {}, other.roc),
+            charts.roc(chosen.roc, {}, other.roc),
             alt=f"ROC curves of {chosen.model} (solid) and {other_name} (dashed)",
         )
         st.caption(f"Solid, with its band: {chosen.model}. Dashed: {other_name}.")
@@ -92,8 +93,8 @@ def _compared(key: str, other_key: str, _chosen: Evaluated, _other: Evaluated) -
 
 
 def _table(chosen: Evaluated, other: Evaluated, found: Comparison) -> pd.DataFrame:
-    a = evaluate(chosen.images, threshold=chosen.calibration.decision_threshold)
-    b = evaluate(other.images, threshold=other.calibration.decision_threshold)
+    a = evaluate(chosen.scores, threshold=chosen.calibration.decision_threshold)
+    b = evaluate(other.scores, threshold=other.calibration.decision_threshold)
     differences = {
         "sensitivity": found.sensitivity_difference,
         "specificity": found.specificity_difference,
@@ -104,8 +105,8 @@ def _table(chosen: Evaluated, other: Evaluated, found: Comparison) -> pd.DataFra
         [
             {
                 "Metric": NAMES[name],
-                chosen.model: as_text(name, getattr(a, name)),
-                other.model: as_text(name, getattr(b, name)),
+                chosen.model: format_metric(name, getattr(a, name)),
+                other.model: format_metric(name, getattr(b, name)),
                 "Difference": _signed(name, differences[name]) if name in differences else "",
             }
             for name in _COMPARED

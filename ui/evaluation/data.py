@@ -12,10 +12,11 @@ import streamlit as st
 from ui.common.folders import image_below
 from ui.common.frame import models_folder
 from xray_core.errors import DatasetError
-from xray_core.evaluation.calibration import ReliabilityBin, calibrated_reference, reliability
 from xray_core.evaluation.curves import (
+    ReliabilityDiagram,
+    RocCurve,
     precision_recall_curve,
-    roc_band,
+    reliability_diagram,
     roc_curve,
     score_histogram,
 )
@@ -23,10 +24,9 @@ from xray_core.evaluation.groups import (
     Abstention,
     gate_scores,
     outside_band,
-    prepare_table,
     subtype_scores,
 )
-from xray_core.evaluation.scores import Scores
+from xray_core.evaluation.scores import Scores, prepare_table
 from xray_core.model.bundle import Bundle, open_bundle
 from xray_core.model.calibration import Calibration
 from xray_core.stats.bootstrap import reporting
@@ -44,12 +44,10 @@ class Evaluated:
     table: pd.DataFrame
     notes: tuple[str, ...]
     calibration: Calibration
-    images: Scores
-    roc: pd.DataFrame
-    band: pd.DataFrame
+    scores: Scores
+    roc: RocCurve
     precision_recall: pd.DataFrame
-    bins: list[ReliabilityBin]
-    reference: tuple[float, float]
+    reliability: ReliabilityDiagram
     histogram: pd.DataFrame
     decided: Abstention  # what holds outside the model's uncertain band
     folder: Path | None = None  # where the table's files are; None: in the dataset's folder
@@ -101,9 +99,7 @@ def evaluated(
         threshold=calibration.decision_threshold,
         prior=calibration.prior,
     )
-    images = prepare_table(table, prior=calibration.prior)
-    low, high, _ = calibrated_reference(images.shifted, images.patient)
-    _ = images.threshold_free  # worked out now, so that no slider waits for it
+    scores = prepare_table(table, prior=calibration.prior)
     return Evaluated(
         title=title,
         model=model,
@@ -111,13 +107,11 @@ def evaluated(
         table=table,
         notes=notes,
         calibration=calibration,
-        images=images,
-        roc=roc_curve(images),
-        band=roc_band(images),
-        precision_recall=precision_recall_curve(images),
-        bins=reliability(images.label, images.shifted, images.patient),
-        reference=(low, high),
-        histogram=score_histogram(images),
+        scores=scores,
+        roc=roc_curve(scores),
+        precision_recall=precision_recall_curve(scores),
+        reliability=reliability_diagram(scores),
+        histogram=score_histogram(scores),
         decided=decided,
         folder=folder,
     )

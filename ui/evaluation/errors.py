@@ -13,8 +13,8 @@ from ui.common.frame import open_in_prediction
 from ui.common.text import as_text
 from ui.dataset.gallery import small_picture
 from ui.evaluation.data import Evaluated, image_on_disk, images_folder
+from xray_core.evaluation.groups import confident_errors
 from xray_core.evaluation.metrics import Metrics
-from xray_core.evaluation.predictions import confident_errors
 
 _SHOWN = 10
 _CARD_WIDTH = 165  # pixels: two beside each other on a phone

@@ -15,10 +15,11 @@ from ui.common.downloads import csv_button
 from ui.common.frame import sentences
 from ui.evaluation.data import Evaluated
 from ui.evaluation.wording import frequencies, meanings
-from xray_core.evaluation.independent import independent_intervals
-from xray_core.evaluation.metrics import Metrics
-from xray_core.evaluation.tables import NAMES, SMALL_GROUP, as_text
+from xray_core.evaluation.groups import SMALL_GROUP
+from xray_core.evaluation.metrics import Metrics, independent_intervals
+from xray_core.evaluation.tables import NAMES, metric_spec
 from xray_core.stats.bootstrap import reporting
+from xray_core.stats.intervals import format_interval, format_value
 
 HEADLINE = {
     "sensitivity": "Sensitivity",
@@ -65,11 +66,11 @@ def headline(found: Metrics) -> None:
     at = f"at {found.stated_prevalence:.0%}"
     with st.container(horizontal=True, gap="small", key="evaluation-headline"):
         for name, title in {**HEADLINE, "ppv": f"PPV {at}", "npv": f"NPV {at}"}.items():
-            value, _, interval = as_text(name, getattr(found, name)).partition(" (")
+            estimate, spec = getattr(found, name), metric_spec(name)
             st.metric(
                 title,
-                value,
-                delta=interval.rstrip(")") or "no interval",
+                format_value(estimate.value, spec),
+                delta=format_interval(estimate.low, estimate.high, spec),
                 delta_color="off",
                 delta_arrow="off",
                 help=f"{words[name]} Below: 95% interval.",
@@ -116,11 +117,11 @@ def controls(chosen: Evaluated) -> tuple[float, float]:
             70,
             format="%d%%",
             key="evaluation_prevalence",
-            help=_WHY_PREVALENCE.format(share=chosen.images.prevalence),
+            help=_WHY_PREVALENCE.format(share=chosen.scores.prevalence),
         )
         st.caption(
             "Moves PPV, NPV and the net benefit. "
-            f"The {chosen.images.prevalence:.1%} of these images is no clinic's."
+            f"The {chosen.scores.prevalence:.1%} of these images is no clinic's."
         )
     # The slider shows a rounded value; at an operating point the exact one counts.
     return (points[point] if point else percent / 100), prevalence / 100
@@ -168,20 +169,22 @@ def three_ways(chosen: Evaluated) -> str:
 
 def metrics_frame(chosen: Evaluated, found: Metrics) -> pd.DataFrame:
     """Every metric as a row: name, value, interval, and Wilson's or DeLong's beside it."""
-    independent = independent_intervals(chosen.images, found)
+    independent = independent_intervals(chosen.scores, found)
     rows = []
     for name, estimate in found.estimates():
-        value, _, interval = as_text(name, estimate).partition(" (")
+        spec = metric_spec(name)
         alone = independent.get(name)
         where = f" at {found.stated_prevalence:.0%}" if name in ("ppv", "npv") else ""
         rows.append(
             {
                 "Metric": NAMES[name] + where,
-                "Value": value,
-                "95% interval": interval.rstrip(")"),
+                "Value": format_value(estimate.value, spec),
+                "95% interval": ""
+                if math.isnan(estimate.value)
+                else format_interval(estimate.low, estimate.high, spec),
                 "Wilson, DeLong": ""
                 if alone is None or math.isnan(alone[0])
-                else as_text(name, type(estimate)(estimate.value, *alone)).split("(")[1][:-1],
+                else format_interval(*alone, spec),
             }
         )
     return pd.DataFrame(rows)
@@ -242,7 +245,7 @@ def _matrix(found: Metrics) -> str:
                 low, high = estimate.low, estimate.high
                 if given is None:  # the other side of the same rate
                     low, high = 1 - high, 1 - low
-                text += f" of {total} ({low:.1%} to {high:.1%})"
+                text += f" of {total} ({format_interval(low, high)})"
             cells += (
                 f"<td style='background:rgba(47,134,209,{0.08 + 0.42 * share:.2f})'>"
                 f"<b>{count}</b><br>{text}<br><small>{word}</small></td>"

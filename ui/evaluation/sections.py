@@ -11,18 +11,17 @@ from ui.evaluation.data import Evaluated
 from ui.evaluation.numbers import figure_buttons
 from xray_core.evaluation.calibration import ReliabilityBin
 from xray_core.evaluation.curves import decision_curve
-from xray_core.evaluation.groups import accuracy_against_share, positives
+from xray_core.evaluation.groups import SMALL_GROUP, accuracy_against_share, positives
 from xray_core.evaluation.metrics import Metrics, evaluate
 from xray_core.evaluation.scores import Scores
 from xray_core.evaluation.tables import (
     NAMES,
-    SMALL_GROUP,
-    as_text,
-    calibration_in_words,
-    group_cell,
+    describe_calibration,
+    format_group_metric,
+    format_metric,
 )
 from xray_core.labels import SUBTYPES
-from xray_core.stats.bootstrap import Estimate
+from xray_core.stats.intervals import Estimate, format_estimate
 
 _SUBTYPES = {name: f"{shown.capitalize()} pneumonia" for name, shown in SUBTYPES.items()}
 _GATE = {
@@ -36,8 +35,8 @@ _DOWNLOADS = {"subtype": "By kind of pneumonia (CSV)", "gate": "By input check (
 def ranking(chosen: Evaluated, found: Metrics) -> None:
     """ROC with its band and operating points, precision-recall with its baseline."""
     points = {
-        "main": evaluate(chosen.images, threshold=chosen.calibration.decision_threshold),
-        "rule-out": evaluate(chosen.images, threshold=chosen.calibration.exclusion_threshold),
+        "main": evaluate(chosen.scores, threshold=chosen.calibration.decision_threshold),
+        "rule-out": evaluate(chosen.scores, threshold=chosen.calibration.exclusion_threshold),
     }
     shown = points if found.threshold in {p.threshold for p in points.values()} else None
     shown = shown or {**points, "now": found}
@@ -45,28 +44,28 @@ def ranking(chosen: Evaluated, found: Metrics) -> None:
     with left:
         st.subheader("ROC curve")
         st.caption(
-            f"Area {as_text('roc_auc', found.roc_auc)}. The band holds 95% of the curves of "
+            f"Area {format_metric('roc_auc', found.roc_auc)}. The band holds 95% of the curves of "
             "resampled patients, at each false-positive rate by itself."
         )
-        if chosen.roc.empty:
+        if chosen.roc.points.empty:
             st.info("A ROC curve needs images of both classes.")
         else:
             st.altair_chart(
-                charts.roc(chosen.roc, chosen.band, shown, None),
+                charts.roc(chosen.roc, shown, None),
                 alt="ROC curve: sensitivity against false-positive rate, with operating points",
             )
             figure_buttons(
                 "roc", "ROC curve", chosen.slug, lambda kind: _draw_roc(chosen, points, kind)
             )
-            csv_button(chosen.roc, f"{chosen.slug}-roc", "ROC (CSV)")
+            csv_button(chosen.roc.points, f"{chosen.slug}-roc", "ROC (CSV)")
     with right:
         st.subheader("Precision and recall")
         st.caption(
-            f"Average precision {as_text('average_precision', found.average_precision)}. The "
+            f"Average precision {format_metric('average_precision', found.average_precision)}. The "
             "baseline, guessing, is these images' share of pneumonia; the diamond the threshold."
         )
         st.altair_chart(
-            charts.precision_recall(chosen.precision_recall, chosen.images.prevalence, found),
+            charts.precision_recall(chosen.precision_recall, chosen.scores.prevalence, found),
             alt="Precision against recall, with the baseline of guessing",
         )
         csv_button(
@@ -90,21 +89,21 @@ def scores(chosen: Evaluated, found: Metrics) -> None:
 
 def calibration(chosen: Evaluated, found: Metrics) -> None:
     """The reliability diagram, the calibration error and what chance alone would give."""
-    low, high = chosen.reference
+    diagram = chosen.reliability
     error = found.calibration_error
     st.subheader("Reliability")
     if error.value != error.value:
         st.info("Calibration can only be measured on images of both classes.")
         return
     st.markdown(
-        f"Expected calibration error **{as_text('calibration_error', error)}**. "
-        + calibration_in_words(error.value, low, high)
+        f"Expected calibration error **{format_metric('calibration_error', error)}**. "
+        + describe_calibration(error.value, *diagram.reference)
     )
     left, right = st.columns([5, 4], gap="medium")
-    table = pd.DataFrame([vars(b) for b in chosen.bins])
+    table = pd.DataFrame([vars(b) for b in diagram.bins])
     with left:
         st.altair_chart(
-            charts.reliability(chosen.bins),
+            charts.reliability(diagram),
             alt="Reliability diagram: observed share of pneumonia against stated probability",
         )
         st.caption(
@@ -128,7 +127,7 @@ def calibration(chosen: Evaluated, found: Metrics) -> None:
                     "predicted": b.predicted,
                     "observed": _observed(b),
                 }
-                for b in chosen.bins
+                for b in diagram.bins
                 if b.images
             ]
         )
@@ -139,15 +138,15 @@ def calibration(chosen: Evaluated, found: Metrics) -> None:
         )
         csv_button(table, f"{chosen.slug}-reliability", "Reliability bins (CSV)")
         st.markdown(
-            f"Brier score {as_text('brier', found.brier)}, "
-            f"log loss {as_text('log_loss', found.log_loss)}."
+            f"Brier score {format_metric('brier', found.brier)}, "
+            f"log loss {format_metric('log_loss', found.log_loss)}."
         )
 
 
 def usefulness(chosen: Evaluated, found: Metrics) -> None:
     """The decision curve at the stated prevalence."""
     st.subheader("Net benefit (decision curve)")
-    curve = decision_curve(chosen.images, found.stated_prevalence)
+    curve = decision_curve(chosen.scores, found.stated_prevalence)
     if curve.empty:
         st.info("A decision curve needs images of both classes.")
         return
@@ -169,20 +168,20 @@ def groups(chosen: Evaluated, found: Metrics) -> None:
     """By subtype, by outcome of the gate, and what abstaining buys."""
     if chosen.subtypes:
         st.subheader("By kind of pneumonia")
-        normal = chosen.images.label.size - int(chosen.images.label.sum())
+        normal = chosen.scores.label.size - int(chosen.scores.label.sum())
         st.caption(
             f"ROC AUC: each kind against all {normal} normal images, so the specificity is the "
-            f"same for all: {as_text('specificity', found.specificity)}."
+            f"same for all: {format_metric('specificity', found.specificity)}."
         )
-        kinds = chosen.table.loc[chosen.images.label, "subtype"].nunique()
+        kinds = chosen.table.loc[chosen.scores.label, "subtype"].nunique()
         if kinds > len(chosen.subtypes):
             st.caption(f"The {len(chosen.subtypes)} most frequent of {kinds} kinds.")
         _group_table(
             chosen,
             "subtype",
             {
-                _SUBTYPES.get(name, name): (images, *positives(images))
-                for name, images in chosen.subtypes.items()
+                _SUBTYPES.get(name, name): (scores, *positives(scores))
+                for name, scores in chosen.subtypes.items()
             },
             found.threshold,
             ("sensitivity", "roc_auc"),
@@ -194,8 +193,8 @@ def groups(chosen: Evaluated, found: Metrics) -> None:
             chosen,
             "gate",
             {
-                _GATE.get(name, name): (images, len(images.label), images.weights.patients)
-                for name, images in chosen.gate.items()
+                _GATE.get(name, name): (scores, len(scores.label), scores.weights.patients)
+                for name, scores in chosen.gate.items()
             },
             found.threshold,
             ("accuracy", "sensitivity", "specificity"),
@@ -211,12 +210,12 @@ def groups(chosen: Evaluated, found: Metrics) -> None:
         f"Between {low:.0%} and {high:.0%} the model says UNCERTAIN. It decides "
         f"**{decided.share_decided:.1%}** of these images ({decided.decided} of {decided.images}; "
         f"{decided.uncertain} uncertain, {decided.refused} refused), and of those it calls "
-        f"**{as_text('accuracy', inside.accuracy)}** rightly; sensitivity "
-        f"{as_text('sensitivity', inside.sensitivity)}, specificity "
-        f"{as_text('specificity', inside.specificity)}."
+        f"**{format_metric('accuracy', inside.accuracy)}** rightly; sensitivity "
+        f"{format_metric('sensitivity', inside.sensitivity)}, specificity "
+        f"{format_metric('specificity', inside.specificity)}."
     )
     curve = accuracy_against_share(
-        chosen.images.label, chosen.images.probability, chosen.calibration.decision_threshold
+        chosen.scores.label, chosen.scores.probability, chosen.calibration.decision_threshold
     )
     st.altair_chart(
         charts.abstention(curve, decided.share_decided, inside.accuracy.value),
@@ -228,7 +227,7 @@ def groups(chosen: Evaluated, found: Metrics) -> None:
 
 def _observed(b: ReliabilityBin) -> str:
     """The observed share of a bin with its interval, and with its images where they are few."""
-    words = as_text("accuracy", Estimate(b.observed, b.observed_low, b.observed_high))
+    words = format_estimate(Estimate(b.observed, b.observed_low, b.observed_high))
     return words if b.images >= SMALL_GROUP else f"{words}, n = {b.images}"
 
 
@@ -249,7 +248,7 @@ def _group_table(
                 "Images": images,
                 "With pneumonia": int(scores.label.sum()),
                 "Patients": patients,
-                **{NAMES[metric]: group_cell(metric, scores, found) for metric in shown},
+                **{NAMES[metric]: format_group_metric(metric, scores, found) for metric in shown},
             }
         )
     table = pd.DataFrame(rows)
@@ -260,13 +259,10 @@ def _group_table(
 def _draw_roc(chosen: Evaluated, points: dict[str, Metrics], kind: str) -> bytes:
     from xray_core.evaluation.figures import as_bytes, draw_roc
 
-    return as_bytes(draw_roc(chosen.roc, chosen.band, points["main"].roc_auc, points), kind)
+    return as_bytes(draw_roc(chosen.roc, points), kind)
 
 
 def _draw_calibration(chosen: Evaluated, kind: str) -> bytes:
     from xray_core.evaluation.figures import as_bytes, draw_calibration
 
-    error = chosen.images.threshold_free["calibration_error"]
-    return as_bytes(
-        draw_calibration(chosen.bins, error, chosen.reference, chosen.images.prevalence), kind
-    )
+    return as_bytes(draw_calibration(chosen.reliability), kind)

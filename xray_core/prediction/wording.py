@@ -16,6 +16,7 @@ from xray_core.labels import SHOWN_AS
 from xray_core.model.calibration import Calibration
 from xray_core.model.gate import Outcome
 from xray_core.model.neighbours import NearestImages
+from xray_core.stats.intervals import format_interval
 
 DISCLAIMER = (
     "A demonstration, not a medical device. Trained only on chest X-rays of children aged 1 to 5 "
@@ -272,4 +273,4 @@ def accuracy(rates: Mapping[str, Mapping[str, Rate]]) -> tuple[str, ...]:
 
 def rate(found: Rate) -> str:
     """Return a rate as a count, a share and its interval: "376, 96.7% (94.4% to 98.1%)"."""
-    return f"{found.images}, {found.value:.1%} ({found.low:.1%} to {found.high:.1%})"
+    return f"{found.images}, {found.value:.1%} ({format_interval(found.low, found.high)})"
