@@ -13,7 +13,7 @@ sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
 
 from xray_core import Predictor
 from xray_core.dataset.index import build_index, find_dataset
-from xray_core.model.neighbours import vote_report
+from xray_core.model.neighbours import count_contradictions
 
 
 def main() -> None:
@@ -30,7 +30,7 @@ def main() -> None:
     index = index[index["fold"] == arguments.fold]
     found = list(predictor.predict_many([folder / path for path in index["path"]]))
     seen = [image.neighbours is not None for image in found]
-    report = vote_report(
+    report = count_contradictions(
         [image.neighbours for image in found if image.neighbours is not None],
         list(index["label"][seen]),
         [image.verdict for image in found if image.neighbours is not None],

@@ -85,7 +85,7 @@ def _write_micro_bundle(target: Path) -> None:
     import pandas as pd
 
     from xray_core.evaluation.metrics import natural_frequencies
-    from xray_core.model.architectures import build_network, layer_table
+    from xray_core.model.architectures import build_network, describe_layers
     from xray_core.model.bundle import save_weights, seal, sha256, writing
     from xray_core.model.calibration import fit_calibration
     from xray_core.model.gate import fit_gate
@@ -153,7 +153,7 @@ def _write_micro_bundle(target: Path) -> None:
         calibration = replace(
             fit_calibration(logit[validation], sick[validation]), temperature=1.0, shift=0.0
         )
-        gate = fit_gate(features[train], sick[train], features[validation])
+        gate = fit_gate(features[train], features[validation])
         # Sixteen images know little of what images can be.
         gate = replace(gate, caution=2 * gate.caution, refuse=4 * gate.caution)
         gate.save(folder / "gate.npz")
@@ -190,7 +190,7 @@ def _write_micro_bundle(target: Path) -> None:
                 "calibration": calibration.to_dict(),
                 "gate": {"caution": gate.caution, "refuse": gate.refuse},
                 "cautions": {"border_share": 0.6},
-                "layers": layer_table(network),
+                "layers": describe_layers(network),
                 "dataset": {
                     "fingerprint": "0" * 64,
                     "images": len(table),

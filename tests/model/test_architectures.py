@@ -14,7 +14,7 @@ from xray_core.errors import RecipeError
 from xray_core.model.architectures import (
     build_network,
     last_spatial_layer,
-    layer_table,
+    describe_layers,
 )
 from xray_core.model.recipes import RECIPES, find_recipe
 
@@ -125,12 +125,12 @@ def test_rescale_preprocessing_divides_by_255() -> None:
 
 
 def test_frozen_backbones_train_the_head_alone(networks: dict[str, keras.Model]) -> None:
-    trained = [row["name"] for row in layer_table(networks["vgg16"]) if row["trained"]]
+    trained = [row["name"] for row in describe_layers(networks["vgg16"]) if row["trained"]]
     assert trained == ["hidden", "logit"]
 
 
 def test_fine_tuning_reaches_every_layer(networks: dict[str, keras.Model]) -> None:
-    table = layer_table(networks["resnet50"])
+    table = describe_layers(networks["resnet50"])
     assert [row["name"] for row in table if row["parameters"] and not row["trained"]] == []
 
 

@@ -15,9 +15,9 @@ from foreign_bundle import reseal
 
 from xray_core.errors import BundleError
 from xray_core.model.bundle import (
-    checked_name,
+    check_name,
     clear_leftovers,
-    free_name,
+    find_free_name,
     list_bundles,
     open_bundle,
     save_weights,
@@ -82,7 +82,7 @@ def test_a_file_swapped_in_without_a_hash_is_refused(copy: Path) -> None:
 def test_another_format_is_refused(copy: Path) -> None:
     config = json.loads((copy / "config.json").read_text())
     (copy / "config.json").write_text(json.dumps({**config, "format": 99}))
-    with pytest.raises(BundleError, match="has format 99, and this version reads format 1"):
+    with pytest.raises(BundleError, match="has format 99, and this version reads formats 1 to 2"):
         open_bundle(copy)
 
 
@@ -119,13 +119,13 @@ def test_no_models_folder_is_an_empty_list(tmp_path: Path) -> None:
 def test_names_that_are_taken_or_no_names(copy: Path) -> None:
     models = copy.parent
     with pytest.raises(BundleError, match=r"already.*--overwrite"):
-        checked_name(models, "micro", overwrite=False)
-    assert checked_name(models, "micro", overwrite=True) == "micro"
+        check_name(models, "micro", overwrite=False)
+    check_name(models, "micro", overwrite=True)
     for name in ("../micro", ".hidden", "", "a/b"):
         with pytest.raises(BundleError, match="name has letters"):
-            checked_name(models, name, overwrite=True)
-    assert free_name(models, "micro") == "micro-2"
-    assert free_name(models, "other") == "other"
+            check_name(models, name, overwrite=True)
+    assert find_free_name(models, "micro") == "micro-2"
+    assert find_free_name(models, "other") == "other"
 
 
 def test_a_bundle_appears_only_when_whole(tmp_path: Path) -> None:
@@ -210,9 +210,9 @@ def test_a_bundle_whose_replacement_was_cut_short_comes_back(stopped: Path, how:
     elif how == "list":
         assert list_bundles(stopped) == [("micro", None)]
     elif how == "name":
-        assert free_name(stopped, "micro") == "micro-2"
+        assert find_free_name(stopped, "micro") == "micro-2"
         with pytest.raises(BundleError, match="already"):
-            checked_name(stopped, "micro", overwrite=False)
+            check_name(stopped, "micro", overwrite=False)
     else:
         with pytest.raises(KeyboardInterrupt), writing(target):
             raise KeyboardInterrupt
@@ -239,7 +239,7 @@ def test_a_bundle_that_cannot_be_put_back_is_not_to_be_trained_again(
         raise PermissionError(13, "Permission denied")
 
     monkeypatch.setattr(Path, "rename", no_right)
-    with pytest.raises(BundleError, match="cannot be put back: this program needs") as caught:
+    with pytest.raises(BundleError, match="cannot be restored: this program needs") as caught:
         open_bundle(stopped / "micro")
     assert "train" not in str(caught.value)
     assert list_bundles(stopped) == [("micro", str(caught.value))]

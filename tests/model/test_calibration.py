@@ -117,7 +117,8 @@ def test_what_is_no_probability_has_no_verdict(probability: float) -> None:
 
 
 @pytest.mark.parametrize(
-    "field", ["temperature", "shift", "prior", "main", "exclusion_threshold", "uncertain"]
+    "field",
+    ["temperature", "shift", "prior", "decision_threshold", "exclusion_threshold", "uncertain"],
 )
 @pytest.mark.parametrize("value", [math.nan, math.inf, -math.inf])
 def test_a_calibration_is_of_finite_numbers(field: str, value: float) -> None:

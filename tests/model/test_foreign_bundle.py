@@ -127,7 +127,7 @@ def put(*keys: str, value: Any) -> Callable[[Config], None]:
         (put("calibration", "temperature", value=0), "out of range"),
         (put("calibration", "temperature", value=-1.0), "out of range"),
         (put("calibration", "prior", value=1), "out of range"),
-        (put("calibration", "main", value=2.0), "out of range"),
+        (put("calibration", "decision_threshold", value=2.0), "out of range"),
         (put("calibration", "uncertain", value=[0.6, 0.4]), "impossible order"),
         (put("calibration", "uncertain", value=[0.4]), "numbers that it should"),
         (put("calibration", "exclusion_threshold", value=-0.1), "impossible order"),
@@ -443,7 +443,7 @@ def test_a_gate_that_is_none_is_refused_in_little_memory(
     change(copy / "gate.npz")
     bundle = open_bundle(reseal(copy))
     tracemalloc.start()
-    with pytest.raises(BundleError, match=r"gate\.npz is no gate"):
+    with pytest.raises(BundleError, match=r"gate\.npz does not hold"):
         Gate.load(bundle.gate_file)
     peak = tracemalloc.get_traced_memory()[1]
     tracemalloc.stop()
@@ -468,7 +468,7 @@ def test_a_gate_that_is_none_is_refused_in_little_memory(
 def test_neighbours_that_are_none_are_refused(copy: Path, change: Callable[[Path], None]) -> None:
     change(copy / "neighbours.npz")
     bundle = open_bundle(reseal(copy))
-    with pytest.raises(BundleError, match=r"neighbours\.npz holds no training images"):
+    with pytest.raises(BundleError, match=r"neighbours\.npz does not hold"):
         Neighbours.load(bundle.neighbours_file)
 
 
@@ -568,8 +568,8 @@ def without_layers(file: h5py.File, outside: Path) -> None:
         (external_storage, "numbers in another file"),
         (virtual_dataset, "numbers in another file"),
         (circle, "too many parts"),
-        (compressed, "not stored as it is"),
-        (unwritten, "not stored as it is"),
+        (compressed, "compressed or incomplete"),
+        (unwritten, "compressed or incomplete"),
         (not_numbers, "something other than numbers"),
         (one_value(np.nan), "not finite"),
         (one_value(-np.inf), "not finite"),
@@ -623,7 +623,7 @@ def test_the_fewest_weights_are_those_that_keras_counts(recipe: str) -> None:
         if known.backbone is None or layer.name == "features":
             break
         backbone += layer.count_params()
-    assert bundle_checks._fewest_weights(known) == network.count_params() - backbone
+    assert bundle_checks._minimum_weights(known) == network.count_params() - backbone
 
 
 # --- what is reached, and what is run

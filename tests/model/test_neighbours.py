@@ -2,7 +2,7 @@ import numpy as np
 import pytest
 
 from xray_core.errors import BundleError
-from xray_core.model.neighbours import Neighbours, fit_neighbours, vote_report
+from xray_core.model.neighbours import Neighbours, fit_neighbours, count_contradictions
 
 
 def clusters(width=40):
@@ -54,7 +54,7 @@ def test_votes_are_counted_against_the_verdicts():
     seen = centres[[0, 0, 0, 1, 2, 1, 2]]
     truth = ["NORMAL", "NORMAL", "PNEUMONIA", "PNEUMONIA", "NORMAL", "NORMAL", "NORMAL"]
     said = ["NORMAL", "PNEUMONIA", "PNEUMONIA", "PNEUMONIA", "NORMAL", "UNCERTAIN", "REFUSED"]
-    assert vote_report(neighbours.nearest(seen), truth, said) == {
+    assert count_contradictions(neighbours.nearest(seen), truth, said) == {
         "images": 5,
         "contradicted": 3,  # the second, third and fifth
         "network_right": 2,  # the third and fifth
@@ -65,18 +65,8 @@ def test_votes_are_counted_against_the_verdicts():
 def test_no_verdicts_give_a_report_of_nothing():
     features, labels, subtypes, centres = clusters()
     neighbours = fit_neighbours(features, labels, subtypes)
-    report = vote_report(neighbours.nearest(centres[:1]), ["NORMAL"], ["UNCERTAIN"])
+    report = count_contradictions(neighbours.nearest(centres[:1]), ["NORMAL"], ["UNCERTAIN"])
     assert set(report.values()) == {0}
-
-
-def test_the_sentence_names_the_counts_and_the_limit():
-    features, labels, subtypes, centres = clusters()
-    text = fit_neighbours(features, labels, subtypes).nearest(centres, k=10)[2].sentence()
-    assert text.startswith(
-        "Of the 10 most similar training images: 0 normal, 0 bacterial pneumonia, "
-        "9 viral pneumonia, 1 pneumonia of unknown kind."
-    )
-    assert "not independent evidence" in text
 
 
 @pytest.mark.parametrize("width", [1024, 2048, 25_088])
