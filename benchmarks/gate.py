@@ -1,9 +1,10 @@
-"""How often the gate refuses, by kind of picture, for one bundle and one dataset.
+"""How often the gate refuses images, by kind of image, for one bundle and one dataset.
 
-    python benchmarks/gate.py --model models/resnet50 --data data/chest_xray [--pictures DIR]
+    python benchmarks/gate.py --model models/resnet50 --data data/chest_xray [--others DIR]
 
-On images of the validation fold; `--fold test` reports on the test split, which chose nothing.
-`--pictures DIR` adds real pictures: each folder in DIR is a kind. Prints a table in Markdown.
+Uses the validation fold by default, and the test fold with `--fold test`. Synthetic images of
+several kinds are added, and with `--others DIR` the files of each folder in DIR as one kind.
+Prints a table in Markdown.
 """
 
 import argparse
@@ -29,10 +30,12 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("--model", default="models/resnet50")
     parser.add_argument("--data")
-    parser.add_argument("--pictures", type=Path)
-    parser.add_argument("--count", type=int, default=50, help="pictures of each drawn kind")
+    parser.add_argument("--others", type=Path, help="folder of folders, one per kind")
+    parser.add_argument("--count", type=int, default=50, help="images of each synthetic kind")
     parser.add_argument("--fold", default="validation", choices=("train", "validation", "test"))
-    parser.add_argument("--images", type=int, help="untouched images at most (default: all)")
+    parser.add_argument(
+        "--images", type=int, help="maximum number of dataset images (default: all)"
+    )
     parser.add_argument("--seed", type=int, default=0)
     arguments = parser.parse_args()
 
@@ -43,21 +46,21 @@ def main() -> None:
     if arguments.images:
         index = index.sample(min(arguments.images, len(index)), random_state=arguments.seed)
     paths = [folder / path for path in index["path"]]
-    print(f"{predictor.model}; {arguments.count} pictures of each drawn kind; in percent\n")
-    print("| kind | n | refused | caution | passed | to be put right | to be trimmed |")
+    print(f"{predictor.model}; {arguments.count} images of each synthetic kind; in percent\n")
+    print("| kind | n | refused | caution | passed | correction offered | crop offered |")
     print("|---|---|---|---|---|---|---|")
     _row(f"{arguments.fold} images", predictor.predict_many(paths))
     images = [read_radiograph(path).pixels.astype(np.uint8) for path in paths[:100]]
     for group, kinds in ((" (image)", ALTERED), ("", SEEN), (" (set aside)", UNSEEN)):
         for kind in kinds:
-            drawn = _drawn(kind, images, arguments.count, arguments.seed)
-            _row(kind.__name__ + group, predictor.predict_many(drawn))
-    for pictures in sorted(arguments.pictures.iterdir()) if arguments.pictures else ():
-        real = sorted(path for path in pictures.rglob("*") if path.is_file())
-        _row(f"{pictures.name} (real)", predictor.predict_many(real))
+            synthetic = _draw(kind, images, arguments.count, arguments.seed)
+            _row(kind.__name__ + group, predictor.predict_many(synthetic))
+    for others in sorted(arguments.others.iterdir()) if arguments.others else ():
+        files = sorted(path for path in others.rglob("*") if path.is_file())
+        _row(f"{others.name} (real)", predictor.predict_many(files))
 
 
-def _drawn(kind: Kind, images: list[np.ndarray], count: int, seed: int) -> Iterator[Source]:
+def _draw(kind: Kind, images: list[np.ndarray], count: int, seed: int) -> Iterator[Source]:
     random = np.random.default_rng([seed, *kind.__name__.encode()])
     for _ in range(count):
         buffer = io.BytesIO()
@@ -66,15 +69,15 @@ def _drawn(kind: Kind, images: list[np.ndarray], count: int, seed: int) -> Itera
 
 
 def _row(name: str, predictions: Iterable[Prediction]) -> None:
-    answers = [p for p in predictions if p.verdict != "UNREADABLE"]
-    if not answers:
+    readable = [p for p in predictions if p.verdict != "UNREADABLE"]
+    if not readable:
         return
-    outcomes = Counter(p.gate for p in answers)
-    offered = [p.correction for p in answers if p.correction is not None]
-    framed = sum(correction.crop_border for correction in offered)
-    shares = (*(outcomes[o] for o in ("refused", "caution", "passed")), len(offered), framed)
-    cells = " | ".join(f"{100 * share / len(answers):.1f}" for share in shares)
-    print(f"| {name} | {len(answers)} | {cells} |", flush=True)
+    outcomes = Counter(p.gate for p in readable)
+    offered = [p.correction for p in readable if p.correction is not None]
+    crops = sum(correction.crop_border for correction in offered)
+    counts = (*(outcomes[o] for o in ("refused", "caution", "passed")), len(offered), crops)
+    cells = " | ".join(f"{100 * count / len(readable):.1f}" for count in counts)
+    print(f"| {name} | {len(readable)} | {cells} |", flush=True)
 
 
 if __name__ == "__main__":

@@ -1,8 +1,8 @@
-"""How often the nearest training images contradict the network, and who is right then.
+"""How often the nearest training images contradict the network, and which of the two is right.
 
     python benchmarks/neighbours.py --model models/resnet50 --data data/chest_xray
 
-On the validation fold, which chose nothing about the neighbours; test images with `--fold test`.
+Uses the validation fold by default, and the test fold with `--fold test`.
 """
 
 import argparse
@@ -13,7 +13,7 @@ sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
 
 from xray_core import Predictor
 from xray_core.dataset.index import build_index, find_dataset
-from xray_core.model.neighbours import vote_report
+from xray_core.model.neighbours import count_contradictions
 
 
 def main() -> None:
@@ -28,18 +28,19 @@ def main() -> None:
     folder = find_dataset(arguments.data)
     index = build_index(folder)
     index = index[index["fold"] == arguments.fold]
-    found = list(predictor.predict_many([folder / path for path in index["path"]]))
-    seen = [image.neighbours is not None for image in found]
-    report = vote_report(
-        [image.neighbours for image in found if image.neighbours is not None],
-        list(index["label"][seen]),
-        [image.verdict for image in found if image.neighbours is not None],
-    )
+    predictions = predictor.predict_many([folder / path for path in index["path"]])
+    analysed = [
+        (prediction.neighbours, label, prediction.verdict)
+        for prediction, label in zip(predictions, index["label"], strict=True)
+        if prediction.neighbours is not None
+    ]
+    report = count_contradictions(*zip(*analysed, strict=True))
     images, contradicted = report["images"], report["contradicted"]
     right = report["network_right"]
     print(f"{predictor.model}, {arguments.fold} fold, {images} images with a verdict")
-    print(f"the 20 nearest contradict the network on {contradicted} ({contradicted / images:.1%})")
-    print(f"of these the network is right on {right}, the neighbours on {contradicted - right}")
+    share = contradicted / images
+    print(f"the 20 nearest images contradict the network on {contradicted} ({share:.1%})")
+    print(f"of these the network is right on {right}, the nearest on {contradicted - right}")
     agreed = images - contradicted
     print(f"where they agree, both are right on {report['agreed_right']} of {agreed}")
 

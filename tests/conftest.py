@@ -1,4 +1,4 @@
-"""Shared by all tests: hand-made images, and a whole tiny bundle that answers for them."""
+"""Fixtures for all tests: synthetic chest X-rays, and a complete small bundle for them."""
 
 import io
 import os
@@ -16,17 +16,19 @@ DrawImage = Callable[..., np.ndarray]
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
-    """Skip what needs the real dataset where CHEST_XRAY_DIR does not name it."""
+    """Skip the tests of the real dataset if CHEST_XRAY_DIR is not its folder."""
     if not os.path.isdir(os.environ.get("CHEST_XRAY_DIR", "")):
-        skip = pytest.mark.skip(reason="CHEST_XRAY_DIR names no dataset")
+        skip = pytest.mark.skip(reason="CHEST_XRAY_DIR is not the folder of a dataset")
         for item in items:
             if item.get_closest_marker("data"):
                 item.add_marker(skip)
 
 
-def _image(seed: int = 0, sick: bool = False, height: int = 224, width: int = 224) -> np.ndarray:
-    """Draw what looks like a chest X-ray from afar: uint8 (H, W), the sick with a white patch."""
-    random = np.random.default_rng([seed, sick])
+def _image(
+    seed: int = 0, pneumonia: bool = False, height: int = 224, width: int = 224
+) -> np.ndarray:
+    """Draw a synthetic chest X-ray, uint8 (H, W); pneumonia is a bright patch in one lung."""
+    random = np.random.default_rng([seed, pneumonia])
     y, x = np.mgrid[0:height, 0:width].astype(np.float32)
     y, x = y / height * 2 - 1, x / width * 2 - 1  # both in [-1, 1]
     x += random.uniform(-0.03, 0.03)
@@ -40,7 +42,7 @@ def _image(seed: int = 0, sick: bool = False, height: int = 224, width: int = 22
     for side in (-1, 1):
         image -= 95 * blob(0.42 * side, 0.0, 0.3, 0.62)  # lungs
     image += 18 * np.cos(14 * y + 5 * x**2) * blob(0, 0, 0.8, 0.8)  # ribs
-    if sick:
+    if pneumonia:
         image += 80 * blob(random.uniform(0.3, 0.5), random.uniform(0.1, 0.4), 0.22, 0.25)
     image = image * random.uniform(0.9, 1.1) + 30
     image += random.normal(0, random.uniform(0, 5), image.shape)
@@ -56,19 +58,19 @@ def png(pixels: np.ndarray) -> bytes:
 
 @pytest.fixture(scope="session")
 def image() -> DrawImage:
-    """`image(seed, sick, height, width)`: a hand-made chest X-ray, uint8 (H, W)."""
+    """`image(seed, pneumonia, height, width)`: a synthetic chest X-ray, uint8 (H, W)."""
     return _image
 
 
 @pytest.fixture(scope="session")
 def image_png() -> Callable[..., bytes]:
-    """As `image`, but as the bytes of a PNG."""
+    """Same as `image`, as the bytes of a PNG."""
     return lambda *args, **kwargs: png(_image(*args, **kwargs))
 
 
 @pytest.fixture(scope="session")
 def micro_models(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """A models folder with one whole bundle, `micro`, that tells sick from well hand-made images."""
+    """A models folder with one bundle, `micro`, which classifies the synthetic chest X-rays."""
     models = tmp_path_factory.mktemp("models")
     _write_micro_bundle(models / "micro")
     return models
@@ -85,7 +87,7 @@ def _write_micro_bundle(target: Path) -> None:
     import pandas as pd
 
     from xray_core.evaluation.verdicts import natural_frequencies
-    from xray_core.model.architectures import build_network, layer_table
+    from xray_core.model.architectures import build_network, describe_layers
     from xray_core.model.bundle import save_weights, seal, sha256, writing
     from xray_core.model.calibration import fit_calibration
     from xray_core.model.gate import fit_gate
@@ -103,11 +105,11 @@ def _write_micro_bundle(target: Path) -> None:
     rows, images = [], []
     for fold, count in counts.items():
         for i in range(count):
-            sick = i % 2 == 1
+            pneumonia = i % 2 == 1
             number = len(rows)
-            subtype = ("bacteria", "virus")[i // 2 % 2] if sick else "none"
-            name = f"person{number}_{subtype}_{number}" if sick else f"IM-{number:04d}-0001"
-            label = "PNEUMONIA" if sick else "NORMAL"
+            subtype = ("bacteria", "virus")[i // 2 % 2] if pneumonia else "none"
+            name = f"person{number}_{subtype}_{number}" if pneumonia else f"IM-{number:04d}-0001"
+            label = "PNEUMONIA" if pneumonia else "NORMAL"
             split = "test" if fold == "test" else "train"
             rows.append(
                 {
@@ -116,27 +118,27 @@ def _write_micro_bundle(target: Path) -> None:
                     "fold": fold,
                     "label": label,
                     "subtype": subtype,
-                    "patient": f"{subtype}-{number}" if sick else f"IM-{number:04d}",
+                    "patient": f"{subtype}-{number}" if pneumonia else f"IM-{number:04d}",
                     "bytes": 30_000 + number,
                     "width": 224,
                     "height": 224,
                     "mode": "L",
                 }
             )
-            images.append(_image(number, sick))
+            images.append(_image(number, pneumonia))
     table = pd.DataFrame(rows)
     pixels = np.stack(images).astype(np.float32)
     table["mean"] = pixels.mean(axis=(1, 2)).round(2)
     table["spread"] = pixels.std(axis=(1, 2)).round(2)
-    sick = (table["label"] == "PNEUMONIA").to_numpy()
+    is_pneumonia = (table["label"] == "PNEUMONIA").to_numpy()
     train, validation = (table["fold"] == name for name in ("train", "validation"))
 
-    # The convolutions stay random; one step of linear discriminant analysis makes the head.
-    looks = keras.Model(network.input, network.get_layer("features").output)
-    features = np.asarray(looks.predict_on_batch(pixels[..., np.newaxis]))
-    known, answer = features[train], sick[train]
-    means = [known[answer == side].mean(axis=0) for side in (False, True)]
-    within = np.cov((known - np.where(answer[:, None], means[1], means[0])).T)
+    # The convolutions stay random. The head is fitted by linear discriminant analysis.
+    to_features = keras.Model(network.input, network.get_layer("features").output)
+    features = np.asarray(to_features.predict_on_batch(pixels[..., np.newaxis]))
+    x, y = features[train], is_pneumonia[train]
+    means = [x[y == label].mean(axis=0) for label in (False, True)]
+    within = np.cov((x - np.where(y[:, None], means[1], means[0])).T)
     direction = np.linalg.solve(within + 1e-3 * np.trace(within) * np.eye(16), means[1] - means[0])
     direction *= 6 / (direction @ (means[1] - means[0]))
     network.get_layer("logit").set_weights(
@@ -144,17 +146,17 @@ def _write_micro_bundle(target: Path) -> None:
     )
     with writing(target) as folder:
         save_weights(network, folder / "model.weights.h5")
-        network.load_weights(folder / "model.weights.h5")  # in half precision from here on
+        network.load_weights(folder / "model.weights.h5")  # now in half precision
         outputs = keras.Model(
             network.input, [network.get_layer(name).output for name in ("features", "logit")]
         )
         features, logits = map(np.asarray, outputs.predict_on_batch(pixels[..., np.newaxis]))
         logit = logits[:, 0]
         calibration = replace(
-            fit_calibration(logit[validation], sick[validation]), temperature=1.0, shift=0.0
+            fit_calibration(logit[validation], is_pneumonia[validation]), temperature=1.0, shift=0.0
         )
-        gate = fit_gate(features[train], sick[train], features[validation])
-        # Sixteen images know little of what images can be.
+        gate = fit_gate(features[train], features[validation])
+        # Sixteen validation images are few, so the thresholds are raised.
         gate = replace(gate, caution=2 * gate.caution, refuse=4 * gate.caution)
         gate.save(folder / "gate.npz")
         fit_neighbours(
@@ -176,8 +178,8 @@ def _write_micro_bundle(target: Path) -> None:
         _history().to_csv(folder / "history.csv", index=False)
         (folder / "MODEL_CARD.md").write_text("# micro\n\nA network for tests.\n")
         (folder / "examples").mkdir()
-        for label, is_sick in (("normal", False), ("pneumonia", True)):
-            (folder / "examples" / f"{label}.png").write_bytes(png(_image(1000, is_sick)))
+        for label, pneumonia in (("normal", False), ("pneumonia", True)):
+            (folder / "examples" / f"{label}.png").write_bytes(png(_image(1000, pneumonia)))
         seal(
             folder,
             {
@@ -190,7 +192,7 @@ def _write_micro_bundle(target: Path) -> None:
                 "calibration": calibration.to_dict(),
                 "gate": {"caution": gate.caution, "refuse": gate.refuse},
                 "cautions": {"border_share": 0.6},
-                "layers": layer_table(network),
+                "layers": describe_layers(network),
                 "dataset": {
                     "fingerprint": "0" * 64,
                     "images": len(table),

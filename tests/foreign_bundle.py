@@ -1,4 +1,4 @@
-"""Tools for tests of bundles that somebody else made: change one, and seal it again."""
+"""Changes of a bundle that keep its hashes valid, for tests of untrusted bundles."""
 
 import json
 import os
@@ -10,9 +10,9 @@ from xray_core.model.bundle import sha256
 
 
 def reseal(folder: Path, change: Callable[[dict[str, Any]], object] = lambda config: None) -> Path:
-    """Write the hashes of a bundle's files as they are now, then `change` its config.
+    """Write the current hashes of a bundle's files, then `change` its config.
 
-    What is refused afterwards is refused for what it is, not for a hash that does not match.
+    If the bundle is refused afterwards, the reason is not a hash that does not match.
     """
     file = folder / "config.json"
     config = json.loads(file.read_text())

@@ -1,4 +1,4 @@
-"""Bundles with simulated predictions, for whatever only reads tables: no network, no images."""
+"""Bundles with simulated predictions and without a network or images."""
 
 import json
 from dataclasses import asdict
@@ -23,11 +23,11 @@ CALIBRATION = Calibration(
 )
 CARD = """# resnet50
 
-A network that tells pneumonia from normal on images of children.
+A network that classifies chest X-rays of children as pneumonia or normal.
 
 ## Limits
 
-- It knows only children of one to five years, from one hospital.
+- It was trained only on children aged 1 to 5 from one hospital.
 
 | a table | that is wider | than a phone's | screen, however | its words are | wrapped |
 |---|---|---|---|---|---|
@@ -36,7 +36,7 @@ A network that tells pneumonia from normal on images of children.
 
 
 def predictions(seed: int = 1, separation: float = 2.6) -> pd.DataFrame:
-    """A predictions table as a bundle stores it; as many patients as the real test split has."""
+    """Return a predictions table as in a bundle, with as many patients as the real test split."""
     return _predictions(seed, separation).copy()
 
 
@@ -44,16 +44,17 @@ def predictions(seed: int = 1, separation: float = 2.6) -> pd.DataFrame:
 def _predictions(seed: int, separation: float) -> pd.DataFrame:
     rng = np.random.default_rng(seed)
     rows = []
-    for fold, folder, ill, well in (("validation", "train", 130, 65), ("test", "test", 203, 200)):
-        for number in range(ill + well):
-            is_ill = number < ill
-            subtype = ("bacteria" if number % 8 < 5 else "virus") if is_ill else "none"
-            label = "PNEUMONIA" if is_ill else "NORMAL"
-            level = (separation if is_ill else -separation) + rng.normal()
-            for image in range(1 + rng.poisson(0.92 if is_ill else 0.17)):
+    folds = (("validation", "train", 130, 65), ("test", "test", 203, 200))
+    for fold, folder, pneumonias, normals in folds:
+        for number in range(pneumonias + normals):
+            pneumonia = number < pneumonias
+            subtype = ("bacteria" if number % 8 < 5 else "virus") if pneumonia else "none"
+            label = "PNEUMONIA" if pneumonia else "NORMAL"
+            level = (separation if pneumonia else -separation) + rng.normal()
+            for image in range(1 + rng.poisson(0.92 if pneumonia else 0.17)):
                 name = (
                     f"person{number}_{subtype}_{image}"
-                    if is_ill
+                    if pneumonia
                     else f"IM-{number:04d}-{image:04d}"
                 )
                 logit = (
@@ -77,7 +78,7 @@ def _predictions(seed: int, separation: float) -> pd.DataFrame:
 
 
 def history() -> pd.DataFrame:
-    """Eight epochs of training, the sixth the best."""
+    """Return a history of eight epochs, of which the sixth is the best."""
     epoch = np.arange(1, 9)
     return pd.DataFrame(
         {
@@ -95,7 +96,7 @@ def history() -> pd.DataFrame:
 
 
 def write_bundle(models: Path, name: str = "resnet50", **options: float) -> Path:
-    """Write a bundle that opens, whose weights, gate and neighbours are empty files."""
+    """Write a bundle that opens; its weights, gate and neighbours are empty files."""
     table = predictions(**options)
     config = {
         "name": name,

@@ -1,4 +1,4 @@
-"""The models in the repository: whole, small, as good as their cards say, right about examples."""
+"""The models in the repository: complete, small, with the performance that their cards state."""
 
 import os
 from pathlib import Path
@@ -20,17 +20,17 @@ def predictor(request: pytest.FixtureRequest) -> Predictor:
     return Predictor.load(MODELS / request.param)
 
 
-def test_the_models_that_the_readme_promises_are_there() -> None:
+def test_the_models_of_the_readme_are_shipped() -> None:
     assert {"cnn", "cnn-softmax", "resnet50"} <= set(SHIPPED)
 
 
 @pytest.mark.parametrize("name", SHIPPED)
-def test_every_shipped_model_is_whole(name: str) -> None:
+def test_every_shipped_model_opens(name: str) -> None:
     assert open_bundle(MODELS / name).name == name
 
 
 @pytest.mark.parametrize("name", SHIPPED)
-def test_every_card_says_what_the_model_s_numbers_say(name: str) -> None:
+def test_every_card_states_the_stored_metrics(name: str) -> None:
     bundle = open_bundle(MODELS / name)
     assert bundle.card() == model_card(bundle.config)
 
@@ -42,9 +42,9 @@ def test_models_are_small_enough_for_a_repository() -> None:
 
 
 @pytest.mark.parametrize("name", SHIPPED)
-def test_half_precision_moved_no_verdict(name: str) -> None:
+def test_half_precision_changed_no_verdict(name: str) -> None:
     storage = open_bundle(MODELS / name).config["storage"]
-    assert storage["images"] == 1147  # 523 to validate on and 624 to test on
+    assert storage["images"] == 1147  # 523 validation and 624 test images
     assert storage["largest_probability_change"] <= 0.005
     assert storage["verdicts_changed"] == 0
 
@@ -55,21 +55,21 @@ LEVEL = {"resnet50": 0.97, "cnn": 0.93, "cnn-softmax": 0.92}
 @pytest.mark.parametrize("name", SHIPPED)
 def test_stored_predictions_reach_the_published_level(name: str) -> None:
     bundle = open_bundle(MODELS / name)
-    found = summary(bundle.predictions(), bundle.calibration)
-    assert found["images"] == 624
-    assert found["metrics"]["roc_auc"]["value"] >= LEVEL[name]
+    metrics = summary(bundle.predictions(), bundle.calibration)
+    assert metrics["images"] == 624
+    assert metrics["metrics"]["roc_auc"]["value"] >= LEVEL[name]
     for metric, stored in bundle.config["metrics"]["test"]["metrics"].items():
-        assert found["metrics"][metric] == pytest.approx(stored, rel=1e-12), metric
+        assert metrics["metrics"][metric] == pytest.approx(stored, rel=1e-12), metric
 
 
 @pytest.mark.parametrize("label", ["NORMAL", "PNEUMONIA"])
-def test_the_examples_are_answered_rightly_and_pass_the_gate(
+def test_the_examples_are_classified_correctly_and_pass_the_gate(
     label: str, predictor: Predictor
 ) -> None:
-    answer = predictor.predict(predictor.bundle.examples()[label], explain="gradcam")
-    assert (answer.verdict, answer.gate) == (label, "passed")
-    assert answer.heatmap is not None
-    assert answer.heatmap.shape == (224, 224)
+    prediction = predictor.predict(predictor.bundle.examples()[label], explain="gradcam")
+    assert (prediction.verdict, prediction.gate) == (label, "passed")
+    assert prediction.heatmap is not None
+    assert prediction.heatmap.shape == (224, 224)
 
 
 def test_every_layer_was_trained() -> None:
@@ -78,18 +78,18 @@ def test_every_layer_was_trained() -> None:
 
 
 @pytest.mark.data
-def test_stored_predictions_are_what_the_model_answers_today(predictor: Predictor) -> None:
+def test_stored_predictions_are_reproduced(predictor: Predictor) -> None:
     folder = Path(os.environ["CHEST_XRAY_DIR"])
     rows = predictor.bundle.predictions().query("fold == 'test'").iloc[::13]
     images = [folder / file for file in rows["file"]]
-    for row, answer in zip(rows.itertuples(), predictor.predict_many(images), strict=True):
-        assert answer.verdict == row.verdict
-        if answer.logit is not None:
-            assert answer.logit == pytest.approx(row.logit, abs=0.01)
+    for row, prediction in zip(rows.itertuples(), predictor.predict_many(images), strict=True):
+        assert prediction.verdict == row.verdict
+        if prediction.logit is not None:
+            assert prediction.logit == pytest.approx(row.logit, abs=0.01)
 
 
 @pytest.mark.data
-def test_the_examples_are_no_image_of_the_dataset(predictor: Predictor) -> None:
+def test_no_example_is_an_image_of_the_dataset(predictor: Predictor) -> None:
     import numpy as np
 
     folder = Path(os.environ["CHEST_XRAY_DIR"])
@@ -102,7 +102,7 @@ def test_the_examples_are_no_image_of_the_dataset(predictor: Predictor) -> None:
 
 @pytest.mark.data
 @pytest.mark.parametrize("name", SHIPPED)
-def test_the_images_of_the_shipped_models_are_split_as_before(name: str) -> None:
+def test_the_split_of_the_shipped_models_is_reproduced(name: str) -> None:
     from xray_core.dataset.index import build_index
 
     bundle = open_bundle(MODELS / name)

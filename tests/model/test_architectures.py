@@ -1,4 +1,4 @@
-"""Networks: flat, named layers, preprocessing inside, weights that fit or are refused."""
+"""Networks: flat graphs, named layers, preprocessing in the graph, checked weights."""
 
 from dataclasses import replace
 from pathlib import Path
@@ -13,8 +13,8 @@ import scipy.special
 from xray_core.errors import RecipeError
 from xray_core.model.architectures import (
     build_network,
+    describe_layers,
     last_spatial_layer,
-    layer_table,
 )
 from xray_core.model.recipes import RECIPES, find_recipe
 
@@ -33,7 +33,7 @@ def images() -> np.ndarray:
 
 
 @pytest.mark.parametrize("name", list(RECIPES))
-def test_every_network_takes_grey_images_and_names_its_outputs(
+def test_every_network_has_a_grey_input_and_named_outputs(
     name: str, networks: dict[str, keras.Model]
 ) -> None:
     network = networks[name]
@@ -59,16 +59,16 @@ def test_the_logit_is_the_log_odds_of_the_probability(
     assert np.allclose(probability, scipy.special.expit(logit), rtol=1e-4, atol=0)
 
 
-def test_softmax_shares_and_probability_agree(
+def test_the_softmax_output_is_the_probability(
     networks: dict[str, keras.Model], images: np.ndarray
 ) -> None:
     network = networks["cnn-softmax"]
     softmax = network.get_layer("softmax")
     assert softmax.units == 2
-    shares, probability = keras.Model(network.input, [softmax.output, network.output]).predict(
+    both, probability = keras.Model(network.input, [softmax.output, network.output]).predict(
         images, verbose=0
     )
-    assert np.allclose(shares[:, 1:], probability, atol=1e-6)
+    assert np.allclose(both[:, 1:], probability, atol=1e-6)
 
 
 @pytest.mark.parametrize(
@@ -82,19 +82,19 @@ def test_softmax_shares_and_probability_agree(
         ("cnn-softmax", "block3_pool", 2 * 2 * 128),
     ],
 )
-def test_where_the_backbone_ends(
+def test_the_last_spatial_layer_and_the_number_of_features(
     name: str, last: str, width: int, networks: dict[str, keras.Model]
 ) -> None:
     assert last_spatial_layer(networks[name]) == last
     assert networks[name].get_layer("features").output.shape == (None, width)
 
 
-def test_the_whole_resnet_is_one_setting_away() -> None:
+def test_last_stage_conv5_is_the_complete_resnet() -> None:
     network = build_network(replace(find_recipe("resnet50"), last_stage="conv5"), input_size=SIZE)
     assert last_spatial_layer(network) == "conv5_block3_out"
 
 
-def test_the_frozen_resnets_head(networks: dict[str, keras.Model]) -> None:
+def test_the_head_of_the_frozen_resnet(networks: dict[str, keras.Model]) -> None:
     head = [(type(layer).__name__, layer) for layer in networks["resnet50-frozen"].layers[-6:]]
     assert [kind for kind, _ in head] == [
         "GlobalAveragePooling2D",
@@ -108,49 +108,50 @@ def test_the_frozen_resnets_head(networks: dict[str, keras.Model]) -> None:
     assert head[3][1].rate == 0.5
 
 
-def test_caffe_preprocessing_takes_imagenets_means_off(networks: dict[str, keras.Model]) -> None:
+def test_caffe_preprocessing_subtracts_the_imagenet_means(networks: dict[str, keras.Model]) -> None:
     network = networks["resnet50"]
-    inside = keras.Model(network.input, network.get_layer("preprocessing").output)
+    inner = keras.Model(network.input, network.get_layer("preprocessing").output)
     image = np.full((1, *SIZE, 1), 150, np.float32)
     expected = [150 - 103.939, 150 - 116.779, 150 - 123.68]  # blue, green, red
-    assert np.allclose(inside.predict(image, verbose=0)[0, 0, 0], expected, atol=1e-4)
+    assert np.allclose(inner.predict(image, verbose=0)[0, 0, 0], expected, atol=1e-4)
 
 
 def test_rescale_preprocessing_divides_by_255() -> None:
     recipe = replace(find_recipe("resnet50-frozen"), preprocessing="rescale")
     network = build_network(recipe, input_size=SIZE)
-    inside = keras.Model(network.input, network.get_layer("preprocessing").output)
+    inner = keras.Model(network.input, network.get_layer("preprocessing").output)
     image = np.full((1, *SIZE, 1), 51, np.float32)
-    assert np.allclose(inside.predict(image, verbose=0)[0, 0, 0], [0.2, 0.2, 0.2])
+    assert np.allclose(inner.predict(image, verbose=0)[0, 0, 0], [0.2, 0.2, 0.2])
 
 
-def test_frozen_backbones_train_the_head_alone(networks: dict[str, keras.Model]) -> None:
-    trained = [row["name"] for row in layer_table(networks["vgg16"]) if row["trained"]]
+def test_only_the_head_of_a_frozen_backbone_is_trained(networks: dict[str, keras.Model]) -> None:
+    trained = [row["name"] for row in describe_layers(networks["vgg16"]) if row["trained"]]
     assert trained == ["hidden", "logit"]
 
 
-def test_fine_tuning_reaches_every_layer(networks: dict[str, keras.Model]) -> None:
-    table = layer_table(networks["resnet50"])
+def test_fine_tuning_trains_every_layer(networks: dict[str, keras.Model]) -> None:
+    table = describe_layers(networks["resnet50"])
     assert [row["name"] for row in table if row["parameters"] and not row["trained"]] == []
 
 
 def test_batch_normalisation_keeps_its_statistics_in_training(images: np.ndarray) -> None:
     network = build_network(find_recipe("resnet50"), input_size=SIZE)
-    inside = keras.Model(network.input, network.get_layer("conv4_block6_out").output)
-    in_use = np.asarray(inside(images, training=False))
-    assert np.allclose(np.asarray(inside(images, training=True)), in_use, atol=1e-5)
+    inner = keras.Model(network.input, network.get_layer("conv4_block6_out").output)
+    inference = np.asarray(inner(images, training=False))
+    assert np.allclose(np.asarray(inner(images, training=True)), inference, atol=1e-5)
 
 
-def test_starting_weights_are_those_of_the_file(tmp_path: Path, images: np.ndarray) -> None:
-    whole = keras.applications.ResNet50(include_top=False, weights=None, input_shape=(*SIZE, 3))
+def test_initial_weights_are_those_of_the_file(tmp_path: Path, images: np.ndarray) -> None:
+    complete = keras.applications.ResNet50(include_top=False, weights=None, input_shape=(*SIZE, 3))
     path = tmp_path / "start.weights.h5"
-    whole.save_weights(path)
+    complete.save_weights(path)
     network = build_network(find_recipe("resnet50"), input_size=SIZE, backbone_weights=path)
-    # Keras' own preprocessing on three equal channels, and its own network.
-    ready = keras.applications.resnet50.preprocess_input(np.repeat(images, 3, axis=-1))
-    cut = keras.Model(whole.input, whole.get_layer("conv4_block6_out").output)
-    inside = keras.Model(network.input, network.get_layer("conv4_block6_out").output)
-    assert np.allclose(inside.predict(images, verbose=0), cut.predict(ready, verbose=0), atol=1e-4)
+    # Reference: the preprocessing and the network of Keras, with three equal channels.
+    preprocessed = keras.applications.resnet50.preprocess_input(np.repeat(images, 3, axis=-1))
+    cut = keras.Model(complete.input, complete.get_layer("conv4_block6_out").output)
+    inner = keras.Model(network.input, network.get_layer("conv4_block6_out").output)
+    expected = cut.predict(preprocessed, verbose=0)
+    assert np.allclose(inner.predict(images, verbose=0), expected, atol=1e-4)
 
 
 def test_weights_that_do_not_fit_are_refused(tmp_path: Path) -> None:
@@ -165,7 +166,7 @@ def test_a_missing_weights_file_is_refused(tmp_path: Path) -> None:
         build_network(find_recipe("vgg16"), input_size=SIZE, backbone_weights=tmp_path / "no.h5")
 
 
-def test_no_way_to_download_says_what_to_do(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_failed_download_names_the_alternatives(monkeypatch: pytest.MonkeyPatch) -> None:
     real = keras.applications.ResNet50
 
     def offline(**options: Any) -> Any:

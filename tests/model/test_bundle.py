@@ -1,4 +1,4 @@
-"""Bundles: whole or absent, checked when opened, and each fault said in a sentence."""
+"""Bundles: complete or absent, checked when opened, with a message for each fault."""
 
 import json
 import os
@@ -15,10 +15,10 @@ from foreign_bundle import reseal
 
 from xray_core.errors import BundleError
 from xray_core.model.bundle import (
-    checked_name,
+    check_name,
     clear_leftovers,
     convert_format_1,
-    free_name,
+    find_free_name,
     list_bundles,
     open_bundle,
     save_weights,
@@ -45,7 +45,7 @@ def copy(micro_bundle: Path, tmp_path: Path) -> Path:
     return target
 
 
-def test_a_whole_bundle_opens(copy: Path) -> None:
+def test_a_complete_bundle_opens(copy: Path) -> None:
     bundle = open_bundle(copy)
     assert bundle.name == "micro"
     assert set(bundle.predictions()["fold"]) == {"validation", "test"}
@@ -53,7 +53,7 @@ def test_a_whole_bundle_opens(copy: Path) -> None:
     assert bundle.card().startswith("#")
 
 
-def test_the_subtype_none_is_a_word_and_not_a_gap(copy: Path) -> None:
+def test_the_subtype_none_is_not_a_missing_value(copy: Path) -> None:
     assert set(open_bundle(copy).predictions()["subtype"]) == {"none", "bacteria", "virus"}
 
 
@@ -63,13 +63,13 @@ def test_the_network_is_loaded_with_its_weights(copy: Path) -> None:
     assert not network.trainable_weights
 
 
-def test_no_bundle_says_how_to_train_one(tmp_path: Path) -> None:
+def test_a_missing_bundle_names_the_command_to_train_it(tmp_path: Path) -> None:
     with pytest.raises(BundleError, match=r"python train\.py --name missing"):
         open_bundle(tmp_path / "missing")
 
 
 @pytest.mark.parametrize("name", ["config.json", "model.weights.h5", "predictions.csv"])
-def test_a_half_written_bundle_names_what_is_missing(copy: Path, name: str) -> None:
+def test_an_incomplete_bundle_names_the_missing_file(copy: Path, name: str) -> None:
     (copy / name).unlink()
     with pytest.raises(BundleError, match=f"incomplete: {name} is missing"):
         open_bundle(copy)
@@ -83,7 +83,7 @@ def test_a_changed_file_is_named(copy: Path, name: str) -> None:
         open_bundle(copy)
 
 
-def test_a_file_swapped_in_without_a_hash_is_refused(copy: Path) -> None:
+def test_a_file_without_a_hash_is_refused(copy: Path) -> None:
     config = json.loads((copy / "config.json").read_text())
     del config["files"]["gate.npz"]
     (copy / "config.json").write_text(json.dumps(config))
@@ -94,7 +94,7 @@ def test_a_file_swapped_in_without_a_hash_is_refused(copy: Path) -> None:
 def test_another_format_is_refused(copy: Path) -> None:
     config = json.loads((copy / "config.json").read_text())
     (copy / "config.json").write_text(json.dumps({**config, "format": 99}))
-    with pytest.raises(BundleError, match="has format 99, and this version reads format 1"):
+    with pytest.raises(BundleError, match="has format 99, and this version reads formats 1 to 2"):
         open_bundle(copy)
 
 
@@ -113,11 +113,11 @@ def test_weights_of_another_network_are_refused(copy: Path) -> None:
         open_bundle(copy).load_network()
 
 
-def test_the_list_names_the_broken_with_their_reason(copy: Path) -> None:
+def test_damaged_bundles_are_listed_with_the_reason(copy: Path) -> None:
     models = copy.parent
     (models / "broken").mkdir()
     (models / ".half.partial").mkdir()
-    (models / "README.md").write_text("no model")
+    (models / "README.md").write_text("not a model")
     names = dict(list_bundles(models))
     assert list(names) == ["broken", "micro"]
     assert names["micro"] is None
@@ -128,33 +128,53 @@ def test_no_models_folder_is_an_empty_list(tmp_path: Path) -> None:
     assert list_bundles(tmp_path / "nothing") == []
 
 
-def test_names_that_are_taken_or_no_names(copy: Path) -> None:
+def test_a_classifier_is_the_kind_of_every_trained_model(copy: Path) -> None:
+    assert open_bundle(copy).kind == "classifier"
+
+
+def test_a_segmentation_is_not_opened_as_a_classifier(copy: Path) -> None:
+    reseal(copy, lambda config: config.update(kind="segmentation"))
+    assert open_bundle(copy, kind="segmentation").kind == "segmentation"
+    with pytest.raises(BundleError, match="of the kind segmentation"):
+        open_bundle(copy)
+
+
+def test_bundles_are_listed_by_kind(copy: Path) -> None:
+    models = copy.parent
+    lungs = Path(shutil.copytree(copy, models / "lungs"))
+    reseal(lungs, lambda config: config.update(kind="segmentation"))
+    (models / "broken").mkdir()
+    assert [name for name, _ in list_bundles(models)] == ["broken", "micro"]
+    assert [name for name, _ in list_bundles(models, kind="segmentation")] == ["broken", "lungs"]
+
+
+def test_taken_and_invalid_names_are_refused(copy: Path) -> None:
     models = copy.parent
     with pytest.raises(BundleError, match=r"already.*--overwrite"):
-        checked_name(models, "micro", overwrite=False)
-    assert checked_name(models, "micro", overwrite=True) == "micro"
+        check_name(models, "micro", overwrite=False)
+    check_name(models, "micro", overwrite=True)
     for name in ("../micro", ".hidden", "", "a/b"):
         with pytest.raises(BundleError, match="name has letters"):
-            checked_name(models, name, overwrite=True)
-    assert free_name(models, "micro") == "micro-2"
-    assert free_name(models, "other") == "other"
+            check_name(models, name, overwrite=True)
+    assert find_free_name(models, "micro") == "micro-2"
+    assert find_free_name(models, "other") == "other"
 
 
-def test_a_bundle_appears_only_when_whole(tmp_path: Path) -> None:
+def test_a_bundle_appears_only_when_complete(tmp_path: Path) -> None:
     target = tmp_path / "models" / "new"
 
-    def stopped_half_way() -> None:
+    def interrupted_write() -> None:
         with writing(target) as folder:
-            (folder / "half").write_text("written")
+            (folder / "file").write_text("written")
             assert not target.exists()
             raise KeyboardInterrupt
 
     with pytest.raises(KeyboardInterrupt):
-        stopped_half_way()
+        interrupted_write()
     assert list(target.parent.iterdir()) == []
 
 
-def test_the_old_bundle_stays_until_the_new_one_is_whole(copy: Path) -> None:
+def test_the_old_bundle_stays_until_the_new_one_is_complete(copy: Path) -> None:
     with writing(copy) as folder:
         (folder / "new").write_text("")
         assert open_bundle(copy).name == "micro"
@@ -162,22 +182,22 @@ def test_the_old_bundle_stays_until_the_new_one_is_whole(copy: Path) -> None:
     assert [path.name for path in copy.parent.iterdir()] == ["micro"]
 
 
-def test_what_would_not_open_takes_no_other_s_place(copy: Path) -> None:
+def test_a_bundle_that_does_not_open_replaces_no_other(copy: Path) -> None:
     config = json.loads((copy / "config.json").read_text())
     del config["files"], config["format"]
 
-    def replace_by_a_wrong_one() -> None:
+    def replace_with_wrong_labels() -> None:
         with writing(copy) as folder:
             shutil.copytree(copy, folder, dirs_exist_ok=True)
-            seal(folder, config | {"labels": ["WELL", "SICK"]})
+            seal(folder, config | {"labels": ["PNEUMONIA", "NORMAL"]})
 
     with pytest.raises(BundleError, match="labels are not"):
-        replace_by_a_wrong_one()
+        replace_with_wrong_labels()
     assert open_bundle(copy).config["labels"] == ["NORMAL", "PNEUMONIA"]
     assert [path.name for path in copy.parent.iterdir()] == ["micro"]
 
 
-STOPPED = """
+INTERRUPTED = """
 import os, shutil, signal, sys
 from pathlib import Path
 from xray_core.model.bundle import writing
@@ -195,69 +215,69 @@ with writing(Path(sys.argv[1])) as folder:
 """
 
 
-def stopped_between_the_renames(target: Path, new: Path) -> None:
-    """Replace `target` by a copy of `new` in a process that is killed after the first rename."""
+def interrupt_between_the_renames(target: Path, new: Path) -> None:
+    """Replace `target` with a copy of `new` in a process that is killed after the first rename."""
     environment = {**os.environ, "PYTHONPATH": str(Path(__file__).parents[2])}
-    command = [sys.executable, "-c", STOPPED, str(target), str(new)]
-    done = subprocess.run(command, env=environment, check=False)
-    assert done.returncode == -signal.SIGKILL
+    command = [sys.executable, "-c", INTERRUPTED, str(target), str(new)]
+    completed = subprocess.run(command, env=environment, check=False)
+    assert completed.returncode == -signal.SIGKILL
     assert not target.exists()
     assert len(list(target.parent.glob(".*"))) == 2
 
 
 @pytest.fixture
-def stopped(copy: Path, tmp_path: Path) -> Path:
-    """A models folder in which the replacement of `micro` was cut short."""
+def interrupted(copy: Path, tmp_path: Path) -> Path:
+    """A models folder in which the replacement of `micro` was interrupted."""
     new = Path(shutil.copytree(copy, tmp_path / "new"))
     (new / "MODEL_CARD.md").write_text("# The new one\n")
-    stopped_between_the_renames(copy, reseal(new))
+    interrupt_between_the_renames(copy, reseal(new))
     return copy.parent
 
 
 @pytest.mark.parametrize("how", ["open", "list", "write", "name"])
-def test_a_bundle_whose_replacement_was_cut_short_comes_back(stopped: Path, how: str) -> None:
-    target = stopped / "micro"
+def test_an_interrupted_replacement_is_completed(interrupted: Path, how: str) -> None:
+    target = interrupted / "micro"
     if how == "open":
         open_bundle(target)
     elif how == "list":
-        assert list_bundles(stopped) == [("micro", None)]
+        assert list_bundles(interrupted) == [("micro", None)]
     elif how == "name":
-        assert free_name(stopped, "micro") == "micro-2"
+        assert find_free_name(interrupted, "micro") == "micro-2"
         with pytest.raises(BundleError, match="already"):
-            checked_name(stopped, "micro", overwrite=False)
+            check_name(interrupted, "micro", overwrite=False)
     else:
         with pytest.raises(KeyboardInterrupt), writing(target):
             raise KeyboardInterrupt
     assert open_bundle(target).card() == "# The new one\n"
-    assert [path.name for path in stopped.iterdir()] == ["micro"]
+    assert [path.name for path in interrupted.iterdir()] == ["micro"]
 
 
-def test_nothing_is_left_of_a_replacement_that_was_put_right(stopped: Path) -> None:
-    clear_leftovers(stopped / "micro")
-    assert [path.name for path in stopped.iterdir()] == ["micro"]
+def test_nothing_is_left_of_an_interrupted_replacement(interrupted: Path) -> None:
+    clear_leftovers(interrupted / "micro")
+    assert [path.name for path in interrupted.iterdir()] == ["micro"]
 
 
-def test_the_old_bundle_comes_back_where_the_new_one_is_damaged(stopped: Path) -> None:
-    partial = next(stopped.glob(".micro.*.partial"))
-    (partial / "gate.npz").write_bytes(b"damaged on the way")
-    assert list_bundles(stopped) == [("micro", None)]
-    assert open_bundle(stopped / "micro").card().startswith("# micro")
+def test_the_old_bundle_is_restored_if_the_new_one_is_damaged(interrupted: Path) -> None:
+    partial = next(interrupted.glob(".micro.*.partial"))
+    (partial / "gate.npz").write_bytes(b"damaged")
+    assert list_bundles(interrupted) == [("micro", None)]
+    assert open_bundle(interrupted / "micro").card().startswith("# micro")
 
 
-def test_a_bundle_that_cannot_be_put_back_is_not_to_be_trained_again(
-    stopped: Path, monkeypatch: pytest.MonkeyPatch
+def test_a_bundle_that_cannot_be_restored_need_not_be_trained_again(
+    interrupted: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    def no_right(self: Path, target: Path) -> None:
+    def no_permission(self: Path, target: Path) -> None:
         raise PermissionError(13, "Permission denied")
 
-    monkeypatch.setattr(Path, "rename", no_right)
-    with pytest.raises(BundleError, match="cannot be put back: this program needs") as caught:
-        open_bundle(stopped / "micro")
+    monkeypatch.setattr(Path, "rename", no_permission)
+    with pytest.raises(BundleError, match="cannot be restored: this program needs") as caught:
+        open_bundle(interrupted / "micro")
     assert "train" not in str(caught.value)
-    assert list_bundles(stopped) == [("micro", str(caught.value))]
+    assert list_bundles(interrupted) == [("micro", str(caught.value))]
 
 
-def test_whoever_writes_bears_with_a_reader_who_closes_the_gap(
+def test_a_reader_may_restore_the_bundle_between_the_two_renames(
     copy: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     new = Path(shutil.copytree(copy, tmp_path / "new"))
@@ -265,20 +285,20 @@ def test_whoever_writes_bears_with_a_reader_who_closes_the_gap(
     reseal(new)
     rename = Path.rename
 
-    def and_then_a_reader(self: Path, target: Path) -> Path:
-        done = rename(self, target)
+    def rename_then_read(self: Path, target: Path) -> Path:
+        renamed = rename(self, target)
         if target.suffix == ".old":
             assert open_bundle(copy).card() == "# The new one\n"
-        return done
+        return renamed
 
-    monkeypatch.setattr(Path, "rename", and_then_a_reader)
+    monkeypatch.setattr(Path, "rename", rename_then_read)
     with writing(copy) as folder:
         shutil.copytree(new, folder, dirs_exist_ok=True)
     assert open_bundle(copy).card() == "# The new one\n"
     assert [path.name for path in copy.parent.iterdir()] == ["micro"]
 
 
-def test_large_kernels_are_halved_and_nothing_else_is(tmp_path: Path) -> None:
+def test_only_large_kernels_are_stored_in_half_precision(tmp_path: Path) -> None:
     import keras
 
     image = keras.Input((8, 8, 1))
@@ -290,18 +310,18 @@ def test_large_kernels_are_halved_and_nothing_else_is(tmp_path: Path) -> None:
     before = {name: network.get_layer(name).kernel.numpy() for name in ("small", "large")}
     path = tmp_path / "model.weights.h5"
     save_weights(network, path)
-    kinds: dict[str, set[int]] = {}
+    sizes: dict[str, set[int]] = {}
     with h5py.File(path) as file:
         file.visititems(
             lambda _, item: (
-                kinds.setdefault(str(item.dtype), set()).add(item.size)
+                sizes.setdefault(str(item.dtype), set()).add(item.size)
                 if isinstance(item, h5py.Dataset)
                 else None
             )
         )
-    assert kinds == {"float16": {45_000}, "float32": {900, 100, 50}}
+    assert sizes == {"float16": {45_000}, "float32": {900, 100, 50}}
     network.load_weights(path)
     assert set(network.get_layer("norm").moving_variance.numpy()) == {83_614.0}
     assert np.array_equal(network.get_layer("small").kernel.numpy(), before["small"])
-    halved = before["large"].astype(np.float16).astype(np.float32)
-    assert np.array_equal(network.get_layer("large").kernel.numpy(), halved)
+    rounded = before["large"].astype(np.float16).astype(np.float32)
+    assert np.array_equal(network.get_layer("large").kernel.numpy(), rounded)

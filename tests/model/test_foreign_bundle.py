@@ -1,4 +1,4 @@
-"""Bundles made by a stranger: refused with a sentence, or read as data and nothing else."""
+"""Untrusted bundles: refused with a sentence, or read as data only."""
 
 import io
 import json
@@ -39,12 +39,12 @@ def copy(micro_bundle: Path, tmp_path: Path) -> Path:
 
 @pytest.fixture
 def outside(copy: Path, tmp_path: Path) -> Path:
-    """A folder beside the models, with copies of a bundle's files that would be accepted."""
+    """A folder beside the models, with copies of a bundle's files that are valid."""
     return Path(shutil.copytree(copy, tmp_path / "outside"))
 
 
 def refusal(folder: Path) -> str:
-    """Return why a bundle does not open: a sentence that repeats nothing from the bundle."""
+    """Return the message of a bundle that does not open; it repeats nothing from the bundle."""
     with pytest.raises(BundleError) as caught:
         open_bundle(folder)
     message = str(caught.value)
@@ -59,7 +59,7 @@ def refusal(folder: Path) -> str:
 
 
 def put(*keys: str, value: Any) -> Callable[[Config], None]:
-    """Return a change of a config: what lies under `keys` becomes `value`."""
+    """Return a change of a config that sets the entry under `keys` to `value`."""
 
     def change(config: Config) -> None:
         for key in keys[:-1]:
@@ -81,6 +81,10 @@ def put(*keys: str, value: Any) -> Callable[[Config], None]:
         (put("version", value=["a"]), "version is not"),
         (put("name", value=IMAGE), "name is not"),
         (put("name", value=".."), "name is not"),
+        (put("kind", value=IMAGE), "kind is not classifier or segmentation"),
+        (put("kind", value=None), "kind is not"),
+        (put("kind", value=["classifier"]), "kind is not"),
+        (lambda config: config.pop("kind"), "kind is not"),
         (put("format", value=IMAGE), "has no format"),
         (put("format", value=True), "has no format"),
         (put("metrics", value=[]), "no metrics"),
@@ -127,13 +131,13 @@ def put(*keys: str, value: Any) -> Callable[[Config], None]:
         (put("calibration", "temperature", value=0), "out of range"),
         (put("calibration", "temperature", value=-1.0), "out of range"),
         (put("calibration", "prior", value=1), "out of range"),
-        (put("calibration", "main", value=2.0), "out of range"),
+        (put("calibration", "decision_threshold", value=2.0), "out of range"),
         (put("calibration", "uncertain", value=[0.6, 0.4]), "impossible order"),
         (put("calibration", "uncertain", value=[0.4]), "numbers that it should"),
         (put("calibration", "exclusion_threshold", value=-0.1), "impossible order"),
     ],
 )
-def test_a_config_that_no_training_writes_is_refused(
+def test_an_invalid_config_is_refused(
     copy: Path, change: Callable[[Config], None], words: str
 ) -> None:
     assert words in refusal(reseal(copy, change))
@@ -150,12 +154,12 @@ def test_a_config_that_no_training_writes_is_refused(
         ("\ud800", "damaged config.json."),
     ],
 )
-def test_text_that_is_no_config_is_refused(copy: Path, text: str, words: str) -> None:
+def test_text_that_is_not_a_config_is_refused(copy: Path, text: str, words: str) -> None:
     (copy / "config.json").write_bytes(text.encode(errors="surrogatepass"))
     assert words in refusal(copy)
 
 
-def test_nested_json_in_one_model_does_not_hide_the_others(copy: Path) -> None:
+def test_nested_json_in_one_bundle_does_not_hide_the_others(copy: Path) -> None:
     shutil.copytree(copy, copy.with_name("other"))
     (copy / "config.json").write_text('{"format": ' + "[" * 100_000)
     listed = dict(list_bundles(copy.parent))
@@ -164,15 +168,15 @@ def test_nested_json_in_one_model_does_not_hide_the_others(copy: Path) -> None:
     assert listed["other"] is None
 
 
-def test_a_file_that_cannot_be_read_is_said_without_its_path(
+def test_the_message_about_an_unreadable_file_has_no_path(
     copy: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     from xray_core.model import bundle
 
-    def no_right(path: Path) -> str:
+    def no_permission(path: Path) -> str:
         raise PermissionError(13, "Permission denied", str(path))
 
-    monkeypatch.setattr(bundle, "sha256", no_right)
+    monkeypatch.setattr(bundle, "sha256", no_permission)
     assert refusal(copy) == "The model micro cannot be read: Permission denied."
     assert list_bundles(copy.parent) == [("micro", refusal(copy))]
 
@@ -190,21 +194,21 @@ def test_a_link_to_a_file_outside_is_refused(copy: Path, outside: Path, name: st
     assert f"{name} is a link" in refusal(copy)
 
 
-def test_a_folder_that_is_a_link_is_refused(copy: Path, outside: Path) -> None:
+def test_a_link_to_a_folder_is_refused(copy: Path, outside: Path) -> None:
     shutil.rmtree(copy / "examples")
     (copy / "examples").symlink_to(outside / "examples")
     assert "examples/normal.png is a link" in refusal(copy)
 
 
-def test_a_pipe_is_refused_without_waiting_for_it(copy: Path) -> None:
+def test_a_named_pipe_is_refused_without_reading_it(copy: Path) -> None:
     (copy / "config.json").unlink()
     os.mkfifo(copy / "config.json")
     assert "not a regular file" in refusal(copy)
 
 
 @pytest.mark.parametrize("name", ["averages.npz", "examples/normal.png"])
-def test_a_file_that_others_would_read_has_to_be_listed(copy: Path, name: str) -> None:
-    (copy / name).write_bytes(b"not listed")
+def test_an_optional_file_must_be_listed(copy: Path, name: str) -> None:
+    (copy / name).write_bytes(b"unlisted")
     reseal(copy, lambda config: config["files"].pop(name, None))
     assert f"{name} was changed" in refusal(copy)
 
@@ -223,10 +227,8 @@ def test_a_file_that_others_would_read_has_to_be_listed(copy: Path, name: str) -
         ("examples/normal.png", 10**12),
     ],
 )
-def test_a_file_that_is_too_large_is_refused_before_it_is_read(
-    copy: Path, name: str, size: int
-) -> None:
-    # The sizes of a terabyte are holes: to read or to hash one would take hours.
+def test_a_large_file_is_refused_before_it_is_read(copy: Path, name: str, size: int) -> None:
+    # The terabyte files are sparse. Hashing one would take hours.
     os.truncate(copy / name, size)
     assert f"{name} is larger than" in refusal(copy)
 
@@ -253,7 +255,7 @@ def edit(folder: Path, name: str, change: Callable[[str], str]) -> Path:
         ("history.csv", lambda text: ""),
     ],
 )
-def test_a_table_of_an_absurd_shape_is_refused(
+def test_a_table_with_invalid_dimensions_is_refused(
     copy: Path, name: str, change: Callable[[str], str]
 ) -> None:
     assert f"damaged {name}" in refusal(edit(copy, name, change))
@@ -290,20 +292,20 @@ def replaced_in_row(column: str, value: str) -> Callable[[str], str]:
         ("logit", IMAGE),
     ],
 )
-def test_predictions_that_no_model_gives_are_refused(copy: Path, column: str, value: str) -> None:
+def test_invalid_predictions_are_refused(copy: Path, column: str, value: str) -> None:
     bundle = open_bundle(edit(copy, "predictions.csv", replaced_in_row(column, value)))
     with pytest.raises(BundleError, match=r"damaged predictions\.csv"):
         bundle.predictions()
 
 
 @pytest.mark.parametrize("value", ["inf", "-inf", "nan", IMAGE])
-def test_a_history_without_numbers_is_refused(copy: Path, value: str) -> None:
+def test_a_history_must_have_finite_numbers(copy: Path, value: str) -> None:
     bundle = open_bundle(edit(copy, "history.csv", replaced_in_row("loss", value)))
     with pytest.raises(BundleError, match=r"damaged history\.csv"):
         bundle.history()
 
 
-def test_more_cells_than_columns_shift_nothing(copy: Path) -> None:
+def test_additional_cells_do_not_shift_columns(copy: Path) -> None:
     def one_more(text: str) -> str:
         return "\n".join(
             f"{line},more" if number == 1 else line for number, line in enumerate(text.split("\n"))
@@ -313,10 +315,10 @@ def test_more_cells_than_columns_shift_nothing(copy: Path) -> None:
     assert first["file"].endswith(".png")
 
 
-def test_the_card_is_given_as_text(copy: Path) -> None:
+def test_the_card_is_returned_as_text(copy: Path) -> None:
     card = f"# micro\n\n{IMAGE}\n"
     (copy / "MODEL_CARD.md").write_text(card)
-    assert open_bundle(reseal(copy)).card() == card  # what shows it has to show it safely
+    assert open_bundle(reseal(copy)).card() == card  # the page escapes it
     (copy / "MODEL_CARD.md").write_bytes(b"\xff\xfe")
     with pytest.raises(BundleError, match=r"damaged MODEL_CARD\.md"):
         open_bundle(reseal(copy)).card()
@@ -336,7 +338,7 @@ def npy(values: np.ndarray) -> bytes:
     return buffer.getvalue()
 
 
-def expanding(file: Path) -> None:
+def decompression_bomb(file: Path) -> None:
     """A deflated array of 200 MB of zeros in place of the gate's mean."""
     with zipfile.ZipFile(file) as stored:
         members = {name: stored.read(name) for name in stored.namelist()}
@@ -354,8 +356,8 @@ def expanding(file: Path) -> None:
                     member.write(data)
 
 
-def lying_header(file: Path) -> None:
-    """An array that claims a trillion numbers and holds none."""
+def wrong_header(file: Path) -> None:
+    """An array whose header declares a trillion numbers; it has one."""
     rewrite(file, "mean.npy", npy(np.zeros(1, "<f4")).replace(b"(1,), }  ", b"(10**12,)}"))
 
 
@@ -366,9 +368,9 @@ def large_header(file: Path) -> None:
     rewrite(file, "mean.npy", header.getvalue() + bytes(4))
 
 
-def lying_directory(file: Path) -> None:
-    """The table of contents says that the expanding array is small."""
-    expanding(file)
+def wrong_directory(file: Path) -> None:
+    """The table of contents declares a small size for the decompression bomb."""
+    decompression_bomb(file)
     data = bytearray(file.read_bytes())
     at = data.rindex(b"PK\1\2", 0, data.rindex(b"mean.npy"))
     data[at + 24 : at + 28] = (128 + 4 * 16).to_bytes(4, "little")
@@ -416,10 +418,10 @@ def filled(value: float) -> Callable[[np.ndarray], np.ndarray]:
 @pytest.mark.parametrize(
     "change",
     [
-        expanding,
-        lying_header,
+        decompression_bomb,
+        wrong_header,
         large_header,
-        lying_directory,
+        wrong_directory,
         many_entries,
         with_objects,
         with_array("mean", filled(np.nan)),
@@ -435,15 +437,15 @@ def filled(value: float) -> Callable[[np.ndarray], np.ndarray]:
         with_array("refuse", filled(1e-9)),
     ],
 )
-def test_a_gate_that_is_none_is_refused_in_little_memory(
+def test_an_invalid_gate_is_refused_without_using_much_memory(
     copy: Path, change: Callable[[Path], None], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    (tmp_path / "here").mkdir()
-    monkeypatch.chdir(tmp_path / "here")
+    (tmp_path / "empty").mkdir()
+    monkeypatch.chdir(tmp_path / "empty")
     change(copy / "gate.npz")
     bundle = open_bundle(reseal(copy))
     tracemalloc.start()
-    with pytest.raises(BundleError, match=r"gate\.npz is no gate"):
+    with pytest.raises(BundleError, match=r"gate\.npz does not hold"):
         Gate.load(bundle.gate_file)
     peak = tracemalloc.get_traced_memory()[1]
     tracemalloc.stop()
@@ -465,14 +467,14 @@ def test_a_gate_that_is_none_is_refused_in_little_memory(
         with_array("paths", lambda old: np.zeros(old.size)),
     ],
 )
-def test_neighbours_that_are_none_are_refused(copy: Path, change: Callable[[Path], None]) -> None:
+def test_invalid_neighbours_are_refused(copy: Path, change: Callable[[Path], None]) -> None:
     change(copy / "neighbours.npz")
     bundle = open_bundle(reseal(copy))
-    with pytest.raises(BundleError, match=r"neighbours\.npz holds no training images"):
+    with pytest.raises(BundleError, match=r"neighbours\.npz does not hold"):
         Neighbours.load(bundle.neighbours_file)
 
 
-def test_a_gate_for_other_features_is_refused_when_the_model_is_loaded(copy: Path) -> None:
+def test_a_gate_with_another_number_of_features_is_refused(copy: Path) -> None:
     from xray_core.prediction.predictor import Predictor
 
     Gate(*np.ones((2, 3), np.float32), np.eye(3, dtype=np.float32), np.ones(3, np.float32),
@@ -516,8 +518,8 @@ def virtual_dataset(file: h5py.File, outside: Path) -> None:
     file.create_virtual_dataset(KERNEL, layout)
 
 
-def circle(file: h5py.File, outside: Path) -> None:
-    file["circle/again"] = file.require_group("circle")
+def circular_group(file: h5py.File, outside: Path) -> None:
+    file["group/again"] = file.require_group("group")
 
 
 def compressed(file: h5py.File, outside: Path) -> None:
@@ -545,13 +547,13 @@ def one_value(value: float) -> Callable[[h5py.File, Path], None]:
     return change
 
 
-def counted_twice(file: h5py.File, outside: Path) -> None:
+def repeated_array(file: h5py.File, outside: Path) -> None:
     file["again"] = file[KERNEL]
     for number in range(30_000 // file[KERNEL].nbytes * 40):
         file[f"again-{number}"] = file[KERNEL]
 
 
-def a_layer_less(file: h5py.File, outside: Path) -> None:
+def missing_layer(file: h5py.File, outside: Path) -> None:
     file.move("layers/conv2d", "unknown")
 
 
@@ -567,19 +569,19 @@ def without_layers(file: h5py.File, outside: Path) -> None:
         (soft_link, "a link to somewhere else"),
         (external_storage, "numbers in another file"),
         (virtual_dataset, "numbers in another file"),
-        (circle, "too many parts"),
-        (compressed, "not stored as it is"),
-        (unwritten, "not stored as it is"),
+        (circular_group, "too many parts"),
+        (compressed, "compressed or incomplete"),
+        (unwritten, "compressed or incomplete"),
         (not_numbers, "something other than numbers"),
         (one_value(np.nan), "not finite"),
         (one_value(-np.inf), "not finite"),
-        (counted_twice, "more numbers than their file holds"),
-        (a_layer_less, "do not fit its recipe."),
+        (repeated_array, "more numbers than their file holds"),
+        (missing_layer, "do not fit its recipe."),
         (without_layers, "do not fit its recipe."),
     ],
 )
 @pytest.mark.filterwarnings("ignore:Skipping nested container")
-def test_weights_that_are_none_are_refused(
+def test_invalid_weights_are_refused(
     copy: Path, outside: Path, change: Callable[[h5py.File, Path], None], words: str
 ) -> None:
     with h5py.File(copy / "model.weights.h5", "r+") as file:
@@ -590,13 +592,13 @@ def test_weights_that_are_none_are_refused(
     assert words in str(caught.value)
 
 
-def test_weights_that_are_no_hdf5_are_refused(copy: Path) -> None:
-    (copy / "model.weights.h5").write_bytes(b"no weights")
+def test_weights_that_are_not_hdf5_are_refused(copy: Path) -> None:
+    (copy / "model.weights.h5").write_bytes(b"not weights")
     with pytest.raises(BundleError, match="do not fit its recipe"):
         open_bundle(reseal(copy)).load_network()
 
 
-def test_a_network_is_not_built_larger_than_its_weights(
+def test_no_network_is_built_that_is_larger_than_its_weights(
     copy: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     from xray_core.model import architectures
@@ -609,7 +611,7 @@ def test_a_network_is_not_built_larger_than_its_weights(
 
 
 @pytest.mark.parametrize("recipe", ["cnn", "cnn-softmax", "resnet50", "vgg16-flatten"])
-def test_the_fewest_weights_are_those_that_keras_counts(recipe: str) -> None:
+def test_the_minimum_number_of_weights_is_that_of_keras(recipe: str) -> None:
     from dataclasses import replace
 
     from xray_core.model.architectures import build_network
@@ -623,10 +625,10 @@ def test_the_fewest_weights_are_those_that_keras_counts(recipe: str) -> None:
         if known.backbone is None or layer.name == "features":
             break
         backbone += layer.count_params()
-    assert bundle_checks._fewest_weights(known) == network.count_params() - backbone
+    assert bundle_checks._minimum_weights(known) == network.count_params() - backbone
 
 
-# --- what is reached, and what is run
+# --- files that are opened, and code that is run
 
 OPENED = """
 import os, sys
@@ -635,7 +637,7 @@ sys.path.insert(0, os.environ["REPOSITORY"])
 from xray_core.errors import BundleError
 from xray_core.prediction.predictor import Predictor
 
-def all_of(folder):
+def load_all(folder):
     predictor = Predictor.load(folder)
     bundle = predictor.bundle
     bundle.predictions(), bundle.dataset(), bundle.history(), bundle.card()
@@ -643,7 +645,7 @@ def all_of(folder):
         predictor.predict(path)
 
 base, benign, foreign = (os.path.realpath(path) for path in sys.argv[1:])
-all_of(benign)  # so that all modules are there
+load_all(benign)  # imports all modules
 
 seen, armed = [], True
 RUN = ("pickle.find_class", "subprocess.Popen", "os.system", "os.exec", "os.posix_spawn", "os.fork",
@@ -661,7 +663,7 @@ def watch(event, arguments):
 
 sys.addaudithook(watch)
 try:
-    all_of(foreign)
+    load_all(foreign)
     print("OPENED")
 except BundleError as error:
     print("REFUSED", error)
@@ -670,10 +672,10 @@ print("SEEN", sorted(set(seen)))
 """
 
 
-def reached(tmp_path: Path, benign: Path, foreign: Path) -> list[str]:
-    """Load a bundle with all its parts in a process that notes what it opens and runs."""
+def opened_and_run(tmp_path: Path, benign: Path, foreign: Path) -> list[str]:
+    """Load all parts of a bundle in a process that records the files it opens and code it runs."""
     (tmp_path / "empty").mkdir()
-    done = subprocess.run(
+    completed = subprocess.run(
         [sys.executable, "-c", OPENED, str(tmp_path), str(benign), str(foreign)],
         cwd=tmp_path / "empty",
         env={**os.environ, "REPOSITORY": str(ROOT), "TF_CPP_MIN_LOG_LEVEL": "3"},
@@ -681,13 +683,13 @@ def reached(tmp_path: Path, benign: Path, foreign: Path) -> list[str]:
         text=True,
         check=False,
     )
-    assert done.returncode == 0, done.stderr
+    assert completed.returncode == 0, completed.stderr
     assert list((tmp_path / "empty").iterdir()) == []
-    return done.stdout.splitlines()[-2:]
+    return completed.stdout.splitlines()[-2:]
 
 
 def lambda_in_the_weights(folder: Path, outside: Path) -> None:
-    """A Keras model with a layer made of code, described where HDF5 models keep their layers."""
+    """A Lambda layer with code, in the HDF5 attribute that describes the layers of a model."""
     code = {"class_name": "Lambda", "config": {"function": ["4wEAAAA=", None, None]}}
     with h5py.File(folder / "model.weights.h5", "r+") as file:
         file.attrs["model_config"] = json.dumps({"class_name": "Model", "layers": [code]})
@@ -731,12 +733,12 @@ def test_opening_runs_no_code_and_reads_nothing_outside(
     outcome: str,
 ) -> None:
     change(copy, outside)
-    first, second = reached(tmp_path, micro_bundle, reseal(copy))
+    first, second = opened_and_run(tmp_path, micro_bundle, reseal(copy))
     assert first.startswith(outcome)
     assert second == "SEEN []"
 
 
-def test_a_sealed_bundle_of_today_passes_its_own_checks(copy: Path) -> None:
+def test_a_sealed_bundle_passes_its_own_checks(copy: Path) -> None:
     config = json.loads((copy / "config.json").read_text())
     del config["files"], config["format"]
     (copy / "config.json").unlink()

@@ -1,4 +1,4 @@
-"""Recipes: rows of data that can be changed from the command line and read back from a bundle."""
+"""Recipes: changed by command-line settings, checked, and read back from a bundle."""
 
 import json
 from dataclasses import fields, replace
@@ -22,14 +22,20 @@ def test_the_six_recipes_are_there() -> None:
     ]
 
 
-def test_the_frozen_resnet_varies_images_as_its_row_says() -> None:
-    how = find_recipe("resnet50-frozen").augmentation
-    assert (how.flip_horizontal, how.flip_vertical) == (True, True)
-    assert (how.rotation, how.zoom, how.shear, how.gain) == (25.0, (0.7, 1.3), 0.2, (0.8, 1.2))
+def test_the_augmentation_of_the_frozen_resnet() -> None:
+    augmentation = find_recipe("resnet50-frozen").augmentation
+    assert augmentation == Augmentation(
+        flip_horizontal=True,
+        flip_vertical=True,
+        rotation=25.0,
+        zoom=(0.7, 1.3),
+        shear=0.2,
+        gain=(0.8, 1.2),
+    )
 
 
 @pytest.mark.parametrize("name", list(RECIPES))
-def test_a_recipe_survives_json(name: str) -> None:
+def test_a_recipe_is_read_back_from_json(name: str) -> None:
     recipe = find_recipe(name)
     assert Recipe.from_dict(json.loads(json.dumps(recipe.to_dict()))) == recipe
 
@@ -45,7 +51,7 @@ def test_a_recipe_survives_json(name: str) -> None:
         ("imbalance=none", "imbalance", "none"),
     ],
 )
-def test_a_field_is_set_in_its_own_type(setting: str, field: str, value: object) -> None:
+def test_a_setting_keeps_the_type_of_its_field(setting: str, field: str, value: object) -> None:
     changed = getattr(with_settings(find_recipe("resnet50"), [setting]), field)
     assert changed == value
     assert type(changed) is type(value)
@@ -71,12 +77,12 @@ def test_a_field_of_the_augmentation_is_set() -> None:
         ("name=other", "no field 'name'"),
     ],
 )
-def test_what_does_not_fit_is_refused_in_a_sentence(setting: str, words: str) -> None:
+def test_an_invalid_setting_is_refused(setting: str, words: str) -> None:
     with pytest.raises(RecipeError, match=words.replace("(", r"\(")):
         with_settings(find_recipe("resnet50"), [setting])
 
 
-def test_an_unknown_recipe_names_the_near_one_and_all() -> None:
+def test_an_unknown_recipe_is_refused_with_a_suggestion() -> None:
     with pytest.raises(RecipeError, match=r"Did you mean resnet50\?.* vgg16-flatten"):
         find_recipe("resnet-50")
 
@@ -86,15 +92,14 @@ def test_a_recipe_of_another_version_is_refused() -> None:
         Recipe.from_dict({**find_recipe("cnn").to_dict(), "new_field": 1})
 
 
-def test_the_order_of_settings_makes_no_difference() -> None:
+def test_the_order_of_settings_has_no_effect() -> None:
     settings = ["train_backbone=true", "cached_views=0", "dense=8"]
     recipe = find_recipe("vgg16")
     assert with_settings(recipe, settings) == with_settings(recipe, settings[::-1])
 
 
-# What a person may ask for, and what the refusal says: the field, the value, what would serve.
-# For each field a value without sense, and, where a field can be without effect, a recipe where it
-# is. A field that is missing here fails the test below the table.
+# For each field: a recipe, settings that are refused, and a part of the message. Each field has an
+# invalid value, and, if it can be without effect, a recipe in which it has none.
 REFUSED: dict[str, list[tuple[str, list[str], str]]] = {
     "last_stage": [
         ("vgg16", ["last_stage=conv4"], "works only with the backbone resnet50"),
@@ -250,7 +255,7 @@ def field_names() -> set[str]:
     return {entry.name for entry in fields(Recipe)} - set(FIXED) | inner
 
 
-def test_no_field_of_a_recipe_is_without_a_rule_and_a_refusal() -> None:
+def test_every_field_has_a_rule_and_a_refused_value() -> None:
     assert set(RULES) | {f"augmentation.{name}" for name in AUGMENTATION_RULES} == field_names()
     assert set(REFUSED) == field_names()
 
@@ -259,7 +264,7 @@ def test_no_field_of_a_recipe_is_without_a_rule_and_a_refusal() -> None:
     ("field", "recipe", "settings", "words"),
     [(field, *case) for field, cases in REFUSED.items() for case in cases],
 )
-def test_what_has_no_sense_or_no_effect_is_refused(
+def test_a_field_that_is_invalid_or_without_effect_is_refused(
     field: str, recipe: str, settings: list[str], words: str
 ) -> None:
     with pytest.raises(RecipeError) as refusal:
@@ -271,7 +276,7 @@ def test_what_has_no_sense_or_no_effect_is_refused(
 
 
 @pytest.mark.parametrize("name", list(RECIPES))
-def test_every_recipe_passes_its_own_check(name: str) -> None:
+def test_every_named_recipe_is_valid(name: str) -> None:
     check_recipe(find_recipe(name))
 
 
@@ -291,16 +296,16 @@ def test_every_recipe_passes_its_own_check(name: str) -> None:
         ("cnn", ["augmentation.blur=1", "augmentation.degrade=1", "augmentation.zoom=(0.5, 2)"]),
     ],
 )
-def test_fields_that_work_together_are_accepted(recipe: str, settings: list[str]) -> None:
+def test_compatible_fields_are_accepted(recipe: str, settings: list[str]) -> None:
     check_recipe(with_settings(find_recipe(recipe), settings), setting_names(settings))
 
 
-def test_a_value_that_is_no_number_is_refused() -> None:
+def test_nan_is_refused() -> None:
     recipe = replace(find_recipe("cnn"), augmentation=Augmentation(noise=float("nan")))
     with pytest.raises(RecipeError, match=r"'augmentation\.noise' must be .* Received: nan"):
         check_recipe(recipe)
 
 
-def test_a_bundle_with_fields_that_do_nothing_still_opens() -> None:
+def test_a_stored_recipe_may_have_fields_without_effect() -> None:
     stored = {**find_recipe("cnn-softmax").to_dict(), "mixup": 0.4, "learning_rate": -1.0}
     assert Recipe.from_dict(stored).mixup == 0.4

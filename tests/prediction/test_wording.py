@@ -20,6 +20,15 @@ def similar(normal, bacterial):
     return NearestImages(normal, bacterial, 0, 0, tuple(range(count)), ())
 
 
+def test_the_nearest_images_are_counted_with_their_limit():
+    text = wording.nearest_images(NearestImages(0, 0, 9, 1, tuple(range(10)), ()))
+    assert text.startswith(
+        "Of the 10 most similar training images: 0 normal, 0 bacterial pneumonia, "
+        "9 viral pneumonia, 1 pneumonia of unknown kind."
+    )
+    assert "not independent evidence" in text
+
+
 @pytest.mark.parametrize(
     ("known", "outcome", "framed", "expected"),
     [

@@ -184,7 +184,7 @@ def _controls() -> tuple[str, str, float, bool]:
 
 def _what_to_know(prediction: Prediction, bundle: Bundle, rates: Rates) -> None:
     _heading("Most similar training images")
-    st.markdown(prediction.neighbours.sentence())
+    st.markdown(wording.nearest_images(prediction.neighbours))
     _nearest(prediction.neighbours.paths)
     if not prediction.accuracy_applies:
         st.markdown(wording.ACCURACY_DOES_NOT_APPLY)

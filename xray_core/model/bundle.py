@@ -1,9 +1,9 @@
-"""The one door for trained models: a folder that holds all that a model is and was.
+"""Trained models on disk: the one place where bundles are read and written.
 
-A bundle is written to a temporary folder and renamed, so that it is whole or absent. Opening it
-checks the format and every file's SHA-256. It may come from a stranger: opening it runs no code
-and reads nothing outside its folder (`bundle_checks`). Nothing here imports Keras until a network
-is asked for.
+A bundle is a folder with the weights of a network and all that belongs to them. It is written to
+a temporary folder and renamed, so that it is complete or absent. Opening it checks the format and
+the SHA-256 of every file. A bundle may come from an untrusted source: opening it runs no code and
+reads nothing outside its folder (see `bundle_checks`). Keras is imported only to load a network.
 """
 
 from __future__ import annotations
@@ -26,6 +26,7 @@ from typing import TYPE_CHECKING, Any
 from xray_core.errors import BundleError
 from xray_core.labels import LABELS, REFUSED, UNREADABLE, VERDICTS
 from xray_core.model import bundle_checks
+from xray_core.model.bundle_checks import Kind
 from xray_core.model.calibration import Calibration
 from xray_core.model.recipes import Recipe
 
@@ -34,23 +35,28 @@ if TYPE_CHECKING:
     import pandas as pd
 
 FORMAT = 2
-CONFIG, WEIGHTS, GATE, NEIGHBOURS = "config.json", "model.weights.h5", "gate.npz", "neighbours.npz"
-HISTORY, DATASET, PREDICTIONS, CARD = (
-    "history.csv",
-    "dataset.csv",
-    "predictions.csv",
-    "MODEL_CARD.md",
-)
+
+CONFIG = "config.json"
+WEIGHTS = "model.weights.h5"
+GATE = "gate.npz"
+NEIGHBOURS = "neighbours.npz"
+HISTORY = "history.csv"
+DATASET = "dataset.csv"
+PREDICTIONS = "predictions.csv"
+CARD = "MODEL_CARD.md"
 AVERAGES = "averages.npz"
-REQUIRED = (WEIGHTS, GATE, NEIGHBOURS, HISTORY, DATASET, PREDICTIONS, CARD)
 EXAMPLES = tuple(f"examples/{label.lower()}.png" for label in LABELS)
-LABELLED = ("file", "fold", "label", "subtype", "patient")
-COLUMNS = {  # of the tables: those that others rely on
-    PREDICTIONS: (*LABELLED, "logit", "probability", "verdict", "gate"),
+REQUIRED_FILES = (WEIGHTS, GATE, NEIGHBOURS, HISTORY, DATASET, PREDICTIONS, CARD)
+
+_IMAGE_COLUMNS = ("file", "fold", "label", "subtype", "patient")
+REQUIRED_COLUMNS = {
+    PREDICTIONS: (*_IMAGE_COLUMNS, "logit", "probability", "verdict", "gate"),
     DATASET: ("path", "label"),
     HISTORY: ("epoch",),
 }
-LARGEST = {  # bytes
+TEXT_COLUMNS = (*_IMAGE_COLUMNS, "path", "verdict", "gate", "sha256")
+
+MAX_BYTES = {
     CONFIG: 4_000_000,
     WEIGHTS: 2_000_000_000,
     GATE: 64_000_000,
@@ -60,87 +66,109 @@ LARGEST = {  # bytes
     PREDICTIONS: 64_000_000,
     CARD: 1_000_000,
 }
-LARGEST_OTHER = 16_000_000
-WORDS = (*LABELLED, "path", "verdict", "gate", "sha256")
-LARGE_KERNEL = 40_000  # values
-_PARTIAL, _OLD = ".partial", ".old"  # suffixes of the hidden folders while one replaces another
+MAX_BYTES_OTHER = 16_000_000  # of any other file
+LARGE_KERNEL = 40_000  # values; kernels of at least this size are stored in half precision
+
+_PARTIAL, _OLD = ".partial", ".old"  # suffixes of the hidden folders during a replacement
 _NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,63}")
 
 
 @dataclass(frozen=True)
 class Bundle:
-    """An opened bundle: `config` is its `config.json`, checked."""
+    """An opened bundle.
+
+    Attributes
+    ----------
+    folder : Path
+        The folder that holds its files.
+    config : dict
+        The content of its `config.json`, checked and in the names of `FORMAT`.
+    """
 
     folder: Path
     config: dict[str, Any]
 
     @property
     def name(self) -> str:
-        """The folder's name, which is the model's."""
+        """Name of the model, which is that of its folder."""
         return self.folder.name
 
     @property
+    def kind(self) -> Kind:
+        """Task of the network: "classifier" or "segmentation"."""
+        kind: Kind = self.config["kind"]
+        return kind
+
+    @property
     def version(self) -> str:
-        """Date of training and the first digits of the weights' hash."""
+        """Training date and the first eight digits of the SHA-256 of the weights."""
         return str(self.config["version"])
 
     @cached_property
     def calibration(self) -> Calibration:
-        """How the network's log-odds are read."""
+        """Calibration of the network's log-odds, with the decision and exclusion thresholds."""
         return Calibration.from_dict(self.config["calibration"])
 
     @cached_property
     def recipe(self) -> Recipe:
-        """What the network was built and trained from."""
+        """Recipe that the network was built and trained from."""
         return bundle_checks.read_recipe(self.config["recipe"])
 
     @property
     def gate_file(self) -> Path:
-        """The gate, for `xray_core.model.gate.Gate.load`."""
+        """Path of the gate, for `xray_core.model.gate.Gate.load`."""
         return self.folder / GATE
 
     @property
     def neighbours_file(self) -> Path:
-        """The training images' features, for `xray_core.model.neighbours.Neighbours.load`."""
+        """Path of the training images' features, for `model.neighbours.Neighbours.load`."""
         return self.folder / NEIGHBOURS
 
     def predictions(self) -> pd.DataFrame:
-        """Validation and test images with their predictions, as training left them.
+        """Read the stored predictions of the validation and test images.
 
-        Raises:
-            BundleError: the table has values that no prediction has.
+        Returns
+        -------
+        DataFrame
+            One row per image, with the columns `REQUIRED_COLUMNS[PREDICTIONS]`: `logit` is the
+            network's log-odds of pneumonia, `probability` the calibrated probability in [0, 1].
+
+        Raises
+        ------
+        BundleError
+            The table has a value that no prediction has.
         """
         table = self._table(PREDICTIONS)
-        answered = ~table["verdict"].isin((REFUSED, UNREADABLE))
+        analysed = ~table["verdict"].isin((REFUSED, UNREADABLE))
         probability = table["probability"]
         if not (
             table["label"].isin(LABELS).all()
             and table["fold"].isin(("validation", "test")).all()
             and table["verdict"].isin(VERDICTS).all()
             and table["gate"].isin(("passed", "caution", "refused")).all()
-            and (probability.between(0, 1) | (probability.isna() & ~answered)).all()
-            and all(bundle_checks.stays_inside(path) for path in table["file"].fillna(""))
+            and (probability.between(0, 1) | (probability.isna() & ~analysed)).all()
+            and all(bundle_checks.is_relative_path(path) for path in table["file"].fillna(""))
         ):
-            raise BundleError(self._damaged(PREDICTIONS))
+            raise BundleError(_damaged(self.name, PREDICTIONS))
         return table
 
     def dataset(self) -> pd.DataFrame:
-        """The index of the images that the model was trained on, with what was measured of them."""
+        """Read the index of the images that the model was trained on, with their measurements."""
         return self._table(DATASET)
 
     def history(self) -> pd.DataFrame:
-        """One row an epoch: losses, accuracies, learning rate, seconds."""
+        """Read the training history: one row per epoch, with losses, accuracies and duration."""
         return self._table(HISTORY)
 
     def card(self) -> str:
-        """The model card, Markdown."""
+        """Read the model card, in Markdown."""
         try:
             return (self.folder / CARD).read_text(encoding="utf-8")
         except (OSError, UnicodeDecodeError) as error:
-            raise BundleError(self._damaged(CARD)) from error
+            raise BundleError(_damaged(self.name, CARD)) from error
 
     def examples(self) -> dict[str, Path]:
-        """The example images by label; empty where the training set was too small to make them."""
+        """Return the paths of the example images by label; empty if the bundle has none."""
         return {
             label: self.folder / name
             for label, name in zip(LABELS, EXAMPLES, strict=True)
@@ -148,11 +176,17 @@ class Bundle:
         }
 
     def load_network(self) -> keras.Model:
-        """Build the network and load its weights; takes some seconds, for TensorFlow.
+        """Build the network and load its weights. This takes several seconds.
 
-        Raises:
-            BundleError: the weights do not fit the recipe, or are not finite numbers stored in
-                the bundle itself.
+        Returns
+        -------
+        keras.Model
+            Not trainable. Input (B, 224, 224, 1), grey in [0, 255]; output: probability (B, 1).
+
+        Raises
+        ------
+        BundleError
+            The weights do not fit the recipe, are not finite, or are not stored in the bundle.
         """
         try:
             bundle_checks.check_weights(self.folder / WEIGHTS, self.recipe)
@@ -166,8 +200,8 @@ class Bundle:
 
         try:
             network = build_network(self.recipe)
-            _load_every_weight(network, self.folder / WEIGHTS)
-        except Exception as error:  # Keras and h5py raise what they like
+            _load_all_weights(network, self.folder / WEIGHTS)
+        except Exception as error:  # Keras and h5py raise many types of exceptions
             raise BundleError(
                 f"The weights of the model {self.name} do not fit its recipe. Train it again."
             ) from error
@@ -175,16 +209,15 @@ class Bundle:
         return network
 
     def _table(self, name: str) -> pd.DataFrame:
-        """Read a table: words stay words, and numbers have to be finite or missing."""
         import numpy as np
         import pandas as pd
 
         try:
-            bundle_checks.check_table(self.folder / name, COLUMNS[name])
-            # "none" is a subtype and NA a possible patient: only an empty field is missing.
+            bundle_checks.check_table(self.folder / name, REQUIRED_COLUMNS[name])
+            # Only an empty field is missing: "none" is a subtype, and "NA" may be a patient.
             table = pd.read_csv(
                 self.folder / name,
-                dtype=dict.fromkeys(WORDS, "str"),
+                dtype=dict.fromkeys(TEXT_COLUMNS, "str"),
                 index_col=False,
                 keep_default_na=False,
                 na_values=[""],
@@ -195,28 +228,48 @@ class Bundle:
                 any(column not in numbers for column in expected)
                 or np.isinf(numbers.to_numpy(np.float64)).any()
             ):
-                raise ValueError("A number is not finite, or none.")
+                raise ValueError("A column has a value that is not a finite number.")
         except (ValueError, OSError) as error:
-            raise BundleError(self._damaged(name)) from error
+            raise BundleError(_damaged(self.name, name)) from error
         return table
 
-    def _damaged(self, name: str) -> str:
-        return (
-            f"The model {self.name} has a damaged {name}. Rebuild it with `python -m xray_core "
-            f"finish {self.name}`, or train it again."
-        )
+
+def _damaged(model: str, file: str) -> str:
+    return (
+        f"The model {model} has a damaged {file}. Rebuild it with `python -m xray_core finish "
+        f"{model}`, or train it again."
+    )
 
 
-def open_bundle(path: str | Path) -> Bundle:
-    """Open a bundle and check that it is whole and unchanged.
+def open_bundle(path: str | Path, *, kind: Kind = "classifier") -> Bundle:
+    """Open a bundle and check that it is complete and unchanged.
 
-    A bundle whose replacement was cut short is put back first.
+    If the replacement of the bundle was interrupted, it is restored first. A bundle of format 1
+    is converted in memory; its files stay as they are.
 
-    Raises:
-        BundleError: it is missing, half-written, of another format, a file was changed, or it
-            holds something that a model does not (a link, a number that is not finite, ...).
+    Parameters
+    ----------
+    path : str or Path
+        Folder of the bundle.
+    kind : {"classifier", "segmentation"}
+        Task of the network that the caller needs.
+
+    Raises
+    ------
+    BundleError
+        The bundle is missing, incomplete, changed, of an unknown format or of another kind, or it
+        has content that no model has, such as a link or a number that is not finite.
     """
-    folder = Path(path)
+    bundle = _open_any_kind(Path(path))
+    if bundle.kind != kind:
+        raise BundleError(
+            f"The model {bundle.name} is of the kind {bundle.kind}; a model of the kind {kind} is "
+            "needed here. Choose another model."
+        )
+    return bundle
+
+
+def _open_any_kind(folder: Path) -> Bundle:
     try:
         recover(folder)
         if not folder.is_dir():
@@ -224,57 +277,66 @@ def open_bundle(path: str | Path) -> Bundle:
                 f"There is no model called {folder.name}: train one with `python train.py --name "
                 f"{folder.name}`."
             )
-        return _opened(folder)
+        return _read_bundle(folder)
     except OSError as error:
         raise BundleError(
             f"The model {folder.name} cannot be read: {error.strerror or 'the disk failed'}."
         ) from error
 
 
-def _opened(folder: Path) -> Bundle:
-    bundle_checks.check_file(folder, CONFIG, LARGEST[CONFIG])
+def _read_bundle(folder: Path) -> Bundle:
+    bundle_checks.check_file(folder, CONFIG, MAX_BYTES[CONFIG])
     try:
         config = bundle_checks.parse_config((folder / CONFIG).read_text(encoding="utf-8"))
         version = config.get("format")
         if type(version) is not int:
             raise ValueError("it has no format")
+        if version not in (1, FORMAT):
+            raise BundleError(
+                f"The model {folder.name} has format {version}, and this version reads formats 1 "
+                f"to {FORMAT}: train it again, or use the version that wrote it."
+            )
         if version == 1:
             config = convert_format_1(config)
-            version = FORMAT
-        if version != FORMAT:
-            raise BundleError(
-                f"The model {folder.name} has format {version}, and this version reads format "
-                f"{FORMAT}: train it again, or use the version that wrote it."
-            )
         bundle_checks.check_config(config)
         bundle = Bundle(folder, config)
         _ = bundle.calibration, bundle.recipe
-    except ValueError as error:  # of text that is no UTF-8, too
+    except ValueError as error:  # includes UnicodeDecodeError
         why = f": {error}" if type(error) is ValueError else ""
         raise BundleError(f"The model {folder.name} has a damaged {CONFIG}{why}.") from error
     files: dict[str, str] = config["files"]
     present = [name for name in (AVERAGES, *EXAMPLES) if os.path.lexists(folder / name)]
-    for name in (*REQUIRED, *present, *files):
-        bundle_checks.check_file(folder, name, LARGEST.get(name, LARGEST_OTHER))
+    for name in (*REQUIRED_FILES, *present, *files):
+        bundle_checks.check_file(folder, name, MAX_BYTES.get(name, MAX_BYTES_OTHER))
         if name not in files or sha256(folder / name) != files[name]:
             raise BundleError(
-                f"The model {folder.name} is not as it was saved: {name} was changed. Fetch it "
+                f"The model {folder.name} is not as it was saved: {name} was changed. Download it "
                 "again or train it again."
             )
-    for name, columns in COLUMNS.items():
+    for name, columns in REQUIRED_COLUMNS.items():
         try:
             bundle_checks.check_table(folder / name, columns)
         except ValueError as error:
-            raise BundleError(bundle._damaged(name)) from error
+            raise BundleError(_damaged(folder.name, name)) from error
     return bundle
 
 
 def convert_format_1(config: dict[str, Any]) -> dict[str, Any]:
-    """Return the `config.json` of a bundle of format 1 in the names of format 2.
+    """Convert the `config.json` of a bundle of format 1 to the names of format 2.
 
-    Format 1 calls images films, the decision threshold `main` and the exclusion threshold
-    `rule_out`, has other names for some natural frequencies, and has no `kind`: all of its bundles
-    are classifiers.
+    Format 1 calls images "films", the decision threshold `main`, the exclusion threshold
+    `rule_out`, and the input layer `film`. Some natural frequencies have
+    other names. It has no `kind`, because all bundles were classifiers.
+
+    Parameters
+    ----------
+    config : dict
+        A parsed `config.json`, checked by `bundle_checks.parse_config` only. It is not changed.
+
+    Returns
+    -------
+    dict
+        The same values under the names of format 2. They are not checked here.
     """
     names = {
         "main": "decision_threshold",
@@ -292,71 +354,91 @@ def convert_format_1(config: dict[str, Any]) -> dict[str, Any]:
             }
         return [convert(item) for item in value] if isinstance(value, list) else value
 
-    files = config.get("files", {})
-    converted = convert({key: value for key, value in config.items() if key != "files"})
+    # The keys of `files` are names of files, which stay as they are.
+    converted = {
+        **convert({key: value for key, value in config.items() if key != "files"}),
+        "format": FORMAT,
+        "kind": "classifier",
+    }
+    if "files" in config:
+        converted["files"] = config["files"]
     layers = converted.get("layers")
     for layer in layers if isinstance(layers, list) else []:
         if isinstance(layer, dict) and layer.get("name") == "film":
             layer["name"] = "image"
-    return {**converted, "format": FORMAT, "kind": "classifier", "files": files}
+    return converted
 
 
-def list_bundles(models: str | Path = "models") -> list[tuple[str, str | None]]:
-    """Names of the bundles in a folder, each with what is wrong with it, or None."""
+def list_bundles(
+    models: str | Path = "models", *, kind: Kind = "classifier"
+) -> list[tuple[str, str | None]]:
+    """List the bundles in a folder, each with the reason why it cannot be opened.
+
+    Parameters
+    ----------
+    models : str or Path
+        Folder that holds the bundles.
+    kind : {"classifier", "segmentation"}
+        Bundles of the other kind are left out. A bundle that cannot be opened is always listed.
+
+    Returns
+    -------
+    list of (str, str or None)
+        Name and problem of each bundle, sorted by name; None if it can be opened.
+    """
     folder = Path(models)
     if not folder.is_dir():
         return []
-    problems = {name: _unrecovered(folder / name) for name in _replaced(folder)}
-    named = [path for path in sorted(folder.iterdir()) if _NAME.fullmatch(path.name)]
-    with ThreadPoolExecutor() as threads:  # hashing lets other threads run
-        found = dict(threads.map(_checked, [path for path in named if path.is_dir()]))
-    return sorted((problems | found).items())
+    hidden = (path.name[1:].rsplit(".", 2)[0] for path in folder.glob(f".*{_OLD}"))
+    folders = (path.name for path in folder.iterdir() if path.is_dir())
+    names = sorted({name for name in (*hidden, *folders) if _NAME.fullmatch(name)})
+    with ThreadPoolExecutor() as threads:  # hashing releases the GIL
+        opened = list(threads.map(lambda name: _bundle_or_problem(folder / name), names))
+    return [
+        (name, bundle if isinstance(bundle, str) else None)
+        for name, bundle in zip(names, opened, strict=True)
+        if isinstance(bundle, str) or bundle.kind == kind
+    ]
 
 
-def _replaced(models: Path) -> list[str]:
-    """Names of the bundles in a folder that are absent, for their replacement was cut short."""
-    hidden = (old.name[1:].rsplit(".", 2)[0] for old in models.glob(f".*{_OLD}"))
-    return [name for name in hidden if _NAME.fullmatch(name) and not (models / name).exists()]
-
-
-def _unrecovered(target: Path) -> str | None:
+def _bundle_or_problem(folder: Path) -> Bundle | str:
     try:
-        recover(target)
+        return _open_any_kind(folder)
     except BundleError as error:
         return str(error)
-    return None if target.exists() else f"The model {target.name} is damaged: train it again."
 
 
-def _checked(path: Path) -> tuple[str, str | None]:
-    try:
-        open_bundle(path)
-    except BundleError as error:
-        return path.name, str(error)
-    return path.name, None
+def check_name(models: Path, name: str, *, overwrite: bool) -> None:
+    """Check that a bundle may be written under a name.
 
+    Parameters
+    ----------
+    models : Path
+        Folder that holds the bundles.
+    name : str
+        Name of the new bundle.
+    overwrite : bool
+        Whether a bundle of this name may be replaced.
 
-def checked_name(models: Path, name: str, *, overwrite: bool) -> str:
-    """`name`, if a bundle may be written under it.
-
-    Raises:
-        BundleError: the name is taken and `overwrite` is not set, or is no name for a folder.
+    Raises
+    ------
+    BundleError
+        The name is taken and `overwrite` is false, or it is not valid as the name of a folder.
     """
     if not _NAME.fullmatch(name):
         raise BundleError(
             "A model's name has letters, digits, dots, dashes and underscores, and begins with a "
             f"letter or digit. Received: {name!r}."
         )
-    recover(models / name)
-    if (models / name).exists() and not overwrite:
+    if _is_taken(models / name) and not overwrite:
         raise BundleError(
             f"There is a model called {name} in {models} already: choose another --name, or "
             "replace it with --overwrite."
         )
-    return name
 
 
-def free_name(models: Path, name: str) -> str:
-    """`name`, or `name-2`, `name-3`, ...: the first that no bundle has."""
+def find_free_name(models: Path, name: str) -> str:
+    """Return the first of `name`, `name-2`, `name-3`, ... that no bundle in `models` has."""
     number, free = 1, name
     while _is_taken(models / free):
         number += 1
@@ -371,10 +453,20 @@ def _is_taken(target: Path) -> bool:
 
 @contextmanager
 def writing(target: Path) -> Iterator[Path]:
-    """A temporary folder that becomes the bundle `target` when the block ends without an error.
+    """Write a bundle to a temporary folder, which becomes `target` if no error is raised.
 
-    Whoever writes fills it and calls `seal` last. A bundle already at `target` stays readable
-    until then, and comes back if the last rename fails.
+    An existing bundle at `target` stays readable until then, and is restored if the last rename
+    fails.
+
+    Parameters
+    ----------
+    target : Path
+        Folder of the new bundle.
+
+    Yields
+    ------
+    Path
+        The temporary folder. The caller writes its files, and calls `seal` last.
     """
     recover(target)
     target.parent.mkdir(parents=True, exist_ok=True)
@@ -388,7 +480,8 @@ def writing(target: Path) -> Iterator[Path]:
             try:
                 partial.rename(target)
             except OSError:
-                # Another process may have seen the gap and put the new bundle there.
+                # Between the two renames, `recover` in another process may have moved the new
+                # bundle to `target`.
                 if partial.exists():
                     old.rename(target)
                     raise
@@ -400,42 +493,48 @@ def writing(target: Path) -> Iterator[Path]:
 
 
 def recover(target: Path) -> None:
-    """Put a bundle back whose replacement was cut short between its two renames.
+    """Restore a bundle whose replacement was interrupted between its two renames.
 
-    What is found then is the old bundle and the new one, both under hidden names. The new one was
-    whole before the old one was moved away, so it takes the place; if it does not open, the old
-    one does. Nothing is done while there is a bundle at `target`. Several processes may do this
-    at once: a folder can be renamed by one of them only, and never onto another.
+    In this state the old and the new bundle have hidden names, and nothing is at `target`. The new
+    bundle was complete before the old one was moved, so it is restored; if it cannot be opened,
+    the old one is. Nothing is done if `target` exists. Several processes may call this at the same
+    time, because only one of them can rename a folder, and never onto another.
 
-    Raises:
-        BundleError: both are there, but this program may not rename them.
+    Parameters
+    ----------
+    target : Path
+        Folder of the bundle.
+
+    Raises
+    ------
+    BundleError
+        This program has no permission to rename the folders.
     """
     if target.exists():
         return
     for old in sorted(target.parent.glob(f".{glob.escape(target.name)}.*{_OLD}")):
-        refused: OSError | None = None
-        for whole in (old.with_suffix(_PARTIAL), old):
+        failure: OSError | None = None
+        for candidate in (old.with_suffix(_PARTIAL), old):
             try:
-                _opened(whole)
-                whole.rename(target)
+                _read_bundle(candidate)
+                candidate.rename(target)
                 break
             except BundleError:
                 continue
             except OSError as error:
-                refused = error
+                failure = error
         if target.exists():
             shutil.rmtree(old, ignore_errors=True)
             return
-        if refused is not None:
+        if failure is not None:
             raise BundleError(
-                f"The model {target.name} was being replaced when the program was stopped, and "
-                "cannot be put back: this program needs the right to write to the folder of the "
-                "models."
-            ) from refused
+                f"The replacement of the model {target.name} was interrupted, and the model cannot "
+                "be restored: this program needs permission to write to the folder of the models."
+            ) from failure
 
 
 def clear_leftovers(target: Path) -> None:
-    """Remove what a killed program left half-made beside the bundle `target`, its own put back."""
+    """Restore the bundle `target` if needed, and remove its unfinished and replaced copies."""
     recover(target)
     for suffix in (_PARTIAL, _OLD):
         for left in target.parent.glob(f".{glob.escape(target.name)}.*{suffix}"):
@@ -443,10 +542,19 @@ def clear_leftovers(target: Path) -> None:
 
 
 def seal(folder: Path, config: dict[str, Any]) -> None:
-    """Write `config.json` with the hashes of all other files in `folder`: the last step.
+    """Write `config.json` with the SHA-256 of every other file: the last step of writing a bundle.
 
-    Raises:
-        BundleError: what was written would not open, so it must not take another's place.
+    Parameters
+    ----------
+    folder : Path
+        Folder with all other files of the bundle.
+    config : dict
+        Content of `config.json`. `files` is added, and `format` and `kind` if they are absent.
+
+    Raises
+    ------
+    BundleError
+        The new bundle cannot be opened, so it must not replace another one.
     """
     files = {
         path.relative_to(folder).as_posix(): sha256(path)
@@ -459,46 +567,50 @@ def seal(folder: Path, config: dict[str, Any]) -> None:
         allow_nan=False,
     )
     (folder / CONFIG).write_text(text + "\n", encoding="utf-8")
-    _opened(folder)
+    _read_bundle(folder)
 
 
 def save_weights(network: keras.Model, path: Path) -> None:
-    """Write a network's weights, large kernels in half precision, everything else as it is.
+    """Write the weights of a network, with large kernels in half precision.
 
-    Small kernels, ResNet50's conv1 and conv2 among them, weigh little, and rounding them moves
-    probabilities most: by .006 instead of .0004. Batch normalisation's variances reach 83,614
-    there, beyond the 65,504 of half precision.
+    Kernels under `LARGE_KERNEL` values, ResNet50's conv1 and conv2 among them, take little space,
+    and rounding them changes probabilities most: by 0.006 instead of 0.0004. The variances of
+    batch normalisation reach 83,614 there, above the half-precision maximum of 65,504.
+
+    Parameters
+    ----------
+    network : keras.Model
+        Network in float32. It is not changed.
+    path : Path
+        The HDF5 file to write.
     """
     import h5py
     import numpy as np
 
     network.save_weights(path)
     with tempfile.TemporaryDirectory(dir=path.parent) as scratch:
-        whole = Path(scratch) / path.name
-        path.rename(whole)
-        with h5py.File(whole, "r") as source, h5py.File(path, "w") as target:
+        full_precision = Path(scratch) / path.name
+        path.rename(full_precision)
+        with h5py.File(full_precision, "r") as source, h5py.File(path, "w") as target:
 
             def copy(name: str, item: Any) -> None:
                 if not isinstance(item, h5py.Dataset):
-                    made = target.require_group(name)
+                    copied = target.require_group(name)
                 else:
                     value = item[()]
                     if item.ndim >= 2 and item.size >= LARGE_KERNEL and item.dtype == np.float32:
                         value = value.astype(np.float16)
-                    made = target.create_dataset(name, data=value)
-                made.attrs.update(item.attrs)
+                    copied = target.create_dataset(name, data=value)
+                copied.attrs.update(item.attrs)
 
             source.visititems(copy)
             target.attrs.update(source.attrs)
 
 
-def _load_every_weight(network: keras.Model, path: Path) -> None:
-    """Load a network's weights; ValueError where the file leaves one of them as it was.
-
-    Keras only warns of layers that the file lacks.
-    """
+def _load_all_weights(network: keras.Model, path: Path) -> None:
     import numpy as np
 
+    # Keras only warns about layers that the file lacks. Their weights stay NaN.
     network.set_weights([np.full_like(weight, np.nan) for weight in network.get_weights()])
     network.load_weights(path)
     if not all(np.isfinite(weight).all() for weight in network.get_weights()):
@@ -506,6 +618,6 @@ def _load_every_weight(network: keras.Model, path: Path) -> None:
 
 
 def sha256(path: Path) -> str:
-    """SHA-256 of a file, in hexadecimal digits."""
+    """Return the SHA-256 of a file, in hexadecimal digits."""
     with path.open("rb") as file:
         return hashlib.file_digest(file, "sha256").hexdigest()

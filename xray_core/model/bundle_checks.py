@@ -1,9 +1,9 @@
-"""What the files of a bundle may be: checked before they are used or read into memory.
+"""Checks of the files of a bundle, before they are used or read into memory.
 
-A bundle may come from a stranger. All of it is data (JSON, CSV, Markdown, PNG, arrays without
-objects, weights without layers), so reading it runs no code. These checks make sure that reading
-it also reaches no file outside its folder, takes no more memory than its size on disk suggests,
-and gives numbers that are finite. No message repeats text from a bundle.
+A bundle may come from an untrusted source. All of it is data (JSON, CSV, Markdown, PNG, arrays
+without objects, weights without layers), so reading it runs no code. These checks ensure that
+reading it also reaches no file outside its folder, takes no more memory than its size on disk
+suggests, and gives finite numbers. No message repeats text from a bundle.
 """
 
 from __future__ import annotations
@@ -16,7 +16,7 @@ import stat
 import zipfile
 from collections.abc import Collection, Iterable
 from pathlib import Path, PurePosixPath, PureWindowsPath
-from typing import Any, Literal
+from typing import Any, Literal, get_args
 
 import numpy as np
 
@@ -24,56 +24,82 @@ from xray_core.errors import BundleError, RecipeError
 from xray_core.labels import LABELS
 from xray_core.model.recipes import INPUT_SIZE, RECIPES, Recipe
 
-MOST_ROWS = 250_000  # of a table; the largest public sets of chest X-rays have about as many
-LONGEST_LINE = 8_192  # bytes of a table's line
-MOST_COLUMNS = 64
-MOST_FILES = 64
-LARGEST_LAYER = 2**24  # values of one image's activations; the recipes' largest have 2**22
+Kind = Literal["classifier", "segmentation"]
+"""Task of the network in a bundle."""
 
-_PART = re.compile(r"[A-Za-z0-9_][A-Za-z0-9._-]{0,127}")  # of a file's path below the bundle
-_TEXT = re.compile(r"[A-Za-z0-9][A-Za-z0-9 .:+_-]{0,63}")
-_DIGEST = re.compile(r"[0-9a-f]{64}")
-_CONTROL = re.compile(r"[\x00-\x1f\x7f\u2028\u2029\ud800-\udfff]")
-_DEEPEST = 16  # levels of config.json
-_LONGEST_TEXT = 4_096
-_LARGEST_DIRECTORY = 16_384  # bytes of an .npz file's table of contents
-_MOST_ITEMS = 20_000  # groups and arrays of a weights file; ResNet50 has some 600
+MAX_ROWS = 250_000  # of a table; the largest public sets of chest X-rays have about as many
+MAX_COLUMNS = 64
+MAX_LINE_BYTES = 8_192  # of a table
+MAX_FILES = 64  # of a bundle
+MAX_ACTIVATIONS = 2**24  # values of one layer for one image; at most 2**22 in the named recipes
+
+_PATH_PART = re.compile(r"[A-Za-z0-9_][A-Za-z0-9._-]{0,127}")
+_VERSION = re.compile(r"[A-Za-z0-9][A-Za-z0-9 .:+_-]{0,63}")
+_SHA256 = re.compile(r"[0-9a-f]{64}")
+_CONTROL_CHARACTER = re.compile(r"[\x00-\x1f\x7f\u2028\u2029\ud800-\udfff]")
+_MAX_DEPTH = 16  # levels of config.json, and of the groups of a weights file
+_MAX_TEXT = 4_096  # characters of a text in config.json
+_MAX_DIRECTORY_BYTES = 16_384  # of an .npz file's table of contents
+_MAX_WEIGHT_ITEMS = 20_000  # groups and arrays of a weights file; ResNet50 has about 600
 
 
 def check_file(folder: Path, name: str, limit: int) -> None:
-    """Check that `name` is a regular file of at most `limit` bytes, reached through no link.
+    """Check that a file of a bundle is a regular file, not too large, and not behind a link.
 
-    Raises:
-        BundleError: it is not; the message names it.
+    Parameters
+    ----------
+    folder : Path
+        Folder of the bundle.
+    name : str
+        Path of the file below `folder`, with forward slashes.
+    limit : int
+        Maximum size in bytes.
+
+    Raises
+    ------
+    BundleError
+        It is missing, a link, of another type or too large; the message names the file.
     """
-    here = folder
+    path = folder
     for part in name.split("/"):
-        here = here / part
+        path = path / part
         try:
-            status = os.lstat(here)
+            status = os.lstat(path)
         except (FileNotFoundError, NotADirectoryError):
             raise BundleError(
                 f"The model {folder.name} is incomplete: {name} is missing."
             ) from None
         if stat.S_ISLNK(status.st_mode):
             raise BundleError(
-                f"The model {folder.name} is refused: {name} is a link, and a model has to hold "
-                "its files itself."
+                f"The model {folder.name} is refused: {name} is a link, and a model must contain "
+                "its files."
             )
     if not stat.S_ISREG(status.st_mode):
         raise BundleError(f"The model {folder.name} is refused: {name} is not a regular file.")
     if status.st_size > limit:
         raise BundleError(
-            f"The model {folder.name} is refused: {name} is larger than the {limit / 1e6:,.0f} MB "
-            "that it may have."
+            f"The model {folder.name} is refused: {name} is larger than the maximum of "
+            f"{limit / 1e6:,.0f} MB."
         )
 
 
 def parse_config(text: str) -> dict[str, Any]:
-    """Return a `config.json`, a JSON object of finite numbers and plain text.
+    """Parse the text of a `config.json`: a JSON object of finite numbers and plain text.
 
-    Raises:
-        ValueError: it is something else; the message says what, without repeating it.
+    Parameters
+    ----------
+    text : str
+        Content of the file.
+
+    Returns
+    -------
+    dict
+        The parsed object; its keys are not checked here.
+
+    Raises
+    ------
+    ValueError
+        It is something else; the message gives the reason as part of a sentence.
     """
     try:
         config = json.loads(text)
@@ -84,34 +110,46 @@ def parse_config(text: str) -> dict[str, Any]:
     waiting: list[tuple[Any, int]] = [(config, 0)]
     while waiting:
         item, depth = waiting.pop()
-        if depth > _DEEPEST:
+        if depth > _MAX_DEPTH:
             raise ValueError("it is nested too deeply")
         if isinstance(item, dict):
             waiting.extend((part, depth + 1) for pair in item.items() for part in pair)
         elif isinstance(item, list):
             waiting.extend((part, depth + 1) for part in item)
         elif isinstance(item, str):
-            if len(item) > _LONGEST_TEXT or _CONTROL.search(item):
+            if len(item) > _MAX_TEXT or _CONTROL_CHARACTER.search(item):
                 raise ValueError("it has a text that is too long or has control characters")
-        elif isinstance(item, (int, float)) and not abs(item) <= 2**53:  # NaN is not, either
+        elif isinstance(item, (int, float)) and not abs(item) <= 2**53:  # also true for NaN
             raise ValueError("it has a number that is not finite or too large")
     return config
 
 
 def check_config(config: dict[str, Any]) -> None:
-    """Check all of a `config.json` that others rely on, but for its calibration.
+    """Check the entries of a `config.json` of the current format that other modules rely on.
 
-    Raises:
-        ValueError: it does not hold; the message says what, without repeating it.
+    `Calibration.from_dict` and `read_recipe` check the entries `calibration` and `recipe`.
+
+    Parameters
+    ----------
+    config : dict
+        A parsed `config.json`.
+
+    Raises
+    ------
+    ValueError
+        An entry is missing or wrong; the message gives the reason as part of a sentence.
     """
-    if not _matches(config.get("version"), _TEXT):
+    kinds = get_args(Kind)
+    if config.get("kind") not in kinds:
+        raise ValueError(f"its kind is not {' or '.join(kinds)}")
+    if not _matches(config.get("version"), _VERSION):
         raise ValueError("its version is not a short text of letters and digits")
     if config.get("labels") != list(LABELS):
         raise ValueError(f"its labels are not {' and '.join(LABELS)}")
     if config.get("input_size") != list(INPUT_SIZE):
         raise ValueError(f"its input size is not {INPUT_SIZE[0]} x {INPUT_SIZE[1]}")
-    if not _matches(config.get("name"), _PART):
-        raise ValueError("its name is not a name for a folder")
+    if not _matches(config.get("name"), _PATH_PART):
+        raise ValueError("its name is not valid as the name of a folder")
     for key in ("calibration", "recipe", "files", "metrics"):
         if not isinstance(config.get(key), dict):
             raise ValueError(f"it has no {key}")
@@ -124,23 +162,25 @@ def check_config(config: dict[str, Any]) -> None:
     if not isinstance(limits, dict) or not all(_is_number(limit) for limit in limits.values()):
         raise ValueError("its limits of cautions are not numbers")
     files = config["files"]
-    if len(files) > MOST_FILES:
+    if len(files) > MAX_FILES:
         raise ValueError("it lists too many files")
     for name, digest in files.items():
-        if not is_own_path(name):
+        if not _is_bundle_path(name):
             raise ValueError("it lists a file whose name leads outside the model's folder")
-        if not _matches(digest, _DIGEST):
+        if not _matches(digest, _SHA256):
             raise ValueError("it lists a file without its SHA-256")
 
 
-def is_own_path(name: str) -> bool:
-    """Tell whether `name` is a plain relative path, so that it cannot lead out of its folder."""
-    return all(_PART.fullmatch(part) for part in name.split("/")) and name.count("/") < 4
+def _is_bundle_path(name: str) -> bool:
+    return all(_PATH_PART.fullmatch(part) for part in name.split("/")) and name.count("/") < 4
 
 
-def stays_inside(path: str) -> bool:
-    """Tell whether an image's path, of any characters, stays below the folder it starts from."""
-    if not path or _CONTROL.search(path):
+def is_relative_path(path: str) -> bool:
+    """Return whether the path of an image is relative and stays below its starting folder.
+
+    Any characters except control characters are allowed. Both POSIX and Windows rules apply.
+    """
+    if not path or _CONTROL_CHARACTER.search(path):
         return False
     if ".." not in path and ":" not in path and "\\" not in path and path[0] not in "/~":
         return True
@@ -151,23 +191,39 @@ def stays_inside(path: str) -> bool:
 
 
 def read_recipe(data: dict[str, Any]) -> Recipe:
-    """Return the recipe of a bundle, with every field of the type and size that it may have.
+    """Read the recipe of a bundle, and check the type and size of every field.
 
-    Raises:
-        ValueError: a field is unknown or missing, or has a value that no network can be built of.
+    Parameters
+    ----------
+    data : dict
+        The entry `recipe` of a `config.json`.
+
+    Returns
+    -------
+    Recipe
+        A recipe that a network can be built from.
+
+    Raises
+    ------
+    ValueError
+        A field is unknown, missing, or has a value that no network can be built from.
     """
-    pattern = RECIPES["resnet50"].to_dict()
-    if not _is_like(data, pattern):
+    if not _has_types_of(data, RECIPES["resnet50"].to_dict()):
         raise ValueError("its recipe has a field that is unknown or of the wrong type")
-    if not _matches(data.get("name"), _PART) or "summary" not in data:
+    if not _matches(data.get("name"), _PATH_PART) or "summary" not in data:
         raise ValueError("its recipe has no name or summary")
     try:
         recipe = Recipe.from_dict(data)
     except RecipeError:
         raise ValueError("its recipe is from another version") from None
-    blocks = len(recipe.filters) <= 16 and all(1 <= number <= 65_536 for number in recipe.filters)
-    sizes = 1 <= recipe.pool <= 224 and 0 <= recipe.dense <= 65_536 and 0 <= recipe.dropout < 1
-    if not (blocks and sizes) or _largest_layer(recipe) > LARGEST_LAYER:
+    if not (
+        len(recipe.filters) <= 16
+        and all(1 <= number <= 65_536 for number in recipe.filters)
+        and 1 <= recipe.pool <= 224
+        and 0 <= recipe.dense <= 65_536
+        and 0 <= recipe.dropout < 1
+        and _largest_activations(recipe) <= MAX_ACTIVATIONS
+    ):
         raise ValueError("its recipe describes a network that is impossible or too large")
     return recipe
 
@@ -175,23 +231,32 @@ def read_recipe(data: dict[str, Any]) -> Recipe:
 def check_weights(file: Path, recipe: Recipe) -> None:
     """Check an HDF5 file of weights before Keras reads it, and before the network is built.
 
-    Every link in it is a hard one; every array is stored whole in the file itself, uncompressed
-    and finite; and there are at least as many numbers as the network of `recipe` needs, so that
-    the network takes no more memory than the file.
+    All links must be hard links. All arrays must be finite and stored in the file itself,
+    uncompressed. There must be at least as many values as the network of the recipe has weights,
+    so that the network takes no more memory than the file.
 
-    Raises:
-        ValueError: it is not so; the message says what.
+    Parameters
+    ----------
+    file : Path
+        The HDF5 file.
+    recipe : Recipe
+        Recipe of the network.
+
+    Raises
+    ------
+    ValueError
+        The file is different; the message gives the reason as part of a sentence.
     """
     import h5py
 
     values = stored = items = 0
-    with h5py.File(file, "r") as whole:
-        waiting: list[tuple[Any, int]] = [(whole, 0)]
+    with h5py.File(file, "r") as root:
+        waiting: list[tuple[Any, int]] = [(root, 0)]
         while waiting:
             group, depth = waiting.pop()
             for name in group:
                 items += 1
-                if items > _MOST_ITEMS or depth > _DEEPEST:
+                if items > _MAX_WEIGHT_ITEMS or depth > _MAX_DEPTH:
                     raise ValueError("they have too many parts")
                 if group.get(name, getclass=True, getlink=True) is not h5py.HardLink:
                     raise ValueError("they have a link to somewhere else")
@@ -205,19 +270,35 @@ def check_weights(file: Path, recipe: Recipe) -> None:
                     raise ValueError("they claim more numbers than their file holds")
                 if not np.isfinite(item[()]).all():
                     raise ValueError("they have a number that is not finite")
-    if values < _fewest_weights(recipe):
+    if values < _minimum_weights(recipe):
         raise ValueError("they are fewer than the recipe's network has")
 
 
 def read_arrays(file: str | os.PathLike[str], names: Collection[str], limit: int) -> dict[str, Any]:
-    """Return the arrays called `names` of an .npz file that holds these and no others.
+    """Read an .npz file that holds the named arrays and no others.
 
-    Sizes are checked before anything is unpacked: `limit` is in bytes, of all arrays together.
-    Arrays of numbers and texts only, and every number is finite.
+    Sizes are checked before anything is unpacked. The arrays hold finite numbers or texts.
 
-    Raises:
-        OSError: there is no such file, or it cannot be read.
-        ValueError: it is something else.
+    Parameters
+    ----------
+    file : str or PathLike
+        The .npz file.
+    names : collection of str
+        Names of the arrays.
+    limit : int
+        Maximum size of all arrays together, unpacked, in bytes.
+
+    Returns
+    -------
+    dict of str to ndarray
+        The arrays by name.
+
+    Raises
+    ------
+    OSError
+        The file is missing or cannot be read.
+    ValueError
+        The file holds something else.
     """
     try:
         with open(file, "rb") as raw:
@@ -228,28 +309,37 @@ def read_arrays(file: str | os.PathLike[str], names: Collection[str], limit: int
                     raise ValueError("It holds other arrays.")
                 if sum(entry.file_size for entry in entries) > limit:
                     raise ValueError("Its arrays are too large.")
-                return {entry.filename[:-4]: _array(archive, entry) for entry in entries}
+                return {entry.filename[:-4]: _read_array(archive, entry) for entry in entries}
     except OSError:
         raise
-    except Exception as error:  # zipfile, zlib and NumPy raise what they like for damaged files
+    except Exception as error:  # zipfile, zlib and NumPy raise many types of exceptions
         raise ValueError(f"{Path(file).name} does not hold the arrays that it should.") from error
 
 
 def check_table(file: Path, columns: Iterable[str]) -> None:
-    """Check a CSV before it is read: its columns, the number of its rows, and their length.
+    """Check a CSV file before it is read: its columns, the number of rows and their length.
 
-    Raises:
-        ValueError: it is not so; the message says what.
+    Parameters
+    ----------
+    file : Path
+        The CSV file, in UTF-8.
+    columns : iterable of str
+        Columns that it must have; it may have others.
+
+    Raises
+    ------
+    ValueError
+        A column is missing or repeated, or the table is too large.
     """
     rows = 0
     with file.open("rb") as lines:
-        header = lines.readline(LONGEST_LINE + 1)
+        header = lines.readline(MAX_LINE_BYTES + 1)
         names = header.decode("utf-8").rstrip("\r\n").split(",")
-        if len(names) > MOST_COLUMNS or len(set(names)) < len(names) or not {*columns} <= {*names}:
+        if len(names) > MAX_COLUMNS or len(set(names)) < len(names) or not {*columns} <= {*names}:
             raise ValueError("it does not have the columns that it should")
-        while line := lines.readline(LONGEST_LINE + 1):
+        while line := lines.readline(MAX_LINE_BYTES + 1):
             rows += 1
-            if len(line) > LONGEST_LINE or rows > MOST_ROWS:
+            if len(line) > MAX_LINE_BYTES or rows > MAX_ROWS:
                 raise ValueError("it has a line that is too long, or too many of them")
 
 
@@ -261,12 +351,12 @@ def _is_number(value: Any) -> bool:
     return isinstance(value, (int, float)) and not isinstance(value, bool)
 
 
-def _is_like(value: Any, pattern: Any) -> bool:
-    """Tell whether a recipe's entry has the type that it has in another recipe."""
+def _has_types_of(value: Any, pattern: Any) -> bool:
+    """Return whether a value from a recipe has the same type as in the recipe `pattern`."""
     if isinstance(pattern, dict):
         return isinstance(value, dict) and all(
             key in pattern
-            and (_is_like(part, pattern[key]) or (key == "backbone" and part is None))
+            and (_has_types_of(part, pattern[key]) or (key == "backbone" and part is None))
             for key, part in value.items()
         )
     if pattern == ():  # filters
@@ -281,26 +371,24 @@ def _is_like(value: Any, pattern: Any) -> bool:
 
 
 def _spatial_sides(recipe: Recipe) -> list[int]:
-    """Side of a square image before each of the blocks from scratch, and after the last."""
+    """Return the side of the input of each convolution block, and of the last block's output."""
     sides = [INPUT_SIZE[0]]
     for _ in recipe.filters:
         sides.append(sides[-1] // recipe.pool)
     return sides
 
 
-def _largest_layer(recipe: Recipe) -> int:
-    """Values of the largest activations of one image, blocks from scratch only."""
+def _largest_activations(recipe: Recipe) -> int:
     if recipe.backbone is not None:
         return 0
     sides = _spatial_sides(recipe)
     return max(side**2 * count for side, count in zip(sides, recipe.filters, strict=False))
 
 
-def _fewest_weights(recipe: Recipe) -> int:
-    """Weights of a recipe's network, those of a pretrained backbone not counted.
+def _minimum_weights(recipe: Recipe) -> int:
+    """Count the weights of a recipe's network without those of a pretrained backbone.
 
-    These are the weights whose number the recipe decides. A backbone has its own, which are few
-    enough (25 million at most) to be built in any case.
+    The recipe determines only these. A backbone has at most 25 million, few enough for any memory.
     """
     weights = 0
     if recipe.backbone is None:
@@ -323,7 +411,7 @@ def _fewest_weights(recipe: Recipe) -> int:
 
 
 def _check_array(item: Any) -> None:
-    """Check that an HDF5 dataset is an array of numbers, whole in its own file."""
+    """Check that an HDF5 dataset is an array of numbers, stored completely in its own file."""
     import h5py
 
     if not isinstance(item, h5py.Dataset) or item.shape is None or item.dtype.kind not in "fiu":
@@ -335,11 +423,11 @@ def _check_array(item: Any) -> None:
         layout not in (h5py.h5d.COMPACT, h5py.h5d.CONTIGUOUS)
         or item.id.get_storage_size() != item.nbytes
     ):
-        raise ValueError("they have an array that is not stored as it is")
+        raise ValueError("they have an array that is compressed or incomplete")
 
 
 def _check_directory(file: Any) -> None:
-    """Check that an .npz file ends in a small table of contents, which `zipfile` reads whole."""
+    """Check that the table of contents of an .npz file is small, as `zipfile` reads all of it."""
     size = file.seek(0, os.SEEK_END)
     file.seek(-min(size, 42), os.SEEK_END)  # a ZIP64 locator (20), and the end record (22)
     end = file.read()
@@ -347,14 +435,14 @@ def _check_directory(file: Any) -> None:
     if (
         len(record) < 22
         or not record.startswith(b"PK\5\6")
-        or record[20:] != b"\0\0"  # no comment, so that this is the end record that zipfile finds
+        or record[20:] != b"\0\0"  # without a comment, this is the end record that zipfile finds
         or end[-42:-38] == b"PK\6\7"
-        or int.from_bytes(record[12:16], "little") > _LARGEST_DIRECTORY
+        or int.from_bytes(record[12:16], "little") > _MAX_DIRECTORY_BYTES
     ):
         raise ValueError("This is not an .npz file with a small table of contents.")
 
 
-def _array(archive: zipfile.ZipFile, entry: zipfile.ZipInfo) -> np.ndarray:
+def _read_array(archive: zipfile.ZipFile, entry: zipfile.ZipInfo) -> np.ndarray:
     if entry.compress_type not in (zipfile.ZIP_STORED, zipfile.ZIP_DEFLATED):
         raise ValueError("An array is compressed in an unusual way.")
     with archive.open(entry) as member:

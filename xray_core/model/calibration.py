@@ -1,7 +1,7 @@
-"""From a network's log-odds to a probability that means something, and from that to a verdict.
+"""Calibration: from a network's log-odds to a probability, and from the probability to a verdict.
 
-Probabilities are calibrated to a stated prior of 50%: they say how strongly the image speaks for
-pneumonia, not how common pneumonia is where the image was taken.
+Probabilities are calibrated to a stated prior of 50%. They express the evidence in the image, not
+the prevalence of pneumonia where the image was acquired.
 """
 
 from __future__ import annotations
@@ -16,24 +16,36 @@ from scipy import special
 from xray_core.labels import Verdict
 
 PRIOR = 0.5
-MAIN = 0.5  # where both errors weigh the same: a choice of principle, not of data
+DECISION_THRESHOLD = 0.5  # both types of error have the same cost; not fitted to data
 EXCLUSION_SENSITIVITY = 0.99
-ACCURACY_OUTSIDE = 0.98
-SHARPEST = 1.0  # lowest temperature: validation may make a model more careful, never bolder
-NARROWEST, WIDEST = 0.6, 0.9  # upper end of the uncertain band; the lower end mirrors it
+ACCURACY_OUTSIDE_BAND = 0.98
+MIN_TEMPERATURE, MAX_TEMPERATURE = 1.0, 20.0
+MIN_BAND, MAX_BAND = 0.6, 0.9  # upper end of the uncertain band; the lower end mirrors it
 
 
 @dataclass(frozen=True)
 class Calibration:
-    """How one network's log-odds are read.
+    """Calibration of one network's log-odds, with the operating points on the probability.
 
-    Attributes:
-        temperature, shift: probability = sigmoid(logit / temperature + shift).
-        prior: share of pneumonia at which the probability is calibrated.
-        main: operating point that the verdict turns at, as a probability.
-        exclusion_threshold: the exclusion threshold, as a probability: the highest with a sensitivity of 99%
-            on the images that it was fitted to. Pneumonia is found below it, too.
-        uncertain: (low, high) around `decision_threshold`; between them, ends included, no verdict is given.
+    Attributes
+    ----------
+    temperature, shift : float
+        probability = sigmoid(logit / temperature + shift).
+    prior : float
+        Prevalence of pneumonia that the probability is calibrated to, in (0, 1).
+    decision_threshold : float
+        Probability above which the verdict is PNEUMONIA.
+    exclusion_threshold : float
+        Highest probability threshold with a sensitivity of 99% on the images that it was fitted
+        to. Pneumonia also occurs below it.
+    uncertain : (float, float)
+        Probabilities between which, ends included, the verdict is UNCERTAIN. The band contains
+        the decision threshold.
+
+    Raises
+    ------
+    ValueError
+        A value is not finite or out of range.
     """
 
     temperature: float
@@ -64,15 +76,38 @@ class Calibration:
             raise ValueError("its calibration has thresholds in an impossible order")
 
     def probability(self, logit: Any) -> np.ndarray:
-        """Calibrated probability of pneumonia, float64, in the shape of `logit`."""
+        """Return the calibrated probability of pneumonia.
+
+        Parameters
+        ----------
+        logit : array_like
+            The network's log-odds of pneumonia, of any shape.
+
+        Returns
+        -------
+        ndarray of float64
+            Probabilities in [0, 1], in the shape of `logit`.
+        """
         z = np.asarray(logit, np.float64) / self.temperature + self.shift
         return np.asarray(special.expit(z))
 
     def verdict(self, probability: float) -> Verdict:
-        """What the probability means in a word.
+        """Return the verdict for a calibrated probability.
 
-        Raises:
-            ValueError: it is not a number from 0 to 1, so that it means nothing.
+        Parameters
+        ----------
+        probability : float
+            Probability of pneumonia, calibrated to `prior`.
+
+        Returns
+        -------
+        {"NORMAL", "PNEUMONIA", "UNCERTAIN"}
+            The class, or UNCERTAIN within the uncertain band.
+
+        Raises
+        ------
+        ValueError
+            The probability is not in [0, 1], or not a number.
         """
         if not 0 <= probability <= 1:
             raise ValueError(f"A probability is from 0 to 1. Received: {probability}.")
@@ -82,15 +117,22 @@ class Calibration:
         return "PNEUMONIA" if probability > self.decision_threshold else "NORMAL"
 
     def to_dict(self) -> dict[str, Any]:
-        """Plain data for `config.json`."""
+        """Return the fields as plain data for `config.json`."""
         return asdict(self)
 
     @classmethod
     def from_dict(cls, data: dict[str, Any]) -> Calibration:
-        """What `to_dict` gave, read back.
+        """Read what `to_dict` returned.
 
-        Raises:
-            ValueError: a field is missing, unknown or not such a number.
+        Parameters
+        ----------
+        data : dict
+            One entry per field; `uncertain` may be a list.
+
+        Raises
+        ------
+        ValueError
+            A field is missing, unknown, not a number or out of range.
         """
         names = [field.name for field in fields(cls)]
         band = data.get("uncertain")
@@ -103,9 +145,24 @@ class Calibration:
 
 
 def shift_prior(probability: np.ndarray, *, source: float, target: float) -> np.ndarray:
-    """Move probabilities stated at prior `source` to prior `target`: a shift of their log-odds.
+    """Convert probabilities from one prior to another by a shift of their log-odds.
 
-    At a target of 0 or 1 every probability becomes that. Source: Elkan, IJCAI 2001, theorem 2.
+    Parameters
+    ----------
+    probability : array_like
+        Probabilities in [0, 1] at the prior `source`.
+    source, target : float
+        Prior probabilities; `source` in (0, 1), `target` in [0, 1].
+
+    Returns
+    -------
+    ndarray of float64
+        Probabilities at the prior `target`, in the same shape. With a target of 0 or 1 all of
+        them have that value.
+
+    References
+    ----------
+    Elkan, "The foundations of cost-sensitive learning", IJCAI 2001, theorem 2.
     """
     probability = np.asarray(probability, float)
     if target in (0.0, 1.0):
@@ -116,21 +173,42 @@ def shift_prior(probability: np.ndarray, *, source: float, target: float) -> np.
 def fit_calibration(
     logit: np.ndarray, label: np.ndarray, *, trained_prior: float = PRIOR
 ) -> Calibration:
-    """Fit temperature, exclusion threshold and uncertain band to validation images.
+    """Fit the temperature, the exclusion threshold and the uncertain band to validation images.
 
-    The temperature minimises the cross-entropy with both classes weighing the same (Guo et al.,
-    ICML 2017, at a prior of 50%), and is never below 1: images of the hospital that a model was
-    trained at, and simulated copies of them, always flatter it, and a temperature fitted to such
-    images makes a model too sure elsewhere (Ovadia et al., NeurIPS 2019). The uncertain band is
-    the narrowest one, symmetric in log-odds, outside which 98% are right; the exclusion
-    threshold the highest that 99% of the images with pneumonia reach. It is named for what it is: a
-    sensitivity on these images. A threshold below which pneumonia is excluded cannot be shown on
-    them: they are few, and of the hospital that the model was trained at.
+    Parameters
+    ----------
+    logit : ndarray of float, shape (N,)
+        The network's log-odds of pneumonia, before calibration.
+    label : ndarray, shape (N,)
+        1 for pneumonia, 0 for normal; both must occur.
+    trained_prior : float
+        Share of pneumonia in the training loss, class weights included.
 
-    Args:
-        logit: float (N,), raw log-odds of the validation images.
-        label: (N,), 1 for pneumonia; both classes must be there.
-        trained_prior: share of pneumonia that training showed the network, weights counted in.
+    Returns
+    -------
+    Calibration
+        At a prior of 50%, with a decision threshold of 50%.
+
+    Raises
+    ------
+    ValueError
+        A logit is not finite, or one class is missing.
+
+    Notes
+    -----
+    The temperature minimises the cross-entropy, with equal weight for both classes [1]_. It is at
+    least 1: validation images come from the same hospital as the training images, so a lower
+    temperature would be overconfident elsewhere [2]_.
+
+    The uncertain band is the narrowest one, symmetric in log-odds, outside which 98% of the images
+    are classified correctly. The exclusion threshold is the highest threshold with a sensitivity
+    of 99% on these images. They are few and from one hospital, so it is not evidence that
+    pneumonia is excluded below it.
+
+    References
+    ----------
+    .. [1] Guo et al., "On calibration of modern neural networks", ICML 2017.
+    .. [2] Ovadia et al., "Can you trust your model's uncertainty?", NeurIPS 2019.
     """
     from scipy.optimize import minimize_scalar
 
@@ -138,7 +216,7 @@ def fit_calibration(
     z = np.asarray(logit, np.float64) - trained_log_odds
     y = np.asarray(label) == 1
     if not np.isfinite(z).all():
-        raise ValueError("The network gave a number that is not finite.")
+        raise ValueError("The network returned a logit that is not finite.")
     if not (y.any() and (~y).any()):
         raise ValueError("Calibration needs images of both classes.")
     weight = np.where(y, 0.5 / y.sum(), 0.5 / (~y).sum())
@@ -147,36 +225,38 @@ def fit_calibration(
         scaled = z / np.exp(log_temperature)
         return float(weight @ np.logaddexp(0, np.where(y, -scaled, scaled)))
 
-    fitted = minimize_scalar(loss, bounds=(np.log(SHARPEST), np.log(20)), method="bounded")
-    temperature = float(np.exp(fitted.x))
+    bounds = (np.log(MIN_TEMPERATURE), np.log(MAX_TEMPERATURE))
+    temperature = float(np.exp(minimize_scalar(loss, bounds=bounds, method="bounded").x))
     probability = special.expit(z / temperature)
     return Calibration(
         temperature=temperature,
         shift=float(-trained_log_odds / temperature),
         prior=PRIOR,
-        decision_threshold=MAIN,
+        decision_threshold=DECISION_THRESHOLD,
         exclusion_threshold=_exclusion_threshold(probability[y]),
         uncertain=_uncertain_band(probability, y, weight),
     )
 
 
 def _exclusion_threshold(probability: np.ndarray) -> float:
-    """Highest threshold that 99% of the images with pneumonia reach; never above the decision threshold."""
+    """Return the highest threshold that 99% of the images with pneumonia reach.
+
+    `probability` is of these images. The result is at most the decision threshold.
+    """
     ranked = np.sort(probability)
     missed = int((1 - EXCLUSION_SENSITIVITY) * len(ranked))
-    return float(min(ranked[missed], MAIN))
+    return float(min(ranked[missed], DECISION_THRESHOLD))
 
 
 def _uncertain_band(
     probability: np.ndarray, y: np.ndarray, weight: np.ndarray
 ) -> tuple[float, float]:
-    """Narrowest band around the decision threshold outside which 98% are right, both classes alike."""
-    for high in np.arange(NARROWEST, WIDEST + 1e-9, 0.01):
+    for high in np.arange(MIN_BAND, MAX_BAND + 1e-9, 0.01):
         outside = (probability > high) | (probability < 1 - high)
-        right = outside & ((probability > MAIN) == y)
+        correct = outside & ((probability > DECISION_THRESHOLD) == y)
         if (
             weight[outside].sum()
-            and weight[right].sum() / weight[outside].sum() >= ACCURACY_OUTSIDE
+            and weight[correct].sum() / weight[outside].sum() >= ACCURACY_OUTSIDE_BAND
         ):
             break
     return (round(float(1 - high), 4), round(float(high), 4))

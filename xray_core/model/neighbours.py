@@ -1,4 +1,4 @@
-"""The training images most like an image: evidence by example, seen through the network's features."""
+"""Nearest training images of an image, by distance between features of the network."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass, fields
@@ -9,26 +9,28 @@ from numpy.typing import NDArray
 
 from xray_core.errors import BundleError
 from xray_core.labels import SUBTYPES
-from xray_core.model.bundle_checks import read_arrays, stays_inside
+from xray_core.model.bundle_checks import is_relative_path, read_arrays
 
 KINDS = ("normal", "bacterial", "viral", "pneumonia")
-"""What a training image is; "pneumonia" where the subtype is not known."""
+"""Label of a training image with its subtype; "pneumonia" if the subtype is unknown."""
 
-DIMENSIONS = 64
-BASIS_NUMBERS = 2**19
-"""Bound on the PCA basis, of any width of features, so that a file stays under 3 MB."""
-
-
-LARGEST_FILE = 256_000_000
-"""Bytes of the arrays in a file, unpacked: of some 250,000 training images."""
+COMPONENTS = 64  # maximum number of principal components
+MAX_BASIS_VALUES = 2**19  # of the PCA basis for any number of features: a file stays under 3 MB
+MAX_BYTES = 256_000_000  # of the unpacked arrays of a file, enough for 250,000 training images
 
 
 @dataclass(frozen=True)
 class NearestImages:
-    """How many of the nearest training images were what, nearest first where images are listed.
+    """The nearest training images of one image, counted by kind.
 
-    `positions` are rows of the features that were fitted; `paths` are those images' paths within
-    the dataset's folder, () where none were stored.
+    Attributes
+    ----------
+    normal, bacterial, viral, pneumonia : int
+        Number of nearest images of each kind; see `KINDS`.
+    positions : tuple of int
+        Their rows in the features passed to `fit_neighbours`, nearest first.
+    paths : tuple of str
+        Their paths in the folder of the dataset, nearest first; empty if none were stored.
     """
 
     normal: int
@@ -40,30 +42,26 @@ class NearestImages:
 
     @property
     def vote(self) -> str:
-        """The majority's class, "NORMAL" or "PNEUMONIA"; a tie votes for pneumonia."""
+        """Label of the majority, "NORMAL" or "PNEUMONIA"; "PNEUMONIA" for a tie."""
         return "NORMAL" if 2 * self.normal > len(self.positions) else "PNEUMONIA"
-
-    def sentence(self) -> str:
-        """Return the counts as a sentence for the page."""
-        parts = [
-            f"{self.normal} normal",
-            f"{self.bacterial} bacterial pneumonia",
-            f"{self.viral} viral pneumonia",
-        ]
-        if self.pneumonia:
-            parts.append(f"{self.pneumonia} pneumonia of unknown kind")
-        return (
-            f"Of the {len(self.positions)} most similar training images: {', '.join(parts)}. "
-            "Similarity uses the same network, so it is not independent evidence."
-        )
 
 
 @dataclass(frozen=True)
 class Neighbours:
     """Training images as points in the leading principal components of the network's features.
 
-    `mean` and `scale` (D,) standardise, `basis` (D, K) projects, `points` (N, K) are the images;
-    `kinds` (N,) uint8 are positions in KINDS; `paths` (N,) or (0,).
+    Attributes
+    ----------
+    mean, scale : ndarray of float32, shape (D,)
+        Mean and standard deviation of the D features.
+    basis : ndarray of float16, shape (D, K)
+        The first K principal components of the standardised features.
+    points : ndarray of float16, shape (N, K)
+        The N training images.
+    kinds : ndarray of uint8, shape (N,)
+        Index in `KINDS` of each training image.
+    paths : ndarray of str, shape (N,) or (0,)
+        Path of each training image in the folder of the dataset.
     """
 
     mean: NDArray[np.float32]
@@ -74,25 +72,39 @@ class Neighbours:
     paths: NDArray[np.str_]
 
     def nearest(self, features: NDArray[np.floating], k: int = 20) -> list[NearestImages]:
-        """Return, for each row of `features` (N, D), what its `k` nearest training images were.
+        """Find the nearest training images of each image.
 
-        With fewer than `k` images in training all of them count. Equal distances keep the order
-        of training.
+        Parameters
+        ----------
+        features : ndarray, shape (M, D)
+            Features of M images.
+        k : int
+            Number of nearest images. All are returned if there are fewer than `k`.
+
+        Returns
+        -------
+        list of NearestImages
+            One per image. Images with equal distances keep the order of the training images.
+
+        Raises
+        ------
+        ValueError
+            The number of features is not D.
         """
         x = np.asarray(features, dtype=np.float32)
         if x.ndim != 2 or x.shape[1] != self.mean.size:
             raise ValueError(f"Expected features (N, {self.mean.size}). Received: {x.shape}")
         points = self.points.astype(np.float32)
-        scores = _project(x, self.mean, self.scale, self.basis)
-        squared = (
-            np.square(scores).sum(axis=1)[:, None]
-            - 2.0 * scores @ points.T
+        projected = _project(x, self.mean, self.scale, self.basis)  # (M, D) -> (M, K)
+        squared_distance = (
+            np.square(projected).sum(axis=1)[:, None]
+            - 2.0 * projected @ points.T
             + np.square(points).sum(axis=1)[None, :]
-        )  # (N, images)
-        order = np.argsort(squared, axis=1, kind="stable")[:, :k]
-        return [self._images(row) for row in order]
+        )  # (M, N)
+        order = np.argsort(squared_distance, axis=1, kind="stable")[:, :k]  # (M, k)
+        return [self._count(rows) for rows in order]
 
-    def _images(self, rows: NDArray[np.intp]) -> NearestImages:
+    def _count(self, rows: NDArray[np.intp]) -> NearestImages:
         counts = np.bincount(self.kinds[rows], minlength=len(KINDS))
         return NearestImages(
             **{kind: int(count) for kind, count in zip(KINDS, counts, strict=True)},
@@ -101,59 +113,72 @@ class Neighbours:
         )
 
     def save(self, path: str | Path) -> None:
-        """Write the images' points to `path` (.npz), compressed."""
+        """Write the arrays to `path`, a compressed .npz file."""
         np.savez_compressed(
             path, **{field.name: getattr(self, field.name) for field in fields(self)}
         )
 
     @classmethod
     def load(cls, path: str | Path) -> "Neighbours":
-        """Read what `save` wrote; raises BundleError where `path` holds something else."""
+        """Read a file that `save` wrote.
+
+        Raises
+        ------
+        BundleError
+            The file holds something else.
+        """
         try:
-            images = cls(**read_arrays(path, [field.name for field in fields(cls)], LARGEST_FILE))
-            count, kept = images.points.shape
+            arrays = read_arrays(path, [field.name for field in fields(cls)], MAX_BYTES)
+            neighbours = cls(**arrays)
+            count, components = neighbours.points.shape
             if not (
-                images.mean.ndim == 1
-                and images.scale.shape == images.mean.shape
-                and images.basis.shape == (images.mean.size, kept)
-                and images.kinds.shape == (count,)
-                and images.kinds.dtype == np.uint8
-                and images.kinds.max() < len(KINDS)
-                and (images.scale > 0).all()
-                and images.paths.shape in ((count,), (0,))
-                and images.paths.dtype.kind == "U"
-                and all(stays_inside(str(image)) for image in images.paths)
+                neighbours.mean.ndim == 1
+                and neighbours.scale.shape == neighbours.mean.shape
+                and neighbours.basis.shape == (neighbours.mean.size, components)
+                and neighbours.kinds.shape == (count,)
+                and neighbours.kinds.dtype == np.uint8
+                and neighbours.kinds.max() < len(KINDS)
+                and (neighbours.scale > 0).all()
+                and neighbours.paths.shape in ((count,), (0,))
+                and neighbours.paths.dtype.kind == "U"
+                and all(is_relative_path(str(path)) for path in neighbours.paths)
             ):
-                raise ValueError("The arrays do not fit one another.")
+                raise ValueError("The shapes or values of the arrays are inconsistent.")
         except (OSError, ValueError, TypeError) as error:
             raise BundleError(
-                f"{Path(path).name} holds no training images that this version can read: train the "
-                "model again, or rebuild it with `python -m xray_core finish`."
+                f"{Path(path).name} does not hold training images that this version can read: "
+                "rebuild it with `python -m xray_core finish`, or train the model again."
             ) from error
-        return images
+        return neighbours
 
 
-def vote_report(
+def count_contradictions(
     nearest: Sequence[NearestImages], labels: Sequence[str], verdicts: Sequence[str]
 ) -> dict[str, int]:
-    """Count how often the nearest images contradict the network, and who is right then.
+    """Count how often the nearest images contradict the network, and which of the two is right.
 
-    Args:
-        nearest: N times the nearest training images of an image that is not among them.
-        labels: N times "NORMAL" or "PNEUMONIA".
-        verdicts: N verdicts; images that are uncertain, refused or unreadable do not count.
+    Parameters
+    ----------
+    nearest : sequence of NearestImages, length N
+        Nearest training images of images outside the training set.
+    labels : sequence of str, length N
+        Reference labels, "NORMAL" or "PNEUMONIA".
+    verdicts : sequence of str, length N
+        Verdicts of the network. Other verdicts than "NORMAL" and "PNEUMONIA" do not count.
 
-    Returns:
-        For `config["neighbours_report"]`: the numbers of `images` with a verdict, of those
-        `contradicted` by their nearest images, and on how many the network was right:
-        `network_right` where contradicted (the vote was right on the others), `agreed_right`
-        elsewhere.
+    Returns
+    -------
+    dict of str to int
+        The entry `neighbours_report` of a bundle's `config.json`. `images`: images with one of
+        the two verdicts; `contradicted`: those whose nearest images have the other label;
+        `network_right`: contradicted images with a correct verdict (for the others the nearest
+        images are right); `agreed_right`: other images with a correct verdict.
     """
     report = dict.fromkeys(("images", "contradicted", "network_right", "agreed_right"), 0)
-    for images, label, verdict in zip(nearest, labels, verdicts, strict=True):
+    for neighbours, label, verdict in zip(nearest, labels, verdicts, strict=True):
         if verdict not in ("NORMAL", "PNEUMONIA"):
             continue
-        contradicted = images.vote != verdict
+        contradicted = neighbours.vote != verdict
         report["images"] += 1
         report["contradicted"] += contradicted
         report["network_right" if contradicted else "agreed_right"] += verdict == label
@@ -166,10 +191,31 @@ def fit_neighbours(
     subtypes: Sequence[str],
     paths: Sequence[str] | None = None,
 ) -> Neighbours:
-    """Reduce the training images' `features` (N, D) by PCA and keep them with what they were.
+    """Reduce the features of the training images by principal component analysis.
 
-    `labels` are "NORMAL" or "PNEUMONIA", `subtypes` "bacteria", "virus" or "none". The basis and
-    the points are rounded to float16, which moves no image among its neighbours noticeably.
+    The basis and the points are rounded to float16, which has no noticeable effect on the order
+    of the nearest images.
+
+    Parameters
+    ----------
+    features : ndarray, shape (N, D)
+        Features of the training images.
+    labels : sequence of str, length N
+        "NORMAL" or "PNEUMONIA".
+    subtypes : sequence of str, length N
+        "bacteria", "virus" or "none".
+    paths : sequence of str, length N, optional
+        Paths of the images in the folder of the dataset.
+
+    Returns
+    -------
+    Neighbours
+        The training images, for `Neighbours.nearest`.
+
+    Raises
+    ------
+    ValueError
+        There is not one label and subtype for each image.
     """
     from sklearn.utils.extmath import randomized_svd
 
@@ -177,15 +223,15 @@ def fit_neighbours(
     count, width = x.shape
     if not len(labels) == len(subtypes) == count:
         raise ValueError(
-            f"Expected one label and subtype an image. Received: {count} images, {len(labels)} "
+            f"Expected one label and subtype per image. Received: {count} images, {len(labels)} "
             f"labels, {len(subtypes)} subtypes"
         )
     mean = x.mean(axis=0)
     spread = x.std(axis=0)
     scale = np.where(spread > 0, spread, 1.0).astype(np.float32)
-    kept = max(1, min(DIMENSIONS, count - 1, width, BASIS_NUMBERS // width))
-    _, _, directions = randomized_svd((x - mean) / scale, n_components=kept, random_state=0)
-    basis = directions.T.astype(np.float16)
+    components = max(1, min(COMPONENTS, count - 1, width, MAX_BASIS_VALUES // width))
+    _, _, directions = randomized_svd((x - mean) / scale, n_components=components, random_state=0)
+    basis = directions.T.astype(np.float16)  # (K, D) -> (D, K)
     return Neighbours(
         mean=mean,
         scale=scale,

@@ -1,7 +1,7 @@
-"""The named recipes: what is trained, on which pixels, and how, as rows of data.
+"""The named recipes: network, preprocessing and training settings, one row of data each.
 
-A recipe says everything that distinguishes one training from another. Whatever is shared by all
-of them (class imbalance, callbacks, calibration, bundle) lives in `xray_core.training`.
+A recipe holds everything that differs between trainings. What is common to all of them (data
+pipeline, callbacks, calibration, bundle) is in `xray_core.training`.
 """
 
 from __future__ import annotations
@@ -18,74 +18,73 @@ INPUT_SIZE = (224, 224)
 
 @dataclass(frozen=True)
 class Augmentation:
-    """How a training image is varied; the defaults leave it as it is.
+    """Random changes of a training image; the defaults change nothing.
 
-    Geometry is one affine warp. Ranges are (low, high) factors, a single number is a symmetric
-    range around nothing. `degrade` is the share of images that each of blur, noise, sharpening and
-    loss of resolution is applied to, independently.
+    The geometric changes are one affine transform. A pair is a range (low, high) of factors. A
+    single number `a` is the range from -a to a, unless its comment says otherwise.
     """
 
-    flip_horizontal: bool = False  # half the time
-    flip_vertical: bool = False  # half the time
-    rotation: float = 0.0  # degrees, either way
+    flip_horizontal: bool = False  # with probability 0.5
+    flip_vertical: bool = False  # with probability 0.5
+    rotation: float = 0.0  # degrees
     zoom: tuple[float, float] = (1.0, 1.0)  # magnification
-    stretch: float = 0.0  # height against width, as a share, either way
-    shear: float = 0.0  # tangent of the angle, either way
-    shift: float = 0.0  # pixels, either way, both axes
-    gamma: tuple[float, float] = (1.0, 1.0)  # drawn evenly in its logarithm
-    gain: tuple[float, float] = (1.0, 1.0)
-    offset: float = 0.0  # grey levels, either way
-    blur: float = 0.0  # greatest sigma of the Gaussian, pixels
-    noise: float = 0.0  # greatest standard deviation, grey levels
-    resolution: int = (
-        0  # fewest pixels a side that an image is reduced to and enlarged from; 0: never
-    )
-    sharpen: float = 0.0  # greatest amount of unsharp masking
-    erase: float = 0.0  # share of images on which one rectangle is filled with a flat grey
-    frame: float = 0.0  # share of images whose borders are painted over, up to 18% of a side
-    marker: float = 0.0  # share of images that get a side marker where chance puts it
-    degrade: float = 0.3
+    stretch: float = 0.0  # relative change of the ratio of height to width
+    shear: float = 0.0  # tangent of the angle
+    shift: float = 0.0  # pixels, on both axes
+    gamma: tuple[float, float] = (1.0, 1.0)  # exponent, log-uniform
+    gain: tuple[float, float] = (1.0, 1.0)  # factor of the grey levels
+    offset: float = 0.0  # grey levels
+    blur: float = 0.0  # maximum sigma of the Gaussian, pixels
+    noise: float = 0.0  # maximum standard deviation, grey levels
+    resolution: int = 0  # minimum side after downsampling, before upsampling; 0: off
+    sharpen: float = 0.0  # maximum amount of unsharp masking
+    erase: float = 0.0  # probability of one rectangle filled with a constant grey level
+    frame: float = 0.0  # probability of a border painted over, up to 18% of a side
+    marker: float = 0.0  # probability of a side marker at a random place
+    degrade: float = 0.3  # probability of each of blur, noise, sharpen and resolution
 
 
 @dataclass(frozen=True)
 class Recipe:
-    """One way to train one network.
+    """Settings of one network and its training. `CHOICES` lists the values of the text fields.
 
-    `epochs` counts passes over as many images as the training fold holds; with balanced batches
-    the rarer class is seen more often than once in each.
+    Raises
+    ------
+    RecipeError
+        A field has a value that is not in `CHOICES`, or there is neither a backbone nor filters.
     """
 
     name: str
     summary: str
-    # The network.
-    backbone: str | None = None  # "resnet50", "vgg16", or None: convolutions from scratch
-    last_stage: str = "conv5"  # resnet50 only: "conv5" (whole) or "conv4" (ResNet50-C4)
-    filters: tuple[int, ...] = ()  # from scratch only: one convolution and max-pooling each
-    pool: int = 2  # side of the max-pooling after each of them
-    preprocessing: str = "caffe"  # "caffe": ImageNet means off, BGR; "rescale": 1/255
-    pooling: str = "average"  # "average" or "flatten"
-    dense: int = 0  # units of the hidden layer, 0: none
+    # Network
+    backbone: str | None = None  # None: a network from scratch, made of `filters`
+    last_stage: str = "conv5"  # resnet50 only: "conv5" (complete) or "conv4" (ResNet50-C4)
+    filters: tuple[int, ...] = ()  # from scratch only: one convolution and pooling each
+    pool: int = 2  # from scratch only: side of the max-pooling window
+    preprocessing: str = "caffe"  # "caffe": ImageNet means subtracted, BGR; "rescale": 1/255
+    pooling: str = "average"  # of the last feature maps
+    dense: int = 0  # units of the hidden layer; 0: no hidden layer
     batch_norm: bool = False  # after the hidden layer
     dropout: float = 0.0
     dropout_first: bool = False  # before the hidden layer instead of after it
-    output: str = "sigmoid"  # "sigmoid" (one unit) or "softmax" (two)
-    # What is trained, and how fast.
+    output: str = "sigmoid"  # "sigmoid": one unit; "softmax": two units
+    # Training
     train_backbone: bool = False
-    stem_rate: float = 1.0  # learning rate of conv1 and conv2, as a share of the others'
-    stem_epochs: int = 0  # the last so many epochs train conv1 and conv2, too
+    stem_rate: float = 1.0  # learning rate of conv1 and conv2, relative to the other layers
+    stem_epochs: int = 0  # conv1 and conv2 are trained in the last `stem_epochs` epochs only
     optimizer: str = "adam"  # "adam" or "adamw"
     learning_rate: float = 1e-3
     weight_decay: float = 0.0
-    schedule: str = "constant"  # "constant" or "cosine" (after half an epoch of warm-up)
+    schedule: str = "constant"  # "cosine" begins with a warm-up of half an epoch
     label_smoothing: float = 0.0
-    mixup: float = 0.0  # parameter of the beta distribution, 0: off
-    imbalance: str = "class_weights"  # "class_weights", "balanced_batches" or "none"
+    mixup: float = 0.0  # parameter of the beta distribution; 0: off
+    imbalance: str = "class_weights"  # how class imbalance is handled
     batch_size: int = 32
-    epochs: int = 20
-    patience: int = 5  # epochs without a better validation loss before training stops
-    precision: str = "float32"  # of the training; "mixed_bfloat16" doubles its speed
-    cached_views: int = 0  # frozen backbones: augmented views whose features are kept; 0: none
-    shifted_views: int = 0  # simulated other hospitals: copies of each validation image, beside it
+    epochs: int = 20  # of as many images as the training fold has, also with balanced batches
+    patience: int = 5  # epochs without a lower validation loss before training stops
+    precision: str = "float32"  # "mixed_bfloat16" doubles the speed of training
+    cached_views: int = 0  # frozen backbone only: augmented copies whose features are cached
+    shifted_views: int = 0  # copies of each validation image that simulate other hospitals
     augmentation: Augmentation = field(default_factory=Augmentation)
 
     def __post_init__(self) -> None:
@@ -101,20 +100,27 @@ class Recipe:
             raise RecipeError(f"Recipe {self.name!r} has neither a backbone nor filters.")
 
     def to_dict(self) -> dict[str, Any]:
-        """The recipe as plain data, for a bundle's `config.json`."""
+        """Return the recipe as plain data, for a bundle's `config.json`."""
         return dataclasses.asdict(self)
 
     @classmethod
     def from_dict(cls, data: dict[str, Any]) -> Recipe:
-        """The recipe that `to_dict` described; lists become tuples again.
+        """Read what `to_dict` returned; lists become tuples.
 
-        Raises:
-            RecipeError: a field is unknown or missing.
+        Parameters
+        ----------
+        data : dict
+            The entry `recipe` of a bundle's `config.json`.
+
+        Raises
+        ------
+        RecipeError
+            A field is unknown or missing.
         """
         try:
             fields = {key: as_tuple(value) for key, value in data.items()}
-            shape = {key: as_tuple(value) for key, value in data["augmentation"].items()}
-            return cls(**{**fields, "augmentation": Augmentation(**shape)})
+            augmentation = {key: as_tuple(value) for key, value in data["augmentation"].items()}
+            return cls(**{**fields, "augmentation": Augmentation(**augmentation)})
         except (KeyError, TypeError, AttributeError) as error:
             raise RecipeError(f"This recipe is from another version: {error}.") from error
 
@@ -185,7 +191,7 @@ RECIPES: dict[str, Recipe] = {
         ),
         Recipe(
             name="resnet50-frozen",
-            summary="ResNet50 from ImageNet, frozen; a hidden layer learns on its features.",
+            summary="ResNet50 from ImageNet, frozen, with a trained hidden layer.",
             backbone="resnet50",
             dense=1024,
             batch_norm=True,
@@ -196,7 +202,7 @@ RECIPES: dict[str, Recipe] = {
         ),
         Recipe(
             name="vgg16",
-            summary="VGG16 from ImageNet, frozen, averaged features and a small head.",
+            summary="VGG16 from ImageNet, frozen, with averaged features and a small head.",
             backbone="vgg16",
             dense=256,
             epochs=15,
@@ -205,7 +211,7 @@ RECIPES: dict[str, Recipe] = {
         ),
         Recipe(
             name="vgg16-flatten",
-            summary="VGG16 from ImageNet, frozen, flattened features and a small head.",
+            summary="VGG16 from ImageNet, frozen, with flattened features and a small head.",
             backbone="vgg16",
             pooling="flatten",
             dense=256,
@@ -245,10 +251,12 @@ RECIPES: dict[str, Recipe] = {
 
 
 def find_recipe(name: str) -> Recipe:
-    """The recipe called `name`.
+    """Return the recipe of a given name.
 
-    Raises:
-        RecipeError: there is none; the message names those there are.
+    Raises
+    ------
+    RecipeError
+        There is no such recipe; the message lists the recipes.
     """
     if name not in RECIPES:
         near = difflib.get_close_matches(name, RECIPES, n=1)
@@ -260,5 +268,5 @@ def find_recipe(name: str) -> Recipe:
 
 
 def as_tuple(value: Any) -> Any:
-    """A list as a tuple, as recipes hold them; everything else as it is."""
+    """Convert a list to a tuple, the type in recipes; return any other value unchanged."""
     return tuple(value) if isinstance(value, list) else value

@@ -142,7 +142,7 @@ def _words(
         method = METHOD_NAMES.get(prediction.method or "", "")
         section(f"Map ({method})", prediction.map_note)
     if prediction.neighbours is not None:
-        section("Most similar training images", prediction.neighbours.sentence())
+        section("Most similar training images", wording.nearest_images(prediction.neighbours))
     section("Model and performance", _model_words(bundle))
     if prediction.probability is not None and not prediction.accuracy_applies:
         section("Accuracy on the test set", wording.ACCURACY_DOES_NOT_APPLY)

@@ -189,10 +189,25 @@ def result_cautions(
     return tuple(found)
 
 
+def nearest_images(neighbours: NearestImages) -> str:
+    """Return the number of the most similar training images of each kind, as a sentence."""
+    parts = [
+        f"{neighbours.normal} normal",
+        f"{neighbours.bacterial} bacterial pneumonia",
+        f"{neighbours.viral} viral pneumonia",
+    ]
+    if neighbours.pneumonia:
+        parts.append(f"{neighbours.pneumonia} pneumonia of unknown kind")
+    return (
+        f"Of the {len(neighbours.positions)} most similar training images: {', '.join(parts)}. "
+        "Similarity uses the same network, so it is not independent evidence."
+    )
+
+
 def neighbours_disagree(neighbours: NearestImages, report: Mapping[str, int] | None) -> str:
     """Return the caution that the similar training images contradict the result.
 
-    `report` is what `neighbours.vote_report` counted on validation images; None where it is not
+    `report` is what `neighbours.count_contradictions` counted on validation images; None where it is not
     known.
     """
     count = len(neighbours.positions)

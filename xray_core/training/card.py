@@ -5,11 +5,7 @@ from __future__ import annotations
 from typing import Any
 
 from xray_core.evaluation.groups import SMALL_GROUP
-from xray_core.evaluation.tables import (
-    SMALL_GROUP,
-    describe_calibration,
-    estimate_from_json,
-)
+from xray_core.evaluation.tables import describe_calibration, estimate_from_json
 from xray_core.labels import SUBTYPES
 from xray_core.stats.intervals import format_estimate
 

@@ -22,11 +22,11 @@ from xray_core.errors import BundleError, DatasetError
 from xray_core.evaluation.tables import summary
 from xray_core.labels import LABELS, PNEUMONIA
 from xray_core.model import bundle as bundles
-from xray_core.model.architectures import layer_table
+from xray_core.model.architectures import describe_layers
 from xray_core.model.bundle import Bundle, open_bundle
 from xray_core.model.calibration import Calibration, fit_calibration
 from xray_core.model.gate import fit_gate
-from xray_core.model.neighbours import fit_neighbours, vote_report
+from xray_core.model.neighbours import count_contradictions, fit_neighbours
 from xray_core.model.recipes import INPUT_SIZE, Recipe
 from xray_core.prediction.explain import Explainer, border_share, on_image
 from xray_core.prediction.labelled import predict_labelled
@@ -111,7 +111,7 @@ def finish(
         )
         log("Computing the features of the training images ...")
         training = _outputs(both, loaded.folds["train"])
-        gate = fit_gate(training.features, training.images.label, validation.features)
+        gate = fit_gate(training.features, validation.features)
         gate.save(partial / bundles.GATE)
         table = training.images.table
         neighbours = fit_neighbours(
@@ -133,7 +133,7 @@ def finish(
                 "border_share": _border_limit(network, validation_images),
                 "too_sure": _sure_limit(calibration.probability(validation.logit)),
             },
-            "layers": layer_table(network),
+            "layers": describe_layers(network),
             "dataset": dataset_facts(measured, loaded.unreadable),
             **made.facts,
         }
@@ -146,7 +146,7 @@ def finish(
             ignore_index=True,
         )
         predictions.to_csv(partial / bundles.PREDICTIONS, index=False)
-        config["neighbours_report"] = vote_report(
+        config["neighbours_report"] = count_contradictions(
             neighbours.nearest(validation.features),
             list(validation_images.table["label"]),
             list(predictions.loc[predictions["fold"] == "validation", "verdict"]),

@@ -13,7 +13,7 @@ import pandas as pd
 from xray_core.dataset.index import build_index, check_folds, find_dataset, limited
 from xray_core.errors import DatasetError, RecipeError
 from xray_core.labels import LABELS
-from xray_core.model.bundle import checked_name, free_name
+from xray_core.model.bundle import check_name, find_free_name
 from xray_core.model.recipes import Recipe
 from xray_core.training.recipe_checks import check_recipe
 from xray_core.training.settings import setting_names, with_settings
@@ -103,7 +103,8 @@ def plan_training(
         )
     weights = None if backbone_weights == "none" or not recipe.backbone else backbone_weights
     started_from = _weights_identity(weights)
-    name = checked_name(models, name or free_name(models, recipe.name), overwrite=overwrite)
+    name = name or find_free_name(models, recipe.name)
+    check_name(models, name, overwrite=overwrite)
     folder = find_dataset(data)
     index = build_index(folder, seed=split_seed)
     if limit is not None:
