@@ -61,7 +61,7 @@ def test_a_dropped_image_gets_a_verdict_and_its_name_appears_nowhere(
 
     assert not at.error
     assert "</span> Pneumonia suspected</h2>" in words(at)
-    assert "Your image 1" in words(at)
+    assert "Image 1" in words(at)
     assert "Doe" not in everything(at)
 
 
@@ -122,12 +122,12 @@ def test_several_images_become_a_table_and_one_bad_file_does_not_end_the_run(
 
     table = at.dataframe[0].value
     assert list(table["Image"]) == [1, 2, 3]
-    assert table["Verdict"][1] == "✕ Unreadable"
+    assert table["Result"][1] == "✕ Unreadable"
     assert table["Probability"].isna().tolist() == [False, True, False]
     assert "a.png" not in everything(at)
 
     at.selectbox(key=of_this_drop(at, "prediction_shown")).set_value(3).run()
-    assert "Your image 3" in words(at)
+    assert "Image 3" in words(at)
     at.checkbox(key=of_this_drop(at, "prediction_names")).check().run()
     assert list(at.dataframe[0].value["File"]) == ["a.png", "bad.png", "b.png"]
 
@@ -160,8 +160,8 @@ def test_forgetting_drops_the_images(open_page, with_model, image_png):
 
     at = next(b for b in at.button if b.label == "Clear").click().run()
 
-    assert "Your image 1" not in words(at)
-    assert at.session_state["prediction_visit"].images == []
+    assert "Image 1" not in words(at)
+    assert at.session_state["prediction_visit"].cases == []
 
 
 def test_a_image_asked_for_by_another_page_opens(open_page, with_model, image_png, tmp_path):
@@ -288,7 +288,7 @@ def test_similar_images_that_contradict_the_result_are_a_caution_right_below_it(
     at = drop(open_page("prediction"), ("a.png", image_png(1000, True)))
 
     bodies = [element.proto.body for element in at.get("html")]
-    result = next(n for n, body in enumerate(bodies) if 'class="answer pneumonia"' in body)
+    result = next(n for n, body in enumerate(bodies) if 'class="result pneumonia"' in body)
     cautions = next(n for n, body in enumerate(bodies) if 'class="cautions"' in body)
     between = bodies[result + 1 : cautions]
     assert all("post-test" in body for body in between)
@@ -302,7 +302,7 @@ def test_the_post_test_probability_follows_the_pre_test_probability(
     open_page, with_model, image_png
 ):
     at = drop(open_page("prediction"), ("a.png", image_png(1, True)))
-    probability = at.session_state["prediction_visit"].images[0].prediction.probability
+    probability = at.session_state["prediction_visit"].cases[0].prediction.probability
     control = at.number_input(key="prediction_pre_test_input")
     assert control.value == 50
     assert f"Post-test probability <b>{percent(probability)}</b>" in words(at)
@@ -367,7 +367,7 @@ def test_page_report_tables_and_command_line_say_the_same(
         same = {key: row[key] for key in ("shown_as", "verdict", "sentence", "gate", "reasons")}
         assert same == {key: screened[name][key] for key in same}
         assert shown.loc[number, "Cautions"] == row["reasons"]
-        assert shown.loc[number, "Verdict"].endswith(row["shown_as"])
+        assert shown.loc[number, "Result"].endswith(row["shown_as"])
         at = at.selectbox(key=of_this_drop(at, "prediction_shown")).set_value(number).run()
         page = unescape(words(at))
         assert f"</span> {row['shown_as']}</h2>" in page

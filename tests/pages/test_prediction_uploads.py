@@ -6,7 +6,7 @@ from streamlit.runtime.uploaded_file_manager import UploadedFileRec
 
 def test_uploads_beyond_one_drop_are_let_go_as_they_arrive(monkeypatch):
     import ui.prediction.uploads as uploads
-    from ui.common.streamlit_internals import LET_GO, add_within_bounds
+    from ui.common.streamlit_internals import DISCARDED, add_within_bounds
 
     monkeypatch.setattr(uploads, "MAX_IMAGES", 3)
     monkeypatch.setattr(uploads, "DROP_BYTES", 100)
@@ -18,17 +18,17 @@ def test_uploads_beyond_one_drop_are_let_go_as_they_arrive(monkeypatch):
 
     kept = store.get_files("visitor", ["0", "1", "2", "3"])
     assert [len(file.data) for file in kept] == [60, 0, 30, 0]
-    assert [file.type == LET_GO for file in kept] == [False, True, False, True]
+    assert [file.type == DISCARDED for file in kept] == [False, True, False, True]
     assert len(store.get_files("another", ["9"])[0].data) == 60
 
 
 def test_files_let_go_are_told_and_not_judged(open_page, with_model, image_png):
-    from ui.common.streamlit_internals import LET_GO
+    from ui.common.streamlit_internals import DISCARDED
 
     at = open_page("prediction")
     for number in range(2):
         at.file_uploader[0].upload(f"{number}.png", image_png(number), "image/png")
-    at.file_uploader[0].upload("large.png", b"", LET_GO)
+    at.file_uploader[0].upload("large.png", b"", DISCARDED)
     at = at.run()
 
     assert len(at.dataframe[0].value) == 2

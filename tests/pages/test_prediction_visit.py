@@ -35,11 +35,11 @@ def test_results_of_images_let_go_stay_and_name_their_model(
     at = at.sidebar.selectbox[0].set_value("other").run()
 
     table = at.dataframe[0].value
-    assert list(table["Verdict"]) == ["○ No pneumonia detected", "▲ Pneumonia suspected"]
+    assert list(table["Result"]) == ["○ No pneumonia detected", "▲ Pneumonia suspected"]
     assert table["Probability"].tolist() == before
     assert "This result is of the model" not in table["Cautions"][0]
     assert "This result is of the model micro 2026-01-02" in table["Cautions"][1]
-    models = [image.result.model for image in at.session_state["prediction_visit"].images]
+    models = [image.result.model for image in at.session_state["prediction_visit"].cases]
     assert [model.split()[0] for model in models] == ["other", "micro"]
 
     at = at.selectbox(key=of_this_drop(at, "prediction_shown")).set_value(2).run()
@@ -62,7 +62,7 @@ def test_a_kept_result_is_drawn_on_the_scale_of_its_own_model(
     config = dict(open_bundle(two_models / "micro").config)
     config.pop("files")
     calibration = config["calibration"] | {
-        "main": 0.61,
+        "decision_threshold": 0.61,
         "exclusion_threshold": 0.02,
         "uncertain": [0.55, 0.7],
     }
@@ -161,7 +161,7 @@ def test_an_image_of_the_dataset_says_what_it_was_to_the_model(
     assert words in page_text(at)
     kind = {"bacteria": "bacterial", "virus": "viral", "none": ""}[row["subtype"]]
     assert f"label: {label.lower()}{', ' if kind else ''}{kind}<" in page_text(at)
-    assert at.session_state["prediction_visit"].images[0].title.startswith(words)
+    assert at.session_state["prediction_visit"].cases[0].title.startswith(words)
 
 
 def test_an_image_is_described_anew_for_another_model(
@@ -205,20 +205,20 @@ def test_an_image_from_elsewhere_is_given_no_label(
     at.session_state["open_path"] = str(path)
     at = at.run()
 
-    assert at.session_state["prediction_visit"].images[0].title == "Opened image"
+    assert at.session_state["prediction_visit"].cases[0].title == "Opened image"
     assert "open_path" not in at.session_state
 
 
 def test_a_image_opened_before_is_never_shown_for_another_with_its_number(monkeypatch):
     """The view, with picture and map, belongs to one image, whatever number another has."""
     import ui.prediction.view as views
-    from ui.prediction.cases import Image, Visit
+    from ui.prediction.cases import Case, Visit
 
-    visit, old, new = Visit(), Image(1), Image(1)
-    visit.images = [new]
+    visit, old, new = Visit(), Case(1), Case(1)
+    visit.cases = [new]
     visit.view = views.View((old, old.settings, "model"), None, b"", None, "")
     monkeypatch.setattr(views, "visit", lambda: visit)
-    monkeypatch.setattr(Image, "read", lambda self: (_ for _ in ()).throw(KeyError("read anew")))
+    monkeypatch.setattr(Case, "read", lambda self: (_ for _ in ()).throw(KeyError("read anew")))
 
     with pytest.raises(KeyError, match="read anew"):
         views.view_of(new, None, "model")

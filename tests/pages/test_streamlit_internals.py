@@ -94,7 +94,7 @@ st.text(str(len(store.get_files(session_id=session, file_ids=["0", "1", "2"]))))
 
     assert not at.exception, f"{LOST}bound_uploads and remove_uploads: {at.exception[0].value}"
     held, left = (element.value for element in at.text)
-    assert held == str([(60, "image/png"), (0, internals.LET_GO), (30, "image/png")]), (
+    assert held == str([(60, "image/png"), (0, internals.DISCARDED), (30, "image/png")]), (
         f"{LOST}bound_uploads"
     )
     assert left == "0", f"{LOST}remove_uploads"

@@ -6,7 +6,7 @@ import pytest
 
 from xray_core.model.bundle import open_bundle
 from xray_core.model.recipes import find_recipe
-from xray_core.prediction.explain import METHODS, Explainer, GradCam, border_share, on_image
+from xray_core.prediction.explain import METHODS, Explainer, GradCam, border_share, resize_map
 
 MODELS = Path(__file__).resolve().parents[2] / "models"
 
@@ -210,7 +210,7 @@ def test_a_map_of_nothing_is_empty(explained):
 def test_a_map_is_stretched_smoothly_over_the_image():
     coarse = np.zeros((4, 4), np.float32)
     coarse[1, 2] = 1.0
-    heatmap = on_image(coarse, (400, 200))
+    heatmap = resize_map(coarse, (400, 200))
     assert heatmap.shape == (400, 200)
     # The cell's middle: row 1.5 of 4 of 400 pixels, column 2.5 of 4 of 200.
     assert np.unravel_index(heatmap.argmax(), heatmap.shape) == pytest.approx((149.5, 124.5), abs=1)

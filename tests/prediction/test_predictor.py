@@ -21,7 +21,7 @@ from xray_core.model.neighbours import KINDS
 from xray_core.prediction import wording
 from xray_core.prediction.explain import METHODS, GradCam
 from xray_core.prediction.labelled import predict_labelled
-from xray_core.prediction.orientation import Correction, apply_correction, turned_input
+from xray_core.prediction.orientation import Correction, apply_correction, rotate_input
 from xray_core.prediction.predictor import NOT_FINITE, Prediction
 from xray_core.prediction.screen import screen
 
@@ -221,7 +221,7 @@ def test_a_framed_image_that_passes_is_answered_with_a_caution(predictor, image,
     framed = as_radiograph(np.pad(image(*SICK), 20, constant_values=255))
     prediction = predictor.predict(framed)
     assert prediction.probability is not None
-    assert prediction.reasons[0] == wording.FRAMED
+    assert prediction.reasons[0] == wording.HAS_BORDER
     assert prediction.correction == Correction(0, False, crop_border=True)
 
 
@@ -245,8 +245,8 @@ def test_turning_the_model_input_equals_turning_the_image():
     corner = np.zeros((4, 4, 1), np.float32)
     corner[0, 0] = 200.0
     # Clockwise, the upper left corner goes to the upper right.
-    assert turned_input(corner, Correction(1, False))[0, 3, 0] == 200.0
-    assert turned_input(corner, Correction(2, True))[3, 3, 0] == 55.0
+    assert rotate_input(corner, Correction(1, False))[0, 3, 0] == 200.0
+    assert rotate_input(corner, Correction(2, True))[3, 3, 0] == 55.0
 
 
 def test_a_map_lies_on_the_image_s_own_pixels(predictor, image):

@@ -72,7 +72,7 @@ def test_the_counts_below_the_exclusion_threshold_are_those_of_the_predictions(n
     bundle = open_bundle(MODELS / name)
     images = bundle.predictions().query(f"fold == '{fold}'")
     below = images[images["probability"] < bundle.calibration.exclusion_threshold]
-    assert wording.below_exclusion(bundle.config, fold) == wording.BelowExclusion(
+    assert wording.count_below_exclusion(bundle.config, fold) == wording.BelowExclusion(
         below=len(below),
         missed=int((below["label"] == "PNEUMONIA").sum()),
         images=len(images),

@@ -103,7 +103,7 @@ def test_a_table_of_another_model_is_left_alone(folder, tmp_path, predictor, mon
     run(folder, out, predictor)
     before = out.read_bytes()
     monkeypatch.setattr(predictor, "model", "other 1")
-    with pytest.raises(XrayError, match=r"begun by the model micro .*, not by other 1"):
+    with pytest.raises(XrayError, match=r"started by the model micro .*, not by other 1"):
         run(folder, out, predictor)
     assert out.read_bytes() == before
 

@@ -34,12 +34,12 @@ def similar(normal, bacterial):
             {"age_years": 70.0, "notes": ("A note.",)},
             "caution",
             True,
-            (wording.FRAMED, wording.UNLIKE_TRAINING, "A note.", wording.OLDER),
+            (wording.HAS_BORDER, wording.UNLIKE_TRAINING, "A note.", wording.OLDER),
         ),
     ],
 )
 def test_cautions_of_the_image(known, outcome, framed, expected):
-    assert wording.image_cautions(radiograph(**known), outcome, framed=framed) == expected
+    assert wording.image_cautions(radiograph(**known), outcome, has_border=framed) == expected
 
 
 AGREE, DOUBT = similar(0, 20), similar(14, 6)
@@ -124,15 +124,15 @@ EVALUATED = config_with(validation=(379, 6, 9, 129), test=(385, 50, 5, 184))
 
 
 def test_what_lies_below_the_exclusion_threshold_is_counted():
-    found = wording.below_exclusion(EVALUATED)
+    found = wording.count_below_exclusion(EVALUATED)
     assert found == wording.BelowExclusion(below=138, missed=9, images=523, pneumonia=388)
-    assert wording.below_exclusion(EVALUATED, "test").missed == 5
-    assert wording.below_exclusion({"metrics": {"validation": {}}}) is None
-    assert wording.below_exclusion({}) is None
+    assert wording.count_below_exclusion(EVALUATED, "test").missed == 5
+    assert wording.count_below_exclusion({"metrics": {"validation": {}}}) is None
+    assert wording.count_below_exclusion({}) is None
 
 
 def test_the_exclusion_threshold_is_described_in_counts_of_both_sets():
-    assert wording.exclusion_threshold(CALIBRATION, EVALUATED) == (
+    assert wording.describe_exclusion_threshold(CALIBRATION, EVALUATED) == (
         "Exclusion threshold 13%: the highest with a sensitivity of 99% on the validation images "
         "and altered copies of them. Validation set: 9 of the 138 images below it had pneumonia "
         "(388 of all 523). Test set: 5 of the 189 images below it had pneumonia (390 of all 624)."
@@ -150,20 +150,20 @@ def test_the_exclusion_threshold_is_described_in_counts_of_both_sets():
     ],
 )
 def test_the_sentence_of_a_result(verdict, probability, expected):
-    below = wording.below_exclusion(EVALUATED)
-    found = wording.sentence(verdict, probability, CALIBRATION, below)
+    below = wording.count_below_exclusion(EVALUATED)
+    found = wording.explain_result(verdict, probability, CALIBRATION, below)
     assert expected in found
     if verdict != "UNCERTAIN":
         assert "Refer" not in found
 
 
 def test_a_result_without_counts_says_where_it_lies():
-    found = wording.sentence("NORMAL", 0.03, CALIBRATION)
+    found = wording.explain_result("NORMAL", 0.03, CALIBRATION)
     assert found.endswith("The probability is below the 13% exclusion threshold.")
 
 
 def test_an_indeterminate_result_reads_as_refer():
-    found = wording.sentence("UNCERTAIN", 0.5, CALIBRATION)
+    found = wording.explain_result("UNCERTAIN", 0.5, CALIBRATION)
     assert "Refer to a radiologist." in found
     assert "weakly positive or weakly negative" in found
 
@@ -179,7 +179,7 @@ def test_an_indeterminate_result_reads_as_refer():
     ],
 )
 def test_the_map_s_sentence(verdict, top, word):
-    assert word in wording.what_the_map_shows(verdict, np.full((2, 2), top, np.float32))
+    assert word in wording.describe_map(verdict, np.full((2, 2), top, np.float32))
 
 
 def test_the_accuracy_is_told_by_class_with_intervals():
@@ -200,6 +200,6 @@ def test_the_accuracy_is_told_by_class_with_intervals():
 
 
 def test_a_post_test_probability_is_never_certain():
-    assert wording.post_test(0.9999, 0.2) == (
+    assert wording.describe_post_test(0.9999, 0.2) == (
         "Post-test probability above 99% at a pre-test probability of 20%."
     )

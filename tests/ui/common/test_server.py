@@ -8,7 +8,7 @@ from concurrent.futures import ThreadPoolExecutor
 import pytest
 from streamlit import config
 
-from ui.common.server import HEADERS, RequestFilter, log_places_only
+from ui.common.server import HEADERS, RequestFilter, log_error_locations_only
 
 
 @pytest.fixture
@@ -112,12 +112,12 @@ def test_no_other_site_may_frame_a_page_and_no_image_comes_from_one() -> None:
     assert len(headers) == len(HEADERS)
 
 
-def test_the_log_names_the_place_of_an_error_and_not_its_message(
+def test_the_log_names_the_error_location_an_error_and_not_its_message(
     caplog: pytest.LogCaptureFixture,
 ) -> None:
     before = logging.getLogRecordFactory()
-    log_places_only()
-    log_places_only()  # twice is once
+    log_error_locations_only()
+    log_error_locations_only()  # twice is once
     try:
         try:
             raise OSError("no file /uploads/Doe_Jane.csv")
