@@ -43,7 +43,7 @@ def test_a_fault_is_a_sentence_and_its_message_stays_out_of_the_log(
     before = server.log.read_text().count("ValueError at probe.py:")
     page.goto(server.url)
     page.get_by_role("button", name=f"Fail in {place}").click()
-    words = "Failed to generate file" if place == "a download" else "Something went wrong here."
+    words = "Failed to generate file" if place == "a download" else "Something went wrong."
     expect(page.get_by_text(words)).to_be_visible()
     expect(page.get_by_text("Traceback")).to_have_count(0)
     expect(page.get_by_test_id("stException")).to_have_count(0)

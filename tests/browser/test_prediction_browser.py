@@ -122,16 +122,16 @@ def test_thirty_files_with_two_bad_ones_become_a_table(server, page, image_png):
     assert len(rows) == 30
     assert [row["image"] for row in rows if row["verdict"] == "UNREADABLE"] == ["4", "21"]
 
-    expect(page.locator(".which")).to_have_text("Your image 1")
+    expect(page.locator(".which")).to_have_text("Image 1")
     expect(page.get_by_test_id("stStatusWidget")).to_have_count(0)
     page.get_by_test_id("stDataFrame").scroll_into_view_if_needed()
     for _ in range(10):  # the grid takes no click until it is wholly there
         table = page.get_by_test_id("stDataFrame").bounding_box()
         page.mouse.click(table["x"] + 250, table["y"] + 120)  # the second row, below the head
         page.wait_for_timeout(2000)
-        if page.locator(".which").inner_text() == "Your image 2":
+        if page.locator(".which").inner_text() == "Image 2":
             break
-    expect(page.locator(".which")).to_have_text("Your image 2")
+    expect(page.locator(".which")).to_have_text("Image 2")
     shot(page, "prediction-many")
 
 

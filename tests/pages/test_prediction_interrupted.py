@@ -173,7 +173,7 @@ def test_clear_before_the_end_leaves_nothing(open_page, with_model, image_png, s
     assert not at.dataframe
 
 
-def test_a_result_for_a_image_looked_at_otherwise_by_now_is_not_kept():
+def test_a_result_for_settings_that_have_changed_is_not_stored():
     """As when an image is rotated while another run of the page still analyses it."""
     from ui.prediction.cases import Case, Visit
     from xray_core.prediction.orientation import Correction

@@ -1,10 +1,10 @@
-"""Drops on the Prediction page: their bounds, and what a browser may send of them."""
+"""Uploads on the Prediction page: their limits, and what a browser may send."""
 
 from streamlit.runtime.memory_uploaded_file_manager import MemoryUploadedFileManager
 from streamlit.runtime.uploaded_file_manager import UploadedFileRec
 
 
-def test_uploads_beyond_one_drop_are_let_go_as_they_arrive(monkeypatch):
+def test_uploads_beyond_the_limits_are_discarded_as_they_arrive(monkeypatch):
     import ui.prediction.uploads as uploads
     from ui.common.streamlit_internals import DISCARDED, add_within_bounds
 
@@ -22,7 +22,7 @@ def test_uploads_beyond_one_drop_are_let_go_as_they_arrive(monkeypatch):
     assert len(store.get_files("another", ["9"])[0].data) == 60
 
 
-def test_files_let_go_are_told_and_not_judged(open_page, with_model, image_png):
+def test_discarded_files_are_reported_and_not_analysed(open_page, with_model, image_png):
     from ui.common.streamlit_internals import DISCARDED
 
     at = open_page("prediction")
@@ -35,7 +35,7 @@ def test_files_let_go_are_told_and_not_judged(open_page, with_model, image_png):
     assert "Only 2 of 3 files were read" in at.warning[0].value
 
 
-def test_more_files_than_are_read_at_once_are_said(open_page, with_model, image_png, monkeypatch):
+def test_files_beyond_the_limit_are_reported(open_page, with_model, image_png, monkeypatch):
     import ui.prediction.cases as store
 
     monkeypatch.setattr(store, "MAX_IMAGES", 2)
