@@ -1,4 +1,4 @@
-"""What no page catches reaches the visitor as a sentence, and the log without its message."""
+"""An error that no page catches is a sentence for the visitor, and has no message in the log."""
 
 from collections.abc import Callable
 from pathlib import Path
@@ -37,7 +37,7 @@ if __name__ == "__main__":
 
 
 @pytest.mark.parametrize("place", ["a callback", "a fragment", "the page", "a download"])
-def test_a_fault_is_a_sentence_and_its_message_stays_out_of_the_log(
+def test_an_error_is_a_sentence_and_its_message_stays_out_of_the_log(
     place: str, server: Server, page: object
 ) -> None:
     before = server.log.read_text().count("ValueError at probe.py:")

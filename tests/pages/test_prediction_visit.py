@@ -17,7 +17,7 @@ def drop(at: AppTest, *files: tuple[str, bytes]) -> AppTest:
 
 @pytest.fixture
 def two_models(with_model, micro_bundle):
-    """The models `micro` and `other`, alike but for their names."""
+    """The models `micro` and `other`, which differ only in their names."""
     shutil.copytree(micro_bundle, with_model / "other")
     return with_model
 

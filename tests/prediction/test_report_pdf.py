@@ -41,13 +41,13 @@ def rates(predictor):
 
 
 def blue(legend=("low", "high"), colours=None):
-    """An image with its map, all in blue."""
+    """An overlay that is all blue."""
     pixels = np.zeros((224, 224, 3), np.uint8)
     pixels[..., 2] = 200
     return Overlay(pixels, legend, colours)
 
 
-def test_the_page_says_what_is_said_of_the_prediction(predictor, pneumonia, rates):
+def test_the_report_has_the_sentences_of_the_prediction(predictor, pneumonia, rates):
     prediction = replace(pneumonia[0], reasons=("One caution.", "Another caution."))
     text = words(
         report_pdf(prediction, pneumonia[1], predictor.bundle, rates=rates, created_on=DAY)
@@ -62,7 +62,7 @@ def test_the_page_says_what_is_said_of_the_prediction(predictor, pneumonia, rate
     assert "most similar training images" in text
 
 
-def test_the_accuracy_is_there_where_it_applies(predictor, pneumonia, rates):
+def test_the_accuracy_is_shown_where_it_applies(predictor, pneumonia, rates):
     plain = replace(pneumonia[0], accuracy_applies=True)
     text = words(report_pdf(plain, pneumonia[1], predictor.bundle, rates=rates))
     assert "images with pneumonia: Pneumonia suspected" in text
@@ -73,7 +73,7 @@ def test_the_accuracy_is_there_where_it_applies(predictor, pneumonia, rates):
     assert "images with pneumonia: Pneumonia suspected" not in text
 
 
-def test_the_marks_of_the_scale_carry_their_labels(predictor, pneumonia):
+def test_the_marks_of_the_scale_are_labelled(predictor, pneumonia):
     text = words(report_pdf(*pneumonia, predictor.bundle))
     calibration = predictor.bundle.calibration
     low, high = calibration.uncertain
@@ -82,7 +82,7 @@ def test_the_marks_of_the_scale_carry_their_labels(predictor, pneumonia):
     assert f"indeterminate {low:.0%} to {high:.0%}" in text
 
 
-def test_the_exclusion_threshold_is_told_in_counts(predictor, pneumonia):
+def test_the_exclusion_threshold_is_described_in_counts(predictor, pneumonia):
     counts = {"true_positive": 90, "false_positive": 4, "false_negative": 3, "true_negative": 40}
     evaluated = {"exclusion_threshold": {"confusion": counts}}
     metrics = {"validation": evaluated, "test": {}}
@@ -91,14 +91,14 @@ def test_the_exclusion_threshold_is_told_in_counts(predictor, pneumonia):
     assert "Validation set: 3 of the 43 images below it had pneumonia (93 of all 137)." in text
 
 
-def test_the_post_test_probability_is_there_where_one_was_asked_for(predictor, pneumonia):
+def test_the_post_test_probability_is_shown_if_requested(predictor, pneumonia):
     assert "Post-test" not in words(report_pdf(*pneumonia, predictor.bundle))
     even = replace(pneumonia[0], probability=0.9)
     text = words(report_pdf(even, pneumonia[1], predictor.bundle, pre_test=0.1))
     assert "Post-test probability 50% at a pre-test probability of 10%." in text
 
 
-def test_image_and_map_are_on_the_page_with_the_legend(predictor, pneumonia, image):
+def test_image_map_and_legend_are_in_the_report(predictor, pneumonia, image):
     plain, shown = images(report_pdf(*pneumonia, predictor.bundle, overlay=blue(("An outline.",))))
     assert np.array_equal(np.asarray(plain.convert("L")), image(2001, True))
     assert np.array_equal(np.asarray(shown.convert("RGB")), blue().pixels)
@@ -107,7 +107,7 @@ def test_image_and_map_are_on_the_page_with_the_legend(predictor, pneumonia, ima
     )
 
 
-def test_a_colour_scale_stands_between_low_and_high(predictor, pneumonia):
+def test_a_colour_scale_is_drawn_between_low_and_high(predictor, pneumonia):
     colours = np.repeat(np.arange(256, dtype=np.uint8)[:, None], 3, axis=1)
     pdf = report_pdf(*pneumonia, predictor.bundle, overlay=blue(("weakest", "strongest"), colours))
     scale = images(pdf)[2]
@@ -116,9 +116,9 @@ def test_a_colour_scale_stands_between_low_and_high(predictor, pneumonia):
     assert "weakest strongest" in words(pdf)
 
 
-def test_the_page_names_its_image_and_what_was_done_to_it(predictor, image):
-    lying = Radiograph(np.rot90(image(2001, True)).astype(np.float32), (224, 224))
-    changed = apply_correction(lying, Correction(1, False))
+def test_the_report_names_its_image_and_the_correction(predictor, image):
+    rotated = Radiograph(np.rot90(image(2001, True)).astype(np.float32), (224, 224))
+    changed = apply_correction(rotated, Correction(1, False))
     prediction = predictor.predict(changed, explain="gradcam")
     text = words(report_pdf(prediction, grey(changed), predictor.bundle, title="Image 7"))
     assert "Image 7" in text
@@ -198,7 +198,7 @@ def test_any_file_name_leaves_one_page(predictor, pneumonia, name):
     assert words(report_pdf(*pneumonia, predictor.bundle, file_name=name))
 
 
-def test_equal_answers_give_equal_files_without_identity(predictor, pneumonia):
+def test_equal_results_give_equal_files_without_identity(predictor, pneumonia):
     first, second = (report_pdf(*pneumonia, predictor.bundle, created_on=DAY) for _ in range(2))
     assert first == second
     meta = pypdf.PdfReader(io.BytesIO(first)).metadata

@@ -90,7 +90,7 @@ def _model_picker() -> str | None:
     if not problems:
         st.sidebar.selectbox("Model", [], placeholder="None trained yet", disabled=True)
         st.info(
-            "There is no trained model yet. Train one with `python train.py` (it says where it "
+            "There is no trained model yet. Train one with `python train.py` (it states where it "
             "looks for the images, and how to download them); it then appears here.",
             icon=":material/model_training:",
         )

@@ -9,7 +9,7 @@ from numpy.typing import NDArray
 
 from xray_core.errors import UnreadableImage
 from xray_core.imaging.border import crop_border
-from xray_core.imaging.radiograph import Radiograph, read_radiograph, reading, to_model_input
+from xray_core.imaging.radiograph import Radiograph, reading, to_model_input
 from xray_core.model.gate import check_pixels
 
 Source = str | Path | bytes | BinaryIO | Radiograph
@@ -36,11 +36,6 @@ class PreparedInput(NamedTuple):
     def is_ruled_out(self) -> bool:
         """Tell whether the pixels alone are refused, so that the network is not run."""
         return bool(self.refusals) and self.inner is None
-
-
-def as_radiograph(source: Source) -> Radiograph:
-    """Return a `Radiograph` as it is, and any other source decoded; raises UnreadableImage."""
-    return source if isinstance(source, Radiograph) else read_radiograph(source)
 
 
 def prepare_input(source: Source | PreparedInput) -> PreparedInput:

@@ -18,7 +18,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from xray_core.errors import BundleError
-from xray_core.imaging.radiograph import to_model_input
+from xray_core.imaging.radiograph import Radiograph, read_radiograph, to_model_input
 from xray_core.model.bundle import Bundle, open_bundle
 from xray_core.model.calibration import PRIOR, shift_prior
 from xray_core.model.gate import Gate, Outcome
@@ -28,7 +28,6 @@ from xray_core.prediction.explain import METHODS, Explainer, GradCam, border_sha
 from xray_core.prediction.inputs import (
     PreparedInput,
     Source,
-    as_radiograph,
     prepare_input,
     prepare_input_or_reason,
 )
@@ -187,7 +186,8 @@ class Predictor:
 
     def model_input(self, source: Source) -> FloatArray:
         """Return the model input of an image, float32 (224, 224, 1) in [0, 255]."""
-        return to_model_input(as_radiograph(source))
+        radiograph = source if isinstance(source, Radiograph) else read_radiograph(source)
+        return to_model_input(radiograph)
 
     def predict(self, source: Source | PreparedInput, *, explain: str | None = None) -> Prediction:
         """Predict one image.
@@ -195,7 +195,7 @@ class Predictor:
         Parameters
         ----------
         source
-            A path, bytes, a file object, a `Radiograph`, or a `PreparedInput` made of one.
+            A path, bytes, a file object, a `Radiograph`, or its `PreparedInput`.
         explain
             Method of the map, one of `xray_core.prediction.explain.METHODS`; None for no map.
 

@@ -322,7 +322,9 @@ def _border_limit(network: keras.Model, images: ImageSet) -> float:
     pixels = images.pixels[chosen].astype(np.float32)
     activations = to_activations.predict(pixels, verbose=0)
     shares = [
-        border_share(resize_map(explainer.coarse_map("gradcam", image[None], seen[None]), INPUT_SIZE))
+        border_share(
+            resize_map(explainer.coarse_map("gradcam", image[None], seen[None]), INPUT_SIZE)
+        )
         for image, seen in zip(pixels, activations, strict=True)
     ]
     return float(np.quantile(shares, BORDER_QUANTILE))
