@@ -2,10 +2,11 @@
 
 import streamlit as st
 
-from ui.common.downloads import csv_button
+from ui.common.errors import show_errors
 from ui.common.folders import is_local
-from ui.common.frame import frame, sentences
+from ui.common.frame import frame
 from ui.common.text import as_text
+from ui.common.widgets import csv_button
 from ui.dataset import sections
 from ui.dataset.download import offer_download
 from ui.dataset.gallery import gallery
@@ -64,7 +65,7 @@ def where_from(source: Source) -> None:
             st.button(
                 "Measure again",
                 icon=":material/refresh:",
-                on_click=sentences()(measure_again),
+                on_click=show_errors()(measure_again),
                 help="Looks for images that were changed in place; only those are read again.",
             )
 
@@ -78,5 +79,5 @@ def whole_table(source: Source) -> None:
 
 
 chosen = frame("Dataset")
-with sentences():
+with show_errors():
     show(chosen)

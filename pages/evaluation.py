@@ -2,7 +2,8 @@
 
 import streamlit as st
 
-from ui.common.frame import frame, sentences
+from ui.common.errors import show_errors
+from ui.common.frame import frame
 from ui.common.text import as_markdown
 from ui.evaluation.comparison import comparison
 from ui.evaluation.data import OWN, Evaluated, stored
@@ -72,7 +73,7 @@ def remarks(source: str, chosen: Evaluated) -> None:
 
 
 @st.fragment
-@sentences()
+@show_errors()
 def numbers(model: str, source: str, chosen: Evaluated) -> None:
     """All that the sliders move. A fragment: a move does not run the rest of the page."""
     top = st.container()
@@ -110,5 +111,5 @@ def page(model: str) -> None:
 
 name = frame("Evaluation")
 if name is not None:
-    with sentences():
+    with show_errors():
         page(name)

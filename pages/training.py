@@ -2,10 +2,11 @@
 
 import streamlit as st
 
-from ui.common.downloads import csv_button
-from ui.common.frame import frame, sentences
+from ui.common.errors import show_errors
+from ui.common.frame import frame
+from ui.common.models import load_bundle
 from ui.common.text import as_markdown, as_text
-from ui.evaluation.data import bundle_of
+from ui.common.widgets import csv_button
 from ui.evaluation.numbers import figure_buttons
 from ui.training.tables import (
     card_body,
@@ -102,7 +103,7 @@ def tables(bundle: Bundle) -> None:
 
 def page(name: str) -> None:
     """Everything beneath the frame."""
-    bundle = bundle_of(name)
+    bundle = load_bundle(name)
     st.title("Training")
     st.markdown(f"How **{as_text(bundle.name)}** (version {as_text(bundle.version)}) was made.")
     facts(bundle)
@@ -117,5 +118,5 @@ def page(name: str) -> None:
 
 chosen = frame("Training")
 if chosen is not None:
-    with sentences():
+    with show_errors():
         page(chosen)

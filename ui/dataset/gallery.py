@@ -7,7 +7,8 @@ from pathlib import Path
 import pandas as pd
 import streamlit as st
 
-from ui.common.frame import open_in_prediction, sentences
+from ui.common.errors import show_errors
+from ui.common.frame import open_in_prediction
 from ui.common.text import as_markdown, as_text
 from ui.dataset.source import Source
 from xray_core.errors import UnreadableImage
@@ -20,7 +21,7 @@ _ANY = "any"
 @st.fragment
 def gallery(source: Source) -> None:
     """All images by filters and pages; one opens in a larger view."""
-    with sentences():
+    with show_errors():
         if source.folder is None:
             st.info(
                 "The gallery needs the images on the computer that runs this app.",
@@ -123,7 +124,7 @@ def small_picture(path: Path, caption: str, *, alt: str) -> None:
 def _enlarged(folder: Path, image: dict) -> None:
     from xray_core.imaging.radiograph import read_radiograph
 
-    with sentences():
+    with show_errors():
         path = folder / image["path"]
         if st.button("Send to prediction", type="primary", icon=":material/radiology:"):
             open_in_prediction(path.resolve())

@@ -5,7 +5,7 @@ from pathlib import Path
 import pandas as pd
 import streamlit as st
 
-from ui.common.frame import sentences
+from ui.common.errors import show_errors
 from ui.common.text import as_markdown
 from ui.dataset import charts
 from ui.dataset.gallery import thumbnails
@@ -90,7 +90,7 @@ def _finding(finding: Finding, folder: Path | None) -> None:
     )
     if not opened.open:
         return
-    with opened, sentences():
+    with opened, show_errors():
         st.write(as_markdown(finding.why))
         rows = finding.rows
         if rows.empty:
@@ -125,7 +125,7 @@ def shortcuts(source: Source) -> None:
 @st.fragment
 def distributions(source: Source) -> None:
     """One property by class, with the property and the split to choose."""
-    with sentences():
+    with show_errors():
         names = [name for name in PROPERTIES if name in source.table]
         if not names:
             return

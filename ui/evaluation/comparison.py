@@ -7,8 +7,9 @@ import math
 import pandas as pd
 import streamlit as st
 
-from ui.common.downloads import csv_button
-from ui.common.frame import list_models, tell
+from ui.common.errors import show_error
+from ui.common.models import list_models
+from ui.common.widgets import csv_button
 from ui.evaluation import charts
 from ui.evaluation.data import Evaluated, stored
 from xray_core.errors import XrayError
@@ -37,7 +38,7 @@ def comparison(chosen: Evaluated, fold: str) -> None:
         other = stored(other_name, fold)
         found = _compared(chosen.key, other.key, chosen, other)
     except XrayError as error:
-        tell(error)
+        show_error(error)
         return
     st.markdown(_in_words(chosen.model, other_name, found))
     table = _table(chosen, other, found)

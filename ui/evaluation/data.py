@@ -10,7 +10,7 @@ import pandas as pd
 import streamlit as st
 
 from ui.common.folders import image_below
-from ui.common.frame import models_folder
+from ui.common.models import load_bundle
 from xray_core.errors import DatasetError
 from xray_core.evaluation.curves import (
     ReliabilityDiagram,
@@ -27,7 +27,6 @@ from xray_core.evaluation.groups import (
     subtype_scores,
 )
 from xray_core.evaluation.scores import Scores, prepare_table
-from xray_core.model.bundle import Bundle, open_bundle
 from xray_core.model.calibration import Calibration
 from xray_core.stats.bootstrap import reporting
 
@@ -69,17 +68,10 @@ class Evaluated:
         return "-".join("".join(c if c.isalnum() else " " for c in words).split())
 
 
-def bundle_of(name: str) -> Bundle:
-    """The bundle of that name, checked once and kept until its config.json changes."""
-    folder = models_folder() / name
-    config = folder / "config.json"
-    return _bundle(folder, config.stat().st_mtime_ns if config.exists() else 0)
-
-
 def stored(name: str, fold: str) -> Evaluated:
     """The stored predictions of a bundle for one fold ("test" or "validation")."""
-    bundle = bundle_of(name)
-    return _stored(bundle.folder, str(bundle.config["files"]["predictions.csv"]), fold)
+    bundle = load_bundle(name)
+    return _stored(name, str(bundle.config["files"]["predictions.csv"]), fold)
 
 
 def evaluated(
@@ -133,14 +125,9 @@ def image_on_disk(chosen: Evaluated, file: str) -> Path | None:
     return image_below(chosen.folder or images_folder(), file)
 
 
-@st.cache_resource(max_entries=8, show_spinner=False)
-def _bundle(folder: Path, changed: int) -> Bundle:
-    return open_bundle(folder)
-
-
 @st.cache_resource(max_entries=8, show_spinner="Patient-level bootstrap, 2,000 resamples...")
-def _stored(folder: Path, digest: str, fold: str) -> Evaluated:
-    bundle = bundle_of(folder.name)
+def _stored(name: str, digest: str, fold: str) -> Evaluated:
+    bundle = load_bundle(name)
     table = bundle.predictions()
     with reporting(None):  # a cached function must draw nothing on the page that called it
         return evaluated(

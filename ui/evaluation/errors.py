@@ -8,9 +8,9 @@ from typing import Any
 import pandas as pd
 import streamlit as st
 
-from ui.common.downloads import csv_button
 from ui.common.frame import open_in_prediction
 from ui.common.text import as_text
+from ui.common.widgets import csv_button
 from ui.dataset.gallery import small_picture
 from ui.evaluation.data import Evaluated, image_on_disk, images_folder
 from xray_core.evaluation.groups import confident_errors

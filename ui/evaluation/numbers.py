@@ -11,8 +11,8 @@ from functools import partial
 import pandas as pd
 import streamlit as st
 
-from ui.common.downloads import csv_button
-from ui.common.frame import sentences
+from ui.common.errors import show_errors
+from ui.common.widgets import csv_button
 from ui.evaluation.data import Evaluated
 from ui.evaluation.wording import frequencies, meanings
 from xray_core.evaluation.groups import SMALL_GROUP
@@ -107,7 +107,7 @@ def controls(chosen: Evaluated) -> tuple[float, float]:
             step=0.1,
             format="%.1f%%",
             key="evaluation_threshold",
-            on_change=sentences()(_leave_operating_point),
+            on_change=show_errors()(_leave_operating_point),
         )
     with right:
         st.session_state.setdefault("evaluation_prevalence", _DEFAULT_PREVALENCE)

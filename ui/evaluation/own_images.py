@@ -8,10 +8,10 @@ import pandas as pd
 import streamlit as st
 from streamlit.delta_generator import DeltaGenerator
 
+from ui.common.errors import show_errors
 from ui.common.folders import NO_CHOICE, choose_folder, may_choose
-from ui.common.frame import sentences
-from ui.common.models import predictor
-from ui.evaluation.data import OWN, bundle_of, evaluated
+from ui.common.models import load_bundle, load_predictor
+from ui.evaluation.data import OWN, evaluated
 from ui.evaluation.numbers import shown_progress
 from xray_core.dataset.labelled_folder import index_labelled
 from xray_core.evaluation.predictions import MAX_ROWS, read_predictions
@@ -27,9 +27,9 @@ def own_images(model: str) -> None:
         "of the computer running this app, for this visit only."
     )
     folder_tab, csv_tab = st.tabs(["A folder of images", "A CSV of predictions"])
-    with folder_tab, sentences():
+    with folder_tab, show_errors():
         _from_folder(model)
-    with csv_tab, sentences():
+    with csv_tab, show_errors():
         _from_csv(model)
 
 
@@ -77,7 +77,7 @@ def _keep(
         st.error("No image of it got a probability, so there is nothing to evaluate.")
         return
     with st.spinner("Patient-level bootstrap, 2,000 resamples ..."), shown_progress():
-        calibration = bundle_of(model).calibration
+        calibration = load_bundle(model).calibration
         st.session_state[OWN] = evaluated(
             title, model, table, tuple(notes), calibration, folder=folder
         )
@@ -89,7 +89,7 @@ def _predict(model: str, folder: Path) -> tuple[Path, pd.DataFrame, list[str]]:
     from xray_core.prediction.labelled import predict_labelled
 
     root, index = index_labelled(folder)
-    asked = predictor(model)  # TensorFlow takes seconds to load: only whoever asks waits
+    asked = load_predictor(model)  # TensorFlow takes seconds to load: only whoever asks waits
     progress = st.progress(0.0, f"0 of {len(index)} images")
     table = predict_labelled(
         asked, index, root, progress=lambda done, of: _show(progress, done, of)

@@ -5,7 +5,7 @@ from __future__ import annotations
 import pandas as pd
 import streamlit as st
 
-from ui.common.downloads import csv_button
+from ui.common.widgets import csv_button
 from ui.evaluation import charts
 from ui.evaluation.data import Evaluated
 from ui.evaluation.numbers import figure_buttons
