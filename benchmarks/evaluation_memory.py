@@ -41,7 +41,7 @@ def measure(path: Path, most_mb: float, most_seconds: float) -> bool:
     """Evaluate a table step by step and print the costs; whether the page exceeds a limit."""
     from scipy.special import expit, logit
 
-    from ui.evaluation.data import evaluated
+    from ui.evaluation.data import evaluate_table
     from xray_core.evaluation.comparison import compare
     from xray_core.evaluation.curves import decision_curve
     from xray_core.evaluation.independent import independent_intervals
@@ -60,16 +60,16 @@ def measure(path: Path, most_mb: float, most_seconds: float) -> bool:
         )
 
     table, notes = read_predictions(path)
-    chosen = evaluated("your table", "model", table, tuple(notes), calibration)
+    evaluation = evaluate_table("your table", "model", table, tuple(notes), calibration)
     log("the table read, with all that no slider moves")
-    found = evaluate(chosen.images, threshold=0.5, prevalence=0.1)
-    independent_intervals(chosen.images, found)
+    metrics = evaluate(evaluation.scores, threshold=0.5, prevalence=0.1)
+    independent_intervals(evaluation.scores, metrics)
     log("the metrics at one threshold")
-    decision_curve(chosen.images, 0.1)
+    decision_curve(evaluation.scores, 0.1)
     log("the decision curve")
     exceeded = peak_mb() - start > most_mb or time.perf_counter() - began > most_seconds
     print(f"The limits are {'exceeded' if exceeded else 'kept'}.", flush=True)
-    evaluate(chosen.images, threshold=0.4, prevalence=0.1)
+    evaluate(evaluation.scores, threshold=0.4, prevalence=0.1)
     log("then: a slider moved")
     other = table.assign(probability=expit(0.9 * logit(table["probability"])))
     compare(table, other, threshold_a=0.5, threshold_b=0.5)

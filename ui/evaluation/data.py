@@ -10,7 +10,8 @@ import pandas as pd
 import streamlit as st
 
 from ui.common.folders import image_below
-from ui.common.frame import models_folder
+from ui.common.models import bundle as load_bundle
+from xray_core.dataset.index import find_dataset
 from xray_core.errors import DatasetError
 from xray_core.evaluation.calibration import ReliabilityBin, calibrated_reference, reliability
 from xray_core.evaluation.curves import (
@@ -27,7 +28,7 @@ from xray_core.evaluation.groups import (
     subtype_scores,
 )
 from xray_core.evaluation.scores import Scores
-from xray_core.model.bundle import Bundle, open_bundle
+from xray_core.model.bundle import Bundle
 from xray_core.model.calibration import Calibration
 from xray_core.stats.bootstrap import reporting
 
@@ -35,56 +36,50 @@ OWN = "evaluation_own"  # session state: a visitor's own predictions, never in a
 
 
 @dataclass(frozen=True)
-class Evaluated:
-    """A set of images with predictions, and all about it that no slider moves."""
+class Evaluation:
+    """A table of predictions and everything computed from it that does not depend on a slider."""
 
     title: str
     model: str
-    key: str  # stands for the table in caches: no two tables have the same
+    key: str  # identifies the table in caches: no two tables have the same
     table: pd.DataFrame
     notes: tuple[str, ...]
     calibration: Calibration
-    images: Scores
+    scores: Scores
     roc: pd.DataFrame
     band: pd.DataFrame
     precision_recall: pd.DataFrame
     bins: list[ReliabilityBin]
     reference: tuple[float, float]
     histogram: pd.DataFrame
-    decided: Abstention  # what holds outside the model's uncertain band
-    folder: Path | None = None  # where the table's files are; None: in the dataset's folder
+    decided: Abstention  # the images outside the model's uncertain band
+    folder: Path | None = None  # of the table's files; None: the dataset's folder
 
     @cached_property
-    def subtypes(self) -> dict[str, Scores]:
-        """Each kind of pneumonia with all normal images, ready to be evaluated."""
+    def by_subtype(self) -> dict[str, Scores]:
+        """Each subtype of pneumonia with all normal images."""
         return subtype_scores(self.table, prior=self.calibration.prior)
 
     @cached_property
-    def gate(self) -> dict[str, Scores]:
-        """The images by outcome of the gate, ready to be evaluated."""
+    def by_input_check(self) -> dict[str, Scores]:
+        """The images by result of the input check."""
         return gate_scores(self.table, prior=self.calibration.prior)
 
     @property
     def slug(self) -> str:
-        """A name for files to download."""
-        words = f"{self.model}-{self.title}".lower()
-        return "-".join("".join(c if c.isalnum() else " " for c in words).split())
+        """The start of the names of downloaded files."""
+        text = f"{self.model}-{self.title}".lower()
+        return "-".join("".join(c if c.isalnum() else " " for c in text).split())
 
 
-def bundle_of(name: str) -> Bundle:
-    """The bundle of that name, checked once and kept until its config.json changes."""
-    folder = models_folder() / name
-    config = folder / "config.json"
-    return _bundle(folder, config.stat().st_mtime_ns if config.exists() else 0)
+def load_evaluation(name: str, fold: str) -> Evaluation:
+    """Return the evaluation of a bundle's stored predictions for "test" or "validation"."""
+    bundle = load_bundle(name)
+    digest = str(bundle.config["files"]["predictions.csv"])
+    return _evaluate_bundle(bundle.folder, digest, fold, bundle)
 
 
-def stored(name: str, fold: str) -> Evaluated:
-    """The stored predictions of a bundle for one fold ("test" or "validation")."""
-    bundle = bundle_of(name)
-    return _stored(bundle.folder, str(bundle.config["files"]["predictions.csv"]), fold)
-
-
-def evaluated(
+def evaluate_table(
     title: str,
     model: str,
     table: pd.DataFrame,
@@ -92,68 +87,60 @@ def evaluated(
     calibration: Calibration,
     key: str = "",
     folder: Path | None = None,
-) -> Evaluated:
-    """Draw the bootstrap and the curves of a predictions table (label, probability, patient)."""
-    # First, because the draws used last are kept, and those of all images are needed again.
+) -> Evaluation:
+    """Compute the bootstrap and the curves of a table of label, probability and patient."""
+    # First: the bootstrap keeps the resamples used last, and those of all images are needed again.
     decided = outside_band(
         table,
         calibration.uncertain,
         threshold=calibration.decision_threshold,
         prior=calibration.prior,
     )
-    images = prepare_table(table, prior=calibration.prior)
-    low, high, _ = calibrated_reference(images.shifted, images.patient)
-    _ = images.threshold_free  # worked out now, so that no slider waits for it
-    return Evaluated(
+    scores = prepare_table(table, prior=calibration.prior)
+    low, high, _ = calibrated_reference(scores.shifted, scores.patient)
+    _ = scores.threshold_free  # computed now, so that no slider waits for it
+    return Evaluation(
         title=title,
         model=model,
         key=key,
         table=table,
         notes=notes,
         calibration=calibration,
-        images=images,
-        roc=roc_curve(images),
-        band=roc_band(images),
-        precision_recall=precision_recall_curve(images),
-        bins=reliability(images.label, images.shifted, images.patient),
+        scores=scores,
+        roc=roc_curve(scores),
+        band=roc_band(scores),
+        precision_recall=precision_recall_curve(scores),
+        bins=reliability(scores.label, scores.shifted, scores.patient),
         reference=(low, high),
-        histogram=score_histogram(images),
+        histogram=score_histogram(scores),
         decided=decided,
         folder=folder,
     )
 
 
 @st.cache_data(max_entries=1, ttl=60, show_spinner=False)
-def images_folder() -> Path | None:
-    """Where the dataset's images are on this disk, or None."""
-    from xray_core.dataset.index import find_dataset
-
+def dataset_folder() -> Path | None:
+    """Return the folder of the dataset on this computer, or None."""
     try:
         return Path(find_dataset(None)).resolve()
     except DatasetError:
         return None
 
 
-def image_on_disk(chosen: Evaluated, file: str) -> Path | None:
-    """The image of a predictions table, if it is on this disk and inside the table's folder."""
-    return image_below(chosen.folder or images_folder(), file)
+def image_path(evaluation: Evaluation, file: str) -> Path | None:
+    """Return the path of a table's image, or None where it is not in the table's folder."""
+    return image_below(evaluation.folder or dataset_folder(), file)
 
 
-@st.cache_resource(max_entries=8, show_spinner=False)
-def _bundle(folder: Path, changed: int) -> Bundle:
-    return open_bundle(folder)
-
-
-@st.cache_resource(max_entries=8, show_spinner="Patient-level bootstrap, 2,000 resamples...")
-def _stored(folder: Path, digest: str, fold: str) -> Evaluated:
-    bundle = bundle_of(folder.name)
-    table = bundle.predictions()
+@st.cache_resource(max_entries=8, show_spinner="Patient-level bootstrap, 2,000 resamples ...")
+def _evaluate_bundle(folder: Path, digest: str, fold: str, _bundle: Bundle) -> Evaluation:
+    table = _bundle.predictions()
     with reporting(None):  # a cached function must draw nothing on the page that called it
-        return evaluated(
+        return evaluate_table(
             f"{fold} split",
-            bundle.name,
+            _bundle.name,
             table[table["fold"] == fold].reset_index(drop=True),
             (),
-            bundle.calibration,
+            _bundle.calibration,
             key=f"{digest} {fold}",
         )
