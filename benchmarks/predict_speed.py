@@ -5,7 +5,7 @@
 1. `Predictor.predict` of one image (read, check, resize, pass, gate, neighbours) against the bare
    network, compiled, on the same image already resized.
 2. `Predictor.predict_many` over the files against `model.predict` on their resized images.
-The two of each pair take turns, so that another load on the machine meets both.
+The two calls of each pair alternate, so that other load on the machine affects both.
 """
 
 import argparse
@@ -36,9 +36,10 @@ def main() -> None:
     index = build_index(folder)
     index = index[index["fold"] == "test"].sample(arguments.images, random_state=0)
     paths = [folder / path for path in index["path"]]
-    # Only images that pass, as those that do not are asked about in other positions, too.
+    # Only images that pass the input check, as others need further forward passes.
     many = list(predictor.predict_many(paths))
-    paths = [path for path, found in zip(paths, many, strict=True) if found.gate == "passed"]
+    predictions = zip(paths, many, strict=True)
+    paths = [path for path, prediction in predictions if prediction.gate == "passed"]
     images = np.stack([predictor.model_input(path) for path in paths])
 
     import tensorflow as tf
@@ -70,7 +71,7 @@ def main() -> None:
 def _turns(
     first: Callable[[], object], second: Callable[[], object], rounds: int
 ) -> tuple[float, float]:
-    """Median seconds of two calls that take turns, after one of each for warmth."""
+    """Median seconds of two calls in alternation, after one warm-up call of each."""
     seconds: tuple[list[float], list[float]] = ([], [])
     for turn in range(rounds + 1):
         for call, taken in zip((first, second), seconds, strict=True):

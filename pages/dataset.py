@@ -2,10 +2,11 @@
 
 import streamlit as st
 
-from ui.common.downloads import csv_button
+from ui.common.errors import show_errors
 from ui.common.folders import is_local
-from ui.common.frame import frame, sentences
+from ui.common.frame import frame
 from ui.common.text import as_text
+from ui.common.widgets import csv_button
 from ui.dataset.averages import show_averages
 from ui.dataset.contents import show_contents
 from ui.dataset.download import offer_download
@@ -68,7 +69,7 @@ def show_origin(source: Source) -> None:
             st.button(
                 "Rescan",
                 icon=":material/refresh:",
-                on_click=sentences()(rescan),
+                on_click=show_errors()(rescan),
                 help="Finds images that were changed in place. Only those are read again.",
             )
 
@@ -82,5 +83,5 @@ def show_table(source: Source) -> None:
 
 
 chosen_model = frame("Dataset")
-with sentences():
+with show_errors():
     show_page(chosen_model)

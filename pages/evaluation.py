@@ -2,7 +2,8 @@
 
 import streamlit as st
 
-from ui.common.frame import frame, sentences
+from ui.common.errors import show_errors
+from ui.common.frame import frame
 from ui.common.text import as_markdown
 from ui.evaluation.all_metrics import show_all_metrics
 from ui.evaluation.calibration import show_calibration
@@ -84,7 +85,7 @@ def show_notes(source: str, evaluation: Evaluation) -> None:
 
 
 @st.fragment
-@sentences()
+@show_errors()
 def show_sections(model: str, source: str, evaluation: Evaluation) -> None:
     """Draw what depends on the sliders; a fragment, so that a slider runs only this."""
     top = st.container()
@@ -115,5 +116,5 @@ def show_sections(model: str, source: str, evaluation: Evaluation) -> None:
 
 chosen_model = frame("Evaluation")
 if chosen_model is not None:
-    with sentences():
+    with show_errors():
         show_page(chosen_model)

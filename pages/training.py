@@ -2,8 +2,9 @@
 
 import streamlit as st
 
-from ui.common.frame import frame, sentences
-from ui.common.models import bundle as load_bundle
+from ui.common.errors import show_errors
+from ui.common.frame import frame
+from ui.common.models import load_bundle
 from ui.common.text import as_markdown, as_text
 from ui.training.card import limits
 from ui.training.curves import show_curves
@@ -28,5 +29,5 @@ def show_page(model: str) -> None:
 
 chosen_model = frame("Training")
 if chosen_model is not None:
-    with sentences():
+    with show_errors():
         show_page(chosen_model)

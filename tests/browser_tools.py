@@ -1,4 +1,4 @@
-"""What the browser tests share beyond fixtures: sizes, the server's handle, dropping, pictures."""
+"""What the browser tests share beyond fixtures: sizes, the server, uploads, screenshots."""
 
 import base64
 import os
@@ -54,14 +54,14 @@ def shot(page: object, name: str) -> Path:
 
 def unpacked(pdf: bytes) -> bytes:
     """Return what the streams of a PDF hold, whether deflated, in base 85, or both."""
-    found = b""
+    content = b""
     for stream in re.findall(rb"stream\r?\n(.*?)endstream", pdf, re.DOTALL):
         for decode in (
             bytes.strip,
             lambda text: base64.a85decode(b"<~" + text.strip(), adobe=True),
         ):
             try:
-                found += zlib.decompress(decode(stream))
+                content += zlib.decompress(decode(stream))
             except (zlib.error, ValueError):
                 continue
-    return found
+    return content

@@ -1,4 +1,4 @@
-"""What no page catches reaches the visitor as a sentence, and the log without its message."""
+"""An error that no page catches is a sentence for the visitor, and has no message in the log."""
 
 from collections.abc import Callable
 from pathlib import Path
@@ -37,13 +37,13 @@ if __name__ == "__main__":
 
 
 @pytest.mark.parametrize("place", ["a callback", "a fragment", "the page", "a download"])
-def test_a_fault_is_a_sentence_and_its_message_stays_out_of_the_log(
+def test_an_error_is_a_sentence_and_its_message_stays_out_of_the_log(
     place: str, server: Server, page: object
 ) -> None:
     before = server.log.read_text().count("ValueError at probe.py:")
     page.goto(server.url)
     page.get_by_role("button", name=f"Fail in {place}").click()
-    words = "Failed to generate file" if place == "a download" else "Something went wrong here."
+    words = "Failed to generate file" if place == "a download" else "Something went wrong."
     expect(page.get_by_text(words)).to_be_visible()
     expect(page.get_by_text("Traceback")).to_have_count(0)
     expect(page.get_by_test_id("stException")).to_have_count(0)

@@ -1,4 +1,4 @@
-"""The icon of a tab comes from the app itself, from the first moment on."""
+"""The icon of a tab is never loaded from another server."""
 
 import pytest
 from playwright.sync_api import expect

@@ -18,11 +18,11 @@ class Recorder:
     """A proxy that reaches nothing, and the requests that came to it."""
 
     def __init__(self) -> None:
-        asked = self.asked = []
+        requests = self.requests = []
 
         class Handler(BaseHTTPRequestHandler):
             def do_GET(self) -> None:
-                asked.append(self.path)
+                requests.append(self.path)
                 self.send_error(502)
 
             do_CONNECT = do_GET  # noqa: N815
@@ -54,7 +54,7 @@ def server(
 
 
 def handshake(server: Server, host: str, origin: str | None) -> int:
-    """Ask for the pages' WebSocket; returns the status of the answer: 101 is yes."""
+    """Ask for the pages' WebSocket; returns the status of the response (101 means accepted)."""
     address = urlsplit(server.url)
     headers = {
         "Host": host,
@@ -80,9 +80,9 @@ def test_a_foreign_host_gets_neither_page_nor_connection(server: Server) -> None
     connection = http.client.HTTPConnection(address.hostname, address.port, timeout=60)
     for path in ("/", "/dataset", "/_stcore/host-config", "/_stcore/health"):
         connection.request("GET", path, headers={"Host": foreign})
-        answer = connection.getresponse()
-        assert answer.status == 403, path
-        answer.read()
+        response = connection.getresponse()
+        assert response.status == 403, path
+        response.read()
     connection.close()
 
 
@@ -92,7 +92,7 @@ def test_a_foreign_origin_is_refused_without_a_look_at_the_internet(
     netloc = urlsplit(server.url).netloc
 
     assert handshake(server, netloc, "http://evil.example") == 403
-    assert internet.asked == []
+    assert internet.requests == []
 
 
 def test_dns_rebinding_shows_nothing(server: Server, browser: object, chromium: str) -> None:
@@ -103,8 +103,8 @@ def test_dns_rebinding_shows_nothing(server: Server, browser: object, chromium: 
     )
     try:
         page = misled.new_page()
-        answer = page.goto(f"{rebound}/dataset")
-        assert answer.status == 403
+        response = page.goto(f"{rebound}/dataset")
+        assert response.status == 403
         assert page.inner_text("body") == "This address is not served here."
     finally:
         misled.close()

@@ -1,4 +1,4 @@
-"""From the gallery to the answer: the image that is sent is the image that is predicted."""
+"""From the gallery to the result: the image that is sent is the image that is predicted."""
 
 import csv
 import io
@@ -15,9 +15,9 @@ from xray_core.prediction.wording import SHOWN_AS
 pytestmark = pytest.mark.browser
 SLOW = 180_000  # the first image loads TensorFlow
 
-# Filed under the other class, so that the verdict can only come from the image's own pixels.
-SICK = "train/NORMAL/IM-0007-0001.jpeg"
-WELL = "train/PNEUMONIA/person3_virus_7.jpeg"
+# In the folder of the other class, so that the verdict can only come from the pixels.
+PNEUMONIA = "train/NORMAL/IM-0007-0001.jpeg"
+NORMAL = "train/PNEUMONIA/person3_virus_7.jpeg"
 
 
 @pytest.fixture(scope="module")
@@ -29,14 +29,14 @@ def server(
 ) -> Server:
     folder = tmp_path_factory.mktemp("images")
     root = write_dataset(folder / "chest_xray", KAGGLE_LIKE)
-    (root / SICK).write_bytes(image_png(1000, True))
-    (root / WELL).write_bytes(image_png(1001, False))
+    (root / PNEUMONIA).write_bytes(image_png(1000, True))
+    (root / NORMAL).write_bytes(image_png(1001, False))
     return start_server(micro_models, CHEST_XRAY_DIR=str(root), XRAY_CACHE=str(folder / "cache"))
 
 
-@pytest.mark.parametrize(("image", "answer"), [(SICK, "PNEUMONIA"), (WELL, "NORMAL")])
+@pytest.mark.parametrize(("image", "verdict"), [(PNEUMONIA, "PNEUMONIA"), (NORMAL, "NORMAL")])
 def test_the_image_sent_is_the_image_predicted(
-    server: Server, page: object, image: str, answer: str
+    server: Server, page: object, image: str, verdict: str
 ) -> None:
     page.goto(f"{server.url}/dataset")
     field = page.get_by_label("Patient or file name")
@@ -48,10 +48,10 @@ def test_the_image_sent_is_the_image_predicted(
     dialog = page.get_by_role("dialog")
     expect(dialog.get_by_alt_text(f"Image {image}")).to_be_visible(timeout=SLOW)
     dialog.get_by_role("button", name="Send to prediction").click()
-    expect(page.locator(".verdict")).to_contain_text(SHOWN_AS[answer], timeout=SLOW)
-    label = "pneumonia, viral" if image == WELL else "normal"
+    expect(page.locator(".verdict")).to_contain_text(SHOWN_AS[verdict], timeout=SLOW)
+    label = "pneumonia, viral" if image == NORMAL else "normal"
     expect(page.locator(".which")).to_contain_text(f"label: {label}")
     with page.expect_download(timeout=SLOW) as download:
         page.get_by_role("button", name="Result (CSV)").click()
     (row,) = csv.DictReader(io.StringIO(Path(download.value.path()).read_text("utf-8-sig")))
-    assert row["verdict"] == answer
+    assert row["verdict"] == verdict

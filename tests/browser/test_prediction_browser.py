@@ -26,9 +26,7 @@ def verdict(page, word: str) -> None:
     expect(page.locator(".verdict")).to_contain_text(word, timeout=SLOW)
 
 
-def test_a_dropped_image_shows_its_verdict_image_overlay_and_report(
-    server, page, image_png, tmp_path
-):
+def test_an_uploaded_image_shows_result_image_overlay_and_report(server, page, image_png, tmp_path):
     page.goto(server.url)
     drop(page, ("image.png", image_png(1000, True)))
     expect(page.get_by_text("image.png")).to_be_hidden()
@@ -47,7 +45,7 @@ def test_a_dropped_image_shows_its_verdict_image_overlay_and_report(
     shot(page, "prediction-image")
 
     page.get_by_text("Outline", exact=True).click()
-    with page.expect_download() as download:  # while the page still draws the map anew
+    with page.expect_download() as download:  # while the page draws the map again
         page.get_by_role("button", name="Report (PDF)").click()
     report = Path(download.value.path()).read_bytes()
     assert report.startswith(b"%PDF-1.")
@@ -62,11 +60,11 @@ def test_a_dropped_image_shows_its_verdict_image_overlay_and_report(
     assert "file" not in row
 
 
-def test_a_picture_that_is_no_image_is_refused_with_its_reason(server, page):
+def test_a_colour_image_is_refused_with_its_reason(server, page):
     y, x = np.mgrid[0:300, 0:300]
-    picture = np.stack([x % 256, y % 256, (x + y) % 256], axis=2).astype(np.uint8)
+    pixels = np.stack([x % 256, y % 256, (x + y) % 256], axis=2).astype(np.uint8)
     buffer = io.BytesIO()
-    Image.fromarray(picture).save(buffer, "PNG")
+    Image.fromarray(pixels).save(buffer, "PNG")
     page.goto(server.url)
     drop(page, ("holiday.png", buffer.getvalue()))
 
@@ -77,19 +75,19 @@ def test_a_picture_that_is_no_image_is_refused_with_its_reason(server, page):
     shot(page, "prediction-refused")
 
 
-def test_a_framed_image_is_trimmed_in_one_click(server, page, image):
+def test_a_border_is_cropped_in_one_click(server, page, image):
     buffer = io.BytesIO()
     Image.fromarray(np.pad(image(1000, True), 40, constant_values=255)).save(buffer, "PNG")
     page.goto(server.url)
-    drop(page, ("framed.png", buffer.getvalue()))
+    drop(page, ("border.png", buffer.getvalue()))
 
     expect(page.get_by_text(re.compile("border", re.I)).first).to_be_visible(timeout=SLOW)
-    shot(page, "prediction-framed")
+    shot(page, "prediction-border")
     page.get_by_role("button", name=re.compile("^(Crop and analyse|Border detected)")).click()
     expect(page.get_by_alt_text("The image was cropped")).to_be_visible()
     verdict(page, "Pneumonia suspected")
     expect(page.locator(".cautions")).to_contain_text("cropped to its content before")
-    shot(page, "prediction-trimmed")
+    shot(page, "prediction-cropped")
 
 
 def test_a_dicom_offers_its_windows_and_shows_no_name(server, page, image):
@@ -122,16 +120,16 @@ def test_thirty_files_with_two_bad_ones_become_a_table(server, page, image_png):
     assert len(rows) == 30
     assert [row["image"] for row in rows if row["verdict"] == "UNREADABLE"] == ["4", "21"]
 
-    expect(page.locator(".which")).to_have_text("Your image 1")
+    expect(page.locator(".which")).to_have_text("Image 1")
     expect(page.get_by_test_id("stStatusWidget")).to_have_count(0)
     page.get_by_test_id("stDataFrame").scroll_into_view_if_needed()
-    for _ in range(10):  # the grid takes no click until it is wholly there
+    for _ in range(10):  # the grid ignores clicks until it is complete
         table = page.get_by_test_id("stDataFrame").bounding_box()
         page.mouse.click(table["x"] + 250, table["y"] + 120)  # the second row, below the head
         page.wait_for_timeout(2000)
-        if page.locator(".which").inner_text() == "Your image 2":
+        if page.locator(".which").inner_text() == "Image 2":
             break
-    expect(page.locator(".which")).to_have_text("Your image 2")
+    expect(page.locator(".which")).to_have_text("Image 2")
     shot(page, "prediction-many")
 
 
@@ -163,7 +161,7 @@ def test_leaving_the_page_while_a_batch_is_analysed_loses_no_image(server, page,
 
 
 def test_a_second_drop_while_the_first_is_analysed_is_added_or_replaces_it(server, page, image_png):
-    """Added where the first still waits; else the first has all its results, and is replaced."""
+    """Added if the first still lacks results; otherwise the first is replaced."""
     page.goto(server.url)
     drop(page, *[(f"a{i}.png", image_png(i, i % 2 == 1, 900, 900)) for i in range(30)])
     expect(page.get_by_text(re.compile(r"\d+ of \d+ images|Show only"))).to_be_visible(timeout=SLOW)
@@ -181,7 +179,7 @@ def test_a_second_drop_while_the_first_is_analysed_is_added_or_replaces_it(serve
     assert names[:-2] in ([], [f"a{i}.png" for i in range(30)])
 
 
-def test_a_new_drop_shows_no_filter_and_no_file_names_of_the_last(server, page, image_png):
+def test_a_new_drop_resets_filter_and_file_names(server, page, image_png):
     files = [("one.png", image_png(1, False)), ("bad.png", b"nothing"), ("two.png", image_png(2))]
     page.goto(server.url)
     drop(page, *files)
@@ -194,7 +192,9 @@ def test_a_new_drop_shows_no_filter_and_no_file_names_of_the_last(server, page, 
 
     drop(page, *files, ("three.png", image_png(3)))
 
-    expect(page.get_by_role("button", name=re.compile("Normal: 3"))).to_be_visible(timeout=SLOW)
+    expect(page.get_by_role("button", name=re.compile("No pneumonia detected: 3"))).to_be_visible(
+        timeout=SLOW
+    )
     expect(pill).to_have_attribute("aria-pressed", "false")
     expect(page.get_by_role("checkbox", name="Show file names")).not_to_be_checked()
     rows = all_rows(page)
@@ -204,7 +204,7 @@ def test_a_new_drop_shows_no_filter_and_no_file_names_of_the_last(server, page, 
 
 @pytest.mark.parametrize("scheme", ["light", "dark"])
 @pytest.mark.parametrize(("size", "viewport"), [("laptop", LAPTOP), ("phone", PHONE)])
-def test_the_answer_is_seen_without_scrolling(server, open_browser_page, size, viewport, scheme):
+def test_the_result_is_visible_without_scrolling(server, open_browser_page, size, viewport, scheme):
     page = open_browser_page(viewport, scheme)
     page.goto(server.url)
     page.get_by_role("button", name="Example: pneumonia").click()

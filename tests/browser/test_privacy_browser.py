@@ -1,4 +1,4 @@
-"""What a DICOM file knows of a patient reaches no page, report, table, log or file.
+"""The patient data of a DICOM file reach no page, report, table, log or file.
 
 The server runs under strace, which lists every file that it or a child opens for writing.
 """
@@ -23,15 +23,15 @@ PLANTED = {
 FILE_NAME = "Zzyzx_Jane_19991231.dcm"
 TRACES = [*SECRETS, *PLANTED.values(), "Zzyzx", "1999-12-31", "2001-02-29"]
 FOR_WRITING = re.compile(r'open(?:at)?\(.*?"([^"]*)", \S*(?:O_WRONLY|O_RDWR|O_CREAT|O_TMPFILE)')
-# TensorFlow's code made from its own sources, the lock of a list of fonts, and the empty file by
-# which Python's tempfile tries whether a folder can be written (its real ones begin with "tmp").
+# Code that TensorFlow generates, the lock of the font list, and the empty file with which Python's
+# tempfile tests whether a folder is writable (its other files begin with "tmp").
 HARMLESS = re.compile(r"__autograph_generated_file.*|.*\.matplotlib-lock|(?!tmp)[a-z0-9_]{8}")
 SLOW = 240_000
 
 
 @pytest.fixture
 def traced(tmp_path: Path) -> tuple[Path, tuple[str, ...]]:
-    """Where strace writes, and the command line that goes before the server's."""
+    """The output file of strace, and the command line before that of the server."""
     strace = shutil.which("strace")
     if strace is None:
         pytest.skip("no strace on this machine (apt-get install strace)")
@@ -52,7 +52,7 @@ def planted_dicom(image) -> bytes:
     return data
 
 
-def test_nothing_of_a_patient_leaves_the_visit(
+def test_no_patient_data_leaves_the_visit(
     start_server, page, micro_models, image, traced, tmp_path
 ):
     trace, prefix = traced
@@ -84,8 +84,8 @@ def test_nothing_of_a_patient_leaves_the_visit(
     seen["trace"] = trace.read_text(errors="replace")
 
     for place, text in seen.items():
-        found = [secret for secret in TRACES if secret in text]
-        assert not found, f"{found} in the {place}"
+        leaked = [secret for secret in TRACES if secret in text]
+        assert not leaked, f"{leaked} in the {place}"
     for name in written(seen["trace"]):
         path = Path(name)
         if HARMLESS.fullmatch(path.name):
@@ -98,12 +98,12 @@ def test_nothing_of_a_patient_leaves_the_visit(
 
 
 def written(trace: str) -> list[str]:
-    """Return the files that were opened for writing, but for devices and kernel tables."""
+    """Return the files that were opened for writing, except devices and kernel tables."""
     names = {match[1] for line in trace.splitlines() if (match := FOR_WRITING.search(line))}
     return sorted(name for name in names if not name.startswith(("/dev/", "/proc/", "/sys/")))
 
 
-def test_the_trace_is_read_rightly():
+def test_the_trace_is_read_correctly():
     lines = [
         '1 openat(AT_FDCWD, "/a", O_RDONLY|O_CLOEXEC) = 3',
         '1 openat(AT_FDCWD, "/b", O_RDWR|O_CREAT|O_EXCL, 0600) = 4',

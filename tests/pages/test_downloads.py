@@ -15,7 +15,7 @@ from page_tools import ROOT
 from simulated_bundle import write_bundle
 from streamlit.testing.v1 import AppTest
 
-from ui.common.downloads import csv_bytes
+from ui.common.widgets import csv_bytes
 from xray_core.model.bundle import seal
 
 FORMULA = '=HYPERLINK("http://evil.example","click")'

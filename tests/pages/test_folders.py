@@ -1,4 +1,4 @@
-"""Which folders a visitor may choose, and which images a table may name."""
+"""Access checks for folders and images on the server's disk."""
 
 import os
 from collections.abc import Callable, Iterator
@@ -49,14 +49,14 @@ def refusal(text: str) -> str:
     return str(caught.value)
 
 
-def test_on_this_computer_any_folder_may_be_named(tmp_path: Path) -> None:
+def test_on_the_servers_computer_any_folder_may_be_named(tmp_path: Path) -> None:
     assert may_choose()
     assert choose_folder(str(tmp_path)) == tmp_path.resolve()
     assert refusal(str(tmp_path / "nothing")) == "There is no such folder."
 
 
 @pytest.mark.parametrize("address", ["0.0.0.0", "::", "192.168.1.5", "xray.example.org", None])
-def test_a_server_that_others_reach_opens_no_folder(tmp_path: Path, address: str | None) -> None:
+def test_a_public_server_opens_no_folder(tmp_path: Path, address: str | None) -> None:
     before = config.get_option("server.address")
     config.set_option("server.address", address)
     try:
@@ -75,7 +75,7 @@ def test_a_server_that_others_reach_opens_no_folder(tmp_path: Path, address: str
         {"host": "localhost:8501", "forwarded": "for=203.0.113.9"},
     ],
 )
-def test_a_visitor_through_a_proxy_is_not_at_this_computer(
+def test_a_visitor_through_a_proxy_is_not_local(
     visit: Callable[..., None], headers: dict[str, str], tmp_path: Path
 ) -> None:
     visit(**headers)
@@ -120,7 +120,7 @@ def test_listed_folders_may_be_opened_and_nothing_else_tells_whether_it_exists(
         assert refusal(outside) == folders.REFUSED, outside[:40]
 
 
-def test_a_listed_folder_binds_whoever_sits_at_this_computer_too(
+def test_listed_folders_limit_local_visitors_too(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     (tmp_path / "one").mkdir()
@@ -157,7 +157,7 @@ def test_a_table_names_images_below_its_folder_only(tmp_path: Path) -> None:
     assert image_below(None, "a.png") is None
 
 
-def test_an_image_is_opened_of_the_dataset_or_where_the_visitor_may_look(
+def test_an_image_is_opened_from_the_dataset_or_an_allowed_folder(
     tmp_path: Path, served_to_all: None, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     root = write_dataset(tmp_path / "chest_xray", {"test/NORMAL": ["a.png"]})

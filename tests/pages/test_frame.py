@@ -1,4 +1,4 @@
-"""The frame looks the same on every page, however the page was reached."""
+"""The frame is the same on every page, with and without `app.py`."""
 
 import shutil
 
@@ -10,7 +10,7 @@ PAGES = ("app", "prediction", "dataset", "evaluation", "training")
 
 
 @pytest.mark.parametrize("page", PAGES)
-def test_every_page_opens_on_an_empty_models_folder_and_says_how_to_train(open_page, page):
+def test_every_page_opens_without_a_model_and_says_how_to_train(open_page, page):
     at = open_page(page)
 
     assert not at.exception
@@ -45,7 +45,7 @@ def test_resnet50_is_the_model_that_the_app_opens_with(open_page, micro_bundle, 
 
 
 @pytest.mark.parametrize("page", PAGES)
-def test_no_page_takes_the_visitors_computer_for_the_servers(open_page, with_model, page):
+def test_no_page_calls_the_server_this_computer(open_page, with_model, page):
     at = open_page(page)
     text = " ".join(page_text(at).split()).lower()
 

@@ -1,7 +1,7 @@
-"""Every dropped file ends as a row, wherever a run of the page is cut short.
+"""Every uploaded file becomes a row, wherever a run of the page is interrupted.
 
-Streamlit cuts a run short by raising at its next call: for another button, page or model, and for
-a lost connection. `st.stop` raises the same kind of exception.
+Streamlit interrupts a run by raising at its next call: for another button, page or model, and for a
+lost connection. `st.stop` raises the same kind of exception.
 """
 
 import io
@@ -19,14 +19,14 @@ NAMES = [f"{number}.png" for number in range(COUNT)]
 
 @pytest.fixture
 def stop_at(monkeypatch):
-    """A function that has the page stop in the n-th calls of a function, before or after it."""
+    """A function that stops the page at the n-th calls of a function, before or after it."""
 
     def arrange(owner: object, name: str, calls: set[int], *, after: bool) -> None:
-        original, made = getattr(owner, name), []
+        original, calls_so_far = getattr(owner, name), []
 
         def stopping(*args, **kwargs):
-            made.append(None)
-            number = len(made)
+            calls_so_far.append(None)
+            number = len(calls_so_far)
             if number in calls and not after:
                 st.stop()
             result = original(*args, **kwargs)
@@ -46,7 +46,7 @@ def drop(at: AppTest, *files: tuple[str, bytes]) -> AppTest:
 
 
 def named(at: AppTest) -> AppTest:
-    """The page with the names of the files in its table."""
+    """The page with file names in its table."""
     return next(box for box in at.checkbox if box.label == "Show file names").check().run()
 
 
@@ -64,20 +64,20 @@ def zipped(files: list[tuple[str, bytes]]) -> bytes:
 
 def place(name: str) -> tuple[object, str]:
     import ui.prediction.analysis as run
-    from ui.prediction.cases import Image, Visit
+    from ui.prediction.cases import Case, Visit
     from xray_core.prediction.predictor import Predictor
 
     return {
-        "read": (Image, "read"),
-        "thumbnail": (run, "thumbnail"),
+        "read": (Case, "read"),
+        "view": (run, "make_view"),
         "predict": (Predictor, "predict"),
-        "settle": (Visit, "settle"),
+        "store": (Visit, "store_result"),
     }[name]
 
 
 @pytest.fixture(scope="module")
 def expected(micro_bundle, image_png) -> list[float]:
-    """The probability of each of the twenty in percent, in one go and without the page."""
+    """The probability of each of the twenty in percent, predicted without the page."""
     from xray_core.prediction.predictor import Predictor
 
     predictor = Predictor.load(micro_bundle)
@@ -85,7 +85,7 @@ def expected(micro_bundle, image_png) -> list[float]:
 
 
 @pytest.mark.parametrize("after", [False, True], ids=["before", "after"])
-@pytest.mark.parametrize("step", ["read", "thumbnail", "predict", "settle"])
+@pytest.mark.parametrize("step", ["read", "view", "predict", "store"])
 def test_twenty_files_are_twenty_results_in_order_wherever_the_run_stops(
     open_page, with_model, image_png, stop_at, expected, step, after
 ):
@@ -142,7 +142,7 @@ def test_another_model_chosen_before_the_end_analyses_every_file(
     at = at.sidebar.selectbox[0].set_value("other").run()
 
     assert list(named(at).dataframe[0].value["File"]) == NAMES
-    assert {image.result.model[:6] for image in at.session_state["prediction_visit"].images} == {
+    assert {image.result.model[:6] for image in at.session_state["prediction_visit"].cases} == {
         "other "
     }
 
@@ -169,28 +169,28 @@ def test_clear_before_the_end_leaves_nothing(open_page, with_model, image_png, s
     at = next(button for button in at.button if button.label == "Clear").click().run()
 
     visit = at.session_state["prediction_visit"]
-    assert (visit.images, visit.view) == ([], None)
+    assert (visit.cases, visit.views) == ([], {})
     assert not at.dataframe
 
 
-def test_a_result_for_a_image_looked_at_otherwise_by_now_is_not_kept():
-    """As where an image is turned while another run of the page still analyses it."""
-    from ui.prediction.cases import Image, Visit
+def test_a_result_for_settings_that_have_changed_is_not_stored():
+    """As when an image is rotated while another run of the page still analyses it."""
+    from ui.prediction.cases import Case, Visit
     from xray_core.prediction.orientation import Correction
     from xray_core.prediction.predictor import Prediction
 
-    image = Image(1, data=b"x", asked="model 1")
+    image = Case(1, data=b"x", requested_model="model 1")
     visit, early = Visit([image]), image.settings
-    image.apply_correction(Correction(1, False))
-    visit.settle(image, Prediction(0.9, "PNEUMONIA", ()), None, "model 1", early, "")
-    assert image.waits
+    image.correct(Correction(1, False))
+    visit.store_result(image, Prediction(0.9, "PNEUMONIA", ()), None, "model 1", early, None)
+    assert image.is_waiting
     assert image.result is None
 
-    visit.settle(image, Prediction(0.1, "NORMAL", ()), None, "model 0", image.settings, "")
+    visit.store_result(image, Prediction(0.1, "NORMAL", ()), None, "model 0", image.settings, None)
     assert image.result is None
 
-    visit.settle(image, Prediction(0.2, "NORMAL", ()), None, "model 1", image.settings, "")
-    assert not image.waits
+    visit.store_result(image, Prediction(0.2, "NORMAL", ()), None, "model 1", image.settings, None)
+    assert not image.is_waiting
     assert image.result.probability == 0.2
 
 
@@ -200,19 +200,19 @@ def upload(name: str, **values: object) -> SimpleNamespace:
     )
 
 
-def test_a_drop_zone_that_is_sent_twice_costs_no_image():
-    """As where a button is pressed before the page is drawn to its end."""
+def test_a_drop_zone_that_is_sent_twice_loses_no_image():
+    """As when a button is pressed before the page is complete."""
     from ui.prediction.cases import Visit
     from ui.prediction.uploads import take_dropped
 
     visit, first = Visit(), upload("a")
     assert take_dropped(visit, [first])
-    assert not take_dropped(visit, [])  # the server has let go of its file
+    assert not take_dropped(visit, [])  # the server has removed its file
     assert not take_dropped(visit, [first])
-    assert [image.name for image in visit.images] == ["a"]
+    assert [image.name for image in visit.cases] == ["a"]
 
 
-def test_files_that_come_on_a_drop_zone_about_to_be_replaced_are_taken():
+def test_files_from_a_drop_zone_about_to_be_replaced_are_taken():
     from streamlit.runtime.uploaded_file_manager import DeletedFile
 
     from ui.prediction.cases import Visit
@@ -222,7 +222,7 @@ def test_files_that_come_on_a_drop_zone_about_to_be_replaced_are_taken():
     take_dropped(visit, [upload("a")])
 
     assert take_dropped(visit, [DeletedFile("a"), upload("b")])
-    assert [(image.number, image.name) for image in visit.images] == [(1, "a"), (2, "b")]
+    assert [(image.number, image.name) for image in visit.cases] == [(1, "a"), (2, "b")]
 
 
 def test_a_drop_is_taken_where_its_callback_was_not_called(
@@ -230,14 +230,14 @@ def test_a_drop_is_taken_where_its_callback_was_not_called(
 ):
     import ui.prediction.uploads as uploads
 
-    monkeypatch.setattr(uploads, "on_drop", lambda *args: None)
+    monkeypatch.setattr(uploads, "handle_drop", lambda *args: None)
 
     at = drop(open_page("prediction"), *twenty(image_png)[:3])
 
     assert list(named(at).dataframe[0].value["File"]) == NAMES[:3]
 
 
-def test_what_is_added_keeps_within_one_drop(monkeypatch):
+def test_added_files_keep_within_the_limits_of_one_drop(monkeypatch):
     import ui.prediction.cases as store
 
     monkeypatch.setattr(store, "MAX_IMAGES", 4)
@@ -245,11 +245,11 @@ def test_what_is_added_keeps_within_one_drop(monkeypatch):
     visit = store.Visit()
     visit.drop([("a", b"1234"), ("b", b"1234")])
 
-    visit.drop([("c", b"123"), ("d", b"12"), ("e", b""), ("f", b"")], let_go=1)
+    visit.drop([("c", b"123"), ("d", b"12"), ("e", b""), ("f", b"")], discarded=1)
 
-    assert [image.name for image in visit.images] == ["a", "b", "d", "e"]
+    assert [image.name for image in visit.cases] == ["a", "b", "d", "e"]
     assert visit.left_out == 3
-    assert visit.left_out_words().startswith("Only 4 of 7 files were read")
+    assert visit.left_out_message().startswith("Only 4 of 7 files were read")
 
 
 @pytest.mark.parametrize("fault", [RuntimeError, RecursionError, StopIteration])
@@ -265,17 +265,17 @@ def test_an_archive_that_fails_in_the_middle_ends_as_rows(monkeypatch, fault):
             raise fault("secret")
 
     monkeypatch.setattr(store, "read_archive", failing)
-    monkeypatch.setattr(store, "image_count", lambda data: 4)
+    monkeypatch.setattr(store, "count_files", lambda data: 4)
     visit = store.Visit()
     visit.drop([("all.zip", b"PK\x03\x04"), ("single", b"2")])
-    said = []
-    for image in visit.images:
+    messages = []
+    for image in visit.cases:
         with pytest.raises(UnreadableImage) as error:
             image.read()
-        said.append(str(error.value))
+        messages.append(str(error.value))
 
-    assert [image.name for image in visit.images] == ["a", "b", "all.zip", "all.zip", "single"]
-    assert said[1] == "This file is damaged."
-    assert "ZIP file is damaged" in said[2]
-    assert "ZIP file is damaged" in said[3]
-    assert "secret" not in " ".join(said)
+    assert [image.name for image in visit.cases] == ["a", "b", "all.zip", "all.zip", "single"]
+    assert messages[1] == "This file is damaged."
+    assert "ZIP file is damaged" in messages[2]
+    assert "ZIP file is damaged" in messages[3]
+    assert "secret" not in " ".join(messages)

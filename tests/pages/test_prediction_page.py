@@ -28,19 +28,19 @@ def drop(at: AppTest, *files: tuple[str, bytes]) -> AppTest:
 
 
 def words(at: AppTest) -> str:
-    """All that the page says, as one text."""
-    found = [element.proto.body for element in at.get("html")]
+    """All texts of the page as one."""
+    texts = [element.proto.body for element in at.get("html")]
     for kind in ("markdown", "caption", "error", "info", "warning"):
-        found += [element.value for element in getattr(at, kind)]
-    return "\n".join(found)
+        texts += [element.value for element in getattr(at, kind)]
+    return "\n".join(texts)
 
 
 def everything(at: AppTest) -> str:
-    """All that reaches the browser but for pictures: every element as its message."""
+    """All that is sent to the browser except images: every element as its message."""
     return "".join(str(element.proto) for block in (at.main, at.sidebar) for element in block)
 
 
-def test_an_example_is_answered_in_one_click(open_page, with_model):
+def test_an_example_is_analysed_in_one_click(open_page, with_model):
     at = open_page("prediction")
 
     button = next(b for b in at.button if b.label == "Example: pneumonia")
@@ -54,43 +54,43 @@ def test_an_example_is_answered_in_one_click(open_page, with_model):
     assert "95% intervals by patient" in words(at)
 
 
-def test_a_dropped_image_gets_a_verdict_and_its_name_appears_nowhere(
+def test_an_uploaded_image_gets_a_result_and_its_name_appears_nowhere(
     open_page, with_model, image_png
 ):
     at = drop(open_page("prediction"), ("Doe_Jane_1980.png", image_png(1000, True)))
 
     assert not at.error
     assert "</span> Pneumonia suspected</h2>" in words(at)
-    assert "Your image 1" in words(at)
+    assert "Image 1" in words(at)
     assert "Doe" not in everything(at)
 
 
-def test_the_map_controls_do_not_ask_the_network_again(
+def test_the_map_controls_do_not_run_the_network_again(
     open_page, with_model, image_png, monkeypatch
 ):
     at = drop(open_page("prediction"), ("a.png", image_png(1000, True)))
     from xray_core.prediction.predictor import Predictor
 
-    asked = []
+    calls = []
     original = Predictor.predict
 
     def counted(self, *args, **kwargs):
-        asked.append(kwargs)
+        calls.append(kwargs)
         return original(self, *args, **kwargs)
 
     monkeypatch.setattr(Predictor, "predict", counted)
     at.slider(key="map_opacity").set_value(20).run()
     at.selectbox(key="map_colours").set_value("Rainbow").run()
     at.toggle(key="map_outline").set_value(True).run()
-    assert asked == []
+    assert calls == []
 
     at = at.selectbox(key="map_method").set_value("layercam").run()
 
-    assert [call["explain"] for call in asked] == ["layercam"]
+    assert [call["explain"] for call in calls] == ["layercam"]
     assert not at.error
 
 
-def test_a_refused_picture_says_why_and_shows_no_probability(open_page, with_model):
+def test_a_refused_image_has_a_reason_and_no_probability(open_page, with_model):
     noise = np.random.default_rng(0).integers(0, 255, (300, 300, 3), dtype=np.uint8)
 
     buffer = io.BytesIO()
@@ -122,12 +122,12 @@ def test_several_images_become_a_table_and_one_bad_file_does_not_end_the_run(
 
     table = at.dataframe[0].value
     assert list(table["Image"]) == [1, 2, 3]
-    assert table["Verdict"][1] == "✕ Unreadable"
+    assert table["Result"][1] == "✕ Unreadable"
     assert table["Probability"].isna().tolist() == [False, True, False]
     assert "a.png" not in everything(at)
 
     at.selectbox(key=of_this_drop(at, "prediction_shown")).set_value(3).run()
-    assert "Your image 3" in words(at)
+    assert "Image 3" in words(at)
     at.checkbox(key=of_this_drop(at, "prediction_names")).check().run()
     assert list(at.dataframe[0].value["File"]) == ["a.png", "bad.png", "b.png"]
 
@@ -145,7 +145,7 @@ def test_a_zip_is_several_images(open_page, with_model, image_png):
     assert "points outside" in table["Cautions"][1]
 
 
-def test_the_filter_leaves_the_verdicts_that_are_asked_for(open_page, with_model, image_png):
+def test_the_filter_keeps_only_the_chosen_results(open_page, with_model, image_png):
     at = drop(open_page("prediction"), ("a.png", image_png(1, False)), ("bad.png", b"nothing"))
 
     at = (
@@ -155,16 +155,16 @@ def test_the_filter_leaves_the_verdicts_that_are_asked_for(open_page, with_model
     assert list(at.dataframe[0].value["Image"]) == [2]
 
 
-def test_forgetting_drops_the_images(open_page, with_model, image_png):
+def test_clear_removes_the_images(open_page, with_model, image_png):
     at = drop(open_page("prediction"), ("a.png", image_png(1, False)))
 
     at = next(b for b in at.button if b.label == "Clear").click().run()
 
-    assert "Your image 1" not in words(at)
-    assert at.session_state["prediction_visit"].images == []
+    assert "Image 1" not in words(at)
+    assert at.session_state["prediction_visit"].cases == []
 
 
-def test_a_image_asked_for_by_another_page_opens(open_page, with_model, image_png, tmp_path):
+def test_an_image_requested_by_another_page_opens(open_page, with_model, image_png, tmp_path):
     path = tmp_path / "elsewhere.png"
     path.write_bytes(image_png(1000, True))
 
@@ -174,21 +174,21 @@ def test_a_image_asked_for_by_another_page_opens(open_page, with_model, image_pn
     assert "elsewhere" not in words(at)
 
 
-def test_a_image_that_is_gone_is_said_in_passing(open_page, with_model, tmp_path):
+def test_a_missing_image_is_reported_in_a_brief_message(open_page, with_model, tmp_path):
     at = open_page("prediction", open_path=str(tmp_path / "gone.png"))
 
     assert not at.exception
     assert "no longer where it was" in at.toast[0].value
 
 
-def test_a_broken_bundle_says_why_and_the_others_stay(open_page, with_model, image_png):
-    shutil.copytree(with_model / "micro", with_model / "broken")
-    (with_model / "broken" / "gate.npz").write_bytes(b"changed")
+def test_a_damaged_bundle_is_reported_and_the_others_stay(open_page, with_model, image_png):
+    shutil.copytree(with_model / "micro", with_model / "damaged")
+    (with_model / "damaged" / "gate.npz").write_bytes(b"changed")
 
     at = open_page("prediction")
     assert at.sidebar.selectbox[0].value == "micro"
 
-    at = at.sidebar.selectbox[0].set_value("broken").run()
+    at = at.sidebar.selectbox[0].set_value("damaged").run()
     assert "gate.npz was changed" in at.warning[0].value
     assert not at.exception
 
@@ -196,15 +196,15 @@ def test_a_broken_bundle_says_why_and_the_others_stay(open_page, with_model, ima
     assert len(at.file_uploader) == 1
 
 
-def test_an_unexpected_fault_is_a_sentence_without_a_name(
+def test_an_unexpected_error_is_a_sentence_without_a_file_name(
     open_page, with_model, image_png, monkeypatch, caplog
 ):
     from xray_core.prediction.predictor import Predictor
 
-    def broken(self, *args, **kwargs):
+    def failing(self, *args, **kwargs):
         raise RuntimeError("secret-file-name.png")
 
-    monkeypatch.setattr(Predictor, "predict", broken)
+    monkeypatch.setattr(Predictor, "predict", failing)
 
     at = drop(open_page("prediction"), ("secret-file-name.png", image_png(1)))
 
@@ -214,7 +214,7 @@ def test_an_unexpected_fault_is_a_sentence_without_a_name(
     assert "RuntimeError at test_prediction_page.py" in caplog.text
 
 
-def test_images_beyond_the_budget_keep_their_answer_only(
+def test_images_beyond_the_memory_limit_keep_only_their_result(
     open_page, with_model, image_png, monkeypatch
 ):
     import ui.prediction.cases as store
@@ -230,10 +230,10 @@ def test_images_beyond_the_budget_keep_their_answer_only(
     assert not at.exception
 
 
-def test_a_image_on_its_side_is_put_right_in_one_click(open_page, with_model, image):
-    lying = np.rot90(image(3, True)).copy()
+def test_a_rotated_image_is_corrected_in_one_click(open_page, with_model, image):
+    rotated = np.rot90(image(3, True)).copy()
     buffer = io.BytesIO()
-    Image.fromarray(lying).save(buffer, "PNG")
+    Image.fromarray(rotated).save(buffer, "PNG")
     at = drop(open_page("prediction"), ("a.png", buffer.getvalue()))
     assert "</span> Not analysed</h2>" in words(at)
     assert "appears to be rotated" in words(at)
@@ -249,7 +249,7 @@ def test_a_image_on_its_side_is_put_right_in_one_click(open_page, with_model, im
     assert "</span> Not analysed</h2>" in words(at)
 
 
-def test_a_framed_image_is_trimmed_in_one_click(open_page, with_model, image):
+def test_a_border_is_cropped_in_one_click(open_page, with_model, image):
     buffer = io.BytesIO()
     Image.fromarray(np.pad(image(3, True), 40, constant_values=255)).save(buffer, "PNG")
     at = drop(open_page("prediction"), ("a.png", buffer.getvalue()))
@@ -278,17 +278,17 @@ def test_similar_images_that_contradict_the_result_are_a_caution_right_below_it(
     report = {"images": 16, "contradicted": 2, "network_right": 1, "agreed_right": 14}
     with_config(with_model, neighbours_report=report)
     original = Neighbours.nearest
-    rotate = {"normal": 14, "bacterial": 6, "viral": 0, "pneumonia": 0}
+    counts = {"normal": 14, "bacterial": 6, "viral": 0, "pneumonia": 0}
     monkeypatch.setattr(
         Neighbours,
         "nearest",
-        lambda self, features, k=20: [replace(n, **rotate) for n in original(self, features, k)],
+        lambda self, features, k=20: [replace(n, **counts) for n in original(self, features, k)],
     )
 
     at = drop(open_page("prediction"), ("a.png", image_png(1000, True)))
 
     bodies = [element.proto.body for element in at.get("html")]
-    result = next(n for n, body in enumerate(bodies) if 'class="answer pneumonia"' in body)
+    result = next(n for n, body in enumerate(bodies) if 'class="result pneumonia"' in body)
     cautions = next(n for n, body in enumerate(bodies) if 'class="cautions"' in body)
     between = bodies[result + 1 : cautions]
     assert all("post-test" in body for body in between)
@@ -302,7 +302,7 @@ def test_the_post_test_probability_follows_the_pre_test_probability(
     open_page, with_model, image_png
 ):
     at = drop(open_page("prediction"), ("a.png", image_png(1, True)))
-    probability = at.session_state["prediction_visit"].images[0].prediction.probability
+    probability = at.session_state["prediction_visit"].cases[0].prediction.probability
     control = at.number_input(key="prediction_pre_test_input")
     assert control.value == 50
     assert f"Post-test probability <b>{percent(probability)}</b>" in words(at)
@@ -329,7 +329,7 @@ def test_an_image_unlike_the_training_images_has_no_accuracy(
     assert "95% intervals" not in words(at)
 
 
-def test_page_report_tables_and_command_line_say_the_same(
+def test_page_report_tables_and_command_line_have_the_same_sentences(
     open_page, with_model, image_png, tmp_path, monkeypatch
 ):
     from xray_core import Predictor
@@ -341,12 +341,12 @@ def test_page_report_tables_and_command_line_say_the_same(
     files = {f"{n}.png": image_png(n, n % 2 == 1) for n in range(4)} | {"bad.png": b"nothing"}
     downloaded = {}
 
-    def noted(*arguments, **options):
+    def record_download(*arguments, **options):
         label, data = arguments[-2:]
         downloaded[label] = data
 
-    monkeypatch.setattr(DeltaGenerator, "download_button", noted)
-    monkeypatch.setattr(st, "download_button", noted)
+    monkeypatch.setattr(DeltaGenerator, "download_button", record_download)
+    monkeypatch.setattr(st, "download_button", record_download)
 
     at = drop(open_page("prediction"), *files.items())
     assert not at.error
@@ -367,7 +367,7 @@ def test_page_report_tables_and_command_line_say_the_same(
         same = {key: row[key] for key in ("shown_as", "verdict", "sentence", "gate", "reasons")}
         assert same == {key: screened[name][key] for key in same}
         assert shown.loc[number, "Cautions"] == row["reasons"]
-        assert shown.loc[number, "Verdict"].endswith(row["shown_as"])
+        assert shown.loc[number, "Result"].endswith(row["shown_as"])
         at = at.selectbox(key=of_this_drop(at, "prediction_shown")).set_value(number).run()
         page = unescape(words(at))
         assert f"</span> {row['shown_as']}</h2>" in page
@@ -382,9 +382,9 @@ def test_page_report_tables_and_command_line_say_the_same(
         (alone,) = csv.DictReader(io.StringIO(one))
         assert alone == row
         (report_page,) = pypdf.PdfReader(io.BytesIO(downloaded["Report (PDF)"])).pages
-        said = " ".join(report_page.extract_text().split())
+        report_text = " ".join(report_page.extract_text().split())
         for part in (row["shown_as"], row["sentence"], *items, f"Image {number}"):
-            assert part in said
+            assert part in report_text
 
 
 def test_a_random_image_of_the_test_split_is_offered_where_the_dataset_is(

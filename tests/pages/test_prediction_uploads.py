@@ -1,12 +1,12 @@
-"""Drops on the Prediction page: their bounds, and what a browser may send of them."""
+"""Uploads on the Prediction page: their limits, and what a browser may send."""
 
 from streamlit.runtime.memory_uploaded_file_manager import MemoryUploadedFileManager
 from streamlit.runtime.uploaded_file_manager import UploadedFileRec
 
 
-def test_uploads_beyond_one_drop_are_let_go_as_they_arrive(monkeypatch):
+def test_uploads_beyond_the_limits_are_discarded_as_they_arrive(monkeypatch):
     import ui.prediction.uploads as uploads
-    from ui.common.streamlit_internals import LET_GO, add_within_bounds
+    from ui.common.streamlit_internals import DISCARDED, add_within_bounds
 
     monkeypatch.setattr(uploads, "MAX_IMAGES", 3)
     monkeypatch.setattr(uploads, "DROP_BYTES", 100)
@@ -18,24 +18,24 @@ def test_uploads_beyond_one_drop_are_let_go_as_they_arrive(monkeypatch):
 
     kept = store.get_files("visitor", ["0", "1", "2", "3"])
     assert [len(file.data) for file in kept] == [60, 0, 30, 0]
-    assert [file.type == LET_GO for file in kept] == [False, True, False, True]
+    assert [file.type == DISCARDED for file in kept] == [False, True, False, True]
     assert len(store.get_files("another", ["9"])[0].data) == 60
 
 
-def test_files_let_go_are_told_and_not_judged(open_page, with_model, image_png):
-    from ui.common.streamlit_internals import LET_GO
+def test_discarded_files_are_reported_and_not_analysed(open_page, with_model, image_png):
+    from ui.common.streamlit_internals import DISCARDED
 
     at = open_page("prediction")
     for number in range(2):
         at.file_uploader[0].upload(f"{number}.png", image_png(number), "image/png")
-    at.file_uploader[0].upload("large.png", b"", LET_GO)
+    at.file_uploader[0].upload("large.png", b"", DISCARDED)
     at = at.run()
 
     assert len(at.dataframe[0].value) == 2
     assert "Only 2 of 3 files were read" in at.warning[0].value
 
 
-def test_more_files_than_are_read_at_once_are_said(open_page, with_model, image_png, monkeypatch):
+def test_files_beyond_the_limit_are_reported(open_page, with_model, image_png, monkeypatch):
     import ui.prediction.cases as store
 
     monkeypatch.setattr(store, "MAX_IMAGES", 2)

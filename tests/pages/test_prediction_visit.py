@@ -1,7 +1,8 @@
-"""What stays of a visit and what does not: results of an earlier model, filters, origins."""
+"""What a visit keeps and what it does not: results of an earlier model, views, filters, origins."""
 
 import shutil
 
+import numpy as np
 import pandas as pd
 import pytest
 from page_tools import of_this_drop, page_text
@@ -16,12 +17,12 @@ def drop(at: AppTest, *files: tuple[str, bytes]) -> AppTest:
 
 @pytest.fixture
 def two_models(with_model, micro_bundle):
-    """The models `micro` and `other`, alike but for their names."""
+    """The models `micro` and `other`, which differ only in their names."""
     shutil.copytree(micro_bundle, with_model / "other")
     return with_model
 
 
-def test_results_of_images_let_go_stay_and_name_their_model(
+def test_results_of_discarded_images_stay_and_name_their_model(
     open_page, two_models, image_png, monkeypatch
 ):
     import ui.prediction.cases as store
@@ -35,11 +36,11 @@ def test_results_of_images_let_go_stay_and_name_their_model(
     at = at.sidebar.selectbox[0].set_value("other").run()
 
     table = at.dataframe[0].value
-    assert list(table["Verdict"]) == ["○ No pneumonia detected", "▲ Pneumonia suspected"]
+    assert list(table["Result"]) == ["○ No pneumonia detected", "▲ Pneumonia suspected"]
     assert table["Probability"].tolist() == before
     assert "This result is of the model" not in table["Cautions"][0]
     assert "This result is of the model micro 2026-01-02" in table["Cautions"][1]
-    models = [image.result.model for image in at.session_state["prediction_visit"].images]
+    models = [image.result.model for image in at.session_state["prediction_visit"].cases]
     assert [model.split()[0] for model in models] == ["other", "micro"]
 
     at = at.selectbox(key=of_this_drop(at, "prediction_shown")).set_value(2).run()
@@ -62,7 +63,7 @@ def test_a_kept_result_is_drawn_on_the_scale_of_its_own_model(
     config = dict(open_bundle(two_models / "micro").config)
     config.pop("files")
     calibration = config["calibration"] | {
-        "main": 0.61,
+        "decision_threshold": 0.61,
         "exclusion_threshold": 0.02,
         "uncertain": [0.55, 0.7],
     }
@@ -132,7 +133,7 @@ def test_a_new_drop_does_not_take_over_the_window_of_the_last(open_page, with_mo
 
 
 @pytest.mark.parametrize(
-    ("fold", "label", "words"),
+    ("fold", "label", "origin"),
     [
         ("train", "PNEUMONIA", "Training image (the model was trained on it), label: pneumonia, "),
         ("train", "NORMAL", "Training image (the model was trained on it), label: normal"),
@@ -144,8 +145,8 @@ def test_a_new_drop_does_not_take_over_the_window_of_the_last(open_page, with_mo
         ("test", "PNEUMONIA", "Test image, label: pneumonia, "),
     ],
 )
-def test_an_image_of_the_dataset_says_what_it_was_to_the_model(
-    open_page, with_model, image_png, tmp_path, monkeypatch, fold, label, words
+def test_an_image_of_the_dataset_is_shown_with_its_fold_and_label(
+    open_page, with_model, image_png, tmp_path, monkeypatch, fold, label, origin
 ):
     index = pd.read_csv(with_model / "micro" / "dataset.csv", keep_default_na=False)
     row = index[(index["fold"] == fold) & (index["label"] == label)].iloc[0]
@@ -158,16 +159,16 @@ def test_an_image_of_the_dataset_says_what_it_was_to_the_model(
     at.session_state["open_path"] = str(path)
     at = at.run()
 
-    assert words in page_text(at)
+    assert origin in page_text(at)
     kind = {"bacteria": "bacterial", "virus": "viral", "none": ""}[row["subtype"]]
     assert f"label: {label.lower()}{', ' if kind else ''}{kind}<" in page_text(at)
-    assert at.session_state["prediction_visit"].images[0].title.startswith(words)
+    assert at.session_state["prediction_visit"].cases[0].title.startswith(origin)
 
 
-def test_an_image_is_described_anew_for_another_model(
+def test_the_fold_of_an_image_is_that_of_the_chosen_model(
     open_page, two_models, image_png, tmp_path, monkeypatch
 ):
-    """Since another model may have been trained on other images."""
+    """Another model may have been trained on other images."""
     from xray_core.model.bundle import open_bundle, seal
 
     index = pd.read_csv(two_models / "micro" / "dataset.csv", keep_default_na=False)
@@ -189,11 +190,11 @@ def test_an_image_is_described_anew_for_another_model(
     at = at.sidebar.selectbox[0].set_value("other").run()
 
     assert "Training image" not in page_text(at)
-    words = "Dataset image that the model was neither trained nor tested on, label: normal<"
-    assert words in page_text(at)
+    origin = "Dataset image that the model was neither trained nor tested on, label: normal<"
+    assert origin in page_text(at)
 
 
-def test_an_image_from_elsewhere_is_given_no_label(
+def test_an_image_from_outside_the_dataset_has_no_label(
     open_page, with_model, image_png, tmp_path, monkeypatch
 ):
     (tmp_path / "data" / "train").mkdir(parents=True)
@@ -205,21 +206,66 @@ def test_an_image_from_elsewhere_is_given_no_label(
     at.session_state["open_path"] = str(path)
     at = at.run()
 
-    assert at.session_state["prediction_visit"].images[0].title == "Opened image"
+    assert at.session_state["prediction_visit"].cases[0].title == "Opened image"
     assert "open_path" not in at.session_state
 
 
-def test_a_image_opened_before_is_never_shown_for_another_with_its_number(monkeypatch):
-    """The view, with picture and map, belongs to one image, whatever number another has."""
-    import ui.prediction.view as views
-    from ui.prediction.cases import Image, Visit
+@pytest.fixture
+def decodes(monkeypatch) -> list[int]:
+    """The numbers of the images in the order in which they were decoded."""
+    from ui.prediction.cases import Case
 
-    visit, old, new = Visit(), Image(1), Image(1)
-    visit.images = [new]
-    visit.view = views.View((old, old.settings, "model"), None, b"", None, "")
-    monkeypatch.setattr(views, "visit", lambda: visit)
-    monkeypatch.setattr(Image, "read", lambda self: (_ for _ in ()).throw(KeyError("read anew")))
+    original, numbers = Case.read, []
 
-    with pytest.raises(KeyError, match="read anew"):
-        views.view_of(new, None, "model")
-    assert views.view_of(old, None, "model") is visit.view
+    def read(self):
+        numbers.append(self.number)
+        return original(self)
+
+    monkeypatch.setattr(Case, "read", read)
+    return numbers
+
+
+def test_an_image_is_decoded_once_for_result_details_and_maps(
+    open_page, with_model, image_png, decodes
+):
+    files = [(f"{number}.png", image_png(number, True)) for number in range(3)]
+    at = drop(open_page("prediction"), *files)
+    at = at.selectbox(key=of_this_drop(at, "prediction_shown")).set_value(2).run()
+    at = at.selectbox(key="map_method").set_value("layercam").run()
+
+    assert not at.error
+    assert decodes == [1, 2, 3]
+
+
+def test_an_image_whose_view_was_not_kept_is_decoded_again_when_it_is_opened(
+    open_page, with_model, image_png, decodes, monkeypatch
+):
+    import ui.prediction.cases as store
+
+    monkeypatch.setattr(store, "VIEW_BYTES", 1)
+    files = [(f"{number}.png", image_png(number, True)) for number in range(3)]
+    at = drop(open_page("prediction"), *files)
+    at = at.selectbox(key=of_this_drop(at, "prediction_shown")).set_value(2).run()
+
+    assert not at.error
+    assert decodes == [1, 2, 3, 1, 2]
+    visit = at.session_state["prediction_visit"]
+    assert [case.number for case in visit.views] == [2]
+
+
+def test_a_view_is_of_one_image_with_its_present_settings():
+    from ui.prediction.cases import Case, Visit
+    from ui.prediction.view import make_view
+    from xray_core.imaging.radiograph import Radiograph
+    from xray_core.prediction.orientation import Correction
+
+    case, another_first = Case(1), Case(1)
+    visit = Visit([case])
+    view = make_view(Radiograph(np.zeros((300, 300), np.float32), (300, 300)), case.settings)
+    visit.keep_view(case, view)
+    visit.keep_view(another_first, view)  # no longer one of the visit's images
+
+    assert visit.view_of(case) is view
+    assert visit.view_of(another_first) is None
+    case.correct(Correction(1, False))
+    assert visit.view_of(case) is None

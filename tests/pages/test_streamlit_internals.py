@@ -1,6 +1,6 @@
-"""What the app needs of Streamlit and Starlette beyond what they document: is it still there?
+"""Whether the undocumented parts of Streamlit and Starlette that the app uses still exist.
 
-Each test names the part of `ui/common/streamlit_internals.py` to look at when a new version breaks it.
+Each test names the part of `ui/common/streamlit_internals.py` to check after a new version.
 """
 
 import asyncio
@@ -31,7 +31,7 @@ LOST = "Streamlit has changed: see ui/common/streamlit_internals.py, "
 
 
 def parsed_upload(size: int) -> object:
-    """The file that Starlette makes of an upload of `size` bytes."""
+    """The file in which Starlette holds an upload of `size` bytes."""
     body = (
         b'--x\r\nContent-Disposition: form-data; name="a"; filename="a.dcm"\r\n\r\n'
         + size * b"x"
@@ -94,7 +94,7 @@ st.text(str(len(store.get_files(session_id=session, file_ids=["0", "1", "2"]))))
 
     assert not at.exception, f"{LOST}bound_uploads and remove_uploads: {at.exception[0].value}"
     held, left = (element.value for element in at.text)
-    assert held == str([(60, "image/png"), (0, internals.LET_GO), (30, "image/png")]), (
+    assert held == str([(60, "image/png"), (0, internals.DISCARDED), (30, "image/png")]), (
         f"{LOST}bound_uploads"
     )
     assert left == "0", f"{LOST}remove_uploads"
@@ -115,7 +115,7 @@ class Client(SessionClient):
 
 
 class Image:
-    """What a visitor uploaded, in the visitor's session state."""
+    """An uploaded file in the session state of a visitor."""
 
 
 HELD: list[weakref.ref] = []
@@ -200,7 +200,7 @@ def is_gone() -> bool:
     return HELD[0]() is None
 
 
-def test_a_closed_tab_ends_its_session_with_all_that_it_holds(visited, monkeypatch):
+def test_a_closed_tab_ends_its_session_and_frees_its_memory(visited, monkeypatch):
     monkeypatch.setattr(internals, "CLOSED_TAB_SECONDS", 0)
 
     async def close(runtime: Runtime, client: Client, session: str) -> None:
@@ -213,7 +213,7 @@ def test_a_closed_tab_ends_its_session_with_all_that_it_holds(visited, monkeypat
     visited(close, watched=True, seconds=60)
 
 
-def test_a_visitor_who_is_back_in_time_keeps_the_session(visited, monkeypatch):
+def test_a_visitor_who_returns_in_time_keeps_the_session(visited, monkeypatch):
     monkeypatch.setattr(internals, "CLOSED_TAB_SECONDS", 0)
 
     async def come_back(runtime: Runtime, client: Client, session: str) -> None:
@@ -251,7 +251,7 @@ def test_a_session_ends_before_streamlit_marks_it_as_expired(monkeypatch, option
     assert internals.closed_tab_seconds() == expected
 
 
-def test_the_page_says_how_long_images_outlive_their_tab(open_page, with_model):
+def test_the_page_states_how_long_images_are_kept(open_page, with_model):
     at = open_page("prediction")
 
     assert "for up to 30 seconds after you close the page" in at.markdown[0].value.replace(

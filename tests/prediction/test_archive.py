@@ -1,4 +1,4 @@
-"""Images come out of a ZIP in memory; bombs, paths and damage are sentences, not accidents."""
+"""Images are read from a ZIP in memory; bombs, paths and damage are reported in sentences."""
 
 import io
 import struct
@@ -19,7 +19,7 @@ def zipped(files: dict[str, bytes], method: int = zipfile.ZIP_DEFLATED) -> bytes
     return buffer.getvalue()
 
 
-def test_files_come_in_order_and_strays_are_stepped_over():
+def test_files_come_in_order_without_those_of_file_managers():
     data = zipped(
         {
             "b/": b"",
@@ -39,7 +39,7 @@ def test_files_come_in_order_and_strays_are_stepped_over():
     ]
 
 
-def test_a_zip_is_known_by_its_first_bytes():
+def test_a_zip_is_recognised_by_its_signature():
     assert is_archive(zipped({"a": b"1"}))
     assert not is_archive(b"\xff\xd8\xff\xe0 a JPEG")
     assert not is_archive(b"")
@@ -48,7 +48,7 @@ def test_a_zip_is_known_by_its_first_bytes():
 @pytest.mark.parametrize(
     "name", ["../evil.png", "/etc/passwd", "a/../../evil.png", "..\\evil.png", "C:\\evil.png"]
 )
-def test_a_path_that_points_outside_is_reported_and_the_run_goes_on(name):
+def test_a_path_that_points_outside_is_reported_and_does_not_end_the_run(name):
     images = list(read_archive(zipped({name: b"x", "good.png": b"y"})))
 
     assert images[0].data is None
@@ -70,7 +70,7 @@ def test_a_damaged_file_does_not_end_the_run():
     "method", [zipfile.ZIP_DEFLATED, zipfile.ZIP_BZIP2, zipfile.ZIP_LZMA], ids=str
 )
 def test_damage_that_a_decompressor_finds_does_not_end_the_run(method):
-    """Every place of the compressed data is damaged once; some only the checksum notices."""
+    """Every byte of the compressed data is damaged once; the checksum alone detects some of it."""
     content = bytes(range(256)) * 2
     whole = zipped({"bad.png": content}, method)
     start = whole.index(b"bad.png") + len(b"bad.png")
@@ -116,7 +116,7 @@ def test_an_error_of_an_unknown_kind_does_not_end_the_run(monkeypatch):
     assert ["damaged" in image.problem for image in images] == [True, True]
 
 
-def test_a_file_whose_name_is_lost_does_not_end_the_run():
+def test_a_file_without_a_name_does_not_end_the_run():
     data = zipped({"bad.png": b"B" * 50, "good.png": b"G"})
 
     bad, good = read_archive(data.replace(b"bad.png", b"\0ad.png"))
@@ -141,7 +141,7 @@ def test_a_zip_inside_a_zip_is_not_opened():
     assert "ZIP inside the ZIP" in image.problem
 
 
-def test_what_would_unpack_to_gigabytes_is_refused_before_reading():
+def test_an_archive_that_unpacks_to_gigabytes_is_refused_before_reading():
     data = bytearray(zipped({f"{number}.png": b"0" * 100 for number in range(3)}))
     position = -1
     for _ in range(3):  # three times 0.5 GB, declared in the table of contents
@@ -152,7 +152,7 @@ def test_what_would_unpack_to_gigabytes_is_refused_before_reading():
         next(read_archive(bytes(data)))
 
 
-def test_a_file_that_unpacks_to_more_than_it_declares_is_not_believed():
+def test_a_file_larger_than_declared_is_not_read_further():
     data = bytearray(zipped({"bomb.png": b"0" * 30_000_000}))
     assert len(data) < 40_000
     directory = data.index(b"PK\x01\x02")
@@ -202,7 +202,7 @@ def test_a_damaged_or_empty_zip_is_refused_with_a_sentence(data):
         list(read_archive(data))
 
 
-def test_every_truncation_gives_a_sentence_or_a_image():
+def test_every_truncation_gives_a_sentence_or_an_image():
     whole = zipped({"a.png": b"abc" * 100, "b.png": b"def"})
     for length in range(len(whole)):
         with pytest.raises(UnreadableImage):

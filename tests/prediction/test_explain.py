@@ -6,14 +6,14 @@ import pytest
 
 from xray_core.model.bundle import open_bundle
 from xray_core.model.recipes import find_recipe
-from xray_core.prediction.explain import METHODS, Explainer, GradCam, border_share, on_image
+from xray_core.prediction.explain import METHODS, Explainer, GradCam, border_share, resize_map
 
 MODELS = Path(__file__).resolve().parents[2] / "models"
 
 
 @pytest.fixture(scope="module")
 def explained(predictor, image):
-    """The tiny network's explainer, a sick image as it takes it, and its activations."""
+    """The tiny network's explainer, a model input with pneumonia, and its activations."""
     import keras
 
     explainer = Explainer(predictor.network)
@@ -25,7 +25,7 @@ def explained(predictor, image):
 
 
 @pytest.mark.parametrize("method", METHODS)
-def test_a_map_has_the_network_s_grid_and_its_maximum_at_one(explained, method):
+def test_a_map_has_the_size_of_the_last_layer_and_a_maximum_of_one(explained, method):
     explainer, seed, activations = explained
     coarse = explainer.coarse_map(method, seed, activations)
     assert coarse.shape == (14, 14)
@@ -62,7 +62,7 @@ def test_a_map_from_the_activations_equals_one_through_the_whole_network(
 
 
 def library_gradcam(network, image):
-    """Grad-CAM (h, w) as tf-keras-vis has it, through the whole network; its maximum is 1 or 0."""
+    """Grad-CAM (h, w) of tf-keras-vis through the whole network; its maximum is 1 or 0."""
     import keras
     from tf_keras_vis.gradcam import Gradcam
 
@@ -87,14 +87,14 @@ def assert_equals_the_library(network, images):
     gradcam = GradCam(network)
     inner = keras.Model(network.input, network.get_layer(gradcam.layer).output)
     maps = gradcam.coarse_maps(np.asarray(inner.predict_on_batch(images)))
-    for image, found in zip(images, maps, strict=True):
-        assert found == pytest.approx(library_gradcam(network, image), abs=1e-4)
+    for image, computed in zip(images, maps, strict=True):
+        assert computed == pytest.approx(library_gradcam(network, image), abs=1e-4)
     return maps
 
 
 @pytest.fixture
 def images(image):
-    """Made model inputs (6, 224, 224, 1): three well, three sick."""
+    """Drawn model inputs (6, 224, 224, 1): three normal, three with pneumonia."""
     drawn = [image(number, number % 2 == 1) for number in range(6)]
     return np.stack(drawn)[..., np.newaxis].astype(np.float32)
 
@@ -146,14 +146,14 @@ def test_gradcam_of_other_heads_equals_the_library(changes, linear):
     assert np.any(maps)
 
 
-def test_objects_are_built_once_a_method(explained, monkeypatch):
+def test_visualisers_are_created_once_per_method(explained, monkeypatch):
     explainer, seed, activations = explained
     explainer.coarse_map("layercam", seed, activations)
     monkeypatch.setattr(explainer, "_visualiser", None)
     explainer.coarse_map("layercam", seed, activations)
 
 
-def test_scorecam_weighs_by_probability_and_prints_nothing(explained, capfd):
+def test_scorecam_weights_by_probability_and_prints_nothing(explained, capfd):
     # tf-keras-vis takes a softmax over the outputs: for one unit all weights would be 1, and the
     # map nothing but the sum of the activations.
     explainer, seed, activations = explained
@@ -163,7 +163,7 @@ def test_scorecam_weighs_by_probability_and_prints_nothing(explained, capfd):
     assert capfd.readouterr().out == ""
 
 
-def test_scorecam_is_bounded():
+def test_scorecam_uses_a_limited_number_of_channels():
     from dataclasses import replace
 
     from xray_core.model.architectures import build_network
@@ -202,15 +202,15 @@ def test_activations_that_overflow_give_no_warning(explained, method):
     assert np.isfinite(coarse).all()
 
 
-def test_a_map_of_nothing_is_empty(explained):
+def test_a_map_without_positive_values_is_zero(explained):
     explainer, seed, activations = explained
     assert not explainer.coarse_map("gradcam", seed, np.zeros_like(activations)).any()
 
 
-def test_a_map_is_stretched_smoothly_over_the_image():
+def test_a_map_is_resized_smoothly_to_the_image():
     coarse = np.zeros((4, 4), np.float32)
     coarse[1, 2] = 1.0
-    heatmap = on_image(coarse, (400, 200))
+    heatmap = resize_map(coarse, (400, 200))
     assert heatmap.shape == (400, 200)
     # The cell's middle: row 1.5 of 4 of 400 pixels, column 2.5 of 4 of 200.
     assert np.unravel_index(heatmap.argmax(), heatmap.shape) == pytest.approx((149.5, 124.5), abs=1)

@@ -20,13 +20,14 @@ from xray_core.model.gate import check_pixels
 from xray_core.model.neighbours import KINDS
 from xray_core.prediction import wording
 from xray_core.prediction.explain import METHODS, GradCam
+from xray_core.prediction.inputs import prepare_input
 from xray_core.prediction.labelled import predict_labelled
-from xray_core.prediction.orientation import Correction, apply_correction, turned_input
+from xray_core.prediction.orientation import Correction, apply_correction, rotate_input
 from xray_core.prediction.predictor import NOT_FINITE, Prediction
 from xray_core.prediction.screen import screen
 
-# Images that the tiny model answers rightly, with some distance to its uncertain band.
-WELL, SICK = (2007, False), (2001, True)
+# Images that the tiny model classifies correctly, away from its uncertain band.
+NORMAL, PNEUMONIA = (2007, False), (2001, True)
 
 
 def as_radiograph(pixels, **known):
@@ -35,13 +36,13 @@ def as_radiograph(pixels, **known):
 
 @pytest.fixture(scope="module")
 def noise():
-    """Soft enough to pass for an image by its pixels, so that the features have to tell."""
+    """Smooth noise that passes the check of the pixels, so that the features must refuse it."""
     clouds = scipy.ndimage.gaussian_filter(np.random.default_rng(3).normal(size=(300, 300)), 5)
     return as_radiograph(np.clip(128 + 60 * clouds / clouds.std(), 0, 255))
 
 
-@pytest.mark.parametrize(("which", "verdict"), [(WELL, "NORMAL"), (SICK, "PNEUMONIA")])
-def test_a_image_is_answered(predictor, image_png, which, verdict):
+@pytest.mark.parametrize(("which", "verdict"), [(NORMAL, "NORMAL"), (PNEUMONIA, "PNEUMONIA")])
+def test_an_image_gets_its_verdict(predictor, image_png, which, verdict):
     prediction = predictor.predict(image_png(*which))
     assert prediction.verdict == verdict
     assert (prediction.probability > 0.5) == (verdict == "PNEUMONIA")
@@ -51,35 +52,38 @@ def test_a_image_is_answered(predictor, image_png, which, verdict):
 
 
 def test_the_probability_is_the_calibrated_logit(predictor, image_png):
-    prediction = predictor.predict(image_png(*SICK))
+    prediction = predictor.predict(image_png(*PNEUMONIA))
     # The tiny bundle has temperature 1 and shift 0.
     assert prediction.probability == pytest.approx(1 / (1 + np.exp(-prediction.logit)), abs=1e-9)
-    image = predictor.model_input(image_png(*SICK))
+    image = predictor.model_input(image_png(*PNEUMONIA))
     direct = predictor.network.predict_on_batch(image[np.newaxis])[0, 0]
     assert prediction.probability == pytest.approx(float(direct), abs=1e-6)
 
 
-def test_bytes_paths_files_and_radiographs_give_one_answer(predictor, image_png, tmp_path):
-    data = image_png(*SICK)
+def test_all_kinds_of_source_give_the_same_prediction(predictor, image_png, tmp_path):
+    data = image_png(*PNEUMONIA)
     path = tmp_path / "image.png"
     path.write_bytes(data)
-    sources = [data, path, str(path), io.BytesIO(data), read_radiograph(data)]
+    radiograph = read_radiograph(data)
+    sources = [data, path, str(path), io.BytesIO(data), radiograph, prepare_input(radiograph)]
     assert len({predictor.predict(source).logit for source in sources}) == 1
 
 
-def test_the_model_input_is_the_image_itself_at_the_network_s_size(predictor, image, image_png):
-    tensor = predictor.model_input(image_png(*WELL))
+def test_the_model_input_of_an_image_of_its_size_is_the_image(predictor, image, image_png):
+    tensor = predictor.model_input(image_png(*NORMAL))
     assert tensor.dtype == np.float32
-    assert np.array_equal(tensor[:, :, 0], image(*WELL))
+    assert np.array_equal(tensor[:, :, 0], image(*NORMAL))
 
 
 def test_predicting_twice_gives_the_same(predictor, image_png):
-    first, second = (predictor.predict(image_png(*SICK), explain="gradcam++") for _ in range(2))
+    first, second = (
+        predictor.predict(image_png(*PNEUMONIA), explain="gradcam++") for _ in range(2)
+    )
     assert first == second
     assert np.array_equal(first.heatmap, second.heatmap)
 
 
-def test_many_images_give_what_one_gives_in_order(predictor, image_png, noise):
+def test_predict_many_equals_predict_in_order(predictor, image_png, noise):
     sources = [image_png(i, i % 3 == 0) for i in range(11)]
     sources[4] = b"no image"
     sources[7] = noise
@@ -99,25 +103,25 @@ def test_no_images_give_no_predictions(predictor):
     assert [p.verdict for p in predictor.predict_many([b"", b"x"])] == ["UNREADABLE"] * 2
 
 
-def test_many_images_are_asked_for_as_they_are_needed(predictor, image_png):
-    asked = 0
+def test_predict_many_reads_its_sources_as_they_are_needed(predictor, image_png):
+    read = 0
 
     def endless():
-        nonlocal asked
+        nonlocal read
         while True:
-            asked += 1
-            yield image_png(*WELL)
+            read += 1
+            yield image_png(*NORMAL)
 
     predictions = predictor.predict_many(endless(), batch_size=4)
     for _ in range(3):
         next(predictions)
     predictions.close()
-    assert asked <= 12
+    assert read <= 12
 
 
 def test_memory_does_not_grow_with_the_images(predictor, image_png, tmp_path):
     path = tmp_path / "large.png"
-    path.write_bytes(image_png(*WELL, 1000, 1000))
+    path.write_bytes(image_png(*NORMAL, 1000, 1000))
 
     def peak(count):
         tracemalloc.start()
@@ -131,7 +135,7 @@ def test_memory_does_not_grow_with_the_images(predictor, image_png, tmp_path):
     assert peak(32) < 1.5 * few
 
 
-def test_threads_get_what_one_thread_gets(predictor, image_png):
+def test_several_threads_get_the_predictions_of_one(predictor, image_png):
     sources = [image_png(3000 + i, i % 2 == 1) for i in range(8)]
     methods = ["gradcam", "gradcam++", "layercam", "scorecam"] * 2
     serial = [predictor.predict(s, explain=m) for s, m in zip(sources, methods, strict=True)]
@@ -152,7 +156,7 @@ def test_noise_is_refused_without_a_probability(predictor, noise):
     assert prediction.correction is None
 
 
-def test_what_the_pixels_give_away_never_reaches_the_network(predictor, monkeypatch):
+def test_an_image_refused_for_its_pixels_never_reaches_the_network(predictor, monkeypatch):
     monkeypatch.setattr(predictor, "_forward", None)
     prediction = predictor.predict(as_radiograph(np.full((300, 300), 77.0)))
     assert prediction.verdict == "REFUSED"
@@ -169,10 +173,10 @@ def test_what_the_pixels_give_away_never_reaches_the_network(predictor, monkeypa
         (1, True, "to be rotated and to be inverted"),
     ],
 )
-def test_a_image_that_lies_wrong_is_recognised_and_put_right(
+def test_a_rotated_or_inverted_image_is_recognised_and_corrected(
     predictor, image, turns, inverted, words
 ):
-    right = as_radiograph(image(*WELL))
+    right = as_radiograph(image(*NORMAL))
     wrong = rotate(right, -turns, inverted)
     prediction = predictor.predict(wrong)
     assert prediction.verdict == "REFUSED"
@@ -184,44 +188,44 @@ def test_a_image_that_lies_wrong_is_recognised_and_put_right(
 
 
 @pytest.mark.parametrize("level", [0, 255])
-def test_a_framed_image_is_recognised_and_trimmed(predictor, image, level):
-    right = as_radiograph(image(*WELL))
-    wrong = as_radiograph(np.pad(image(*WELL), ((40, 20), (30, 50)), constant_values=level))
+def test_a_border_is_recognised_and_cropped(predictor, image, level):
+    right = as_radiograph(image(*NORMAL))
+    wrong = as_radiograph(np.pad(image(*NORMAL), ((40, 20), (30, 50)), constant_values=level))
     prediction = predictor.predict(wrong)
     assert prediction.correction == Correction(0, False, crop_border=True)
     assert "appears to have a border. Crop the border" in prediction.reasons[0]
     again = apply_correction(wrong, prediction.correction)
     assert np.array_equal(again.pixels, right.pixels)
-    answer = predictor.predict(again)
-    assert answer.probability == predictor.predict(right).probability
-    assert answer.correction is None
-    assert "The image was cropped to its content before the analysis." in answer.reasons
+    cropped = predictor.predict(again)
+    assert cropped.probability == predictor.predict(right).probability
+    assert cropped.correction is None
+    assert "The image was cropped to its content before the analysis." in cropped.reasons
     assert next(predictor.predict_many([wrong])).correction == prediction.correction
 
 
-def test_a_image_that_lies_wrong_in_a_frame_is_put_right_at_once(predictor, image):
-    lying = np.rot90(image(*WELL))
-    wrong = as_radiograph(np.pad(lying, 30, constant_values=255))
+def test_a_rotated_image_with_a_border_is_corrected_in_one_step(predictor, image):
+    rotated = np.rot90(image(*NORMAL))
+    wrong = as_radiograph(np.pad(rotated, 30, constant_values=255))
     prediction = predictor.predict(wrong)
     assert prediction.verdict == "REFUSED"
     assert prediction.correction == Correction(1, False, crop_border=True)
     assert predictor.predict(apply_correction(wrong, prediction.correction)).verdict == "NORMAL"
 
 
-def test_a_image_within_a_page_that_its_pixels_rule_out_is_found(predictor, image):
-    page = as_radiograph(np.pad(image(*WELL), 110, constant_values=255))
+def test_an_image_inside_a_border_that_is_refused_is_recognised(predictor, image):
+    page = as_radiograph(np.pad(image(*NORMAL), 110, constant_values=255))
     assert check_pixels(page)
     prediction = predictor.predict(page)
     assert prediction.verdict == "REFUSED"
     assert prediction.correction == Correction(0, False, crop_border=True)
 
 
-def test_a_framed_image_that_passes_is_answered_with_a_caution(predictor, image, monkeypatch):
+def test_an_accepted_image_with_a_border_has_a_caution(predictor, image, monkeypatch):
     monkeypatch.setattr(predictor, "gate", replace(predictor.gate, caution=1e9, refuse=1e9))
-    framed = as_radiograph(np.pad(image(*SICK), 20, constant_values=255))
-    prediction = predictor.predict(framed)
+    bordered = as_radiograph(np.pad(image(*PNEUMONIA), 20, constant_values=255))
+    prediction = predictor.predict(bordered)
     assert prediction.probability is not None
-    assert prediction.reasons[0] == wording.FRAMED
+    assert prediction.reasons[0] == wording.HAS_BORDER
     assert prediction.correction == Correction(0, False, crop_border=True)
 
 
@@ -233,24 +237,24 @@ def test_a_framed_image_that_passes_is_answered_with_a_caution(predictor, image,
         (Correction(2, True), "The image was rotated by 180 degrees and inverted before"),
     ],
 )
-def test_a_result_says_what_was_done_to_its_image(predictor, image, change, note):
+def test_a_result_describes_the_correction_of_its_image(predictor, image, change, note):
     # What is put right twice the other way round is the image again.
-    wrong = rotate(as_radiograph(image(*WELL)), -change.quarter_turns, change.inverted)
+    wrong = rotate(as_radiograph(image(*NORMAL)), -change.quarter_turns, change.inverted)
     prediction = predictor.predict(apply_correction(wrong, change))
     assert any(note in reason for reason in prediction.reasons)
     assert not prediction.accuracy_applies
 
 
-def test_turning_the_model_input_equals_turning_the_image():
+def test_rotating_the_model_input_equals_rotating_the_image():
     corner = np.zeros((4, 4, 1), np.float32)
     corner[0, 0] = 200.0
     # Clockwise, the upper left corner goes to the upper right.
-    assert turned_input(corner, Correction(1, False))[0, 3, 0] == 200.0
-    assert turned_input(corner, Correction(2, True))[3, 3, 0] == 55.0
+    assert rotate_input(corner, Correction(1, False))[0, 3, 0] == 200.0
+    assert rotate_input(corner, Correction(2, True))[3, 3, 0] == 55.0
 
 
-def test_a_map_lies_on_the_image_s_own_pixels(predictor, image):
-    wide = as_radiograph(image(*SICK).repeat(2, axis=0).repeat(3, axis=1))
+def test_a_map_has_the_size_of_the_image(predictor, image):
+    wide = as_radiograph(image(*PNEUMONIA).repeat(2, axis=0).repeat(3, axis=1))
     prediction = predictor.predict(wide, explain="layercam")
     assert prediction.heatmap.shape == (448, 672)
     assert prediction.heatmap.dtype == np.float32
@@ -260,19 +264,19 @@ def test_a_map_lies_on_the_image_s_own_pixels(predictor, image):
     assert np.array_equal(predictor.explain(wide, "layercam"), prediction.heatmap)
 
 
-def test_an_unknown_method_is_an_error_that_names_the_known(predictor, image_png):
+def test_an_unknown_method_is_an_error_that_names_the_methods(predictor, image_png):
     with pytest.raises(ValueError, match=r"gradcam\+\+.*Received: 'lime'"):
         predictor.predict(image_png(), explain="lime")
 
 
-def test_what_is_no_image_raises(predictor):
+def test_a_file_that_is_not_an_image_raises(predictor):
     with pytest.raises(UnreadableImage):
         predictor.predict(b"no image")
 
 
-def test_cautions_that_the_file_gives_rise_to(predictor, image):
+def test_facts_of_the_file_are_cautions(predictor, image):
     note = "The file says that this is not a chest (body part KNEE)."
-    old = as_radiograph(image(*WELL), age_years=43.0, notes=(note,))
+    old = as_radiograph(image(*NORMAL), age_years=43.0, notes=(note,))
     reasons = predictor.predict(old).reasons
     assert wording.OLDER in reasons
     assert note in reasons
@@ -281,7 +285,7 @@ def test_cautions_that_the_file_gives_rise_to(predictor, image):
 
 @pytest.fixture
 def configured(predictor, monkeypatch):
-    """A function that gives the predictor's bundle other entries of its config, for a test."""
+    """A function that changes entries of the bundle's config during a test."""
 
     def set_config(**entries):
         bundle = replace(predictor.bundle, config={**predictor.bundle.config, **entries})
@@ -292,7 +296,7 @@ def configured(predictor, monkeypatch):
 
 @pytest.fixture
 def with_maps(predictor, monkeypatch):
-    """The tiny network's Grad-CAM of the other class: its own is empty on all made images."""
+    """Grad-CAM of the other class: that of pneumonia is empty on all drawn images."""
     import keras
 
     other = keras.models.clone_model(predictor.network)
@@ -303,20 +307,20 @@ def with_maps(predictor, monkeypatch):
 
 @pytest.mark.usefixtures("with_maps")
 def test_a_map_at_the_border_is_a_caution(predictor, image_png, configured):
-    assert wording.MAP_AT_THE_BORDER not in predictor.predict(image_png(*SICK)).reasons
+    assert wording.MAP_AT_THE_BORDER not in predictor.predict(image_png(*PNEUMONIA)).reasons
     configured(cautions={"border_share": 0.0})
-    assert wording.MAP_AT_THE_BORDER in predictor.predict(image_png(*SICK)).reasons
+    assert wording.MAP_AT_THE_BORDER in predictor.predict(image_png(*PNEUMONIA)).reasons
     # Where no pneumonia is detected, the map shows what little there was.
-    assert wording.MAP_AT_THE_BORDER not in predictor.predict(image_png(*WELL)).reasons
+    assert wording.MAP_AT_THE_BORDER not in predictor.predict(image_png(*NORMAL)).reasons
 
 
 @pytest.mark.usefixtures("with_maps")
-def test_an_image_has_the_same_reasons_however_it_is_asked_for(predictor, image_png, configured):
+def test_an_image_has_the_same_reasons_by_every_method(predictor, image_png, configured):
     configured(cautions={"border_share": 0.35, "too_sure": 0.99})
     sources = [image_png(number, number % 2 == 1, 224 + 10 * number, 300) for number in range(12)]
     many = list(predictor.predict_many(sources, batch_size=5))
-    said = {reason for prediction in many for reason in prediction.reasons}
-    assert {wording.MAP_AT_THE_BORDER, wording.TOO_SURE} <= said
+    reasons = {reason for prediction in many for reason in prediction.reasons}
+    assert {wording.MAP_AT_THE_BORDER, wording.TOO_SURE} <= reasons
     for source, together in zip(sources, many, strict=True):
         for method in (None, *METHODS):
             alone = predictor.predict(source, explain=method)
@@ -332,7 +336,7 @@ def test_similar_images_that_contradict_the_result_are_a_caution(
         monkeypatch.setattr(predictor, "neighbours", replace(predictor.neighbours, kinds=kinds))
 
     nearest_are("bacterial")
-    agreed = predictor.predict(image_png(*SICK))
+    agreed = predictor.predict(image_png(*PNEUMONIA))
     assert not any("similar training images" in reason for reason in agreed.reasons)
 
     nearest_are("normal", but=slice(None, None, 4))
@@ -341,7 +345,7 @@ def test_similar_images_that_contradict_the_result_are_a_caution(
             **{"images": 500, "contradicted": 15, "network_right": 4, "agreed_right": 478}
         }
     )
-    many = next(predictor.predict_many([image_png(*SICK)]))
+    many = next(predictor.predict_many([image_png(*PNEUMONIA)]))
     assert many.verdict == "PNEUMONIA"
     normal = many.neighbours.normal
     assert many.reasons[0] == (
@@ -350,9 +354,9 @@ def test_similar_images_that_contradict_the_result_are_a_caution(
     )
 
 
-def test_the_accuracy_applies_to_images_without_a_caution_of_their_own(predictor, image):
-    young = as_radiograph(image(*WELL), age_years=3.0)
-    old = as_radiograph(image(*WELL), age_years=43.0)
+def test_the_accuracy_applies_to_images_without_an_image_caution(predictor, image):
+    young = as_radiograph(image(*NORMAL), age_years=3.0)
+    old = as_radiograph(image(*NORMAL), age_years=43.0)
     assert predictor.predict(young).accuracy_applies
     assert not predictor.predict(old).accuracy_applies
     assert not predictor.predict(as_radiograph(np.full((300, 300), 77.0))).accuracy_applies
@@ -360,7 +364,7 @@ def test_the_accuracy_applies_to_images_without_a_caution_of_their_own(predictor
 
 def test_an_image_unlike_the_training_images_has_no_accuracy(predictor, image, monkeypatch):
     monkeypatch.setattr(predictor, "gate", replace(predictor.gate, caution=1e-9, refuse=1e9))
-    prediction = predictor.predict(as_radiograph(image(*WELL)))
+    prediction = predictor.predict(as_radiograph(image(*NORMAL)))
     assert prediction.gate == "caution"
     assert prediction.probability is not None
     assert not prediction.accuracy_applies
@@ -382,7 +386,7 @@ def test_the_post_test_probability_moves_the_odds(probability, pre_test, expecte
     assert prediction.post_test(pre_test) == (None if expected is None else pytest.approx(expected))
 
 
-def test_a_missing_bundle_is_said(tmp_path):
+def test_a_missing_bundle_is_a_sentence(tmp_path):
     from xray_core import Predictor
 
     with pytest.raises(BundleError, match="no model called nothing"):
@@ -410,8 +414,8 @@ def overflowing(request, micro_bundle, tmp_path_factory):
     return Predictor.load(reseal(folder))
 
 
-def test_numbers_that_are_not_finite_are_no_answer(overflowing, image_png, tmp_path):
-    image = image_png(*WELL)
+def test_values_that_are_not_finite_give_no_probability(overflowing, image_png, tmp_path):
+    image = image_png(*NORMAL)
     alone = overflowing.predict(image, explain="gradcam")
     (many,) = overflowing.predict_many([image])
     for prediction in (alone, many):
@@ -424,10 +428,10 @@ def test_numbers_that_are_not_finite_are_no_answer(overflowing, image_png, tmp_p
         assert prediction.correction is None
 
 
-def test_numbers_that_are_not_finite_reach_no_table(overflowing, image_png, tmp_path):
+def test_values_that_are_not_finite_reach_no_table(overflowing, image_png, tmp_path):
     folder = tmp_path / "images"
     folder.mkdir()
-    (folder / "a.png").write_bytes(image_png(*WELL))
+    (folder / "a.png").write_bytes(image_png(*NORMAL))
     screen(folder, tmp_path / "out.csv", overflowing, progress=False)
     (row,) = csv.DictReader((tmp_path / "out.csv").read_text().splitlines())
     assert (row["verdict"], row["probability"], row["reasons"]) == ("REFUSED", "", NOT_FINITE)

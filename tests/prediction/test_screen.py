@@ -26,7 +26,7 @@ def names(path):
 
 @pytest.fixture
 def folder(tmp_path, image_png):
-    """Six images in two folders, and two files that are none."""
+    """Six images in two folders, and two files that are not images."""
     root = tmp_path / "images"
     (root / "b").mkdir(parents=True)
     for i in range(4):
@@ -42,7 +42,7 @@ def run(folder, out, predictor, **options):
     return screen(folder, out, predictor, progress=False, batch_size=3, **options)
 
 
-def test_one_row_a_file_in_a_stable_order(folder, tmp_path, predictor):
+def test_one_row_per_file_in_a_stable_order(folder, tmp_path, predictor):
     out = tmp_path / "out.csv"
     counts = run(folder, out, predictor)
     assert out.read_text().startswith(HEADER)
@@ -80,7 +80,7 @@ def test_a_second_run_adds_nothing_and_counts_the_same(folder, tmp_path, predict
 
 
 @pytest.mark.parametrize("kept", [0, 1, 30, len(HEADER), len(HEADER) + 5, 200, 290])
-def test_a_table_torn_anywhere_is_gone_on_with(folder, tmp_path, predictor, kept):
+def test_a_table_cut_anywhere_is_continued(folder, tmp_path, predictor, kept):
     out, whole = tmp_path / "out.csv", tmp_path / "whole.csv"
     run(folder, whole, predictor)
     out.write_bytes(whole.read_bytes()[:kept])
@@ -98,18 +98,18 @@ def test_new_files_are_added_at_the_end(folder, tmp_path, predictor, image_png):
     assert len(rows(out)) == 9
 
 
-def test_a_table_of_another_model_is_left_alone(folder, tmp_path, predictor, monkeypatch):
+def test_a_table_of_another_model_is_not_changed(folder, tmp_path, predictor, monkeypatch):
     out = tmp_path / "out.csv"
     run(folder, out, predictor)
     before = out.read_bytes()
     monkeypatch.setattr(predictor, "model", "other 1")
-    with pytest.raises(XrayError, match=r"begun by the model micro .*, not by other 1"):
+    with pytest.raises(XrayError, match=r"started by the model micro .*, not by other 1"):
         run(folder, out, predictor)
     assert out.read_bytes() == before
 
 
 @pytest.mark.parametrize("content", ["a,b\n1,2\n", "my notes", "\n", HEADER + '"x"\n'])
-def test_a_file_that_is_no_table_of_ours_is_left_alone(folder, tmp_path, predictor, content):
+def test_a_file_of_another_program_is_not_changed(folder, tmp_path, predictor, content):
     out = tmp_path / "out.csv"
     out.write_text(content)
     with pytest.raises(XrayError, match=r"--out"):
@@ -124,7 +124,7 @@ def test_the_table_may_lie_among_the_images(folder, predictor):
     assert "a.csv" not in names(folder / "a.csv")
 
 
-def test_links_that_lead_back_end(folder, tmp_path, predictor):
+def test_circular_links_end(folder, tmp_path, predictor):
     (folder / "b" / "back").symlink_to(folder)
     (folder / "self").symlink_to("self")
     (folder / "gone.png").symlink_to("nowhere.png")
@@ -159,7 +159,7 @@ def test_a_folder_that_cannot_be_opened_gets_a_row(folder, tmp_path, predictor, 
     assert len(table) == 7
 
 
-def test_hidden_files_and_strays_get_no_row(folder, tmp_path, predictor):
+def test_hidden_files_and_those_of_file_managers_get_no_row(folder, tmp_path, predictor):
     (folder / ".DS_Store").write_bytes(b"x")
     (folder / "Thumbs.db").write_bytes(b"x")
     (folder / "__MACOSX").mkdir()
@@ -191,7 +191,7 @@ def test_no_cell_is_a_formula_or_breaks_its_line(text, shown):
     assert cell(text) == shown
 
 
-def test_files_with_such_names_are_done_once(tmp_path, predictor, image_png):
+def test_files_with_such_names_are_predicted_once(tmp_path, predictor, image_png):
     folder = tmp_path / "images"
     folder.mkdir()
     odd = [
@@ -210,14 +210,14 @@ def test_files_with_such_names_are_done_once(tmp_path, predictor, image_png):
     assert not any(name.startswith("=") for name in names(out))
 
 
-def test_no_folder_is_a_sentence(tmp_path, predictor):
+def test_a_missing_folder_is_a_sentence(tmp_path, predictor):
     with pytest.raises(XrayError, match="no folder at"):
         run(tmp_path / "nothing", tmp_path / "out.csv", predictor)
     with pytest.raises(XrayError, match="cannot be written"):
         run(tmp_path, tmp_path / "no" / "out.csv", predictor)
 
 
-def test_the_bar_begins_where_the_run_does(folder, tmp_path, predictor, capsys):
+def test_the_progress_bar_starts_at_the_finished_files(folder, tmp_path, predictor, capsys):
     out = tmp_path / "out.csv"
     run(folder, out, predictor)
     (folder / "zz.txt").write_text("new")
@@ -241,7 +241,7 @@ screen(sys.argv[1], sys.argv[2], SimpleNamespace(model="slow 1", predict_many=pr
 """
 
 
-def test_killed_in_the_middle_and_run_again_each_file_is_there_once(tmp_path):
+def test_a_killed_and_resumed_run_has_each_file_once(tmp_path):
     folder, out = tmp_path / "images", tmp_path / "out.csv"
     folder.mkdir()
     for i in range(60):
@@ -266,7 +266,7 @@ def test_the_columns_are_those_of_the_contract():
     )  # fmt: skip
 
 
-def test_folders_may_be_nested_without_end(tmp_path, image_png, predictor):
+def test_folders_may_be_nested_to_any_depth(tmp_path, image_png, predictor):
     root = tmp_path / "images"
     root.mkdir()
     here = os.getcwd()

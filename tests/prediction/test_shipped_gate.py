@@ -1,4 +1,4 @@
-"""The gate of the model that the app opens with, on drawn pictures and on real images."""
+"""The input check of the default model, on drawings and on real images."""
 
 import io
 import os
@@ -10,7 +10,7 @@ from PIL import Image
 
 from benchmarks.negatives import SEEN, UNSEEN, crop
 from xray_core import Predictor, read_radiograph
-from xray_core.prediction.orientation import ALL
+from xray_core.prediction.orientation import ORIENTATIONS
 
 MODEL = Path(__file__).resolve().parents[2] / "models" / "resnet50"
 
@@ -44,34 +44,40 @@ def drawn(kind, images, count=10):
         yield data.getvalue()
 
 
-def test_images_are_answered(shipped, images):
-    answers = list(shipped.predict_many(images))
-    assert sum(answer.verdict == "REFUSED" for answer in answers) == 0
+def test_images_are_analysed(shipped, images):
+    predictions = list(shipped.predict_many(images))
+    assert sum(prediction.verdict == "REFUSED" for prediction in predictions) == 0
 
 
-def test_pictures_that_are_no_images_are_refused(shipped, images):
+def test_drawings_that_are_not_radiographs_are_refused(shipped, images):
     pixels = [image.pixels.astype(np.uint8) for image in images]
     verdicts = {
         kind.__name__: [p.verdict for p in shipped.predict_many(drawn(kind, pixels))]
         for kind in SEEN + UNSEEN
         if kind is not crop
     }
-    answered = {name: got for name, got in verdicts.items() if got.count("REFUSED") < len(got)}
-    assert sum(len(got) - got.count("REFUSED") for got in answered.values()) <= 3, answered
+    not_all_refused = {
+        name: got for name, got in verdicts.items() if got.count("REFUSED") < len(got)
+    }
+    assert sum(len(got) - got.count("REFUSED") for got in not_all_refused.values()) <= 3, (
+        not_all_refused
+    )
 
 
-def test_a_piece_of_a_image_is_hardly_ever_answered_without_a_caution(shipped, images):
-    # A third of an image in each direction is image all over: about half of such pieces are refused,
-    # nearly all others get a caution (the row "crop" of benchmarks/gate.py).
+def test_a_part_of_an_image_rarely_passes_without_a_caution(shipped, images):
+    # The central third of an image has no background: about half of such crops are refused,
+    # and nearly all of the rest get a caution (the row "crop" of benchmarks/gate.py).
     pixels = [image.pixels.astype(np.uint8) for image in images]
     pieces = list(shipped.predict_many(drawn(crop, pixels, count=40)))
     assert sum(piece.gate == "passed" for piece in pieces) <= 3
 
 
-@pytest.mark.parametrize("turn", ALL, ids=lambda turn: f"{turn.quarter_turns}{turn.inverted}")
-def test_images_that_lie_wrong_are_recognised(shipped, images, turn):
+@pytest.mark.parametrize(
+    "turn", ORIENTATIONS, ids=lambda turn: f"{turn.quarter_turns}{turn.inverted}"
+)
+def test_rotated_and_inverted_images_are_recognised(shipped, images, turn):
     from xray_core.imaging.radiograph import rotate
 
     wrong = [rotate(image, -turn.quarter_turns, turn.inverted) for image in images[::4]]
-    found = [prediction.correction for prediction in shipped.predict_many(wrong)]
-    assert found.count(turn) >= len(found) - 1
+    corrections = [prediction.correction for prediction in shipped.predict_many(wrong)]
+    assert corrections.count(turn) >= len(corrections) - 1

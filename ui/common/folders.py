@@ -1,6 +1,6 @@
-"""Which folders of this computer a visitor may choose, and which images a table may name.
+"""Access checks for folders and images on the server's disk.
 
-Text from a visitor names a path only through these functions.
+Text from a visitor is used as a path only through these functions.
 """
 
 import os
@@ -27,10 +27,10 @@ _FORWARDED = ("forwarded", "x-forwarded-for", "x-forwarded-host", "x-real-ip", "
 
 
 def is_local() -> bool:
-    """Tell whether the visitor sits at the computer that runs the app.
+    """Tell whether the visitor uses the computer that runs the app.
 
-    The server must listen on a loopback address, and neither host nor origin of the visit may be
-    another. A reverse proxy on the same computer passes on, or announces, who it speaks for.
+    The server must listen on a loopback address, and host and origin of the visit must be loopback
+    addresses too. A reverse proxy on the same computer keeps the host, or adds one of _FORWARDED.
     """
     headers = st.context.headers
     hosts = [f"//{host}" for host in headers.get_all("host")] + headers.get_all("origin")
@@ -42,19 +42,18 @@ def is_local() -> bool:
 
 
 def may_choose() -> bool:
-    """Tell whether this visitor may name a folder at all."""
+    """Tell whether this visitor may choose any folder."""
     return bool(_roots()) or is_local()
 
 
 def choose_folder(text: str) -> Path:
     """Return the folder that a visitor's text names, links resolved.
 
-    Where the operator lists folders, it lies in one of them; else any may be named on this
-    computer, and none from elsewhere.
+    If the operator lists folders, it must lie in one of them. Otherwise any folder may be named on
+    the server's own computer, and none from elsewhere.
 
-    Raises:
-        DatasetError: it may not be opened, in the same words whether or not it exists; or, where
-            it might be, it is no folder.
+    Raises DatasetError for a folder that may not be opened, with the same message whether or not it
+    exists, and for an allowed path that is not a folder.
     """
     try:
         folder = Path(text).expanduser().resolve()
@@ -63,10 +62,10 @@ def choose_folder(text: str) -> Path:
     if not _may_open(folder):
         raise DatasetError(REFUSED)
     try:
-        found = folder.is_dir()
+        is_folder = folder.is_dir()
     except OSError:
-        found = False
-    if not found:
+        is_folder = False
+    if not is_folder:
         raise DatasetError("There is no such folder.")
     return folder
 
@@ -74,8 +73,7 @@ def choose_folder(text: str) -> Path:
 def image_below(folder: Path | None, name: str) -> Path | None:
     """Return the file that a table names below `folder`, links resolved.
 
-    None where there is none, or where the name leads out of the folder: an absolute path, `..`
-    or a link.
+    None if it does not exist, or lies outside the folder by an absolute path, `..` or a link.
     """
     if folder is None:
         return None
@@ -88,7 +86,7 @@ def image_below(folder: Path | None, name: str) -> Path | None:
 
 
 def may_show(path: Path) -> bool:
-    """Tell whether a visitor may see an image: one of the dataset, or of a folder to choose."""
+    """Tell whether a visitor may see an image: of the dataset, or of an allowed folder."""
     try:
         dataset = find_dataset(None).resolve()
         if path.resolve().is_relative_to(dataset):

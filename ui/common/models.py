@@ -1,64 +1,68 @@
-"""The chosen model of the Prediction page: its bundle at once, its network when it is needed."""
+"""The trained models that visitors choose from, and the one cache of opened models.
 
+A changed file of a bundle opens the bundle again.
+"""
+
+import os
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 import streamlit as st
 
-from ui.common.frame import bundle_state, models_folder
-from xray_core.dataset.index import LABELS, subtype_of
-from xray_core.model.bundle import Bundle, open_bundle
+from xray_core.model.bundle import Bundle, list_bundles, open_bundle
 
 if TYPE_CHECKING:
     from xray_core.prediction.predictor import Predictor
 
+ROOT = Path(__file__).resolve().parents[2]
 
-def bundle(name: str) -> Bundle:
+
+def models_folder() -> Path:
+    """Return the folder of the trained bundles: XRAY_MODELS, or `models/` beside the app."""
+    return Path(os.environ.get("XRAY_MODELS") or ROOT / "models")
+
+
+def list_models() -> list[tuple[str, str | None]]:
+    """Return (name, problem or None) of every bundle in the models folder.
+
+    The check hashes all files of the bundles, so it runs again only after a file has changed.
+    """
+    folder = models_folder()
+    if not folder.is_dir():
+        return []
+    bundles = [path for path in folder.iterdir() if path.is_dir() and path.name[0] != "."]
+    state = "|".join(_bundle_state(path) for path in sorted(bundles))
+    return _checked_bundles(str(folder), state)
+
+
+def load_bundle(name: str) -> Bundle:
     """Return the opened bundle `name`; raises BundleError."""
-    return _bundle(str(models_folder() / name), bundle_state(models_folder() / name))
+    folder = models_folder() / name
+    return _bundle(str(folder), _bundle_state(folder))
 
 
-def predictor(name: str) -> "Predictor":
+def load_predictor(name: str) -> "Predictor":
     """Return the bundle's Predictor, shared by all visitors; raises BundleError.
 
     The first call imports TensorFlow and takes some seconds, under a spinner.
     """
     folder = models_folder() / name
     with st.spinner("Loading the model: a few seconds, once …"):
-        return _predictor(str(folder), bundle_state(folder))
+        return _predictor(str(folder), _bundle_state(folder))
 
 
-def origin_of(name: str, file: str) -> str:
-    """Return what an image of the dataset was to the bundle `name`, and its label.
-
-    `file` is its path in the dataset's folder. Raises BundleError.
-    """
-    folder = models_folder() / name
-    fold = _folds(str(folder), bundle_state(folder)).get(file, "")
-    part = _FOLDS.get(fold, _FOLDS[""])
-    label = Path(file).parent.name
-    if label not in LABELS:
-        return part
-    subtype = subtype_of(file) if label == "PNEUMONIA" else "none"
-    return f"{part}, label: {label.lower()}{_SUBTYPES[subtype]}"
+def _bundle_state(folder: Path) -> str:
+    """Return a text that changes when a file of the bundle does: names, sizes and times."""
+    files = sorted(path for path in folder.glob("**/*") if path.is_file())
+    stats = [(path.name, path.stat()) for path in files]
+    return f"{folder.name}:" + ",".join(
+        f"{name}/{stat.st_size}/{stat.st_mtime_ns}" for name, stat in stats
+    )
 
 
-@st.cache_resource(max_entries=8, show_spinner=False)
-def _folds(folder: str, state: str) -> dict[str, str]:
-    """Return the fold of every image that the bundle was trained or tested on, by its path."""
-    opened = _bundle(folder, state)
-    predicted = opened.predictions().rename(columns={"file": "path"})
-    rows = [*opened.dataset().to_dict("records"), *predicted.to_dict("records")]
-    return {row["path"]: str(row.get("fold", "train")) for row in rows}
-
-
-_SUBTYPES = {"bacteria": ", bacterial", "virus": ", viral", "none": ""}
-_FOLDS = {
-    "train": "Training image (the model was trained on it)",
-    "validation": "Validation image (the thresholds of the model were chosen on it)",
-    "test": "Test image",
-    "": "Dataset image that the model was neither trained nor tested on",
-}
+@st.cache_data(max_entries=4, show_spinner="Checking the models …")
+def _checked_bundles(folder: str, state: str) -> list[tuple[str, str | None]]:
+    return list_bundles(folder)
 
 
 @st.cache_resource(max_entries=8, show_spinner=False)
@@ -70,4 +74,4 @@ def _bundle(folder: str, state: str) -> Bundle:
 def _predictor(folder: str, state: str) -> "Predictor":
     from xray_core.prediction.predictor import Predictor
 
-    return Predictor.load(Path(folder))
+    return Predictor.load(folder)

@@ -1,7 +1,7 @@
-"""Who may talk to the server, what its pages may load, and what its log may say.
+"""Requests that the server accepts, headers of its responses, and the content of its log.
 
-Streamlit checks `server.allowedHosts` for the WebSocket alone, sends no headers against framing,
-and asks a service on the internet for its own address when a request has a foreign origin.
+Streamlit checks `server.allowedHosts` only for the WebSocket, sends no headers against framing, and
+requests its own address from an internet service when a request has a foreign origin.
 `RequestFilter` handles each request first and refuses those with a foreign host or origin.
 """
 
@@ -18,7 +18,7 @@ from streamlit import config
 LOOPBACK = ("localhost", "127.0.0.1", "::1")
 
 HEADERS = {
-    # Images, fonts, media and connections: this server's own, and no other's.
+    # Images, fonts, media and connections only from this server.
     "Content-Security-Policy": "; ".join(
         (
             "frame-ancestors 'none'",
@@ -42,7 +42,7 @@ class RequestFilter:
 
     A page of another website reaches this server with that website's name as Host (DNS rebinding),
     or with its own Origin. Both get status 403. `server.allowedHosts` and
-    `server.corsAllowedOrigins` say what else is allowed, as they do for Streamlit.
+    `server.corsAllowedOrigins` allow further ones, as in Streamlit.
     """
 
     def __init__(self, app: ASGIApp) -> None:
@@ -75,7 +75,7 @@ def _is_known(hosts: list[str], origins: list[str]) -> bool:
 def is_served(host: str) -> bool:
     """Tell whether a Host header names one of `server.allowedHosts`, whatever its port.
 
-    `*` allows any, `*.example.com` every name below example.com. No entry allows any host, too.
+    `*` allows any host, `*.example.com` every name below example.com, and an empty list any host.
     """
     name = host_name(f"//{host}")
     patterns = [
@@ -114,10 +114,10 @@ def _is_own(origin: str, host: str) -> bool:
     return netloc.lower() == host.lower() or (bool(public) and host_name(origin) == public)
 
 
-def place_of(error: BaseException) -> str:
+def error_location(error: BaseException) -> str:
     """Return the type of an error and the file and line that raised it, without its message.
 
-    Of an error that was raised from another, that other counts.
+    For an error raised from another error, those of the first one.
     """
     while error.__cause__ is not None:
         error = error.__cause__
@@ -125,28 +125,28 @@ def place_of(error: BaseException) -> str:
     while trace is not None and trace.tb_next is not None:
         trace = trace.tb_next
     if trace is None:
-        return f"{type(error).__name__} at an unknown place"
+        return f"{type(error).__name__} at an unknown location"
     name = Path(trace.tb_frame.f_code.co_filename).name
     return f"{type(error).__name__} at {name}:{trace.tb_lineno}"
 
 
-def log_places_only() -> None:
-    """Have every log record of this process tell the place of an error instead of its traceback.
+def log_error_locations_only() -> None:
+    """Replace the traceback in every log record of this process by the location of the error.
 
-    The message of an error may name a visitor's file, and libraries log errors with theirs.
+    The message of an error may contain a visitor's file name, and libraries log such messages.
     """
-    make = logging.getLogRecordFactory()
-    if getattr(make, "places_only", False):
+    factory = logging.getLogRecordFactory()
+    if getattr(factory, "locations_only", False):
         return
 
-    def record(*args: object, **kwargs: object) -> logging.LogRecord:
-        made = make(*args, **kwargs)
-        if made.exc_info:
-            error = made.exc_info[1]
-            where = place_of(error) if error is not None else "no error"
-            made.msg, made.args = f"{made.getMessage()}: {where}", ()
-            made.exc_info = None
-        return made
+    def make_record(*args: object, **kwargs: object) -> logging.LogRecord:
+        record = factory(*args, **kwargs)
+        if record.exc_info:
+            error = record.exc_info[1]
+            location = error_location(error) if error is not None else "no error"
+            record.msg, record.args = f"{record.getMessage()}: {location}", ()
+            record.exc_info = None
+        return record
 
-    record.places_only = True  # type: ignore[attr-defined]
-    logging.setLogRecordFactory(record)
+    make_record.locations_only = True  # type: ignore[attr-defined]
+    logging.setLogRecordFactory(make_record)

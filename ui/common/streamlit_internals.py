@@ -1,19 +1,19 @@
-"""Every use of what Streamlit and Starlette do not document, and why no documented way exists.
+"""All uses of undocumented parts of Streamlit and Starlette, each with the reason.
 
-Written for Streamlit 1.67 and Starlette 1.10. `tests/pages/test_streamlit_internals.py` names what
-a new version breaks.
+Written for Streamlit 1.67 and Starlette 1.10. `tests/pages/test_streamlit_internals.py` fails where
+a new version changes them.
 
 - `MultiPartParser.spool_max_size`: Starlette writes an upload of more than 1 MB to a temporary
   file, and Streamlit offers no option against it.
-- `get_script_run_ctx().uploaded_file_mgr`: `max_upload_size` and `server.maxUploadSize` bound one
-  file. No option bounds what a visitor's files hold together, and none removes a file from the
-  server's store once it is read.
+- `get_script_run_ctx().uploaded_file_mgr`: `max_upload_size` and `server.maxUploadSize` limit one
+  file. No option limits the sum of a visitor's files, and none removes a file from the server's
+  store after it was read.
 - `get_script_run_ctx().session_id`, `Runtime.is_active_session`, `Runtime.close_session`: after
   `server.disconnectedSessionTTL` a session is only marked as expired. It stays in memory, with its
-  state and its pictures, until another visitor leaves.
+  state and its images, until another visitor leaves.
 - `Runtime._session_mgr`, `AppSession._session_state`, `AppSession._fragment_storage`: a variable of
-  the server's loop refers to the session that was served last, even to one that was closed, and
-  clearing a `SessionState` leaves the arguments of its widgets' callbacks.
+  the server's loop refers to the session that was served last, even if it was closed, and clearing
+  a `SessionState` keeps the arguments of its widgets' callbacks.
 """
 
 import asyncio
@@ -32,34 +32,34 @@ from streamlit.runtime.state import SessionState
 from streamlit.runtime.uploaded_file_manager import UploadedFileRec
 
 Fits = Callable[[int, int, int], bool]
-"""(files held, bytes held, bytes of one more file) -> whether that file may be held, too."""
+"""(files held, bytes held, bytes of one more file) -> whether that file may also be held."""
 
-LET_GO = "application/x-let-go"
-"""The type of an uploaded file whose bytes were let go."""
+DISCARDED = "application/x-discarded"
+"""The type of an uploaded file whose bytes were discarded."""
 
 CLOSED_TAB_SECONDS = 30
-"""How long a session outlives its connection: long enough for a short loss of the network."""
+"""How long a session is kept without a connection: longer than a short loss of the network."""
 
 
 class Uploaded(Protocol):
-    """What this module needs of an uploaded file."""
+    """The part of an uploaded file that this module uses."""
 
     file_id: str
 
 
 def keep_uploads_in_memory() -> None:
-    """Keep whole uploads in memory; the server would write those over 1 MB to a temporary file.
+    """Keep uploads in memory; by default those over 1 MB are written to a temporary file.
 
     0 means no limit for `tempfile.SpooledTemporaryFile`. The server stops reading a request at
-    `server.maxUploadSize`, and that bounds the memory.
+    `server.maxUploadSize`, which limits the memory.
     """
     MultiPartParser.spool_max_size = 0
 
 
 def bound_uploads(fits: Fits) -> None:
-    """Let the server hold a visitor's uploaded files only as far as `fits` allows.
+    """Have the server hold a visitor's uploaded files only as far as `fits` allows.
 
-    A file beyond that is stored without its bytes and with the type LET_GO.
+    A file beyond the limit is stored without its bytes and with the type DISCARDED.
     """
     store = _upload_store()
     if store is not None and "add_file" not in vars(store):
@@ -69,14 +69,14 @@ def bound_uploads(fits: Fits) -> None:
 def add_within_bounds(
     store: MemoryUploadedFileManager, fits: Fits, session_id: str, file: UploadedFileRec
 ) -> None:
-    """Add a file, without its bytes where the visitor's other files leave no room for them."""
+    """Add a file, without its bytes if `fits` does not allow them beside the other files."""
     held = [
         other
         for other in store.file_storage.get(session_id, {}).values()
         if other.file_id != file.file_id
     ]
     if not fits(len(held), sum(len(other.data) for other in held), len(file.data)):
-        file = file._replace(data=b"", type=LET_GO)
+        file = file._replace(data=b"", type=DISCARDED)
     MemoryUploadedFileManager.add_file(store, session_id, file)
 
 
@@ -91,16 +91,15 @@ def remove_uploads(files: Iterable[Uploaded]) -> None:
 def closed_tab_seconds() -> int:
     """Return after how many seconds without a connection a visitor's session ends.
 
-    It must end before Streamlit marks it as expired: an expired session cannot be closed any more.
+    It must end before Streamlit marks it as expired: an expired session can no longer be closed.
     """
     return max(0, min(CLOSED_TAB_SECONDS, st.get_option("server.disconnectedSessionTTL") - 1))
 
 
 def end_session_when_tab_closes() -> None:
-    """Have this visitor's session end, with all that it holds, soon after its tab is closed.
+    """End this visitor's session, with all that it holds, soon after its tab is closed.
 
-    To be called in every run of every page, since a visitor who comes back in time may do so on
-    any of them.
+    Called in every run of every page, since a visitor may return to any of them.
     """
     context = get_script_run_ctx()
     if context is not None and runtime.exists():
@@ -108,11 +107,11 @@ def end_session_when_tab_closes() -> None:
 
 
 def _end_soon(session_id: str) -> None:
-    """End a session that was disconnected just now, unless its visitor comes back in time."""
+    """End a session that was just disconnected, unless its visitor returns in time."""
     try:
         loop = asyncio.get_running_loop()
     except RuntimeError:
-        return  # the caches were emptied by something else than the loss of a connection
+        return  # the caches were cleared without the loss of a connection
     loop.call_later(closed_tab_seconds(), _end_if_away, session_id)
 
 
@@ -125,13 +124,13 @@ def _connected(session_id: str) -> str:
 def _end_if_away(session_id: str) -> None:
     if not runtime.exists() or runtime.get_instance().is_active_session(session_id):
         return
-    left = runtime.get_instance()._session_mgr.get_session_info(session_id)
-    if left is None:
+    session = runtime.get_instance()._session_mgr.get_session_info(session_id)
+    if session is None:
         return
     runtime.get_instance().close_session(session_id)
-    left.session._session_state = SessionState()
-    left.session._fragment_storage = MemoryFragmentStorage()
-    gc.collect()  # what a session holds refers to itself in places
+    session.session._session_state = SessionState()
+    session.session._fragment_storage = MemoryFragmentStorage()
+    gc.collect()  # the objects of a session contain reference cycles
 
 
 def _upload_store() -> MemoryUploadedFileManager | None:

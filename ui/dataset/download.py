@@ -2,8 +2,8 @@
 
 import streamlit as st
 
+from ui.common.errors import show_errors
 from ui.common.folders import is_local
-from ui.common.frame import sentences
 from xray_core.dataset.download import ARCHIVE_BYTES, LICENCE, NEEDED_BYTES, WEB_PAGE, download
 
 
@@ -29,7 +29,7 @@ def offer_download() -> None:
         )
 
     folder = None
-    with sentences():
+    with show_errors():
         show(0, ARCHIVE_BYTES)
         folder = download(progress=show)
     place.empty()

@@ -4,7 +4,7 @@ import altair as alt
 import pandas as pd
 import streamlit as st
 
-from ui.common.frame import sentences
+from ui.common.errors import show_errors
 from ui.common.palette import AMBER, BLUE, CLASS_COLOURS, GREY, colour, unit_scale
 from ui.dataset.source import SPLITS, Source
 from xray_core.dataset.shortcuts import property_table
@@ -32,7 +32,7 @@ def show_shortcuts(source: Source) -> None:
 @st.fragment
 def show_one_feature(source: Source) -> None:
     """Draw the distribution of a chosen feature by class, in a chosen split."""
-    with sentences():
+    with show_errors():
         names = [name for name in PROPERTIES if name in source.table]
         if names:
             _show_distribution(source.table, names)

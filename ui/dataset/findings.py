@@ -5,7 +5,7 @@ from pathlib import Path
 import pandas as pd
 import streamlit as st
 
-from ui.common.frame import sentences
+from ui.common.errors import show_errors
 from ui.common.text import as_markdown
 from ui.dataset.gallery import show_thumbnails
 from ui.dataset.source import Source
@@ -45,7 +45,7 @@ def _show_finding(finding: Finding, folder: Path | None) -> None:
     )
     if not expander.open:
         return
-    with expander, sentences():
+    with expander, show_errors():
         st.write(as_markdown(finding.why))
         rows = finding.rows
         if rows.empty:

@@ -6,7 +6,8 @@ from pathlib import Path
 import pandas as pd
 import streamlit as st
 
-from ui.common.frame import open_in_prediction, sentences
+from ui.common.errors import show_errors
+from ui.common.frame import open_in_prediction
 from ui.common.text import as_text
 from ui.common.thumbnails import show_thumbnail
 from ui.dataset.source import SPLITS, Source
@@ -21,7 +22,7 @@ _HIDDEN = ("sha256", "perceptual_hash", "problem", "aspect", "colour")
 @st.fragment
 def show_gallery(source: Source) -> None:
     """Draw the filters and one page of the images that match them."""
-    with sentences():
+    with show_errors():
         if source.folder is None:
             st.info(
                 "The gallery needs the images on the computer that runs this app.",
@@ -111,7 +112,7 @@ def _show_image(folder: Path, image: dict) -> None:
 
 @st.dialog("Image of the dataset", width="large")
 def _show_enlarged(folder: Path, image: dict) -> None:
-    with sentences():
+    with show_errors():
         path = folder / image["path"]
         if st.button("Send to prediction", type="primary", icon=":material/radiology:"):
             open_in_prediction(path.resolve())

@@ -7,8 +7,9 @@ from pathlib import Path
 import pandas as pd
 import streamlit as st
 
+from ui.common.errors import show_error, show_errors
 from ui.common.folders import NO_CHOICE, choose_folder, is_local, may_choose
-from ui.common.frame import models_folder, sentences, tell
+from ui.common.models import models_folder
 from ui.common.text import as_markdown
 from xray_core.dataset.audit import audit
 from xray_core.dataset.averages import Averages, read_averages
@@ -46,7 +47,7 @@ def load_source(model: str | None) -> Source | None:
         return _from_folder(find_dataset(choose_folder(wanted) if wanted else None))
     except DatasetError as error:
         if wanted:
-            tell(error)
+            show_error(error)
             return None
         missing = error
     stored = _from_bundle(model) if model else None
@@ -60,7 +61,7 @@ def load_source(model: str | None) -> Source | None:
 def show_folder_picker() -> None:
     """Draw the field for another folder, or the sentence on who may choose one."""
 
-    @sentences()
+    @show_errors()
     def choose() -> None:
         st.session_state[FOLDER_KEY] = st.session_state["dataset_folder_field"].strip()
 

@@ -7,7 +7,7 @@ import math
 import pandas as pd
 import streamlit as st
 
-from ui.common.downloads import csv_button, figure_buttons
+from ui.common.widgets import csv_button, figure_buttons
 from ui.evaluation.data import Evaluation
 from ui.evaluation.wording import explain_metrics
 from xray_core.evaluation.independent import independent_intervals

@@ -8,8 +8,8 @@ import altair as alt
 import pandas as pd
 import streamlit as st
 
-from ui.common.downloads import csv_button, figure_buttons
 from ui.common.palette import BLUE, GREY, diagonal, percent_axis, unit_scale
+from ui.common.widgets import csv_button, figure_buttons
 from ui.evaluation.data import Evaluation
 from xray_core.evaluation.calibration import ReliabilityBin
 from xray_core.evaluation.metrics import Metrics

@@ -7,8 +7,9 @@ import math
 import pandas as pd
 import streamlit as st
 
-from ui.common.downloads import csv_button
-from ui.common.frame import list_models, tell
+from ui.common.errors import show_error
+from ui.common.models import list_models
+from ui.common.widgets import csv_button
 from ui.evaluation.data import Evaluation, load_evaluation
 from ui.evaluation.roc_and_pr import roc_chart
 from xray_core.errors import XrayError
@@ -36,7 +37,7 @@ def show_comparison(evaluation: Evaluation, fold: str) -> None:
         other = load_evaluation(other_name, fold)
         comparison = _compare(evaluation.key, other.key, evaluation, other)
     except XrayError as error:
-        tell(error)
+        show_error(error)
         return
     st.markdown(_summary(evaluation.model, other_name, comparison))
     table = _metrics_table(evaluation, other, comparison)

@@ -2,7 +2,7 @@
 
 import streamlit as st
 
-from ui.common.frame import sentences
+from ui.common.errors import show_errors
 from ui.evaluation.data import Evaluation
 
 _POINTS = {"decision": "Decision", "exclusion": "Exclusion"}
@@ -46,7 +46,7 @@ def _threshold(evaluation: Evaluation) -> float:
         step=0.1,
         format="%.1f%%",
         key="evaluation_threshold",
-        on_change=sentences()(_clear_operating_point),
+        on_change=show_errors()(_clear_operating_point),
     )
     # The slider is rounded; at an operating point the exact threshold counts.
     return points[point] if point else percent / 100

@@ -10,7 +10,7 @@ import pandas as pd
 import streamlit as st
 
 from ui.common.folders import image_below
-from ui.common.models import bundle as load_bundle
+from ui.common.models import load_bundle
 from xray_core.dataset.index import find_dataset
 from xray_core.errors import DatasetError
 from xray_core.evaluation.calibration import ReliabilityBin, calibrated_reference, reliability

@@ -8,10 +8,10 @@ from typing import Any
 import pandas as pd
 import streamlit as st
 
-from ui.common.downloads import csv_button
 from ui.common.frame import open_in_prediction
 from ui.common.text import as_text
 from ui.common.thumbnails import show_thumbnail
+from ui.common.widgets import csv_button
 from ui.evaluation.data import Evaluation, dataset_folder, image_path
 from xray_core.evaluation.metrics import Metrics
 from xray_core.evaluation.predictions import confident_errors

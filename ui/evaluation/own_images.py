@@ -8,10 +8,9 @@ import pandas as pd
 import streamlit as st
 from streamlit.delta_generator import DeltaGenerator
 
+from ui.common.errors import show_errors
 from ui.common.folders import NO_CHOICE, choose_folder, may_choose
-from ui.common.frame import sentences
-from ui.common.models import bundle as load_bundle
-from ui.common.models import predictor as load_predictor
+from ui.common.models import load_bundle, load_predictor
 from ui.evaluation.data import OWN, evaluate_table
 from ui.evaluation.progress import show_progress
 from xray_core.dataset.labelled_folder import index_labelled
@@ -28,9 +27,9 @@ def show_own_images(model: str) -> None:
         "computer running this app, for this visit only."
     )
     folder_tab, csv_tab = st.tabs(["Folder of images", "CSV of predictions"])
-    with folder_tab, sentences():
+    with folder_tab, show_errors():
         _show_folder_form(model)
-    with csv_tab, sentences():
+    with csv_tab, show_errors():
         _show_csv_form(model)
 
 

@@ -7,7 +7,6 @@ import numpy as np
 import pandas as pd
 import streamlit as st
 
-from ui.common.downloads import csv_button, figure_buttons
 from ui.common.palette import (
     BLUE,
     GREY,
@@ -19,6 +18,7 @@ from ui.common.palette import (
     thin,
     unit_scale,
 )
+from ui.common.widgets import csv_button, figure_buttons
 from ui.evaluation.data import Evaluation
 from xray_core.evaluation.metrics import Metrics, evaluate
 from xray_core.evaluation.tables import as_text

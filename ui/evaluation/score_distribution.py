@@ -6,8 +6,8 @@ import altair as alt
 import pandas as pd
 import streamlit as st
 
-from ui.common.downloads import csv_button
 from ui.common.palette import CLASS_COLOURS, GREY, percent_axis, unit_scale
+from ui.common.widgets import csv_button
 from ui.evaluation.data import Evaluation
 from xray_core.evaluation.metrics import Metrics
 

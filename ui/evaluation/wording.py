@@ -86,6 +86,7 @@ def natural_frequencies(metrics: Metrics) -> str:
     return (
         f"Of 100 images with pneumonia the model flags **{detected}** and misses "
         f"**{100 - detected}**; of 100 normal images it flags "
-        f"**{100 - round(100 * specificity)}**. Of 1,000 patients, {1000 * share:.0f} of them with pneumonia, it would flag "
-        f"**{flagged:.0f}**; **{true_positives:.0f}** of these have pneumonia."
+        f"**{100 - round(100 * specificity)}**. Of 1,000 patients, {1000 * share:.0f} of them with "
+        f"pneumonia, it would flag **{flagged:.0f}**; **{true_positives:.0f}** of these have "
+        "pneumonia."
     )

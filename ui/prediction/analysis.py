@@ -1,13 +1,14 @@
-"""Judging the visitor's images, one after the other, with a progress bar for several."""
+"""Analysing the visitor's images one after the other, with a progress bar for several."""
 
 import time
 from typing import TYPE_CHECKING
 
 import streamlit as st
+from streamlit.delta_generator import DeltaGenerator
 
-from ui.common.frame import log_failure
-from ui.prediction.cases import Case, Visit, thumbnail
-from ui.prediction.view import view_of
+from ui.common.errors import log_error
+from ui.prediction.cases import Case, Visit
+from ui.prediction.view import DEFAULT_METHOD, make_view
 from xray_core.errors import UnreadableImage
 from xray_core.prediction.predictor import Prediction
 
@@ -15,67 +16,69 @@ if TYPE_CHECKING:
     from xray_core.prediction.predictor import Predictor
 
 
-def work_to_do(visit: Visit, model: str) -> int:
-    """Ask this model about every image, and return how many wait for its result."""
+def request_analysis(visit: Visit, model: str) -> int:
+    """Request a result of this model for every image; return how many images lack one."""
     for case in visit.cases:
-        case.asked = model
-    return sum(case.waits for case in visit.cases)
+        case.requested_model = model
+    return sum(case.is_waiting for case in visit.cases)
 
 
-def analyse_all(visit: Visit, predictor: "Predictor", model: str) -> None:
-    """Judge what waits. One bad image never ends the run; a run cut short goes on later."""
-    waiting = [case for case in visit.cases if case.waits]
+def analyse_all(visit: Visit, predictor: "Predictor") -> None:
+    """Analyse the images that lack a result.
+
+    An image that cannot be analysed does not end the run. A run that Streamlit ends is resumed by
+    the next one.
+    """
+    waiting = [case for case in visit.cases if case.is_waiting]
     if len(visit.cases) == 1:
         with st.spinner("Analysing the image …"):
-            _analyse_in_turn(visit, waiting, predictor, model, None)
+            _analyse_in_turn(visit, waiting, predictor, None)
         return
     place = st.empty()
     bar = place.progress(0.0, f"0 of {len(waiting)} images")
-    _analyse_in_turn(visit, waiting, predictor, model, bar)
+    _analyse_in_turn(visit, waiting, predictor, bar)
     place.empty()
 
 
 def _analyse_in_turn(
-    visit: Visit, waiting: list[Case], predictor: "Predictor", model: str, bar
+    visit: Visit, waiting: list[Case], predictor: "Predictor", bar: DeltaGenerator | None
 ) -> None:
     start, total = time.monotonic(), len(waiting)
     for done, case in enumerate(waiting, 1):
-        # Once more where it is to be looked at in another way by now.
-        while case.waits and case.asked == model:
-            analyse(visit, case, predictor, model, with_map=len(visit.cases) == 1)
+        # Again where the visitor has changed its settings meanwhile.
+        while case.is_waiting and case.requested_model == predictor.model:
+            analyse(visit, case, predictor)
         if bar is not None:
             left = (time.monotonic() - start) / done * (total - done)
             bar.progress(done / total, f"{done} of {total} images, {_time_left(left)} left")
 
 
-def analyse(
-    visit: Visit, case: Case, predictor: "Predictor", model: str, *, with_map: bool
-) -> None:
-    """Give an image its result and its thumbnail, whatever it holds.
+def analyse(visit: Visit, case: Case, predictor: "Predictor") -> None:
+    """Decode an image and store its result, its view and its thumbnail.
 
-    Streamlit may end the run in here at any of its calls; the image then still waits.
+    The map is computed here for the image that the page shows first, else when it is opened.
+    Streamlit may end the run at any of its calls in here; the image then still lacks a result.
     """
-    settings, picture = case.settings, ""
+    settings, view = case.settings, visit.view_of(case)
     try:
-        if with_map:
-            view = view_of(case, predictor, model)
-            result, picture = next(iter(view.answers.values())), view.thumbnail
+        if view is None:
+            view = make_view(case.read(), settings)
+        if case.number == 1:
+            result = view.prediction(predictor, DEFAULT_METHOD)
         else:
-            radiograph = case.read()
-            picture = thumbnail(radiograph)
-            result = predictor.predict(radiograph)
+            result = predictor.predict(view.prepared)
     except UnreadableImage as error:
-        result = _unreadable(str(error), predictor.model)
+        result = _unreadable(str(error), predictor)
     except MemoryError:
-        result = _unreadable("The image is too large for this computer's memory.", predictor.model)
+        result = _unreadable("The image is too large for this computer's memory.", predictor)
     except Exception as error:
-        log_failure(error)
-        result = _unreadable("Analysis failed (software error; see the log).", predictor.model)
-    visit.settle(case, result, predictor.calibration, model, settings, picture)
+        log_error(error)
+        result = _unreadable("Analysis failed (software error; see the log).", predictor)
+    visit.store_result(case, result, predictor.calibration, predictor.model, settings, view)
 
 
-def _unreadable(reason: str, model: str) -> Prediction:
-    return Prediction(None, "UNREADABLE", (reason,), model=model)
+def _unreadable(reason: str, predictor: "Predictor") -> Prediction:
+    return Prediction(None, "UNREADABLE", (reason,), model=predictor.model)
 
 
 def _time_left(seconds: float) -> str:

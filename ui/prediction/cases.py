@@ -1,23 +1,19 @@
-"""A visitor's images: in the visitor's own session, in bounded memory, gone with the session.
+"""A visitor's images and results: held in the visitor's session, in bounded memory.
 
-Streamlit may end a run of a page at any call of its own: another button, page or model, a closed
-tab. So what a visitor dropped is one plain object, `Visit`, whose methods call nothing of
-Streamlit: each image is in its list from the drop on, and an image is analysed once its result is
-there.
+Streamlit may end a run of a page at any of its own calls: another button, page or model, or a
+closed tab. All that a visitor uploaded is therefore one plain object, `Visit`, whose methods call
+nothing of Streamlit. An image is in its list from the upload on, and counts as analysed once its
+result is stored.
 """
 
-import base64
-import io
 from collections.abc import Iterator
 from dataclasses import dataclass, field, replace
 from threading import Lock
 from typing import TYPE_CHECKING
 
-import numpy as np
 import streamlit as st
-from PIL import Image
 
-from ui.common.frame import log_failure
+from ui.common.errors import log_error
 from xray_core.errors import UnreadableImage
 from xray_core.imaging.radiograph import Radiograph, read_radiograph
 from xray_core.model.calibration import Calibration
@@ -28,37 +24,36 @@ from xray_core.prediction.archive import (
     is_archive,
     read_archive,
 )
-from xray_core.prediction.orientation import Correction, apply_correction
+from xray_core.prediction.orientation import UNCHANGED, Correction, apply_correction
 from xray_core.prediction.predictor import Prediction
 
 if TYPE_CHECKING:
     from ui.prediction.view import View
 
 KEPT_BYTES = 256 * 2**20
-"""Bytes of encoded images that a session keeps once analysed; of later ones only the result."""
+"""Bytes of files that a session keeps after the analysis; of later files only the result."""
+
+VIEW_BYTES = 256 * 2**20
+"""Bytes of views that a session keeps. Opening an image without a view decodes it again."""
 
 DROP_BYTES = 512 * 2**20
-"""Bytes of one drop. The server holds a drop whole until its last file is there."""
+"""Bytes of one drop. The server holds a whole drop until its last file has arrived."""
 
-LIMIT_WORDS = f"{MAX_IMAGES} files or {DROP_BYTES // 2**20} MB"
-THUMBNAIL = 64
+DROP_LIMIT = f"{MAX_IMAGES} files or {DROP_BYTES // 2**20} MB"
 
 Settings = tuple[int, Correction]
-"""How an image is looked at: the number of its window, and what is done to it."""
+"""How an image is analysed: the number of its DICOM window, and its correction."""
 
 
 class Archive:
-    """A dropped ZIP, whose files are read one at a time, in order, when they are analysed."""
+    """An uploaded ZIP, whose files are read one at a time, in order, when they are analysed."""
 
     def __init__(self, data: bytes) -> None:
         self._entries: Iterator[ArchivedFile] = read_archive(data)
         self._lock = Lock()  # two runs of a page may overlap where a connection was lost
 
-    def hand_over(self, case: "Image") -> None:
-        """Give the image, the next one of the archive, its bytes or the reason why there are none.
-
-        Whatever goes wrong in the archive ends in the image's `problem`.
-        """
+    def read_next(self, case: "Case") -> None:
+        """Read the next file into its case: its bytes, or the `problem` why there are none."""
         with self._lock:
             if case.archive is None:
                 return
@@ -70,22 +65,22 @@ class Archive:
             except StopIteration:
                 case.problem = "The ZIP file is damaged before this file; please pack it again."
             except Exception as error:
-                log_failure(error)
+                log_error(error)
                 case.problem = "The ZIP file is damaged here; please pack it again."
             case.archive = None
 
 
 @dataclass(eq=False)
 class Case:
-    """One image of a visit: its bytes, how to look at them, and the result.
+    """One image of a visit: its bytes, how it is analysed, and its result.
 
     `name` is shown only where the visitor asks for it, since file names may identify patients.
     `file` is the path inside the dataset's folder of an image that was opened from there, and
-    `origin` what may be said of an image that is not the visitor's own.
-    `archive` holds the bytes of an image that waits in a ZIP. `let_go` says that the bytes are gone
-    and that the result stays.
-    `result` is the last one, as the model gave it with `calibration`; `judged_by` and `judged_as`
-    name the model and the settings that it is of, `asked` the model that the visitor chose.
+    `origin` describes an image that the visitor did not upload.
+    `archive` holds the bytes of an image that is still to be read from a ZIP. `discarded` means
+    that the bytes are no longer kept, only the result.
+    `result` is the last result, of the model `analysed_by` with `calibration`, for the settings
+    `analysed_settings`. `requested_model` is the model that the visitor chose.
     """
 
     number: int
@@ -96,189 +91,205 @@ class Case:
     file: str | None = None
     archive: Archive | None = None
     window: int = 0
-    quarter_turns: int = 0
-    inverted: bool = False
-    crop_border: bool = False
+    correction: Correction = UNCHANGED
     result: Prediction | None = None
     calibration: Calibration | None = None
     analysed_by: str = ""
-    judged_as: Settings | None = None
-    asked: str = ""
-    let_go: bool = False
+    analysed_settings: Settings | None = None
+    requested_model: str = ""
+    discarded: bool = False
     thumbnail: str = ""
 
     @property
     def title(self) -> str:
-        """How the page calls the image."""
-        return self.origin or f"Your image {self.number}"
+        """The image's name on the page."""
+        return self.origin or f"Image {self.number}"
 
     @property
-    def waits(self) -> bool:
-        """Tell whether the model that is asked has yet to analyse the image as it is looked at."""
-        if self.let_go:
+    def is_waiting(self) -> bool:
+        """Tell whether the requested model has yet to analyse the image with its settings."""
+        if self.discarded:
             return False
-        return self.analysed_by != self.asked or self.judged_as != self.settings
+        return (self.analysed_by, self.analysed_settings) != (self.requested_model, self.settings)
 
     @property
     def settings(self) -> Settings:
-        """How the image is to be looked at."""
-        return self.window, self.changes
+        """How the image is to be analysed."""
+        return self.window, self.correction
 
     @property
     def prediction(self) -> Prediction | None:
-        """The result as it is shown: with a caution where it is of another model than asked."""
+        """The result as it is shown: with a caution where it is of another model."""
         if self.result is None or not self.is_of_another_model:
             return self.result
-        return replace(self.result, reasons=(self.whose_result, *self.result.reasons))
+        return replace(self.result, reasons=(self.other_model_message, *self.result.reasons))
 
     @property
     def is_of_another_model(self) -> bool:
-        """Tell whether the result is of a model that the visitor has since replaced."""
+        """Tell whether the result is of a model other than the requested one."""
         return (
-            self.let_go
+            self.discarded
             and self.result is not None
             and self.result.verdict != "UNREADABLE"
-            and self.analysed_by != self.asked
+            and self.analysed_by != self.requested_model
         )
 
     @property
-    def whose_result(self) -> str:
-        """The sentence on a result of another model than the one that is asked."""
+    def other_model_message(self) -> str:
+        """The sentence on a result of a model other than the requested one."""
         return (
             f"This result is of the model {self.analysed_by}. The image was not kept in memory, so "
-            f"{self.asked} has not analysed it: upload it again for a result of that model."
+            f"{self.requested_model} has not analysed it: upload it again for a result of that "
+            "model."
         )
 
+    @property
+    def is_corrected(self) -> bool:
+        """Tell whether the image is rotated, inverted or cropped before the analysis."""
+        return self.correction != UNCHANGED
+
     def read(self) -> Radiograph:
-        """Decode the image as it is to be looked at; raises UnreadableImage."""
+        """Decode the image with its settings; raises UnreadableImage."""
         if self.archive is not None:
-            self.archive.hand_over(self)
+            self.archive.read_next(self)
         data = self.data
         if data is None:
             raise UnreadableImage(self.problem or "This image was not kept. Upload it again.")
-        case = read_radiograph(data, window=self.window)
-        return apply_correction(case, self.changes) if self.is_changed else case
+        radiograph = read_radiograph(data, window=self.window)
+        return apply_correction(radiograph, self.correction) if self.is_corrected else radiograph
 
-    @property
-    def changes(self) -> Correction:
-        """What is done to the image before it is judged."""
-        return Correction(self.quarter_turns, self.inverted, self.crop_border)
+    def correct(self, correction: Correction) -> None:
+        """Add a correction; the image is then analysed again."""
+        self.correction = Correction(
+            (self.correction.quarter_turns + correction.quarter_turns) % 4,
+            self.correction.inverted != correction.inverted,
+            self.correction.crop_border or correction.crop_border,
+        )
 
-    @property
-    def is_changed(self) -> bool:
-        """Tell whether the image is judged otherwise than it came."""
-        return self.changes != Correction(0, False)
-
-    def apply_correction(self, correction: Correction) -> None:
-        """Have the image judged anew, changed once more as suggested."""
-        self.quarter_turns = (self.quarter_turns + correction.quarter_turns) % 4
-        self.inverted = self.inverted != correction.inverted
-        self.crop_border = self.crop_border or correction.crop_border
-
-    def as_it_came(self) -> None:
-        """Have the image judged anew, unchanged."""
-        self.quarter_turns, self.inverted, self.crop_border = 0, False, False
+    def undo_correction(self) -> None:
+        """Remove all corrections; the image is then analysed again."""
+        self.correction = UNCHANGED
 
 
 @dataclass
 class Visit:
-    """What a visitor dropped or opened, and what was made of it.
+    """The images that a visitor uploaded or opened, with their results.
 
-    `resets` grows whenever the images are replaced or more are added: widgets that belong to the
-    images carry it in their key (`widget_key`), so that none keeps what was set for others.
+    `views` holds the decoded images, the earliest first, within VIEW_BYTES.
+    `resets` grows whenever images are replaced or added: widgets that belong to the images have it
+    in their key (`widget_key`), so that no setting carries over to other images.
     `drops` counts the drops and `taken` holds the ids of their files; `left_out` is the number of
-    dropped files that were too many.
+    files beyond the limits of a drop.
     """
 
     cases: list[Case] = field(default_factory=list)
-    view: "View | None" = None
+    views: "dict[Case, View]" = field(default_factory=dict)
     left_out: int = 0
     resets: int = 0
     drops: int = 0
     taken: set[str] = field(default_factory=set)
 
     def clear(self) -> None:
-        """Let go of the images and of all that was made of them."""
-        self.cases, self.view, self.left_out = [], None, 0
+        """Remove the images and everything computed from them."""
+        self.cases, self.views, self.left_out = [], {}, 0
         self.resets += 1
 
     def open(self, data: bytes, *, origin: str = "", file: str | None = None) -> None:
-        """Replace the images by one that is not the visitor's own."""
+        """Replace the images by one that the visitor did not upload."""
         self.clear()
         self.cases = [Case(1, data=data, origin=origin, file=file)]
 
-    def drop(self, uploads: list[tuple[str, bytes]], *, let_go: int = 0) -> None:
-        """Take these (name, bytes) in, of `let_go` more files only the number.
+    def drop(self, uploads: list[tuple[str, bytes]], *, discarded: int = 0) -> None:
+        """Add uploaded files (name, bytes), and count the `discarded` ones, which have no bytes.
 
-        They replace the images, unless some of those have had no result yet: then they are added,
-        so that no dropped image goes without a result. Beyond MAX_IMAGES images or DROP_BYTES of
-        images that wait, files are left out and counted.
+        They replace the images, unless some of those have no result yet: then they are added, so
+        that every uploaded image gets a result. Files beyond MAX_IMAGES images, or beyond
+        DROP_BYTES of images without a result, are left out and counted.
         """
         waiting = [case for case in self.cases if case.result is None]
         if waiting:
-            self.view, self.resets = None, self.resets + 1
+            self.resets += 1
         else:
             self.clear()
-        cases, left_out = list(self.cases), self.left_out + let_go
+        cases, left_out = list(self.cases), self.left_out + discarded
         room = DROP_BYTES - sum(len(case.data or b"") for case in waiting)
         for name, data in uploads:
-            made = _cases_of(name, data) if len(data) <= room else []
-            fitting = made[: MAX_IMAGES - len(cases)]
+            new = _cases_of(name, data) if len(data) <= room else []
+            fitting = new[: MAX_IMAGES - len(cases)]
             if fitting:
                 room -= len(data)
-            left_out += len(made) - len(fitting) if made else 1
+            left_out += len(new) - len(fitting) if new else 1
             for case in fitting:
                 case.number = len(cases) + 1
                 cases.append(case)
         self.cases, self.left_out = cases, left_out
 
-    def settle(
+    def store_result(
         self,
         case: Case,
         result: Prediction,
         calibration: Calibration,
-        analysed_by: str,
-        judged_as: Settings,
-        picture: str,
+        model: str,
+        settings: Settings,
+        view: "View | None",
     ) -> None:
-        """Give an image its result, unless it is to be looked at in another way by now.
+        """Store the result of an image, unless its model or settings have changed since.
 
-        That may be where two runs of the page overlap: a lost connection ends a run only at its
-        next call of Streamlit, and the visitor may be back before that.
-        The bytes are let go where the other images with a result hold KEPT_BYTES already.
+        They may have where two runs of the page overlap: a lost connection ends a run only at its
+        next call of Streamlit, and the visitor may return before that.
+        The bytes are discarded where the other images with a result hold KEPT_BYTES already.
         """
-        if case.settings != judged_as or case.asked != analysed_by:
+        if case.settings != settings or case.requested_model != model:
             return
-        case.result, case.calibration, case.thumbnail = result, calibration, picture
-        case.analysed_by, case.judged_as = analysed_by, judged_as
+        case.result, case.calibration = result, calibration
+        case.thumbnail = "" if view is None else view.thumbnail
+        case.analysed_by, case.analysed_settings = model, settings
         held = sum(
             len(other.data or b"")
             for other in self.cases
             if other is not case and other.result is not None
         )
         if case.data is not None and held + len(case.data) > KEPT_BYTES:
-            case.data, case.let_go = None, True
+            case.data, case.discarded = None, True
             case.problem = (
                 f"Beyond {KEPT_BYTES // 2**20} MB only the results are kept: upload this image "
                 "alone to see it."
             )
+        elif view is not None:
+            self.keep_view(case, view)
 
-    def is_shown(self, case: Case) -> bool:
-        """Tell whether the image is still one of the visit's."""
-        return any(case is other for other in self.cases)
+    def view_of(self, case: Case) -> "View | None":
+        """Return the view of an image with its present settings, None where none is kept."""
+        view = self.views.get(case)
+        return view if view is not None and view.settings == case.settings else None
 
-    def left_out_words(self) -> str:
-        """Return the sentence on files that were too many to read, or an empty text."""
+    def keep_view(self, case: Case, view: "View") -> None:
+        """Keep the view of an image that is shown now; beyond VIEW_BYTES remove the latest others.
+
+        The earliest stay, as the first images of a stack are the first to be opened.
+        """
+        if not any(case is other for other in self.cases):
+            return
+        self.views.pop(case, None)
+        excess = view.size + sum(other.size for other in self.views.values()) - VIEW_BYTES
+        for other in reversed(list(self.views)):
+            if excess <= 0:
+                break
+            excess -= self.views.pop(other).size
+        self.views[case] = view
+
+    def left_out_message(self) -> str:
+        """Return the sentence on files beyond the limits of a drop, or an empty text."""
         if not self.left_out:
             return ""
         return (
             f"Only {len(self.cases)} of {len(self.cases) + self.left_out} files were read: one "
-            f"drop may hold up to {LIMIT_WORDS}. Drop the rest separately."
+            f"drop may hold up to {DROP_LIMIT}. Drop the rest separately."
         )
 
 
 def _cases_of(name: str, data: bytes) -> list[Case]:
-    """Return the images of one dropped file: those of a ZIP, else one."""
+    """Return the images of one uploaded file: those of a ZIP, else one."""
     if not is_archive(data):
         return [Case(0, name, data)]
     try:
@@ -286,7 +297,7 @@ def _cases_of(name: str, data: bytes) -> list[Case]:
     except UnreadableImage as error:
         return [Case(0, name, problem=str(error))]
     except Exception as error:
-        log_failure(error)
+        log_error(error)
         return [Case(0, name, problem="The ZIP file is damaged; please pack it again.")]
     return [Case(0, name, archive=archive) for _ in range(count)]
 
@@ -296,30 +307,6 @@ def visit() -> Visit:
     return st.session_state.setdefault("prediction_visit", Visit())
 
 
-def cases() -> list[Case]:
-    """Return the visitor's images."""
-    return visit().cases
-
-
 def widget_key(name: str) -> str:
-    """Return the key of a widget whose state belongs to the images that are there now."""
+    """Return the key of a widget whose state belongs to the present images."""
     return f"{name}-{visit().resets}"
-
-
-def display_pixels(radiograph: Radiograph, side: int) -> np.ndarray:
-    """Return the image as uint8 (h, w), no side longer than `side`, its aspect kept."""
-    image = Image.fromarray(np.rint(radiograph.pixels).astype(np.uint8))
-    image.thumbnail((side, side), Image.Resampling.BILINEAR)
-    return np.asarray(image)
-
-
-def thumbnail(radiograph: Radiograph) -> str:
-    """Return a small square picture of the image, on black, as a data URI."""
-    step = max(1, min(radiograph.pixels.shape) // (2 * THUMBNAIL))
-    small = Image.fromarray(np.rint(radiograph.pixels[::step, ::step]).astype(np.uint8))
-    small.thumbnail((THUMBNAIL, THUMBNAIL), Image.Resampling.BILINEAR)
-    square = Image.new("L", (THUMBNAIL, THUMBNAIL))
-    square.paste(small, ((THUMBNAIL - small.width) // 2, (THUMBNAIL - small.height) // 2))
-    buffer = io.BytesIO()
-    square.save(buffer, "JPEG", quality=80)
-    return "data:image/jpeg;base64," + base64.b64encode(buffer.getvalue()).decode()

@@ -1,16 +1,16 @@
-"""One image's page: the result and its cautions, the image and its map, and what supports them."""
+"""The details of one image: result and cautions, image and map, evidence, downloads."""
 
 from functools import partial
 from typing import TYPE_CHECKING
 
 import streamlit as st
 
-from ui.common.frame import sentences
-from ui.prediction.cases import Case, widget_key
+from ui.common.errors import show_errors
+from ui.prediction.cases import Case, visit, widget_key
 from ui.prediction.downloads import downloads
-from ui.prediction.overlay import COLOUR_MAPS, legend_html, outlined, overlay
-from ui.prediction.result import answer_html, cautions_html, pre_test_control
-from ui.prediction.view import DEFAULT_METHOD, View, answer, encoded_overlay, view_of
+from ui.prediction.overlay import COLOUR_MAPS, draw_outlines, draw_overlay, legend_html
+from ui.prediction.result import cautions_html, pre_test_control, result_html
+from ui.prediction.view import DEFAULT_METHOD, View, encode_jpeg, make_view
 from xray_core.dataset.index import find_dataset
 from xray_core.errors import DatasetError
 from xray_core.evaluation.verdicts import VerdictRate, verdict_rates
@@ -24,51 +24,58 @@ if TYPE_CHECKING:
     from xray_core.prediction.predictor import Predictor
 
 ABOUT_THE_MAP = """
-The map shows **roughly which areas raised the pneumonia score**: the network sees the image in a
-few hundred squares. It does **not** outline disease or measure its extent, and it is not
-independent evidence: where the network errs, its map can look just as convincing.
+The map shows **roughly which areas raised the pneumonia score**, at the low resolution of the
+network's last layer. It does **not** outline disease or measure its extent, and it is not
+independent evidence: the map of a wrong result can look just as convincing.
 
-Where no pneumonia is detected the map still shows which areas contributed most to the pneumonia
-score, however little: each map is scaled to its own maximum.
+Where no pneumonia is detected, the map still shows which areas contributed most to the pneumonia
+score, even if little: each map is scaled to its own maximum.
 
-The four methods weigh the same layer differently. Where they disagree, rely on none of them.
+The four methods weight the same layer differently. Where they disagree, rely on none of them.
 """
-NEAREST_SHOWN = 8
+SIMILAR_SHOWN = 8
 Rates = dict[str, dict[str, VerdictRate]]
 
 
-def show(case: Case, predictor: "Predictor", analysed_by: str) -> None:
+def show_case(case: Case, predictor: "Predictor") -> None:
     """Draw the result and its cautions, then image, map, similar images, accuracy and downloads."""
     prediction = case.prediction
     calibration = case.calibration or predictor.calibration
     if prediction.probability is None:
-        st.html(answer_html(prediction, calibration, case.title))
+        st.html(result_html(prediction, calibration, case.title))
     else:
         result, control = st.columns([4, 1], gap="medium")
         with control:
             pre_test_control(prediction, calibration)
-        result.html(answer_html(prediction, calibration, case.title))
+        result.html(result_html(prediction, calibration, case.title))
         cautions = cautions_html(prediction)
         if cautions:
             st.html(cautions)
     if prediction.verdict == "UNREADABLE":
         return
-    if case.let_go:
+    if case.discarded:
         if case.is_of_another_model:
-            st.warning(case.whose_result, icon=":material/warning:")
+            st.warning(case.other_model_message, icon=":material/warning:")
         st.info(case.problem)
         return
-    view = view_of(case, predictor, analysed_by)
-    _how_it_is_seen(case, view)
+    view = _open_view(case)
+    _window_and_correction(case, view)
     if prediction.verdict == "REFUSED":
         _refused(case, view)
     else:
         _analysed(case, view, predictor)
 
 
-def _how_it_is_seen(case: Case, view: View) -> None:
-    """Offer a DICOM file's windows, to crop a border, and to undo what was done to the image."""
-    windows = view.radiograph.windows
+def _open_view(case: Case) -> View:
+    """Return the view of an image; decode the file again if it was not kept."""
+    view = visit().view_of(case) or make_view(case.read(), case.settings)
+    visit().keep_view(case, view)
+    return view
+
+
+def _window_and_correction(case: Case, view: View) -> None:
+    """Offer the windows of a DICOM file, to crop a border, and to undo a correction."""
+    windows = view.prepared.radiograph.windows
     if len(windows) > 1:
         window = st.selectbox(
             "Window (the result is computed for the image as shown)",
@@ -85,29 +92,31 @@ def _how_it_is_seen(case: Case, view: View) -> None:
         st.button(
             "Border detected. Crop and re-analyse",
             icon=":material/crop:",
-            on_click=case.apply_correction,
+            on_click=case.correct,
             args=(correction,),
         )
-    if case.is_changed:
+    if case.is_corrected:
         st.button(
-            f"{case.changes.done.removesuffix(' before the analysis.')}. Undo",
+            f"{case.correction.description.removesuffix(' before the analysis.')}. Undo",
             icon=":material/undo:",
-            on_click=case.as_it_came,
+            on_click=case.undo_correction,
         )
 
 
 def _refused(case: Case, view: View) -> None:
     left, right = st.columns([3, 2], gap="large")
     with left, st.container(key="image"):
-        _case(case, view)
+        _show_image(case, view)
     with right:
         correction = case.prediction.correction
         if correction is not None:
             st.button(
                 f"{_steps(correction)} and analyse",
                 type="primary",
-                icon=":material/rotate_right:" if correction.turns else ":material/crop:",
-                on_click=case.apply_correction,
+                icon=":material/rotate_right:"
+                if correction.changes_orientation
+                else ":material/crop:",
+                on_click=case.correct,
                 args=(correction,),
             )
             return
@@ -125,44 +134,51 @@ def _steps(correction: Correction) -> str:
     return ", ".join(step for step, needed in steps.items() if needed).capitalize()
 
 
-def _case(case: Case, view: View) -> None:
-    words = case.changes.done if case.is_changed else "Image as analysed"
-    st.image(view.case, width="stretch", caption=words, alt=words)
+def _show_image(case: Case, view: View) -> None:
+    caption = case.correction.description if case.is_corrected else "Image as analysed"
+    st.image(view.png, width="stretch", caption=caption, alt=caption)
 
 
 @st.fragment
 def _analysed(case: Case, view: View, predictor: "Predictor") -> None:
-    with sentences():
+    with show_errors():
         left, right = st.columns([5, 2], gap="medium")
         with left:
-            pictures, controls = st.container(key="images"), st.container()
+            images, controls = st.container(key="images"), st.container()
         with controls:
             method, name, opacity, outline = _controls()
-        prediction = answer(view, case, predictor, method)
-        draw = outlined if outline else partial(overlay, name=name)
-        picture = draw(view.small, prediction.heatmap, opacity=opacity)
-        with pictures:
-            one, other = st.columns(2, gap="small")
-            with one:
-                _case(case, view)
-            with other:
+        prediction = _with_map(view, predictor, method)
+        draw = draw_outlines if outline else partial(draw_overlay, name=name)
+        overlay = draw(view.small, prediction.heatmap, opacity=opacity)
+        with images:
+            image, image_with_map = st.columns(2, gap="small")
+            with image:
+                _show_image(case, view)
+            with image_with_map:
                 st.image(
-                    encoded_overlay(picture.pixels),
+                    encode_jpeg(overlay.pixels),
                     width="stretch",
                     caption=f"{METHOD_NAMES[method]} map",
                     alt=f"The image with its {METHOD_NAMES[method]} map",
                 )
         with controls:
             with st.container(horizontal=True, vertical_alignment="center"):
-                st.html(legend_html(picture), width="stretch")
+                st.html(legend_html(overlay), width="stretch")
                 with st.popover("About this map", type="tertiary", icon=":material/help:"):
                     st.markdown(ABOUT_THE_MAP)
             st.caption(prediction.map_note or "")
         with right:
             rates = _accuracy_rates(predictor.bundle)
-            _what_to_know(prediction, predictor.bundle, rates)
+            _evidence(prediction, predictor.bundle, rates)
             _heading("Download")
-            downloads(case, view, prediction, predictor.bundle, rates, picture)
+            downloads(case, view, prediction, predictor.bundle, rates, overlay)
+
+
+def _with_map(view: View, predictor: "Predictor", method: str) -> Prediction:
+    if (predictor.model, method) in view.predictions:
+        return view.prediction(predictor, method)
+    with st.spinner("Computing the map …"):
+        return view.prediction(predictor, method)
 
 
 def _controls() -> tuple[str, str, float, bool]:
@@ -181,25 +197,27 @@ def _controls() -> tuple[str, str, float, bool]:
     return method, name, opacity / 100, outline
 
 
-def _what_to_know(prediction: Prediction, bundle: Bundle, rates: Rates) -> None:
+def _evidence(prediction: Prediction, bundle: Bundle, rates: Rates) -> None:
     _heading("Most similar training images")
     st.markdown(prediction.neighbours.sentence())
-    _nearest(prediction.neighbours.paths)
+    _similar_images(prediction.neighbours.paths)
     if not prediction.accuracy_applies:
         st.markdown(wording.ACCURACY_DOES_NOT_APPLY)
         return
     if not rates:
-        st.markdown("This model comes with no numbers from a test set.")
+        st.markdown("This model has no stored results on a test set.")
         return
     with st.expander("Accuracy on the test set"):
         st.markdown(_accuracy_table(rates))
         st.caption(
-            f"{wording.TEST_SET} {wording.exclusion_threshold(bundle.calibration, bundle.config)}"
+            wording.TEST_SET
+            + " "
+            + wording.describe_exclusion_threshold(bundle.calibration, bundle.config)
         )
 
 
 def _accuracy_rates(bundle: Bundle) -> Rates:
-    """Return the bundle's three-way accuracy on its test images, worked out once."""
+    """Return the rates of each result among the test images of each class, computed once."""
     return _rates(bundle.config["files"][PREDICTIONS], bundle)
 
 
@@ -209,30 +227,30 @@ def _rates(digest: str, _bundle: Bundle) -> Rates:
 
 
 def _accuracy_table(rates: Rates) -> str:
-    """Return the rates as a Markdown table: a row a result, a column a class."""
+    """Return the rates as a Markdown table: one row per result, one column per class."""
     named = {"PNEUMONIA": "With pneumonia", "NORMAL": "Without"}
     classes = [label for label in named if label in rates]
     counts = {label: sum(rate.images for rate in rates[label].values()) for label in classes}
     heads = "".join(f" {named[label]} ({counts[label]}) |" for label in classes)
     lines = [f"| Result |{heads}", "|---|" + "---|" * len(classes)]
     for verdict in rates[classes[0]]:
-        cells = "".join(f" {wording.rate(rates[label][verdict])} |" for label in classes)
+        cells = "".join(f" {wording.format_rate(rates[label][verdict])} |" for label in classes)
         lines.append(f"| {wording.SHOWN_AS[verdict]} |{cells}")
     return "\n".join(lines)
 
 
-def _nearest(paths: tuple[str, ...]) -> None:
-    """Show the nearest training images where the dataset is on this computer's disk."""
+def _similar_images(paths: tuple[str, ...]) -> None:
+    """Show the most similar training images if the dataset is on the disk of the server."""
     try:
         folder = find_dataset(None)
     except DatasetError:
         return
-    there = [path for path in paths if (folder / path).is_file()][:NEAREST_SHOWN]
-    if there:
-        kinds = ["normal" if "NORMAL" in path else _kind(path) for path in there]
-        with st.expander(f"Show the {len(there)} most similar"):
+    present = [path for path in paths if (folder / path).is_file()][:SIMILAR_SHOWN]
+    if present:
+        kinds = ["normal" if "NORMAL" in path else _kind(path) for path in present]
+        with st.expander(f"Show the {len(present)} most similar"):
             st.image(
-                [str(folder / path) for path in there],
+                [str(folder / path) for path in present],
                 caption=kinds,
                 width=110,
                 alt=[f"Similar training image {n}: {kind}" for n, kind in enumerate(kinds, 1)],

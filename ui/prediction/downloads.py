@@ -1,4 +1,4 @@
-"""The downloads of one image: the report on a page, and a row for a table."""
+"""The downloads of one image: the report (PDF) and the result (CSV)."""
 
 import streamlit as st
 
@@ -9,7 +9,7 @@ from ui.prediction.view import View
 from xray_core.evaluation.verdicts import VerdictRate
 from xray_core.model.bundle import Bundle
 from xray_core.prediction.predictor import Prediction
-from xray_core.prediction.report_pdf import MapPicture, report_pdf
+from xray_core.prediction.report_pdf import Overlay, report_pdf
 
 
 def downloads(
@@ -18,26 +18,26 @@ def downloads(
     prediction: Prediction,
     bundle: Bundle,
     rates: dict[str, dict[str, VerdictRate]],
-    picture: MapPicture,
+    overlay: Overlay,
 ) -> None:
-    """Draw both downloads; `picture` is the image with its map as shown.
+    """Draw both downloads; `overlay` is the image with its map as shown.
 
-    Both files are there before the click, which a rerun of the page cannot lose.
+    Both files are made before the click, so that no rerun of the page can interrupt a download.
     """
-    named = bool(case.name) and st.checkbox(
+    include_name = bool(case.name) and st.checkbox(
         "Include file name",
         key=widget_key("name_in_report"),
         help="File names can identify a patient.",
     )
     report = report_pdf(
         prediction,
-        view.radiograph,
+        view.small,
         bundle,
         title=f"Image {case.number}" + (f" · {case.origin}" if case.origin else ""),
-        picture=picture,
+        overlay=overlay,
         rates=rates,
         pre_test=pre_test(),
-        file_name=case.name if named else None,
+        file_name=case.name if include_name else None,
     )
     with st.container(horizontal=True):
         st.download_button(
@@ -51,7 +51,7 @@ def downloads(
         )
         st.download_button(
             "Result (CSV)",
-            table_csv([case], names=named, pre_test=pre_test()),
+            table_csv([case], names=include_name, pre_test=pre_test()),
             file_name=f"chest-xray-result-{case.number}.csv",
             mime="text/csv",
             icon=":material/table:",

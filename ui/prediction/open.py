@@ -1,4 +1,4 @@
-"""Opening an image on this computer's disk: an example, one of the test split, another page's."""
+"""Opening an image on the server's disk: an example, a test image, or one from another page."""
 
 import random
 from pathlib import Path
@@ -6,17 +6,25 @@ from pathlib import Path
 import streamlit as st
 
 from ui.common.folders import may_show
-from ui.common.models import origin_of
+from ui.common.models import load_bundle
 from ui.prediction.cases import Visit
-from xray_core.dataset.index import find_dataset
+from xray_core.dataset.index import LABELS, find_dataset, subtype_of
 from xray_core.errors import DatasetError
-from xray_core.model.bundle import Bundle
+from xray_core.model.bundle import DATASET, PREDICTIONS, Bundle
+
+_FOLDS = {
+    "train": "Training image (the model was trained on it)",
+    "validation": "Validation image (the thresholds of the model were chosen on it)",
+    "test": "Test image",
+    "": "Dataset image that the model was neither trained nor tested on",
+}
+_SUBTYPES = {"bacteria": ", bacterial", "virus": ", viral", "none": ""}
 
 
 def open_case(visit: Visit, path: Path, *, origin: str = "", file: str | None = None) -> None:
-    """Open an image on disk, or say in a passing message why that cannot be done.
+    """Open an image on disk, or show a brief message why it cannot be opened.
 
-    `file` is its path inside the dataset's folder, if it is of the dataset.
+    `file` is its path inside the dataset's folder, if it belongs to the dataset.
     """
     try:
         data = path.read_bytes()
@@ -29,8 +37,8 @@ def open_case(visit: Visit, path: Path, *, origin: str = "", file: str | None = 
     visit.open(data, origin=origin, file=file)
 
 
-def open_asked_for(visit: Visit) -> None:
-    """Open the image that another page asked for."""
+def open_requested(visit: Visit) -> None:
+    """Open the image that another page requested."""
     path = st.session_state.get("open_path")
     if path:
         if may_show(Path(path)):
@@ -40,30 +48,30 @@ def open_asked_for(visit: Visit) -> None:
         del st.session_state["open_path"]
 
 
-def name_origin(visit: Visit, model: str) -> None:
-    """Say of an image of the dataset what it was to the chosen model, a bundle's name."""
+def describe_origins(visit: Visit, model: str) -> None:
+    """Set the origin of each image of the dataset, for the chosen model, a bundle's name."""
     for case in visit.cases:
         if case.file is not None:
-            case.origin = origin_of(model, case.file)
+            case.origin = _origin(model, case.file)
 
 
-def tested_cases(chosen: Bundle) -> list[tuple[Path, str]]:
-    """Return the test split's images where the dataset is on this disk.
+def test_images(bundle: Bundle) -> list[tuple[Path, str]]:
+    """Return the images of the test split that are on this disk.
 
-    Each as its path and its path inside the dataset's folder.
+    Each is its path, and its path inside the dataset's folder.
     """
     try:
         folder = find_dataset(None)
     except DatasetError:
         return []
-    table = chosen.predictions()
+    table = bundle.predictions()
     files = table["file"][table["fold"] == "test"]
     return [(folder / file, file) for file in files if (folder / file).is_file()]
 
 
-def open_random(visit: Visit, tests: list[tuple[Path, str]]) -> None:
-    """Open one of `tested_images` by chance."""
-    path, file = random.choice(tests)
+def open_random(visit: Visit, images: list[tuple[Path, str]]) -> None:
+    """Open a random one of `test_images`."""
+    path, file = random.choice(images)
     open_case(visit, path, file=file)
 
 
@@ -73,3 +81,23 @@ def _file_in_dataset(path: Path) -> str | None:
         return path.resolve().relative_to(find_dataset(None).resolve()).as_posix()
     except (DatasetError, ValueError):
         return None
+
+
+def _origin(model: str, file: str) -> str:
+    """Return the fold of a dataset's image in the training of a model, and its label."""
+    bundle = load_bundle(model)
+    state = bundle.config["files"][DATASET] + bundle.config["files"][PREDICTIONS]
+    fold = _FOLDS.get(_folds(state, bundle).get(file, ""), _FOLDS[""])
+    label = Path(file).parent.name
+    if label not in LABELS:
+        return fold
+    subtype = subtype_of(file) if label == "PNEUMONIA" else "none"
+    return f"{fold}, label: {label.lower()}{_SUBTYPES[subtype]}"
+
+
+@st.cache_resource(max_entries=8, show_spinner=False)
+def _folds(state: str, _bundle: Bundle) -> dict[str, str]:
+    """Return the fold of every image that a model was trained or tested on, by its path."""
+    predicted = _bundle.predictions().rename(columns={"file": "path"})
+    rows = [*_bundle.dataset().to_dict("records"), *predicted.to_dict("records")]
+    return {row["path"]: str(row.get("fold", "train")) for row in rows}

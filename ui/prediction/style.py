@@ -1,11 +1,11 @@
-"""How the Prediction page is laid out, beyond what Streamlit's own columns do."""
+"""The style sheet of the Prediction page."""
 
 STYLE = """
 <style>
 h1.page { font-size: 1.35rem; margin: 0; padding: 0; font-weight: 600; }
 h2.small { font-size: 1rem; margin: .2rem 0 -.6rem; padding: 0; font-weight: 600; }
 
-/* The name is taken off with the drop; this hides it while the file travels. */
+/* Hides file names during the upload; after it the widget is replaced by an empty one. */
 .st-key-drop [data-testid="stFileChips"],
 .st-key-drop [data-testid="stFileChip"],
 .st-key-drop [data-testid="stFileUploaderFile"] { display: none; }
@@ -23,7 +23,7 @@ h2.small { font-size: 1rem; margin: .2rem 0 -.6rem; padding: 0; font-weight: 600
 
 .st-key-busy:not(:has([data-testid="stSpinner"], [data-testid="stProgress"])) { display: none; }
 
-/* Images on black, at one height, so that nothing jumps when the next one comes. */
+/* Images on black at one height, so that the layout stays when another image is opened. */
 .st-key-images [data-testid="stImageContainer"] img,
 .st-key-image [data-testid="stImageContainer"] img {
   background: #000; object-fit: contain; width: 100% !important; height: min(36vh, 420px);
@@ -41,6 +41,61 @@ h2.small { font-size: 1rem; margin: .2rem 0 -.6rem; padding: 0; font-weight: 600
 p.legend { margin: 0; font-size: .8rem; color: var(--soft-ink); }
 p.legend span {
   display: inline-block; width: 90px; height: 10px; border: 1px solid var(--soft-ink);
+}
+
+/* The result, its scale and its cautions. */
+.result { --tone: var(--ink); color: var(--ink); }
+.result.pneumonia { --tone: light-dark(#a3280f, #ff9c80); }
+.result.normal { --tone: light-dark(#0b6148, #6fd6ae); }
+.result.uncertain { --tone: light-dark(#7a5200, #ffcf66); }
+.result .verdict {
+  margin: 0; padding: 0; font-size: 2.6rem; line-height: 1.1; font-weight: 700;
+  color: var(--tone);
+}
+.result .which { margin: 0; font-size: .85rem; color: var(--soft-ink); }
+.result .verdict span { font-size: .8em; }
+.result .meaning { margin: .15rem 0 0; font-size: 1.05rem; max-width: 60rem; }
+.cautions { color: var(--ink); }
+.cautions h2.small { margin: 0; }
+.cautions ul { margin: .1rem 0 0; padding-left: 1.2rem; }
+.cautions li { margin: 0; font-size: .95rem; line-height: 1.35; }
+.post-test { margin: 0; font-size: .95rem; color: var(--ink); }
+.post-test b { white-space: nowrap; }
+.scale { margin-top: .35rem; }
+.scale .marks { position: relative; height: 1.5rem; }
+.scale .mark {
+  position: absolute; bottom: 0; transform: translateX(-50%); line-height: 1.4rem;
+  color: var(--tone); white-space: nowrap;
+}
+.scale .mark.left { transform: translateX(14px); }
+.scale .mark.right { transform: translateX(calc(-100% - 14px)); }
+.scale .track {
+  position: relative; height: 16px; background: var(--panel); border: 1px solid var(--soft-ink);
+  border-radius: 3px;
+}
+.scale .band {
+  position: absolute; top: 0; bottom: 0;
+  background: repeating-linear-gradient(45deg, var(--line) 0 4px, transparent 4px 8px);
+  border-inline: 1px solid var(--soft-ink);
+}
+.scale .point { position: absolute; top: -3px; bottom: -3px; border-left: 2px solid var(--ink); }
+.scale .point.dashed { border-left-style: dotted; }
+.scale .needle {
+  position: absolute; top: -7px; width: 0; height: 0; transform: translateX(-50%);
+  border: 9px solid transparent; border-bottom-width: 0; border-top: 14px solid var(--tone);
+  filter: drop-shadow(0 0 1px var(--ink));
+}
+.scale .ticks { position: relative; height: 1.15rem; font-size: .75rem; color: var(--soft-ink); }
+.scale .tick { position: absolute; transform: translateX(-50%); }
+.scale .tick:first-child { transform: none; }
+.scale .tick:last-child { transform: translateX(-100%); }
+.scale .key { margin: 0; font-size: .8rem; color: var(--soft-ink); line-height: 1.5; }
+.scale .key span { display: inline-block; margin-right: 1.2rem; }
+.scale .key i { display: inline-block; position: static; height: 11px; margin-right: .35rem; }
+.scale .key i.band { width: 18px; }
+@media (max-width: 640px) {
+  .result .verdict { font-size: 2.1rem; }
+  .result .meaning { font-size: .95rem; }
 }
 </style>
 """

@@ -1,4 +1,4 @@
-"""Several images as a table: thumbnails, verdicts, filter, and a click that opens the image."""
+"""Several images as a table: thumbnails, results, filter, and a click that opens the image."""
 
 import csv
 import io
@@ -8,20 +8,20 @@ import streamlit as st
 from streamlit.delta_generator import DeltaGenerator
 
 from ui.prediction.cases import Case, widget_key
-from ui.prediction.result import SIGNS
+from ui.prediction.result import SYMBOLS
 from xray_core.prediction.screen import RESULT_COLUMNS, cell, result_cells
 from xray_core.prediction.wording import SHOWN_AS
 
-NO_PICTURE = "data:image/gif;base64,R0lGODlhAQABAIAAAAAAAP///yH5BAEAAAAALAAAAAABAAEAAAIBRAA7"
-"""One transparent pixel: a cell without a picture would say "None"."""
+EMPTY_IMAGE = "data:image/gif;base64,R0lGODlhAQABAIAAAAAAAP///yH5BAEAAAAALAAAAAABAAEAAAIBRAA7"
+"""One transparent pixel: a cell without an image would show "None"."""
 
 
-def choose_case(
+def select_case(
     cases: list[Case], table: DeltaGenerator, picker: DeltaGenerator, *, names: bool
 ) -> Case | None:
-    """Draw filter and table into `table`, a list of the images into `picker`.
+    """Draw filter and table into `table` and the list of images into `picker`.
 
-    Returns the image that is to be shown below, None if the filter leaves none.
+    Returns the selected image, None if no image matches the filter.
     """
     shown = widget_key("prediction_shown")
     counts = {
@@ -33,7 +33,7 @@ def choose_case(
         present,
         selection_mode="multi",
         format_func=lambda verdict: (
-            f"{SIGNS[verdict]} {SHOWN_AS[verdict]}: {counts.get(verdict, 0)}"
+            f"{SYMBOLS[verdict]} {SHOWN_AS[verdict]}: {counts.get(verdict, 0)}"
         ),
         key=widget_key("prediction_verdicts"),
     )
@@ -42,7 +42,7 @@ def choose_case(
         return None
     key = widget_key("prediction-table") + f"-{'-'.join(chosen)}-{len(rows)}-{names}"
 
-    def clicked() -> None:
+    def select_clicked() -> None:
         cells = st.session_state[key].selection.cells
         if cells:
             st.session_state[shown] = rows[cells[0][0]].number
@@ -50,15 +50,15 @@ def choose_case(
     table.dataframe(
         _table(rows, names=names),
         key=key,
-        on_select=clicked,
+        on_select=select_clicked,
         selection_mode="single-cell",
         hide_index=True,
         row_height=56,
         height=min(300, 40 + 56 * len(rows)),
         column_config={
-            "Picture": st.column_config.ImageColumn(width=70),
+            "Thumbnail": st.column_config.ImageColumn(width=70),
             "Image": st.column_config.NumberColumn(width=60),
-            "Verdict": st.column_config.TextColumn(width=190),
+            "Result": st.column_config.TextColumn(width=190),
             "Probability": st.column_config.ProgressColumn(
                 format="%.0f%%", min_value=0, max_value=100, width=130
             ),
@@ -73,21 +73,23 @@ def choose_case(
         "Selected image (or click a row)",
         numbers,
         key=shown,
-        format_func=lambda number: _label(next(f for f in rows if f.number == number), names),
+        format_func=lambda number: _label(
+            next(case for case in rows if case.number == number), names
+        ),
     )
     return next(case for case in rows if case.number == number)
 
 
 def table_csv(cases: list[Case], *, names: bool, pre_test: float | None = None) -> bytes:
-    """Return the results as CSV, one row an image; file names only where they were asked for.
+    """Return the results as CSV, one row per image; with file names if `names`.
 
-    With `pre_test`, a probability in (0, 1), each row has it and the post-test probability.
+    With `pre_test`, a probability in (0, 1), each row states it and the post-test probability.
     """
     text = io.StringIO()
     writer = csv.writer(text, lineterminator="\n")
-    head = ["image", *RESULT_COLUMNS]
-    head += ["pre_test", "post_test"] if pre_test is not None else []
-    writer.writerow([*head, "file"] if names else head)
+    header = ["image", *RESULT_COLUMNS]
+    header += ["pre_test", "post_test"] if pre_test is not None else []
+    writer.writerow([*header, "file"] if names else header)
     for case in cases:
         row = [case.number, *result_cells(case.prediction)]
         if pre_test is not None:
@@ -100,9 +102,9 @@ def table_csv(cases: list[Case], *, names: bool, pre_test: float | None = None) 
 def _table(cases: list[Case], *, names: bool) -> pd.DataFrame:
     table = pd.DataFrame(
         {
-            "Picture": [case.thumbnail or NO_PICTURE for case in cases],
+            "Thumbnail": [case.thumbnail or EMPTY_IMAGE for case in cases],
             "Image": [case.number for case in cases],
-            "Verdict": [_verdict(case) for case in cases],
+            "Result": [_result(case) for case in cases],
             "Probability": [_percents(case.prediction.probability) for case in cases],
             "Cautions": [" ".join(case.prediction.reasons) for case in cases],
         }
@@ -116,9 +118,9 @@ def _percents(probability: float | None) -> float | None:
     return None if probability is None else 100 * probability
 
 
-def _verdict(case: Case) -> str:
-    return f"{SIGNS[case.prediction.verdict]} {case.prediction.shown_as}"
+def _result(case: Case) -> str:
+    return f"{SYMBOLS[case.prediction.verdict]} {case.prediction.shown_as}"
 
 
 def _label(case: Case, names: bool) -> str:
-    return f"{case.number}: {_verdict(case)}" + (f" ({case.name})" if names else "")
+    return f"{case.number}: {_result(case)}" + (f" ({case.name})" if names else "")

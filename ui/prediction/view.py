@@ -1,87 +1,107 @@
-"""The image that is open: its pixels at the size of a screen, and its maps once computed."""
+"""An image as the page shows it: decoded once, with the maps that were computed so far."""
 
+import base64
 import io
 from dataclasses import dataclass, field, replace
+from functools import cached_property
 from typing import TYPE_CHECKING
 
 import numpy as np
-import streamlit as st
 from numpy.typing import NDArray
 from PIL import Image
 
-from ui.prediction.cases import Case, display_pixels, thumbnail, visit
+from ui.prediction.cases import Settings
 from xray_core.imaging.radiograph import Radiograph
+from xray_core.prediction.inputs import PreparedInput, prepare_input
 from xray_core.prediction.predictor import Prediction
 
 if TYPE_CHECKING:
     from xray_core.prediction.predictor import Predictor
 
-CASE_SIDE = 2048
+DISPLAY_SIDE = 2048
 OVERLAY_SIDE = 1000
+THUMBNAIL_SIDE = 64
 DEFAULT_METHOD = "gradcam"
 
 
 @dataclass
 class View:
-    """One open image: `image` as PNG, `small` (h, w) under the overlay, one answer a method.
+    """What is kept of a decoded image: small, whatever the size of its file.
 
-    `key` names the image itself, how it is looked at and the model; `thumbnail` is a data URI.
+    `settings` are those that it was decoded with. `prepared` goes to the network; `pixels`, uint8
+    (h, w) with no side above DISPLAY_SIDE, and `thumbnail`, a data URI, go to the page.
+    `predictions` are those with a map, by model and method.
     """
 
-    key: tuple
-    radiograph: Radiograph
-    case: bytes
-    small: NDArray[np.uint8]
+    settings: Settings
+    prepared: PreparedInput
+    pixels: NDArray[np.uint8]
     thumbnail: str
-    answers: dict[str, Prediction] = field(default_factory=dict)
+    predictions: dict[tuple[str, str], Prediction] = field(default_factory=dict)
+
+    @cached_property
+    def png(self) -> bytes:
+        """The image as the browser gets it."""
+        return _encode(self.pixels, "PNG", compress_level=1)
+
+    @cached_property
+    def small(self) -> NDArray[np.uint8]:
+        """The image under its map: uint8 (h, w), no side above OVERLAY_SIDE."""
+        return _reduce(self.pixels, OVERLAY_SIDE)
+
+    @property
+    def size(self) -> int:
+        """Bytes of memory, once the image was opened."""
+        inputs = [self.prepared.image, self.prepared.inner]
+        maps = [prediction.heatmap for prediction in self.predictions.values()]
+        arrays = [array for array in (*inputs, *maps) if array is not None]
+        # Three times the pixels: they are also held as PNG and at the size of the overlay.
+        return 3 * self.pixels.nbytes + sum(array.nbytes for array in arrays)
+
+    def prediction(self, predictor: "Predictor", method: str) -> Prediction:
+        """Return the prediction with the map of a method, computed on the first call."""
+        key = predictor.model, method
+        if key not in self.predictions:
+            prediction = predictor.predict(self.prepared, explain=method)
+            if prediction.heatmap is not None:
+                shape = self.small.shape[::-1]
+                heatmap = Image.fromarray(prediction.heatmap)
+                heatmap = heatmap.resize(shape, Image.Resampling.BILINEAR)
+                prediction = replace(prediction, heatmap=np.clip(np.asarray(heatmap), 0, 1))
+            self.predictions[key] = prediction
+        return self.predictions[key]
 
 
-def view_of(case: Case, predictor: "Predictor", analysed_by: str) -> View:
-    """Return the image's view, the session's one; raises UnreadableImage."""
-    shown, key = visit(), (case, case.settings, analysed_by)
-    if shown.view is not None and shown.view.key == key:
-        return shown.view
-    radiograph = case.read()
-    small = display_pixels(radiograph, OVERLAY_SIDE)
-    view = View(
-        key,
-        replace(radiograph, pixels=small.astype(np.float32)),
-        _encoded(display_pixels(radiograph, CASE_SIDE), "PNG"),
-        small,
-        thumbnail(radiograph),
-    )
-    view.answers[DEFAULT_METHOD] = _answer(radiograph, predictor, DEFAULT_METHOD, small.shape)
-    if shown.is_shown(case):
-        shown.view = view
-    return view
+def make_view(radiograph: Radiograph, settings: Settings) -> View:
+    """Return the view of an image that was decoded with these settings."""
+    pixels = _reduce(np.rint(radiograph.pixels).astype(np.uint8), DISPLAY_SIDE)
+    return View(settings, prepare_input(radiograph), pixels, _thumbnail(pixels))
 
 
-def answer(view: View, case: Case, predictor: "Predictor", method: str) -> Prediction:
-    """Return the prediction with the map of a method, computed on the first call."""
-    if method not in view.answers:
-        with st.spinner("Computing the map …"):
-            view.answers[method] = _answer(case.read(), predictor, method, view.small.shape)
-    return view.answers[method]
+def encode_jpeg(pixels: NDArray[np.uint8]) -> bytes:
+    """Return an overlay as a JPEG, which is encoded quickly at every change of a control."""
+    return _encode(pixels, "JPEG", quality=92, subsampling=0)
 
 
-def _answer(
-    radiograph: Radiograph, predictor: "Predictor", method: str, shape: tuple[int, int]
-) -> Prediction:
-    prediction = predictor.predict(radiograph, explain=method)
-    if prediction.heatmap is None:
-        return prediction
-    heatmap = Image.fromarray(prediction.heatmap).resize(shape[::-1], Image.Resampling.BILINEAR)
-    return replace(prediction, heatmap=np.clip(np.asarray(heatmap), 0, 1))
+def _thumbnail(pixels: NDArray[np.uint8]) -> str:
+    """Return a small square preview of the image, on black, as a data URI."""
+    side = THUMBNAIL_SIDE
+    step = max(1, min(pixels.shape) // (2 * side))
+    small = Image.fromarray(_reduce(pixels[::step, ::step], side))
+    square = Image.new("L", (side, side))
+    square.paste(small, ((side - small.width) // 2, (side - small.height) // 2))
+    data = _encode(np.asarray(square), "JPEG", quality=80)
+    return "data:image/jpeg;base64," + base64.b64encode(data).decode()
 
 
-def encoded_overlay(picture: NDArray[np.uint8]) -> bytes:
-    """Return an overlay as a JPEG, quick to make at every move of a control."""
-    return _encoded(picture, "JPEG", quality=92, subsampling=0)
+def _reduce(pixels: NDArray[np.uint8], side: int) -> NDArray[np.uint8]:
+    """Return the image with no side above `side` and its aspect ratio kept."""
+    image = Image.fromarray(pixels)
+    image.thumbnail((side, side), Image.Resampling.BILINEAR)
+    return np.asarray(image)
 
 
-def _encoded(picture: NDArray[np.uint8], kind: str, **options: int) -> bytes:
+def _encode(pixels: NDArray[np.uint8], kind: str, **options: int) -> bytes:
     buffer = io.BytesIO()
-    if kind == "PNG":
-        options = {"compress_level": 1}
-    Image.fromarray(picture).save(buffer, kind, **options)
+    Image.fromarray(pixels).save(buffer, kind, **options)
     return buffer.getvalue()

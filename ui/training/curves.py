@@ -4,9 +4,9 @@ import altair as alt
 import pandas as pd
 import streamlit as st
 
-from ui.common.downloads import csv_button, figure_buttons
 from ui.common.palette import BLUE, GREY, VERMILION
 from ui.common.text import as_text
+from ui.common.widgets import csv_button, figure_buttons
 from xray_core.model.bundle import Bundle
 
 _COLOURS = {"training": BLUE, "validation": VERMILION}

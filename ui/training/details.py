@@ -2,8 +2,8 @@
 
 import streamlit as st
 
-from ui.common.downloads import csv_button
 from ui.common.text import as_markdown
+from ui.common.widgets import csv_button
 from ui.training.card import card_body
 from ui.training.tables import layer_table, provenance_table, recipe_table, stage_table
 from xray_core.model.bundle import Bundle

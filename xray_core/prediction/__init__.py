@@ -1,1 +1,1 @@
-"""A prediction for one image or many, what speaks for it, and how far to trust it."""
+"""Predictions for one image or many, with maps, cautions, reports and tables."""

@@ -1,8 +1,8 @@
-"""Images out of a ZIP file, one at a time, in memory: nothing is unpacked to a disk.
+"""Reading images from a ZIP file one at a time, in memory; nothing is written to disk.
 
-A name inside the archive is only a label, so a path that climbs out of a folder has nowhere to
-climb to; such entries are reported all the same, since no honest exporter writes them. Bombs are
-met by fixed bounds on what is declared and, since a declaration may lie, on what is read.
+Names inside the archive are labels and never paths on this computer. Entries whose name leads out
+of the archive are reported and not read. Against ZIP bombs, the declared sizes are limited, and so
+are the bytes read, since declared sizes may be false.
 """
 
 import io
@@ -23,7 +23,7 @@ _END_OF_DIRECTORY = b"PK\x05\x06"
 _END_SIZE = 22
 _LONGEST_COMMENT = 2**16
 _ZIP64_LOCATOR = b"PK\x06\x07"
-_STRAY = ("__MACOSX", ".DS_Store", "Thumbs.db", "desktop.ini", "DICOMDIR")
+_IGNORED = ("__MACOSX", ".DS_Store", "Thumbs.db", "desktop.ini", "DICOMDIR")
 _DAMAGED = "This file is damaged inside the ZIP; please export it again."
 _UNKNOWN_METHOD = (
     "This file is compressed by a method that cannot be read; please pack the ZIP again with the "
@@ -33,7 +33,11 @@ _UNKNOWN_METHOD = (
 
 @dataclass(frozen=True)
 class ArchivedFile:
-    """One file of an archive: its path inside, and its bytes or the sentence why there are none."""
+    """One file of an archive.
+
+    `name` is its path inside the archive, `data` its bytes. Where `data` is None, `problem` is the
+    reason, a sentence.
+    """
 
     name: str
     data: bytes | None
@@ -41,42 +45,56 @@ class ArchivedFile:
 
 
 def is_archive(data: bytes) -> bool:
-    """Tell whether the bytes begin as a ZIP file does, whatever the file is called."""
+    """Tell whether the bytes have the signature of a ZIP file; the file name is not considered."""
     return data[:4] in (b"PK\x03\x04", _END_OF_DIRECTORY)
 
 
 def read_archive(data: bytes, *, max_file_bytes: int = MAX_BYTES) -> Iterator[ArchivedFile]:
     """Yield the files of a ZIP in their order, at most one of them in memory at a time.
 
-    Folders and the strays of file managers are stepped over. A file that is encrypted, damaged,
-    too large, or itself a ZIP is yielded with its problem and does not end the run. Raises
-    `UnreadableImage`, on the first step, for an archive that is damaged, empty, or would unpack to
-    more than `MAX_UNPACKED_BYTES` or `MAX_IMAGES` files.
+    Parameters
+    ----------
+    data
+        The bytes of the ZIP file.
+    max_file_bytes
+        Largest size of one unpacked file.
+
+    Yields
+    ------
+    ArchivedFile
+        Every file except folders and the files of file managers. A file that is encrypted, damaged,
+        too large, or itself a ZIP has a `problem` and does not end the iteration.
+
+    Raises
+    ------
+    UnreadableImage
+        On the first step: the archive is damaged, empty, or would unpack to more than
+        `MAX_UNPACKED_BYTES` or `MAX_IMAGES` files.
     """
-    with _opened(data) as archive:
-        left = MAX_UNPACKED_BYTES
-        for entry in _images(archive):
-            image = _read_entry(archive, entry, min(max_file_bytes, left))
-            yield image
-            left -= len(image.data or b"")
+    with _open(data) as archive:
+        remaining = MAX_UNPACKED_BYTES
+        for entry in _entries(archive):
+            file = _read_entry(archive, entry, min(max_file_bytes, remaining))
+            yield file
+            remaining -= len(file.data or b"")
 
 
 def count_files(data: bytes) -> int:
-    """Return how many images `read_archive` will yield; raises as it does."""
-    with _opened(data) as archive:
-        return len(_images(archive))
+    """Return the number of files that `read_archive` yields; raises as it does."""
+    with _open(data) as archive:
+        return len(_entries(archive))
 
 
-def _opened(data: bytes) -> zipfile.ZipFile:
+def _open(data: bytes) -> zipfile.ZipFile:
     _check_directory(data)
     try:
         return zipfile.ZipFile(io.BytesIO(data))
-    except Exception:  # a damaged table of contents raises whatever parsing it raises
+    except Exception:  # parsing a damaged directory may raise anything
         raise UnreadableImage("The ZIP file is damaged; please pack it again.") from None
 
 
-def _images(archive: zipfile.ZipFile) -> list[zipfile.ZipInfo]:
-    entries = [entry for entry in archive.infolist() if not _is_stray(entry)]
+def _entries(archive: zipfile.ZipFile) -> list[zipfile.ZipInfo]:
+    entries = [entry for entry in archive.infolist() if not _is_ignored(entry)]
     if not entries:
         raise UnreadableImage("The ZIP file holds no files.")
     if len(entries) > MAX_IMAGES:
@@ -85,14 +103,17 @@ def _images(archive: zipfile.ZipFile) -> list[zipfile.ZipInfo]:
             "Please split it."
         )
     if sum(entry.file_size for entry in entries) > MAX_UNPACKED_BYTES:
-        raise UnreadableImage(_too_much())
+        raise UnreadableImage(
+            f"The ZIP file would unpack to more than {MAX_UNPACKED_BYTES // 2**30} GB. "
+            "Please split it."
+        )
     return entries
 
 
 def _check_directory(data: bytes) -> None:
-    """Refuse a huge table of contents before `zipfile` builds an object for each of its lines.
+    """Refuse a large central directory before `zipfile` creates an object for each entry.
 
-    The record at the end of the file (APPNOTE.TXT 4.3.16) says how long the table is.
+    The record at the end of the file states its size (APPNOTE.TXT, section 4.3.16).
     """
     start = data.rfind(_END_OF_DIRECTORY, max(0, len(data) - _END_SIZE - _LONGEST_COMMENT))
     if start < 0 or len(data) - start < _END_SIZE:
@@ -106,12 +127,12 @@ def _check_directory(data: bytes) -> None:
         )
 
 
-def _is_stray(entry: zipfile.ZipInfo) -> bool:
+def _is_ignored(entry: zipfile.ZipInfo) -> bool:
     parts = PurePosixPath(entry.filename.replace("\\", "/")).parts
     # A damaged name may be empty, which `ZipInfo.is_dir` does not expect.
     if entry.filename.endswith("/") or not parts:
         return entry.filename != ""
-    return parts[-1].startswith(".") or bool({*parts} & {*_STRAY})
+    return parts[-1].startswith(".") or bool({*parts} & {*_IGNORED})
 
 
 def _read_entry(archive: zipfile.ZipFile, entry: zipfile.ZipInfo, limit: int) -> ArchivedFile:
@@ -122,27 +143,19 @@ def _read_entry(archive: zipfile.ZipFile, entry: zipfile.ZipInfo, limit: int) ->
     if entry.flag_bits & 0x1:
         return ArchivedFile(name, None, "This file is protected by a password.")
     if entry.file_size > limit:
-        return ArchivedFile(name, None, _too_large(limit))
+        megabytes = max(1, limit // 2**20)
+        problem = f"This file is larger than {megabytes} MB and was not read."
+        return ArchivedFile(name, None, problem)
     try:
         with archive.open(entry) as stream:
-            data = stream.read(entry.file_size + 1)  # and no more, should the declaration lie
+            data = stream.read(entry.file_size + 1)  # no more, as the declared size may be false
     except NotImplementedError:
         return ArchivedFile(name, None, _UNKNOWN_METHOD)
     except Exception as error:
-        # Every decompressor raises errors of its own: zlib.error, lzma.LZMAError, OSError, and from
-        # Python 3.14 on compression.zstd.ZstdError. None of them may end the run.
+        # Every decompressor raises its own errors: zlib.error, lzma.LZMAError, OSError and, from
+        # Python 3.14 on, compression.zstd.ZstdError. None of them may end the iteration.
         del error  # a traceback would keep the bytes read so far
         return ArchivedFile(name, None, _DAMAGED)
     if is_archive(data):
         return ArchivedFile(name, None, "This is a ZIP inside the ZIP; please unpack it first.")
     return ArchivedFile(name, data)
-
-
-def _too_large(limit: int) -> str:
-    return f"This file is larger than {max(1, limit // 2**20)} MB and was not read."
-
-
-def _too_much() -> str:
-    return (
-        f"The ZIP file would unpack to more than {MAX_UNPACKED_BYTES // 2**30} GB. Please split it."
-    )

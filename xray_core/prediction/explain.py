@@ -1,9 +1,9 @@
 """Class-activation maps: which areas of an image raised the network's score for pneumonia.
 
-Every map is of the logit, the log-odds of pneumonia, whatever the verdict: where no pneumonia is
+Every map is of the logit, the log-odds of pneumonia, for every verdict: where no pneumonia is
 detected it shows which areas contributed most to the pneumonia score. It does not outline disease.
-Grad-CAM is computed here, for every image, as a caution rests on it; the other methods are those of
-tf-keras-vis.
+Grad-CAM is implemented here and computed for every image, as one of the cautions needs it. The
+other methods are those of tf-keras-vis.
 """
 
 import threading
@@ -26,19 +26,29 @@ METHOD_NAMES = {
     "layercam": "Layer-CAM",
 }
 SCORECAM_CHANNELS = 32
-"""Channels that Score-CAM tries, those that vary most over the image: one forward pass each."""
+"""Channels used by Score-CAM, those that vary most over the image: one forward pass each."""
 
 BORDER_BAND = 0.1
 """Width of the border, as a share of the image's height and width."""
 
 
 class GradCam:
-    """Grad-CAM of the logit from the last spatial layer's activations alone, for whole batches.
+    """Grad-CAM of the logit for whole batches, from the activations of the last spatial layer.
 
-    The weight of a channel is the mean of the logit's gradient over that channel's activations
-    (Selvaraju et al., ICCV 2017). Where the logit is a dense unit on globally averaged activations
-    (but for dropout, which does nothing here), that gradient is the unit's own weight over h x w,
-    the same for every image. Behind any other head the gradient is taken, through the head only.
+    The weight of a channel is the mean gradient of the logit over that channel's activations. Where
+    the logit is a dense unit on globally averaged activations (with or without dropout), that
+    gradient is the weight of the unit divided by h x w, the same for every image. For any other
+    head the gradient is computed, through the head only.
+
+    Parameters
+    ----------
+    network
+        A network of `xray_core.model.architectures`.
+
+    References
+    ----------
+    Selvaraju et al., "Grad-CAM: Visual Explanations from Deep Networks via Gradient-based
+    Localization", ICCV 2017.
     """
 
     def __init__(self, network: "keras.Model") -> None:
@@ -46,24 +56,23 @@ class GradCam:
 
         self.layer = last_spatial_layer(network)
         kernel = _linear_head(network, self.layer)
-        self._weights: Callable[
-            ..., NDArray[np.float32]
-        ]  # activations -> (N, C), or (1, C) for all
+        # Activations -> weights (N, C), or (1, C) where they are the same for all images.
+        self._weights: Callable[..., NDArray[np.float32]]
         if kernel is None:
             self._weights = _channel_gradient(network, self.layer)
         else:
             self._weights = lambda _: kernel[np.newaxis]
 
     def coarse_maps(self, activations: NDArray[np.float32]) -> NDArray[np.float32]:
-        """Return the maps (N, h, w) of activations (N, h, w, C), each as `stretched` has it."""
+        """Return the maps (N, h, w) of activations (N, h, w, C), each scaled to [0, 1]."""
         weights = self._weights(activations)[:, np.newaxis, :, np.newaxis]  # (N or 1, 1, C, 1)
         with np.errstate(over="ignore", invalid="ignore"):
             raw = activations @ weights  # (N, h, w, C) -> (N, h, w, 1)
-        return np.stack([stretched(one) for one in raw[..., 0]])
+        return np.stack([scale_to_maximum(one) for one in raw[..., 0]])
 
 
 def _linear_head(network: "keras.Model", layer: str) -> NDArray[np.float32] | None:
-    """Return the weights (C,) of a dense logit on averaged activations, None for another head."""
+    """Return the weights (C,) of a dense logit on averaged activations, None for other heads."""
     import keras
 
     logit = network.get_layer("logit")
@@ -71,24 +80,24 @@ def _linear_head(network: "keras.Model", layer: str) -> NDArray[np.float32] | No
         return None
     if logit.activation is not keras.activations.linear:
         return None
-    before = _source(logit)
-    while isinstance(before, keras.layers.Dropout):
-        before = _source(before)
-    averaged = isinstance(before, keras.layers.GlobalAveragePooling2D)
-    if not averaged or _source(before) is not network.get_layer(layer):
+    layer_before = _input_layer(logit)
+    while isinstance(layer_before, keras.layers.Dropout):
+        layer_before = _input_layer(layer_before)
+    is_average = isinstance(layer_before, keras.layers.GlobalAveragePooling2D)
+    if not is_average or _input_layer(layer_before) is not network.get_layer(layer):
         return None
     return np.asarray(logit.get_weights()[0][:, 0], dtype=np.float32)
 
 
-def _source(layer: Any) -> Any:
+def _input_layer(layer: Any) -> Any:
     """Return the layer that feeds a layer with a single input."""
     return layer.input._keras_history.operation
 
 
 def _channel_gradient(network: "keras.Model", layer: str) -> Callable[..., NDArray[np.float32]]:
-    """Return a function of activations (N, h, w, C): the logit's mean gradient a channel, (N, C).
+    """Return a function: activations (N, h, w, C) -> mean gradient of the logit (N, C).
 
-    It is traced once, for every N, so that threads do not trace at once.
+    It is traced here for all N, so that threads do not trace at the same time.
     """
     import keras
     import tensorflow as tf
@@ -106,19 +115,32 @@ def _channel_gradient(network: "keras.Model", layer: str) -> Callable[..., NDArr
     return lambda activations: traced(tf.constant(activations)).numpy()
 
 
-def stretched(raw: NDArray[np.float32]) -> NDArray[np.float32]:
-    """Return the positive part of a map, scaled to a maximum of 1; all zero where there is none."""
+def scale_to_maximum(raw: NDArray[np.float32]) -> NDArray[np.float32]:
+    """Return the positive part of a map (h, w), divided by its maximum.
+
+    A map without positive values becomes zero. Values that are not finite count as zero.
+    """
     positive = np.maximum(np.nan_to_num(raw, nan=0.0, posinf=0.0, neginf=0.0), 0.0)
     top = float(positive.max())
     return (positive / (top if top > 0 else 1.0)).astype(np.float32)
 
 
 class Explainer:
-    """Draws maps of one network with tf-keras-vis, whose objects are built once and kept.
+    """Class-activation maps of one network, by every method of METHODS; safe to use from threads.
 
-    Those objects hold state, so one lock lets one map be drawn at a time. Grad-CAM++ and Layer-CAM
-    need the network only from its last spatial layer on and take that layer's activations from the
-    forward pass that predicted; Score-CAM runs the network again. Grad-CAM is `GradCam`'s.
+    Grad-CAM++ and Layer-CAM use only the part of the network after its last spatial layer, with the
+    activations of the forward pass that predicted. Score-CAM runs the whole network again. The
+    objects of tf-keras-vis are created once and hold state, so one map is computed at a time.
+
+    Parameters
+    ----------
+    network
+        A network of `xray_core.model.architectures`.
+
+    References
+    ----------
+    Chattopadhay et al., "Grad-CAM++", WACV 2018. Wang et al., "Score-CAM", CVPR Workshops 2020.
+    Jiang et al., "LayerCAM", IEEE Transactions on Image Processing 30, 2021.
     """
 
     def __init__(self, network: "keras.Model") -> None:
@@ -129,73 +151,88 @@ class Explainer:
         activations = network.get_layer(self.layer).output  # (B, h, w, C)
         logit = network.get_layer("logit").output
         self._head = keras.Model(activations, logit)
-        # tf-keras-vis takes a softmax over the outputs for Score-CAM, which is 1 for a single
-        # unit: two units, 0 and the logit, make it the probability.
+        # For Score-CAM tf-keras-vis applies a softmax to the outputs, which is 1 for a single unit.
+        # Of the two units 0 and the logit, it is the probability.
         pair = keras.layers.ZeroPadding1D((1, 0))(keras.layers.Reshape((1, 1))(logit))
         self._whole = keras.Model(network.inputs, keras.layers.Flatten()(pair))
-        # It would draw a progress bar for the run over the channels.
+        # Without a progress bar for the run over the channels.
         self._whole.predict = partial(self._whole.predict, verbose=0)
         self._channels = min(SCORECAM_CHANNELS, int(activations.shape[-1]))
         self._lock = threading.Lock()
-        self._kept: dict[str, Callable[..., Any]] = {}
+        self._visualisers: dict[str, Callable[..., Any]] = {}
 
     def coarse_map(
         self, method: str, image: NDArray[np.float32], activations: NDArray[np.float32]
     ) -> NDArray[np.float32]:
-        """Return the map (h, w) on the network's own grid, in [0, 1] with its maximum at 1.
+        """Return the map of one image on the grid of the network's last spatial layer.
 
-        `image` is the model input (1, H, W, 1), `activations` (1, h, w, C) what the last spatial
-        layer made of it. Where nothing spoke for pneumonia the map is all zero. Raises ValueError
-        for an unknown method.
+        Parameters
+        ----------
+        method
+            One of METHODS.
+        image
+            The model input, float32 (1, H, W, 1).
+        activations
+            The output of the last spatial layer for it, float32 (1, h, w, C).
+
+        Returns
+        -------
+        numpy.ndarray
+            float32 (h, w) in [0, 1] with a maximum of 1; all zero where no area raised the score.
+
+        Raises
+        ------
+        ValueError
+            The method is unknown.
         """
         if method not in METHODS:
             raise ValueError(f"The methods are {', '.join(METHODS)}. Received: {method!r}")
         if method == "gradcam":
             return self.gradcam.coarse_maps(activations)[0]
         with self._lock:
-            if method not in self._kept:
-                self._kept[method] = self._visualiser(method)
+            if method not in self._visualisers:
+                self._visualisers[method] = self._visualiser(method)
             seed = image if method == "scorecam" else activations
-            raw = np.asarray(self._kept[method](seed_input=seed), dtype=np.float32)[0]
-        return stretched(raw)
+            raw = np.asarray(self._visualisers[method](seed_input=seed), dtype=np.float32)[0]
+        return scale_to_maximum(raw)
 
     def _visualiser(self, method: str) -> Callable[..., Any]:
         from tf_keras_vis.gradcam_plus_plus import GradcamPlusPlus
         from tf_keras_vis.layercam import Layercam
         from tf_keras_vis.scorecam import Scorecam
 
-        plain = {"expand_cam": False, "normalize_cam": False}
+        options = {"expand_cam": False, "normalize_cam": False}
         if method == "scorecam":
             return partial(
                 Scorecam(self._whole),
-                _pneumonia_of_two,
+                _second_output,
                 penultimate_layer=self.layer,
                 seek_penultimate_conv_layer=False,
                 max_N=self._channels,
-                **plain,
+                **options,
             )
-        kinds = {"gradcam++": GradcamPlusPlus, "layercam": Layercam}
+        classes = {"gradcam++": GradcamPlusPlus, "layercam": Layercam}
         return partial(
-            kinds[method](self._head),
-            _logit,
+            classes[method](self._head),
+            _first_output,
             penultimate_layer=self._head.layers[0],
             seek_penultimate_conv_layer=False,
-            **plain,
+            **options,
         )
 
 
-def _logit(output: Any) -> Any:
+def _first_output(output: Any) -> Any:
     return output[:, 0]
 
 
-def _pneumonia_of_two(output: Any) -> Any:
+def _second_output(output: Any) -> Any:
     return output[:, 1]
 
 
-def on_image(coarse: NDArray[np.float32], shape: tuple[int, int]) -> NDArray[np.float32]:
-    """Return a map (h, w) as smooth float32 (H, W) in [0, 1] on the image's own pixels.
+def resize_map(coarse: NDArray[np.float32], shape: tuple[int, int]) -> NDArray[np.float32]:
+    """Return a map (h, w) at the size of its image: float32 (H, W) in [0, 1], bicubic.
 
-    The network sees the image squashed to its input size, so each direction stretches on its own.
+    The model input does not keep the aspect ratio, so height and width are scaled separately.
     """
     image = Image.fromarray(np.ascontiguousarray(coarse, dtype=np.float32))
     resized = image.resize((shape[1], shape[0]), Image.Resampling.BICUBIC)
@@ -203,9 +240,19 @@ def on_image(coarse: NDArray[np.float32], shape: tuple[int, int]) -> NDArray[np.
 
 
 def border_share(heatmap: NDArray[np.float32], band: float = BORDER_BAND) -> float:
-    """Return the share in [0, 1] of a map's energy that lies in the outer `band` on each side.
+    """Return the share of a map's sum that lies near the border of the image.
 
-    An even map has 1 - (1 - 2 band)^2 there, 36% for a band of 10%. An empty map has 0.
+    Parameters
+    ----------
+    heatmap
+        float32 (H, W), not negative.
+    band
+        Width of the border as a share of height and width, on each side.
+
+    Returns
+    -------
+    float
+        In [0, 1]: 1 - (1 - 2 band)^2 for a uniform map (36% for a band of 10%), 0 for an empty map.
     """
     total = float(heatmap.sum(dtype=np.float64))
     if total <= 0:

@@ -1,4 +1,4 @@
-"""An image on its way to the network: read, looked at pixel by pixel, and made its input."""
+"""From a file to the input of the network: decoding, input check of the pixels, resizing."""
 
 from dataclasses import replace
 from pathlib import Path
@@ -9,47 +9,57 @@ from numpy.typing import NDArray
 
 from xray_core.errors import UnreadableImage
 from xray_core.imaging.border import crop_border
-from xray_core.imaging.radiograph import Radiograph, read_radiograph, reading, to_model_input
+from xray_core.imaging.radiograph import Radiograph, reading, to_model_input
 from xray_core.model.gate import check_pixels
 
 Source = str | Path | bytes | BinaryIO | Radiograph
+"""An image: a path, its bytes, a file object, or already decoded."""
 FloatArray = NDArray[np.float32]
 
 
 class PreparedInput(NamedTuple):
-    """What is kept of an image that was read: small, whatever the image's own size.
+    """A decoded image, ready for the network; its size does not depend on that of the image.
 
-    `refusals` are the reasons why its pixels can be no image, () where they may be one. `inner` is
-    the image without the flat frame around it, None where there is none or its pixels can be no
-    image either.
+    `image` is the model input, and `inner` that of the image without its flat border; None without
+    a border, or where the inner pixels cannot be a chest X-ray. `refusals` are the reasons why the
+    pixels cannot be a chest X-ray, () if they can. `radiograph` is the image without its pixels,
+    `shape` (H, W) its size.
     """
 
     image: FloatArray  # (224, 224, 1)
     inner: FloatArray | None  # (224, 224, 1)
     refusals: tuple[str, ...]
-    radiograph: Radiograph  # without its pixels
+    radiograph: Radiograph
     shape: tuple[int, int]
 
     @property
     def is_ruled_out(self) -> bool:
-        """Tell whether the network need not be asked."""
+        """Tell whether the pixels alone are refused, so that the network is not run."""
         return bool(self.refusals) and self.inner is None
 
 
-def as_radiograph(source: Source) -> Radiograph:
-    """Return an image that may have been read already; raises UnreadableImage."""
-    return source if isinstance(source, Radiograph) else read_radiograph(source)
+def prepare_input(source: Source | PreparedInput) -> PreparedInput:
+    """Decode an image, check its pixels and make its model input.
 
+    Parameters
+    ----------
+    source
+        A path, bytes, a file object or a `Radiograph`. A prepared input is returned as it is.
 
-def prepare_input(source: Source) -> PreparedInput:
-    """Read an image, check its pixels and make its model input; raises UnreadableImage."""
+    Raises
+    ------
+    UnreadableImage
+        The source cannot be read.
+    """
+    if isinstance(source, PreparedInput):
+        return source
     if isinstance(source, Radiograph):
-        return _admitted(source)
+        return _prepare(source)
     with reading(source) as radiograph:
-        return _admitted(radiograph)
+        return _prepare(radiograph)
 
 
-def _admitted(radiograph: Radiograph) -> PreparedInput:
+def _prepare(radiograph: Radiograph) -> PreparedInput:
     image = to_model_input(radiograph)
     inner = _inner_image(radiograph)
     return PreparedInput(
@@ -62,7 +72,7 @@ def _admitted(radiograph: Radiograph) -> PreparedInput:
 
 
 def _inner_image(radiograph: Radiograph) -> FloatArray | None:
-    """Return the model input of what a flat frame surrounds, None where that can be no image."""
+    """Return the model input without the flat border, None where it cannot be a chest X-ray."""
     inner = crop_border(radiograph)
     if inner is radiograph:
         return None
@@ -71,7 +81,7 @@ def _inner_image(radiograph: Radiograph) -> FloatArray | None:
 
 
 def prepare_input_or_reason(source: Source) -> PreparedInput | str:
-    """Return what `admit` does, or the sentence why the image cannot be read."""
+    """Return what `prepare_input` does, or the sentence why the image cannot be read."""
     try:
         return prepare_input(source)
     except UnreadableImage as error:

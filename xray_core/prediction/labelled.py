@@ -1,4 +1,4 @@
-"""Predictions for images whose labels are known: the table that every evaluation starts from."""
+"""Predictions of labelled images: the table that every evaluation uses."""
 
 from __future__ import annotations
 
@@ -32,14 +32,23 @@ def predict_labelled(
 ) -> pd.DataFrame:
     """Predict the images of an index and return them as a table with COLUMNS.
 
-    An image that the gate refuses keeps the probability that the network would have given, so that
-    an evaluation can count it; one that is unreadable, or that its pixels alone rule out, has
-    none (NaN).
+    Parameters
+    ----------
+    predictor
+        The model.
+    index
+        Rows of `build_index` or `index_labelled`: path, fold, label, subtype, patient.
+    folder
+        The folder that the paths are relative to.
+    progress
+        Called with the number of images done and the number of all images.
 
-    Args:
-        index: rows of `build_index` or `index_labelled`: path, fold, label, subtype, patient.
-        folder: where the paths start.
-        progress: called with the images done and the images in all.
+    Returns
+    -------
+    pandas.DataFrame
+        One row per image. An image refused by the network's input check keeps the probability that
+        the network gives, so that an evaluation can count it. An image that is unreadable, or
+        refused for its pixels alone, has none (NaN).
     """
     logits: list[float] = []
     verdicts: list[str] = []

@@ -15,25 +15,25 @@ Distances = Callable[[FloatArray], NDArray[np.float64]]
 """Model inputs (N, H, W, 1) -> their squared distances (N,) to the training images."""
 
 MUCH_NEARER = 0.5
-"""Of an image that lies wrong, the one put right has at most this share of its distance."""
+"""A correction is suggested if it reduces the distance to less than this share."""
 
 
 @dataclass(frozen=True)
 class Correction:
-    """How to put an image right: trim its frame if so, turn it clockwise, then invert it if so."""
+    """How to correct an image: crop its border, rotate it clockwise, invert it, in this order."""
 
     quarter_turns: int
     inverted: bool
     crop_border: bool = False
 
     @property
-    def turns(self) -> bool:
-        """Tell whether the image lies wrong, not only in a frame."""
+    def changes_orientation(self) -> bool:
+        """Tell whether the image is rotated or inverted, not only cropped."""
         return bool(self.quarter_turns) or self.inverted
 
     @property
     def sentence(self) -> str:
-        """What is wrong with the image as it is, and what to do, as sentences."""
+        """Sentences on what is wrong with the image and how to correct it."""
         upside_down = "upside down" if self.quarter_turns == 2 else "rotated"
         wrong = [
             *(["to have a border"] if self.crop_border else []),
@@ -46,29 +46,32 @@ class Correction:
             *(["invert black and white"] if self.inverted else []),
         ]
         return (
-            f"The image appears {_listed(wrong)}. {_listed(steps).capitalize()} to make it look "
+            f"The image appears {_join(wrong)}. {_join(steps).capitalize()} to make it look "
             "like the training images, then analyse it again."
         )
 
     @property
-    def done(self) -> str:
-        """What was done to an image that was put right this way, as a sentence."""
+    def description(self) -> str:
+        """A sentence on what was done to a corrected image."""
         steps = [
             *(["cropped to its content"] if self.crop_border else []),
             *([f"rotated by {_ANGLES[self.quarter_turns]}"] if self.quarter_turns else []),
             *(["inverted"] if self.inverted else []),
         ]
-        return f"The image was {_listed(steps)} before the analysis."
+        return f"The image was {_join(steps)} before the analysis."
 
+
+UNCHANGED = Correction(0, False)
+"""The correction of an image that needs none."""
 
 _ANGLES = {1: "90 degrees clockwise", 2: "180 degrees", 3: "90 degrees counterclockwise"}
 
 
-def _listed(parts: list[str]) -> str:
+def _join(parts: list[str]) -> str:
     return " and ".join([", ".join(parts[:-1]), parts[-1]] if len(parts) > 1 else parts)
 
 
-ALL = tuple(
+ORIENTATIONS = tuple(
     Correction(turns, inverted)
     for inverted in (False, True)
     for turns in range(4)
@@ -77,13 +80,13 @@ ALL = tuple(
 
 
 def apply_correction(radiograph: Radiograph, correction: Correction) -> Radiograph:
-    """Return the image changed as a suggestion has it, with a note of what was done."""
+    """Return the corrected image, with a note that describes the correction."""
     image = crop_border(radiograph) if correction.crop_border else radiograph
     image = rotate(image, correction.quarter_turns, correction.inverted)
-    return replace(image, notes=(*image.notes, correction.done))
+    return replace(image, notes=(*image.notes, correction.description))
 
 
-def suggest(
+def suggest_correction(
     image: FloatArray,
     inner: FloatArray | None,
     distance: float,
@@ -91,56 +94,64 @@ def suggest(
     gate: Gate,
     distances: Distances,
 ) -> Correction | None:
-    """Return how to put an image right, None where it had best be judged as it is.
+    """Return the correction with which an image resembles the training images, None without one.
 
-    An image without a frame that passes costs nothing here; any other costs a forward pass or two.
+    An image without a border that passes the input check needs no forward pass here; any other
+    needs one or two.
 
-    Args:
-        image: the model input (H, W, 1).
-        inner: the model input of the image without its frame, None where it has none.
-        distance: the image's squared distance to the training images.
-        outcome: what the gate, or the image's pixels, made of it.
-        gate: the model's own.
-        distances: asks the network.
+    Parameters
+    ----------
+    image
+        The model input, float32 (H, W, 1) in [0, 255].
+    inner
+        The model input of the image without its border, None where it has none.
+    distance
+        The squared distance of the image to the training images.
+    outcome
+        The outcome of the input check.
+    gate
+        The input check of the model.
+    distances
+        Computes squared distances with the network.
     """
     if inner is not None:
         inner_distance = float(distances(inner[np.newaxis])[0])
         inner_outcome = gate.outcome(inner_distance)
-        turn = _turn(inner, inner_distance, inner_outcome, gate, distances)
-        if turn is not None:
-            return replace(turn, crop_border=True)
+        orientation = _suggest_orientation(inner, inner_distance, inner_outcome, gate, distances)
+        if orientation is not None:
+            return replace(orientation, crop_border=True)
         if inner_outcome != "refused":
             return Correction(0, False, crop_border=True)
-    return _turn(image, distance, outcome, gate, distances)
+    return _suggest_orientation(image, distance, outcome, gate, distances)
 
 
-def _turn(
+def _suggest_orientation(
     image: FloatArray, distance: float, outcome: Outcome, gate: Gate, distances: Distances
 ) -> Correction | None:
-    """Return how to turn the image, if the turned image is far nearer to the training images."""
-    turns = turns_to_try(outcome)
-    if not turns:
+    """Return the orientation in which the image is far nearer to the training images."""
+    candidates = orientations_to_try(outcome)
+    if not candidates:
         return None
-    found = distances(np.stack([turned_input(image, turn) for turn in turns]))
-    best = int(np.argmin(found))
-    nearer = found[best] < MUCH_NEARER * distance
-    return turns[best] if nearer and gate.outcome(float(found[best])) != "refused" else None
+    squared = distances(np.stack([rotate_input(image, candidate) for candidate in candidates]))
+    best = int(np.argmin(squared))
+    nearer = squared[best] < MUCH_NEARER * distance
+    return candidates[best] if nearer and gate.outcome(float(squared[best])) != "refused" else None
 
 
-def turns_to_try(outcome: Outcome) -> tuple[Correction, ...]:
-    """Return what may be wrong with an image that the gate gave this outcome.
+def orientations_to_try(outcome: Outcome) -> tuple[Correction, ...]:
+    """Return the orientations to try for an image with this outcome of the input check.
 
-    An image on its side is so unlike the others that it is always refused; one on its head, or an
-    inverted one, may come near enough for a caution only.
+    An image rotated by 90 degrees is always refused. An image that is upside down, or inverted, may
+    be accepted with a caution.
     """
     if outcome == "passed":
         return ()
     if outcome == "caution":
         return (Correction(2, False), Correction(0, True))
-    return ALL
+    return ORIENTATIONS
 
 
-def turned_input(image: FloatArray, turn: Correction) -> FloatArray:
-    """Turn a model input (H, W, 1); equal to turning the image before it was made square."""
-    turned_image = np.rot90(image, -turn.quarter_turns)
-    return np.float32(255) - turned_image if turn.inverted else turned_image
+def rotate_input(image: FloatArray, correction: Correction) -> FloatArray:
+    """Rotate and invert a square model input (H, W, 1); equal to doing so before the resize."""
+    rotated = np.rot90(image, -correction.quarter_turns)
+    return np.float32(255) - rotated if correction.inverted else rotated

@@ -1,8 +1,8 @@
-"""From an image to a result: `Predictor` holds a trained model and gives a `Prediction`.
+"""From an image to a result: a `Predictor` holds a trained model and returns a `Prediction`.
 
-One forward pass gives the features that the gate judges, the logit that becomes the probability,
-and the activations that a map is drawn from. The Grad-CAM map is computed for every image, as a
-caution rests on it, so that an image has the same reasons whether or not a map is asked for.
+One forward pass gives the features for the input check, the logit for the probability, and the
+activations for a map. The Grad-CAM map is computed for every image, as one of the cautions needs
+it: an image has the same reasons with and without a requested map.
 """
 
 import math
@@ -18,21 +18,20 @@ import numpy as np
 from numpy.typing import NDArray
 
 from xray_core.errors import BundleError
-from xray_core.imaging.radiograph import to_model_input
+from xray_core.imaging.radiograph import Radiograph, read_radiograph, to_model_input
 from xray_core.model.bundle import Bundle, open_bundle
 from xray_core.model.calibration import PRIOR, shift_prior
 from xray_core.model.gate import Gate, Outcome
 from xray_core.model.neighbours import NearestImages, Neighbours
 from xray_core.prediction import wording
-from xray_core.prediction.explain import METHODS, Explainer, GradCam, border_share, on_image
+from xray_core.prediction.explain import METHODS, Explainer, GradCam, border_share, resize_map
 from xray_core.prediction.inputs import (
     PreparedInput,
     Source,
-    as_radiograph,
     prepare_input,
     prepare_input_or_reason,
 )
-from xray_core.prediction.orientation import Correction, suggest
+from xray_core.prediction.orientation import Correction, suggest_correction
 
 if TYPE_CHECKING:
     import keras
@@ -41,29 +40,52 @@ Verdict = Literal["NORMAL", "PNEUMONIA", "UNCERTAIN", "REFUSED", "UNREADABLE"]
 FloatArray = NDArray[np.float32]
 
 NOT_FINITE = (
-    "The model did not give a valid number for this image, so the image was not analysed. Another "
-    "model may analyse it."
+    "The model gave no valid number for this image, so it was not analysed. Another model may be "
+    "able to analyse it."
 )
 
 
 @dataclass(frozen=True)
 class Prediction:
-    """What the model says about one image.
+    """The result of one image.
 
-    `probability` of pneumonia in [0, 1], calibrated; None if refused or unreadable.
-    `reasons` are sentences: why the image was refused or unreadable, else what to be careful about,
-    in the order in which they are shown. They do not depend on `heatmap` or `method`.
-    `sentence` explains the result, "" where `reasons` do; `shown_as` is the result in words.
-    `accuracy_applies` tells whether the accuracy on the test set says anything of this image: it
-    passed the input check, and no caution concerns the image itself.
-    `prior` is the share of pneumonia at which `probability` is stated.
-    `heatmap` is float32 (H, W) in [0, 1] on the image's own pixels, None where none was asked for,
-    and all zero where no area spoke for pneumonia; `map_note` says what it shows.
-    `model` is the model's name and version. `logit` is the network's own log-odds.
-    `gate` is None only for an unreadable file; `gate_distance` is the squared distance to the
-    training images in units of the one where cautions begin (None where the pixels sufficed).
-    `suggestion` says how to put right an image that seems to lie on its side, to be inverted or to
-    have a frame around it. One that only has a frame may be answered all the same.
+    Attributes
+    ----------
+    probability
+        Calibrated probability of pneumonia in [0, 1]; None if refused or unreadable.
+    verdict
+        The result.
+    reasons
+        Sentences in the order in which they are shown: the reasons why the image was refused or is
+        unreadable, or the cautions. They do not depend on `heatmap` or `method`.
+    sentence
+        The result explained, "" for a refused or unreadable image.
+    accuracy_applies
+        Whether the accuracy on the test set applies: the image passed the input check, and no
+        caution concerns the image itself.
+    heatmap
+        The map, float32 (H, W) in [0, 1] at the size of the image; all zero where no area raised
+        the score. None if it was not requested, or the image was refused.
+    model
+        Name and version of the model.
+    logit
+        Log-odds of pneumonia as the network gives them, not calibrated.
+    gate
+        Outcome of the input check; None only for an unreadable file.
+    gate_distance
+        Squared distance to the training images, 1 where cautions begin; None if the pixels alone
+        were refused.
+    correction
+        The suggested correction of an image that appears rotated or inverted, or has a border. An
+        image that only has a border may have a probability too.
+    neighbours
+        The most similar training images; None if refused or unreadable.
+    method
+        Method of the map, one of `xray_core.prediction.explain.METHODS`.
+    map_note
+        A sentence on what the map shows.
+    prior
+        The pre-test probability at which `probability` is stated.
     """
 
     probability: float | None
@@ -88,9 +110,17 @@ class Prediction:
         return wording.SHOWN_AS[self.verdict]
 
     def post_test(self, pre_test: float) -> float | None:
-        """Return the probability of pneumonia where it was `pre_test`, in (0, 1), before the image.
+        """Return the post-test probability of pneumonia.
 
-        None where there is no probability.
+        Parameters
+        ----------
+        pre_test
+            The pre-test probability in (0, 1).
+
+        Returns
+        -------
+        float or None
+            In [0, 1]; None if the prediction has no probability.
         """
         if self.probability is None:
             return None
@@ -107,7 +137,10 @@ class _Pass(NamedTuple):
 
 
 class Predictor:
-    """A trained model, ready to answer; safe to be asked from several threads at once."""
+    """A trained model, ready to predict; safe to use from several threads at once.
+
+    `load` creates one from a bundle. `network` is the Keras model, `model` its name and version.
+    """
 
     def __init__(
         self,
@@ -129,9 +162,17 @@ class Predictor:
 
     @classmethod
     def load(cls, path: str | Path = "models/resnet50") -> "Predictor":
-        """Load the bundle in the folder `path`; takes seconds, as Keras is imported here.
+        """Load a trained model; takes seconds, as Keras is imported here.
 
-        Raises BundleError for a bundle that is missing, incomplete or changed.
+        Parameters
+        ----------
+        path
+            The folder of the bundle.
+
+        Raises
+        ------
+        BundleError
+            The bundle is missing, incomplete or changed.
         """
         bundle = open_bundle(path)
         network = bundle.load_network()
@@ -144,14 +185,26 @@ class Predictor:
         return cls(bundle, network, gate, neighbours)
 
     def model_input(self, source: Source) -> FloatArray:
-        """Return exactly what the network is given for an image: float32 (224, 224, 1)."""
-        return to_model_input(as_radiograph(source))
+        """Return the model input of an image, float32 (224, 224, 1) in [0, 255]."""
+        radiograph = source if isinstance(source, Radiograph) else read_radiograph(source)
+        return to_model_input(radiograph)
 
-    def predict(self, source: Source, *, explain: str | None = None) -> Prediction:
-        """Predict one image: a path, bytes, a file object or a `Radiograph` already read.
+    def predict(self, source: Source | PreparedInput, *, explain: str | None = None) -> Prediction:
+        """Predict one image.
 
-        With `explain`, one of METHODS, the prediction has a map. Raises UnreadableImage for what
-        cannot be read, and ValueError for an unknown method.
+        Parameters
+        ----------
+        source
+            A path, bytes, a file object, a `Radiograph`, or its `PreparedInput`.
+        explain
+            Method of the map, one of `xray_core.prediction.explain.METHODS`; None for no map.
+
+        Raises
+        ------
+        UnreadableImage
+            The source cannot be read; the message is a sentence for the user.
+        ValueError
+            The method is unknown.
         """
         if explain is not None and explain not in METHODS:
             raise ValueError(f"The methods are {', '.join(METHODS)}. Received: {explain!r}")
@@ -159,7 +212,7 @@ class Predictor:
         if prepared.is_ruled_out:
             return self._refused(prepared.refusals)
         outputs = self._run(prepared.image[np.newaxis])
-        prediction = self._assess([prepared], outputs)[0]
+        prediction = self._assess_batch([prepared], outputs)[0]
         if explain is None or prediction.verdict == "REFUSED":
             return prediction
         heatmap = self._map(explain, prepared, outputs)
@@ -167,24 +220,49 @@ class Predictor:
             prediction,
             heatmap=heatmap,
             method=explain,
-            map_note=wording.what_the_map_shows(prediction.verdict, heatmap),
+            map_note=wording.describe_map(prediction.verdict, heatmap),
         )
 
     def explain(self, source: Source, method: str) -> FloatArray:
-        """Return the map of one image, float32 (H, W) in [0, 1], whatever the gate says of it.
+        """Return the map of one image, whatever the outcome of the input check.
 
-        The map is of the logit for every verdict: what raised the score for pneumonia. Raises as
-        `predict` does.
+        Parameters
+        ----------
+        source
+            As for `predict`.
+        method
+            One of `xray_core.prediction.explain.METHODS`.
+
+        Returns
+        -------
+        numpy.ndarray
+            float32 (H, W) in [0, 1] at the size of the image: the areas that raised the logit.
+
+        Raises
+        ------
+        UnreadableImage, ValueError
+            As `predict` does.
         """
         prepared = prepare_input(source)
         return self._map(method, prepared, self._run(prepared.image[np.newaxis]))
 
     def predict_many(self, sources: Iterable[Source], batch_size: int = 32) -> Iterator[Prediction]:
-        """Predict images one after the other, in order, without maps.
+        """Predict many images in order, without maps.
 
-        What cannot be read is yielded with the verdict "UNREADABLE" and its reason. Memory holds
-        two batches of model inputs, whatever the images' own sizes; the next batch is read while
-        the network runs.
+        Memory holds two batches of model inputs, whatever the size of the images: the next batch is
+        decoded while the network runs.
+
+        Parameters
+        ----------
+        sources
+            As for `predict`.
+        batch_size
+            Number of images in one forward pass.
+
+        Yields
+        ------
+        Prediction
+            One per source. A source that cannot be read has the verdict "UNREADABLE" and a reason.
         """
         with ThreadPoolExecutor(max_workers=2) as readers:
             waiting: list[Any] = []
@@ -196,20 +274,20 @@ class Predictor:
             yield from self._predict_batch([task.result() for task in waiting])
 
     def _predict_batch(self, batch: list[PreparedInput | str]) -> list[Prediction]:
-        images = [
-            image for image in batch if isinstance(image, PreparedInput) and not image.is_ruled_out
+        inputs = [
+            item for item in batch if isinstance(item, PreparedInput) and not item.is_ruled_out
         ]
-        judged: Iterator[Prediction] = iter(())
-        if images:
-            outputs = self._run(np.stack([image.image for image in images]))
-            judged = iter(self._assess(images, outputs))
+        predictions: Iterator[Prediction] = iter(())
+        if inputs:
+            outputs = self._run(np.stack([prepared.image for prepared in inputs]))
+            predictions = iter(self._assess_batch(inputs, outputs))
         return [
-            Prediction(None, "UNREADABLE", (image,), model=self.model)
-            if isinstance(image, str)
-            else self._refused(image.refusals)
-            if image.is_ruled_out
-            else next(judged)
-            for image in batch
+            Prediction(None, "UNREADABLE", (item,), model=self.model)
+            if isinstance(item, str)
+            else self._refused(item.refusals)
+            if item.is_ruled_out
+            else next(predictions)
+            for item in batch
         ]
 
     def _run(self, images: FloatArray) -> _Pass:
@@ -217,18 +295,18 @@ class Predictor:
         features, logit, activations = self._forward(images)
         return _Pass(features.numpy(), logit.numpy()[:, 0], activations.numpy())
 
-    def _assess(self, images: list[PreparedInput], outputs: _Pass) -> list[Prediction]:
+    def _assess_batch(self, inputs: list[PreparedInput], outputs: _Pass) -> list[Prediction]:
         distances = self.gate.squared_distance(outputs.features)
         nearest = self.neighbours.nearest(outputs.features)
         maps = self._gradcam.coarse_maps(outputs.activations)
         return [
-            self._answer(image, float(logit), float(distance), neighbours, coarse)
-            for image, logit, distance, neighbours, coarse in zip(
-                images, outputs.logit, distances, nearest, maps, strict=True
+            self._assess(prepared, float(logit), float(distance), neighbours, coarse)
+            for prepared, logit, distance, neighbours, coarse in zip(
+                inputs, outputs.logit, distances, nearest, maps, strict=True
             )
         ]
 
-    def _answer(
+    def _assess(
         self,
         prepared: PreparedInput,
         logit: float,
@@ -240,10 +318,10 @@ class Predictor:
             return self._refused(prepared.refusals or (NOT_FINITE,))
         outcome = "refused" if prepared.refusals else self.gate.outcome(distance)
         relative = None if prepared.refusals else distance / self.gate.caution
-        correction = suggest(
+        correction = suggest_correction(
             prepared.image, prepared.inner, distance, outcome, self.gate, self._distances
         )
-        if outcome == "refused" or (correction is not None and correction.turns):
+        if outcome == "refused" or (correction is not None and correction.changes_orientation):
             reasons = prepared.refusals or (wording.NOT_A_CHEST_IMAGE,)
             if correction is not None:
                 reasons = (correction.sentence,)
@@ -253,20 +331,22 @@ class Predictor:
         probability = float(self.calibration.probability(logit))
         verdict: Verdict = self.calibration.verdict(probability)
         config = self.bundle.config
-        of_image = wording.image_cautions(
-            prepared.radiograph, outcome, framed=correction is not None
+        image_cautions = wording.image_cautions(
+            prepared.radiograph, outcome, has_border=correction is not None
         )
-        # On the grid of the model input, on which the limit was measured.
-        at_border = border_share(on_image(coarse, prepared.image.shape[:2]))
-        of_result = wording.result_cautions(verdict, probability, neighbours, at_border, config)
+        # At the size of the model input, for which the limit was determined.
+        at_border = border_share(resize_map(coarse, prepared.image.shape[:2]))
+        result_cautions = wording.result_cautions(
+            verdict, probability, neighbours, at_border, config
+        )
         return Prediction(
             probability=probability,
             verdict=verdict,
-            reasons=(*of_image, *of_result),
-            sentence=wording.sentence(
-                verdict, probability, self.calibration, wording.below_exclusion(config)
+            reasons=(*image_cautions, *result_cautions),
+            sentence=wording.explain_result(
+                verdict, probability, self.calibration, wording.count_below_exclusion(config)
             ),
-            accuracy_applies=not of_image,
+            accuracy_applies=not image_cautions,
             prior=self.calibration.prior,
             model=self.model,
             logit=logit,
@@ -288,15 +368,15 @@ class Predictor:
             if self._explainer is None:
                 self._explainer = Explainer(self.network)
         coarse = self._explainer.coarse_map(method, prepared.image[np.newaxis], outputs.activations)
-        return on_image(coarse, prepared.shape)
+        return resize_map(coarse, prepared.shape)
 
 
 def _compiled(network: "keras.Model") -> Any:
-    """Return the network as a function of (N, H, W, 1), traced once for every N.
+    """Return the network as a function of (N, H, W, 1), traced once for all N.
 
-    A call of the Keras model itself runs layer by layer, at a third of the speed; `predict` costs
-    more than the network for a single image; and tracing here rather than on first use keeps
-    threads from tracing at once.
+    Calling the Keras model runs layer by layer, at a third of the speed, and `Model.predict` has a
+    larger overhead than the network for a single image. Tracing here rather than on first use keeps
+    threads from tracing at the same time.
     """
     import keras
     import tensorflow as tf
@@ -306,7 +386,7 @@ def _compiled(network: "keras.Model") -> Any:
     names = ("features", "logit", last_spatial_layer(network))
     whole = keras.Model(network.inputs, [network.get_layer(name).output for name in names])
     signature = tf.TensorSpec((None, *network.input_shape[1:]), tf.float32)
-    # Without autograph, which would write its own code to the temporary folder.
-    passes = tf.function(lambda images: whole(images, training=False), autograph=False)
-    traced = passes.get_concrete_function(signature)
+    # Without autograph, which would write generated code to the temporary folder.
+    forward = tf.function(lambda images: whole(images, training=False), autograph=False)
+    traced = forward.get_concrete_function(signature)
     return lambda images: traced(tf.constant(images))

@@ -1,7 +1,7 @@
-"""A folder of images as a CSV, one row a file, that goes on where it stopped.
+"""Predicting a folder of images into a CSV table with one row per file; resumable.
 
-The table is only ever appended to, a whole row at a time, so that a run that was killed loses
-nothing and does nothing twice. Each row is one line: control characters in names are escaped.
+The table is only appended to, one whole row at a time, so that a run that was killed loses no
+result and repeats none. Each row is one line: control characters in names are escaped.
 """
 
 import csv
@@ -19,14 +19,14 @@ from xray_core.prediction.predictor import Prediction, Predictor
 
 RESULT_COLUMNS = ("shown_as", "verdict", "probability", "sentence", "gate", "reasons", "model")
 COLUMNS = ("file", *RESULT_COLUMNS)
-STRAYS = frozenset({"__MACOSX", "Thumbs.db", "desktop.ini", "DICOMDIR"})
+IGNORED = frozenset({"__MACOSX", "Thumbs.db", "desktop.ini", "DICOMDIR"})
 
 _HEADER = ",".join(f'"{name}"' for name in COLUMNS).encode() + b"\n"
 _NOT_PRINTABLE = re.compile(r"[\x00-\x1f\x7f\x85\u2028\u2029\ud800-\udfff\\]")
 
 
-class _Found(NamedTuple):
-    """A file or, where `problem` is set, a folder that cannot be opened."""
+class _File(NamedTuple):
+    """A file or, if `problem` is set, a folder that cannot be opened."""
 
     path: Path
     name: str
@@ -41,25 +41,48 @@ def screen(
     progress: bool = True,
     batch_size: int = 32,
 ) -> Counter[str]:
-    """Predict every file below `folder` into the CSV `out`; return the number of rows by verdict.
+    """Predict every file below a folder into a CSV table.
 
-    Columns: COLUMNS; `file` is the path below `folder`. Files that `out` already lists are stepped
-    over. Hidden files and what file managers leave behind are no images and get no row; a file that
-    cannot be read, and a folder that cannot be opened, get one with their reason. Memory holds two
-    batches of images and 8 bytes a row. Raises XrayError where `folder` is missing, `out` cannot be
-    written, or `out` is a table that another model, or another program, began.
+    Hidden files and the files of file managers get no row. A file that cannot be read, and a folder
+    that cannot be opened, get a row with the reason. Memory holds two batches of model inputs and 8
+    bytes per row.
+
+    Parameters
+    ----------
+    folder
+        The folder of images.
+    out
+        The table, with the columns COLUMNS; `file` is the path below `folder`. Files that it
+        already lists are skipped.
+    predictor
+        The model.
+    progress
+        Whether to draw a progress bar.
+    batch_size
+        Number of images in one forward pass.
+
+    Returns
+    -------
+    collections.Counter
+        Number of rows of the table by verdict.
+
+    Raises
+    ------
+    XrayError
+        `folder` is missing, `out` cannot be written, or `out` was started by another model or
+        another program.
     """
     root, table = Path(folder), Path(out)
     if not root.is_dir():
         raise XrayError(f"There is no folder at {root}: name the folder that holds the images.")
-    done, counts = _begun(table, predictor.model)
+    done, counts = _read_table(table, predictor.model)
     try:
         with table.open("ab") as file:
             if file.tell() == 0:
                 file.write(_HEADER)
             own = os.fstat(file.fileno())
-            todo: Iterator[_Found] = (
-                found for found in _walk(root, own) if _digest(cell(found.name)) not in done
+            todo: Iterator[_File] = (
+                image for image in _walk(root, own) if _digest(cell(image.name)) not in done
             )
             if progress:
                 todo = _with_bar(todo, len(done), sum(1 for _ in _walk(root, own)))
@@ -76,21 +99,21 @@ def screen(
 
 
 def cell(text: str) -> str:
-    """Return `text` as a table's cell that no spreadsheet runs as a formula, on one line.
+    """Return a text as a table cell on one line that no spreadsheet runs as a formula.
 
-    A leading =, +, -, @ (full width, too) or apostrophe gets an apostrophe before it; control
-    characters, line breaks and undecodable bytes become escapes. Different texts stay different.
+    A leading =, +, -, @ (also full width) or apostrophe gets an apostrophe before it. Control
+    characters, line breaks and undecodable bytes are escaped. Different texts stay different.
     """
-    plain = _NOT_PRINTABLE.sub(lambda match: _escaped(match[0]), text)
+    plain = _NOT_PRINTABLE.sub(lambda match: _escape(match[0]), text)
     return f"'{plain}" if plain.lstrip()[:1] in tuple("=+-@'\uff1d\uff0b\uff0d\uff20") else plain
 
 
-def _escaped(character: str) -> str:
+def _escape(character: str) -> str:
     return "\\\\" if character == "\\" else f"\\u{ord(character):04x}"
 
 
-def _begun(table: Path, model: str) -> tuple[set[bytes], Counter[str]]:
-    """Return the names a table lists, as digests, and its verdicts; cut off a torn last line."""
+def _read_table(table: Path, model: str) -> tuple[set[bytes], Counter[str]]:
+    """Return digests of the listed names and counts of verdicts; cut an incomplete last line."""
     done: set[bytes] = set()
     counts: Counter[str] = Counter()
     if not table.exists():
@@ -103,8 +126,8 @@ def _begun(table: Path, model: str) -> tuple[set[bytes], Counter[str]]:
                 return done, counts
             if header != _HEADER:
                 raise XrayError(
-                    f"{table} is not a table that this command began. Nothing was changed; name "
-                    "another file with --out."
+                    f"{table} was not started by this command. Nothing was changed; name another "
+                    " file with --out."
                 )
             whole = file.tell()
             for line in file:
@@ -115,7 +138,7 @@ def _begun(table: Path, model: str) -> tuple[set[bytes], Counter[str]]:
                 row = dict(zip(COLUMNS, next(csv.reader([line.decode()])), strict=True))
                 if row["model"] != cell(model):
                     raise XrayError(
-                        f"{table} was begun by the model {row['model']}, not by {model}. Nothing "
+                        f"{table} was started by the model {row['model']}, not by {model}. Nothing "
                         "was changed; name another file with --out, or the other model with "
                         "--model."
                     )
@@ -128,14 +151,14 @@ def _begun(table: Path, model: str) -> tuple[set[bytes], Counter[str]]:
     return done, counts
 
 
-def _walk(root: Path, table: os.stat_result) -> Iterator[_Found]:
-    """Yield the files below `root` but for `table`, in one order; each folder once, links too.
+def _walk(root: Path, table: os.stat_result) -> Iterator[_File]:
+    """Yield the files below `root` except `table`, in a fixed order; each folder once, also links.
 
-    The folders under way are kept in a list, so that no nesting is too deep.
+    The open folders are kept in a list, so that the nesting may have any depth.
     """
     seen: set[tuple[int, int]] = set()
 
-    def listed(folder: Path) -> Iterator[os.DirEntry[str]] | None:
+    def list_entries(folder: Path) -> Iterator[os.DirEntry[str]] | None:
         """Entries of a folder, None where it was listed before; raises OSError."""
         status = folder.stat()
         if (status.st_dev, status.st_ino) in seen:
@@ -144,29 +167,29 @@ def _walk(root: Path, table: os.stat_result) -> Iterator[_Found]:
         with os.scandir(folder) as entries:
             return iter(sorted(entries, key=lambda entry: os.fsencode(entry.name)))
 
-    def opened(folder: Path, prefix: str) -> Iterator[_Found]:
-        """Put a folder on the list of those under way, or yield why it cannot be."""
+    def open_folder(folder: Path, prefix: str) -> Iterator[_File]:
+        """Add a folder to the open ones, or yield the reason why it cannot be opened."""
         try:
-            entries = listed(folder)
+            entries = list_entries(folder)
         except OSError:
-            yield _Found(folder, prefix or ".", "This folder cannot be opened.")
+            yield _File(folder, prefix or ".", "This folder cannot be opened.")
         else:
             if entries is not None:
-                under_way.append((entries, prefix))
+                open_folders.append((entries, prefix))
 
-    under_way: list[tuple[Iterator[os.DirEntry[str]], str]] = []
-    yield from opened(root, "")
-    while under_way:
-        entries, prefix = under_way[-1]
+    open_folders: list[tuple[Iterator[os.DirEntry[str]], str]] = []
+    yield from open_folder(root, "")
+    while open_folders:
+        entries, prefix = open_folders[-1]
         entry = next(entries, None)
         if entry is None:
-            under_way.pop()
-        elif entry.name.startswith(".") or entry.name in STRAYS:
+            open_folders.pop()
+        elif entry.name.startswith(".") or entry.name in IGNORED:
             continue
         elif _is_folder(entry):
-            yield from opened(Path(entry.path), f"{prefix}{entry.name}/")
+            yield from open_folder(Path(entry.path), f"{prefix}{entry.name}/")
         elif not (entry.inode() == table.st_ino and os.path.samestat(entry.stat(), table)):
-            yield _Found(Path(entry.path), f"{prefix}{entry.name}")
+            yield _File(Path(entry.path), f"{prefix}{entry.name}")
 
 
 def _is_folder(entry: os.DirEntry[str]) -> bool:
@@ -176,17 +199,17 @@ def _is_folder(entry: os.DirEntry[str]) -> bool:
         return False
 
 
-def _with_bar(todo: Iterator[_Found], before: int, total: int) -> Iterator[_Found]:
+def _with_bar(todo: Iterator[_File], done: int, total: int) -> Iterator[_File]:
     from tqdm import tqdm
 
-    bar = tqdm(todo, total=max(total, before), initial=before, unit="image", smoothing=0.05)
+    bar = tqdm(todo, total=max(total, done), initial=done, unit="image", smoothing=0.05)
     return iter(bar)
 
 
 def _predict(
-    todo: Iterator[_Found], predictor: Predictor, batch_size: int
+    todo: Iterator[_File], predictor: Predictor, batch_size: int
 ) -> Iterator[tuple[str, Prediction]]:
-    waiting: deque[_Found] = deque()
+    waiting: deque[_File] = deque()
 
     def sources() -> Iterator[Path]:
         for file in todo:
@@ -194,19 +217,19 @@ def _predict(
             if file.problem is None:
                 yield file.path
 
-    def closed() -> Iterator[tuple[str, Prediction]]:
+    def unopened_folders() -> Iterator[tuple[str, Prediction]]:
         while waiting and (problem := waiting[0].problem) is not None:
             name = waiting.popleft().name
             yield name, Prediction(None, "UNREADABLE", (problem,), model=predictor.model)
 
     for prediction in predictor.predict_many(sources(), batch_size=batch_size):
-        yield from closed()
+        yield from unopened_folders()
         yield waiting.popleft().name, prediction
-    yield from closed()
+    yield from unopened_folders()
 
 
 def result_cells(prediction: Prediction) -> list[str | float]:
-    """Return a prediction as the cells of RESULT_COLUMNS, for every table of the project."""
+    """Return a prediction as the cells of RESULT_COLUMNS, for all tables of results."""
     probability = prediction.probability
     return [
         prediction.shown_as,

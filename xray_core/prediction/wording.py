@@ -1,7 +1,7 @@
-"""What is said of a prediction: the same words on the page, in the PDF, the CSV and `screen`.
+"""The sentences about a result: the same on the page, in the PDF, in the CSV and from `screen`.
 
-`SHOWN_AS` names the result, `sentence` explains it, and `image_cautions` and `result_cautions` say
-what to be careful about. A `Prediction` carries all of them.
+`SHOWN_AS` names the result, `explain_result` explains it, and `image_cautions` and
+`result_cautions` list the cautions. A `Prediction` holds all of them.
 """
 
 from collections.abc import Mapping
@@ -32,15 +32,15 @@ NOT_A_CHEST_IMAGE = (
     "probability is given."
 )
 UNLIKE_TRAINING = (
-    "This image is unlike the training images (children aged 1 to 5, one hospital): perhaps "
-    "another age, machine or projection. The result is less reliable."
+    "This image is unlike the training images (children aged 1 to 5, one hospital): possibly "
+    "another age, device or projection. The result is less reliable."
 )
 TOO_SURE = "Probabilities near 0% or 100% can still be wrong."
 MAP_AT_THE_BORDER = (
     "The Grad-CAM map lies mainly near the border of the image, where there is little or no lung: "
     "a marker, a shoulder, a tube or the edge may have raised the score. Review the lungs yourself."
 )
-FRAMED = (
+HAS_BORDER = (
     "A border surrounds the image and was analysed as part of it. Crop the image and read the new "
     "result."
 )
@@ -51,13 +51,13 @@ ACCURACY_DOES_NOT_APPLY = (
 )
 
 LIMITS = {"border_share": 0.6, "too_sure": 0.999}
-"""Where cautions begin, for bundles whose config does not say: the share of a map's energy near
-the border, and the probability (or one less it) that is too near to certainty. Few images should
-lie beyond the latter: a caution on most images would warn of none."""
+"""Default limits for cautions, for bundles whose config has none: the share of a map's sum near the
+border, and the probability of either class above which TOO_SURE is shown. The latter should concern
+few images: a caution on most images would be ignored."""
 
 
 def percent(probability: float) -> str:
-    """Return whole percents that never claim certainty."""
+    """Return a probability in [0, 1] in whole percents, never as 0% or 100%."""
     if probability < 0.01:
         return "below 1%"
     if probability > 0.99:
@@ -66,20 +66,20 @@ def percent(probability: float) -> str:
 
 
 def share(value: float) -> str:
-    """Return percents, with a decimal where whole ones would say little."""
+    """Return a share in [0, 1] in percents, with one decimal below 10%."""
     return f"{value:.0%}" if value >= 0.1 else f"{value:.1%}"
 
 
 def limit(config: Mapping[str, Any], name: str) -> float:
-    """Return the caution limit `name` of a bundle's config, or the usual one."""
+    """Return the caution limit `name` of a bundle's config, or its default in LIMITS."""
     return float(config.get("cautions", {}).get(name, LIMITS[name]))
 
 
 @dataclass(frozen=True)
 class BelowExclusion:
-    """Images of one fold: `below` the exclusion threshold, `missed` of them with pneumonia.
+    """Counts of one fold: images `below` the exclusion threshold, and `missed`: with pneumonia.
 
-    `images` and `pneumonia` count the whole fold, images that the input check refuses included.
+    `images` and `pneumonia` count the whole fold, including images that the input check refuses.
     """
 
     below: int
@@ -88,11 +88,25 @@ class BelowExclusion:
     pneumonia: int
 
 
-def below_exclusion(config: Mapping[str, Any], fold: str = "validation") -> BelowExclusion | None:
-    """Return what a bundle's stored evaluation counted below the exclusion threshold.
+def count_below_exclusion(
+    config: Mapping[str, Any], fold: str = "validation"
+) -> BelowExclusion | None:
+    """Return the counts below the exclusion threshold, from the evaluation stored in a bundle.
 
-    None where the fold was not evaluated. The threshold itself is fitted to validation images and
-    altered copies of them (`xray_core.model.calibration`), never to test images.
+    The threshold is fitted to validation images and altered copies of them
+    (`xray_core.model.calibration`), never to test images.
+
+    Parameters
+    ----------
+    config
+        The config of the bundle.
+    fold
+        "validation" or "test".
+
+    Returns
+    -------
+    BelowExclusion or None
+        None where the fold was not evaluated.
     """
     evaluated = config.get("metrics", {}).get(fold, {}).get("exclusion_threshold")
     if not evaluated:
@@ -107,15 +121,24 @@ def below_exclusion(config: Mapping[str, Any], fold: str = "validation") -> Belo
     )
 
 
-def sentence(
+def explain_result(
     verdict: str,
     probability: float,
     calibration: Calibration,
     below: BelowExclusion | None = None,
 ) -> str:
-    """Return the result in one or two sentences that a clinician understands.
+    """Return the result in one or two sentences for a clinician.
 
-    `below` are the counts of validation images, told with a result below the exclusion threshold.
+    Parameters
+    ----------
+    verdict
+        "NORMAL", "PNEUMONIA" or "UNCERTAIN".
+    probability
+        Calibrated probability of pneumonia in [0, 1].
+    calibration
+        The calibration of the model.
+    below
+        Counts of validation images, stated where the probability is below the exclusion threshold.
     """
     chance = (
         f"probability {percent(probability)} at a pre-test probability of {calibration.prior:.0%}"
@@ -127,26 +150,26 @@ def sentence(
         )
     if verdict == "PNEUMONIA":
         return f"The model finds signs of pneumonia ({chance})."
-    found = f"The model finds no signs of pneumonia ({chance})."
+    no_signs = f"The model finds no signs of pneumonia ({chance})."
     threshold = f"{share(calibration.exclusion_threshold)} exclusion threshold"
     if probability >= calibration.exclusion_threshold:
-        return f"{found} Pneumonia not excluded (probability above the {threshold})."
+        return f"{no_signs} Pneumonia not excluded (probability above the {threshold})."
     if below is None:
-        return f"{found} The probability is below the {threshold}."
+        return f"{no_signs} The probability is below the {threshold}."
     return (
-        f"{found} The probability is below the {threshold}; {below.missed} of the {below.below} "
+        f"{no_signs} The probability is below the {threshold}; {below.missed} of the {below.below} "
         "validation images below it had pneumonia."
     )
 
 
-def exclusion_threshold(calibration: Calibration, config: Mapping[str, Any]) -> str:
-    """Return what the exclusion threshold is and what lay below it, in counts of images."""
+def describe_exclusion_threshold(calibration: Calibration, config: Mapping[str, Any]) -> str:
+    """Return the exclusion threshold, with the counts of images below it, in sentences."""
     parts = [
-        f"Exclusion threshold {share(calibration.exclusion_threshold)}: the highest with a sensitivity of 99% "
-        "on the validation images and altered copies of them."
+        f"Exclusion threshold {share(calibration.exclusion_threshold)}: the highest with a "
+        "sensitivity of 99% on the validation images and altered copies of them."
     ]
     for fold in ("validation", "test"):
-        counts = below_exclusion(config, fold)
+        counts = count_below_exclusion(config, fold)
         if counts is not None:
             parts.append(
                 f"{fold.capitalize()} set: {counts.missed} of the {counts.below} images below it "
@@ -155,20 +178,32 @@ def exclusion_threshold(calibration: Calibration, config: Mapping[str, Any]) -> 
     return " ".join(parts)
 
 
-def image_cautions(radiograph: Radiograph, outcome: Outcome, *, framed: bool) -> tuple[str, ...]:
-    """Return the cautions that concern the image itself, whatever the result, the gravest first."""
-    found = [FRAMED] if framed else []
+def image_cautions(
+    radiograph: Radiograph, outcome: Outcome, *, has_border: bool
+) -> tuple[str, ...]:
+    """Return the cautions that concern the image itself, the most serious first.
+
+    Parameters
+    ----------
+    radiograph
+        The image; its pixels are not used.
+    outcome
+        Outcome of the input check.
+    has_border
+        Whether the image has a border that can be cropped.
+    """
+    cautions = [HAS_BORDER] if has_border else []
     if outcome == "caution":
-        found.append(UNLIKE_TRAINING)
-    # The notes say what the file states (a lateral view, another body part, the first frame only)
-    # and what was done to the image before the analysis.
-    found.extend(radiograph.notes)
+        cautions.append(UNLIKE_TRAINING)
+    # The notes state facts of the file (a lateral view, another body part, the first frame only)
+    # and corrections before the analysis.
+    cautions.extend(radiograph.notes)
     if radiograph.age_years is not None and radiograph.age_years < 1:
-        found.append(YOUNGER)
+        cautions.append(YOUNGER)
     # A child is 5 until the sixth birthday.
     if radiograph.age_years is not None and radiograph.age_years >= 6:
-        found.append(OLDER)
-    return tuple(found)
+        cautions.append(OLDER)
+    return tuple(cautions)
 
 
 def result_cautions(
@@ -178,53 +213,63 @@ def result_cautions(
     border_share: float,
     config: Mapping[str, Any],
 ) -> tuple[str, ...]:
-    """Return the cautions that concern the result, the gravest first.
+    """Return the cautions that concern the result, the most serious first.
 
-    `border_share` in [0, 1] is that of the Grad-CAM map. Where no pneumonia was detected the map
-    shows what little there was, which may lie anywhere, and gives rise to no caution.
+    Parameters
+    ----------
+    verdict
+        "NORMAL", "PNEUMONIA" or "UNCERTAIN".
+    probability
+        Calibrated probability of pneumonia in [0, 1].
+    neighbours
+        The most similar training images.
+    border_share
+        Share in [0, 1] of the Grad-CAM map near the border. It is not used where no pneumonia was
+        detected, since the map then shows small contributions that may lie anywhere.
+    config
+        The config of the bundle.
     """
-    found = []
+    cautions = []
     if verdict in ("NORMAL", "PNEUMONIA") and neighbours.vote != verdict:
-        found.append(neighbours_disagree(neighbours, config.get("neighbours_report")))
+        cautions.append(neighbours_disagree(neighbours, config.get("neighbours_report")))
     if verdict != "NORMAL" and border_share > limit(config, "border_share"):
-        found.append(MAP_AT_THE_BORDER)
+        cautions.append(MAP_AT_THE_BORDER)
     sure = limit(config, "too_sure")
     if probability > sure or probability < 1 - sure:
-        found.append(TOO_SURE)
-    return tuple(found)
+        cautions.append(TOO_SURE)
+    return tuple(cautions)
 
 
 def neighbours_disagree(neighbours: NearestImages, report: Mapping[str, int] | None) -> str:
     """Return the caution that the similar training images contradict the result.
 
-    `report` is what `neighbours.vote_report` counted on validation images; None where it is not
-    known.
+    `report` holds the counts of `neighbours.vote_report` on validation images, None if unknown.
     """
     count = len(neighbours.positions)
     voting = neighbours.normal if neighbours.vote == "NORMAL" else count - neighbours.normal
     kind = "normal" if neighbours.vote == "NORMAL" else "pneumonia"
     most = "Most" if 2 * voting > count else "Half"
-    doubt = f"{most} of the similar training images ({voting} of {count}) are {kind}."
+    statement = f"{most} of the similar training images ({voting} of {count}) are {kind}."
     if not report or not report["images"]:
-        return doubt
-    apart, images = report["contradicted"], report["images"]
-    if not apart:
-        return f"{doubt} They never contradicted the model in validation ({images} images)."
+        return statement
+    contradicted, images = report["contradicted"], report["images"]
+    if not contradicted:
+        return f"{statement} They never contradicted the model in validation ({images} images)."
     return (
-        f"{doubt} When they contradicted the model in validation ({apart} of {images} images), the "
-        f"model was right in {report['network_right']}."
+        f"{statement} When they contradicted the model in validation ({contradicted} of {images} "
+        f"images), the model was right in {report['network_right']}."
     )
 
 
-def post_test(probability: float, pre_test: float) -> str:
-    """Return a post-test `probability`, with the pre-test probability, as a sentence."""
+def describe_post_test(probability: float, pre_test: float) -> str:
+    """Return a sentence with a post-test `probability` and its pre-test probability."""
     return (
         f"Post-test probability {percent(probability)} at a pre-test probability of {pre_test:.0%}."
     )
 
 
-def what_the_map_shows(verdict: str, heatmap: NDArray[np.float32]) -> str:
-    """Return the sentence that belongs beside a map, for its image's verdict."""
+def describe_map(verdict: str, heatmap: NDArray[np.float32]) -> str:
+    """Return the sentences on a map (H, W) of an image with this verdict."""
     if not heatmap.any():
         return (
             "The map is empty: no area of the image raised the network's score for pneumonia by "
@@ -243,7 +288,7 @@ def what_the_map_shows(verdict: str, heatmap: NDArray[np.float32]) -> str:
 
 
 class Rate(Protocol):
-    """A count of images with its share of them and a 95% interval, all shares in [0, 1]."""
+    """A count of images, its share and a 95% interval, all shares in [0, 1]."""
 
     @property
     def images(self) -> int: ...
@@ -262,20 +307,25 @@ TEST_SET = (
 
 
 def accuracy(rates: Mapping[str, Mapping[str, Rate]]) -> tuple[str, ...]:
-    """Return what became of the test images of each class, a sentence a class.
+    """Return the results of the test images of each class, one sentence per class.
 
-    `rates` are those of `xray_core.evaluation.verdicts.verdict_rates`; () without images.
+    Parameters
+    ----------
+    rates
+        Rates by label and verdict, from `xray_core.evaluation.verdicts.verdict_rates`.
     """
-    named = {"PNEUMONIA": "with pneumonia", "NORMAL": "without pneumonia"}
+    classes = {"PNEUMONIA": "with pneumonia", "NORMAL": "without pneumonia"}
     return tuple(
-        f"Of {sum(found.images for found in rates[label].values())} images {words}: "
-        + "; ".join(f"{SHOWN_AS[verdict]} {rate(found)}" for verdict, found in rates[label].items())
+        f"Of {sum(rate.images for rate in rates[label].values())} images {description}: "
+        + "; ".join(
+            f"{SHOWN_AS[verdict]} {format_rate(rate)}" for verdict, rate in rates[label].items()
+        )
         + "."
-        for label, words in named.items()
+        for label, description in classes.items()
         if label in rates
     )
 
 
-def rate(found: Rate) -> str:
+def format_rate(rate: Rate) -> str:
     """Return a rate as a count, a share and its interval: "376, 96.7% (94.4% to 98.1%)"."""
-    return f"{found.images}, {found.value:.1%} ({found.low:.1%} to {found.high:.1%})"
+    return f"{rate.images}, {rate.value:.1%} ({rate.low:.1%} to {rate.high:.1%})"

@@ -27,7 +27,7 @@ from xray_core.model.calibration import Calibration, fit_calibration
 from xray_core.model.gate import fit_gate
 from xray_core.model.neighbours import fit_neighbours, vote_report
 from xray_core.model.recipes import INPUT_SIZE, LABELS, Recipe
-from xray_core.prediction.explain import Explainer, border_share, on_image
+from xray_core.prediction.explain import Explainer, border_share, resize_map
 from xray_core.prediction.labelled import predict_labelled
 from xray_core.prediction.predictor import Predictor
 from xray_core.training import data as pipeline
@@ -322,7 +322,9 @@ def _border_limit(network: keras.Model, images: ImageSet) -> float:
     pixels = images.pixels[chosen].astype(np.float32)
     activations = to_activations.predict(pixels, verbose=0)
     shares = [
-        border_share(on_image(explainer.coarse_map("gradcam", image[None], seen[None]), INPUT_SIZE))
+        border_share(
+            resize_map(explainer.coarse_map("gradcam", image[None], seen[None]), INPUT_SIZE)
+        )
         for image, seen in zip(pixels, activations, strict=True)
     ]
     return float(np.quantile(shares, BORDER_QUANTILE))

@@ -1,4 +1,4 @@
-"""Which requests reach the app at all, with what headers answers leave, and what the log says."""
+"""Requests that reach the app, headers of its responses, and the content of the log."""
 
 import asyncio
 import logging
@@ -8,12 +8,12 @@ from concurrent.futures import ThreadPoolExecutor
 import pytest
 from streamlit import config
 
-from ui.common.server import HEADERS, RequestFilter, log_places_only
+from ui.common.server import HEADERS, RequestFilter, log_error_locations_only
 
 
 @pytest.fixture
 def options() -> Iterator[dict[str, object]]:
-    """Streamlit's options by name; what a test puts in is undone after it."""
+    """Streamlit's options by name; changes are undone after the test."""
     changed: dict[str, object] = {}
 
     class Options(dict[str, object]):
@@ -26,13 +26,13 @@ def options() -> Iterator[dict[str, object]]:
         config.set_option(name, value)
 
 
-def answer(kind: str = "http", **headers: str) -> tuple[int, dict[str, str], bool]:
+def send_request(kind: str = "http", **headers: str) -> tuple[int, dict[str, str], bool]:
     """Return status, headers and whether the request reached the app."""
-    asked: list[str] = []
+    reached: list[str] = []
     sent: list[dict] = []
 
     async def app(scope, receive, send) -> None:
-        asked.append(scope["type"])
+        reached.append(scope["type"])
         await send({"type": "http.response.start", "status": 200, "headers": []})
 
     async def receive() -> dict:
@@ -45,8 +45,8 @@ def answer(kind: str = "http", **headers: str) -> tuple[int, dict[str, str], boo
     scope = {"type": kind, "method": "GET", "path": "/", "headers": pairs}
     with ThreadPoolExecutor(1) as thread:  # in this one Playwright's loop may be running
         thread.submit(asyncio.run, RequestFilter(app)(scope, receive, send)).result()
-    found = {name.decode(): value.decode() for name, value in sent[0]["headers"]}
-    return sent[0]["status"], found, bool(asked)
+    received = {name.decode(): value.decode() for name, value in sent[0]["headers"]}
+    return sent[0]["status"], received, bool(reached)
 
 
 @pytest.mark.parametrize("kind", ["http", "websocket"])
@@ -66,10 +66,10 @@ def answer(kind: str = "http", **headers: str) -> tuple[int, dict[str, str], boo
     ],
 )
 def test_a_foreign_host_or_origin_is_refused(kind: str, headers: dict[str, str]) -> None:
-    status, _, asked = answer(kind, **headers)
+    status, _, reached = send_request(kind, **headers)
 
     assert status == 403
-    assert not asked
+    assert not reached
 
 
 @pytest.mark.parametrize(
@@ -81,28 +81,28 @@ def test_a_foreign_host_or_origin_is_refused(kind: str, headers: dict[str, str])
         {"host": "[::1]:8501", "origin": "http://[::1]:8501"},
     ],
 )
-def test_this_computer_is_served(headers: dict[str, str]) -> None:
-    assert answer(**headers)[2]
+def test_local_requests_are_served(headers: dict[str, str]) -> None:
+    assert send_request(**headers)[2]
 
 
 def test_a_public_name_is_served_where_the_operator_names_it(options: dict[str, object]) -> None:
     public = {"host": "xray.example.org", "origin": "https://xray.example.org"}
     rewritten = {"host": "localhost:8501", "origin": "https://xray.example.org"}
-    assert not answer(**public)[2]
+    assert not send_request(**public)[2]
     options["server.allowedHosts"] = ["localhost", "*.example.org"]
-    assert answer(**public)[2]
-    assert not answer(host="example.org.evil.example")[2]
-    assert not answer(**rewritten)[2]
+    assert send_request(**public)[2]
+    assert not send_request(host="example.org.evil.example")[2]
+    assert not send_request(**rewritten)[2]
     options["server.corsAllowedOrigins"] = ["https://xray.example.org"]
-    assert answer(**rewritten)[2]
+    assert send_request(**rewritten)[2]
     options["server.corsAllowedOrigins"] = []
     options["browser.serverAddress"] = "xray.example.org"
-    assert answer(**rewritten)[2]
-    assert not answer(host="localhost:8501", origin="https://evil.example")[2]
+    assert send_request(**rewritten)[2]
+    assert not send_request(host="localhost:8501", origin="https://evil.example")[2]
 
 
 def test_no_other_site_may_frame_a_page_and_no_image_comes_from_one() -> None:
-    _, headers, _ = answer(host="localhost:8501")
+    _, headers, _ = send_request(host="localhost:8501")
 
     assert headers["x-frame-options"] == "DENY"
     policy = dict(part.split(" ", 1) for part in headers["content-security-policy"].split("; "))
@@ -112,12 +112,12 @@ def test_no_other_site_may_frame_a_page_and_no_image_comes_from_one() -> None:
     assert len(headers) == len(HEADERS)
 
 
-def test_the_log_names_the_place_of_an_error_and_not_its_message(
+def test_the_log_has_the_location_of_an_error_and_not_its_message(
     caplog: pytest.LogCaptureFixture,
 ) -> None:
     before = logging.getLogRecordFactory()
-    log_places_only()
-    log_places_only()  # twice is once
+    log_error_locations_only()
+    log_error_locations_only()  # twice is once
     try:
         try:
             raise OSError("no file /uploads/Doe_Jane.csv")

@@ -1,46 +1,46 @@
-"""Maps laid on images: colours, cover and outlines."""
+"""Drawing maps over images: colours, opacity and outlines."""
 
 import numpy as np
 import pytest
 
-from ui.prediction.overlay import COLOUR_MAPS, colours, legend_html, outlined, overlay
+from ui.prediction.overlay import COLOUR_MAPS, colours, draw_outlines, draw_overlay, legend_html
 
 GREY = np.full((9, 9), 100, np.uint8)
 
 
 @pytest.mark.parametrize("name", COLOUR_MAPS)
-def test_an_image_stays_clear_where_its_map_says_nothing(name):
+def test_an_image_is_unchanged_where_its_map_is_zero(name):
     heatmap = np.zeros((9, 9), np.float32)
     heatmap[4, 4] = 1.0
-    picture = overlay(GREY, heatmap, name, 1.0)
-    assert picture.pixels.shape == (9, 9, 3)
-    assert (picture.pixels[0, 0] == 100).all()
-    assert np.array_equal(picture.pixels[4, 4], colours(name)[255])
-    assert np.array_equal(picture.colours, colours(name))
+    drawn = draw_overlay(GREY, heatmap, name, 1.0)
+    assert drawn.pixels.shape == (9, 9, 3)
+    assert (drawn.pixels[0, 0] == 100).all()
+    assert np.array_equal(drawn.pixels[4, 4], colours(name)[255])
+    assert np.array_equal(drawn.colours, colours(name))
 
 
-def test_the_cover_is_opacity_times_the_map():
+def test_the_opacity_of_a_pixel_is_proportional_to_the_map():
     heatmap = np.full((9, 9), 0.5, np.float32)
     top = colours("Heat")[128].astype(float)
     expected = np.rint(100 * 0.8 + top * 0.2)  # 0.4 x 0.5
-    assert overlay(GREY, heatmap, "Heat", 0.4).pixels[3, 3] == pytest.approx(expected, abs=1)
+    assert draw_overlay(GREY, heatmap, "Heat", 0.4).pixels[3, 3] == pytest.approx(expected, abs=1)
 
 
-def test_the_legend_s_colours_are_those_of_the_map():
-    picture = overlay(GREY, np.ones((9, 9), np.float32), "Rainbow", 1.0)
+def test_the_colours_of_the_legend_are_those_of_the_map():
+    drawn = draw_overlay(GREY, np.ones((9, 9), np.float32), "Rainbow", 1.0)
     first, last = colours("Rainbow")[[0, 255]]
-    html = legend_html(picture)
+    html = legend_html(drawn)
     assert f"rgb{tuple(int(v) for v in first)}" in html
     assert f"rgb{tuple(int(v) for v in last)})" in html
     assert html.index("low") < html.index("linear-gradient") < html.index("relative to this image")
 
 
-def test_an_outline_goes_around_the_strong_half_and_has_a_dark_rim():
+def test_an_outline_surrounds_the_high_values_with_a_dark_edge():
     grey = np.full((40, 40), 200, np.uint8)
     heatmap = np.zeros((40, 40), np.float32)
     heatmap[10:30, 10:30] = 0.6  # above half of the maximum, below three quarters
-    picture = outlined(grey, heatmap, 1.0)
-    row = picture.pixels[20].astype(int)  # crosses the left edge at columns 9 and 10
+    drawn = draw_outlines(grey, heatmap, 1.0)
+    row = drawn.pixels[20].astype(int)  # crosses the left edge at columns 9 and 10
     assert row[10].tolist() == [255, 210, 40]
     # The line is one pixel wider on each side, its rim two.
     assert [tuple(pixel) for pixel in row[7:14]] == [
@@ -52,5 +52,5 @@ def test_an_outline_goes_around_the_strong_half_and_has_a_dark_rim():
         (0, 0, 0),
         (200, 200, 200),
     ]
-    assert "half of the map's maximum" in legend_html(picture)
-    assert picture.colours is None
+    assert "half of the map's maximum" in legend_html(drawn)
+    assert drawn.colours is None

@@ -1,4 +1,4 @@
-"""Tables to take along, with no cell that a spreadsheet would run as a formula."""
+"""Widgets that several pages use."""
 
 from collections.abc import Callable
 from functools import partial
@@ -7,14 +7,6 @@ import pandas as pd
 import streamlit as st
 
 from xray_core.prediction.screen import cell
-
-
-def csv_bytes(table: pd.DataFrame) -> bytes:
-    """Return a table as CSV whose names and texts have passed through `screen.cell`."""
-    guarded = table.copy()
-    for name in table.select_dtypes(exclude=["number", "bool", "datetime"]):
-        guarded[name] = table[name].map(_guarded)
-    return guarded.rename(columns=_guarded).to_csv(index=False).encode()
 
 
 def csv_button(table: pd.DataFrame, name: str, label: str) -> None:
@@ -48,5 +40,13 @@ def figure_buttons(figure: str, title: str, slug: str, draw: Callable[[str], byt
             )
 
 
-def _guarded(value: object) -> object:
+def csv_bytes(table: pd.DataFrame) -> bytes:
+    """Return a table as CSV in which no name or text is run as a formula by a spreadsheet."""
+    escaped = table.copy()
+    for name in table.select_dtypes(exclude=["number", "bool", "datetime"]):
+        escaped[name] = table[name].map(_escape)
+    return escaped.rename(columns=_escape).to_csv(index=False).encode()
+
+
+def _escape(value: object) -> object:
     return cell(value) if isinstance(value, str) else value

@@ -1,4 +1,4 @@
-"""What the models in the repository say of an image: the same however it is asked for."""
+"""The results of the models in the repository: the same by every method."""
 
 import io
 import os
@@ -27,7 +27,7 @@ def shipped(request):
 
 
 def variants(path):
-    """An example, and it darker, with more contrast, and in another size: as PNG."""
+    """An example, as PNG: unchanged, darker, with more contrast, and in another size."""
     grey = np.asarray(Image.open(path).convert("L"), np.float32)
     changed = [grey, 255 * (grey / 255) ** 1.3, np.clip(1.2 * (grey - 128) + 128, 0, 255)]
     for pixels in changed:
@@ -50,14 +50,14 @@ def assert_same_however_asked(predictor, sources):
     return many
 
 
-def test_examples_have_the_same_reasons_however_they_are_asked_for(shipped):
+def test_examples_have_the_same_reasons_by_every_method(shipped):
     sources = [data for path in shipped.bundle.examples().values() for data in variants(path)]
     many = assert_same_however_asked(shipped, sources)
     assert any(wording.MAP_AT_THE_BORDER in prediction.reasons for prediction in many)
 
 
 @pytest.mark.data
-def test_real_images_have_the_same_reasons_however_they_are_asked_for(shipped):
+def test_real_images_have_the_same_reasons_by_every_method(shipped):
     table = shipped.bundle.predictions().query("fold == 'test'")
     odd = table[table["gate"] != "passed"]["file"].tolist()[:3]
     files = odd + table["file"].tolist()[::200]
@@ -72,7 +72,7 @@ def test_the_counts_below_the_exclusion_threshold_are_those_of_the_predictions(n
     bundle = open_bundle(MODELS / name)
     images = bundle.predictions().query(f"fold == '{fold}'")
     below = images[images["probability"] < bundle.calibration.exclusion_threshold]
-    assert wording.below_exclusion(bundle.config, fold) == wording.BelowExclusion(
+    assert wording.count_below_exclusion(bundle.config, fold) == wording.BelowExclusion(
         below=len(below),
         missed=int((below["label"] == "PNEUMONIA").sum()),
         images=len(images),
@@ -81,7 +81,7 @@ def test_the_counts_below_the_exclusion_threshold_are_those_of_the_predictions(n
 
 
 @pytest.mark.parametrize("name", SHIPPED)
-def test_the_exclusion_threshold_is_what_it_is_called(name):
+def test_the_exclusion_threshold_is_the_highest_with_its_sensitivity(name):
     bundle = open_bundle(MODELS / name)
     evaluated = bundle.config["metrics"]["shifted_validation"]["exclusion_threshold"]
     assert evaluated["threshold"] == bundle.calibration.exclusion_threshold
