@@ -3,9 +3,9 @@
 Run: python benchmarks/evaluation_memory.py [ROWS ...] [--most-mb 500] [--most-seconds 60]
 
 For each number of rows (50,000 and 200,000 unless named) a new process reads a CSV of labels and
-probabilities, computes what the Evaluation page shows of it, then what its sliders and its
-comparison of two models cost. The process's peak memory above its start, after the imports, and
-the seconds are printed after each step. The exit status is 1 where a limit is exceeded.
+probabilities, computes what the Evaluation page shows of it, then what a moved slider and a
+comparison of two models compute. After each step it prints the peak memory above that after the
+imports, and the seconds. The exit status is 1 where a limit is exceeded.
 """
 
 import argparse
@@ -30,22 +30,21 @@ def write_table(path: Path, rows: int) -> None:
     from scipy.special import expit
 
     rng = np.random.default_rng(0)
-    ill = np.arange(rows) % 2 == 0
-    score = expit(np.where(ill, 1.5, -1.5) + 1.5 * rng.normal(size=rows))
+    pneumonia = np.arange(rows) % 2 == 0
+    score = expit(np.where(pneumonia, 1.5, -1.5) + 1.5 * rng.normal(size=rows))
     with path.open("w") as file:
         file.write("label,probability\n")
-        file.writelines(f"{int(a)},{b:.6f}\n" for a, b in zip(ill, score, strict=True))
+        file.writelines(f"{int(a)},{b:.6f}\n" for a, b in zip(pneumonia, score, strict=True))
 
 
 def measure(path: Path, most_mb: float, most_seconds: float) -> bool:
-    """Evaluate a table step by step and print the costs; whether the page exceeds a limit."""
+    """Evaluate a table step by step, print the costs, return whether a limit is exceeded."""
     from scipy.special import expit, logit
 
     from ui.evaluation.data import evaluate_table
     from xray_core.evaluation.comparison import compare
     from xray_core.evaluation.curves import decision_curve
-    from xray_core.evaluation.independent import independent_intervals
-    from xray_core.evaluation.metrics import evaluate
+    from xray_core.evaluation.metrics import evaluate, independent_intervals
     from xray_core.evaluation.predictions import read_predictions
 
     calibration = SimpleNamespace(
@@ -61,7 +60,7 @@ def measure(path: Path, most_mb: float, most_seconds: float) -> bool:
 
     table, notes = read_predictions(path)
     evaluation = evaluate_table("your table", "model", table, tuple(notes), calibration)
-    log("the table read, with all that no slider moves")
+    log("the table, and all that depends on no slider")
     metrics = evaluate(evaluation.scores, threshold=0.5, prevalence=0.1)
     independent_intervals(evaluation.scores, metrics)
     log("the metrics at one threshold")

@@ -84,7 +84,7 @@ def _write_micro_bundle(target: Path) -> None:
     import keras
     import pandas as pd
 
-    from xray_core.evaluation.metrics import natural_frequencies
+    from xray_core.evaluation.verdicts import natural_frequencies
     from xray_core.model.architectures import build_network, layer_table
     from xray_core.model.bundle import save_weights, seal, sha256, writing
     from xray_core.model.calibration import fit_calibration

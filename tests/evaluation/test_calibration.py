@@ -4,12 +4,13 @@ import numpy as np
 import pytest
 
 from xray_core.evaluation.calibration import (
-    bin_of,
-    calibrated_reference,
-    expected_calibration_error,
-    reliability,
-    shift_prior,
+    bin_index,
+    reliability_bins,
+    simulated_calibration_errors,
 )
+from xray_core.evaluation.curves import reliability_diagram
+from xray_core.evaluation.scores import prepare_scores
+from xray_core.model.calibration import shift_prior
 
 
 @pytest.mark.parametrize(
@@ -32,7 +33,7 @@ def test_the_shift_multiplies_the_odds(probability, source, target, expected):
 def test_bins_are_closed_below_and_the_last_one_above_too():
     edges = np.array([0.0, 0.0999, 0.1, 0.3, 0.6, 0.7, 0.9, 1.0])
 
-    assert bin_of(edges).tolist() == [0, 0, 1, 3, 6, 7, 9, 9]
+    assert bin_index(edges).tolist() == [0, 0, 1, 3, 6, 7, 9, 9]
 
 
 def test_the_error_is_weighted_by_images():
@@ -41,18 +42,19 @@ def test_the_error_is_weighted_by_images():
     probability = np.array([0.8, 0.8, 0.8, 0.1])
 
     expected = (3 * (0.8 - 2 / 3) + 0.1) / 4
-    assert expected_calibration_error(label, probability) == pytest.approx(expected)
+    diagram = reliability_diagram(prepare_scores(label, probability, range(4)))
+    assert diagram.error.value == pytest.approx(expected)
 
 
 def test_a_reliability_bin_counts_images_and_patients():
-    bins = reliability([1, 1, 0, 0], [0.8, 0.8, 0.8, 0.1], ["a", "a", "b", "c"])
+    bins = reliability_bins([1, 1, 0, 0], [0.8, 0.8, 0.8, 0.1], ["a", "a", "b", "c"])
 
     assert len(bins) == 10
     eighth = bins[8]
     assert (eighth.images, eighth.patients) == (3, 2)
     assert eighth.predicted == pytest.approx(0.8)
     assert eighth.observed == pytest.approx(2 / 3)
-    assert eighth.observed_low < 0.2  # two patients say little
+    assert eighth.observed_low < 0.2  # of two patients
     assert bins[5].images == 0
     assert np.isnan(bins[5].observed)
 
@@ -63,11 +65,19 @@ def test_a_calibrated_model_stays_within_its_reference_and_an_overconfident_one_
     label = rng.random(2000) < probability
     overconfident = shift_to_extremes(probability)
 
-    low, high, draws = calibrated_reference(probability, np.arange(2000))
-    assert low < expected_calibration_error(label, probability) < high
-    assert len(draws) == 2000
-    reference = calibrated_reference(overconfident, np.arange(2000))
-    assert expected_calibration_error(label, overconfident) > reference[1]
+    errors = simulated_calibration_errors(probability, np.arange(2000))
+    low, high = np.quantile(errors, [0.025, 0.975])
+    assert low < calibration_error(label, probability) < high
+    assert len(errors) == 2000
+    errors = simulated_calibration_errors(overconfident, np.arange(2000))
+    assert calibration_error(label, overconfident) > np.quantile(errors, 0.975)
+
+
+def calibration_error(label, probability):
+    """Over ten bins: the share of images times |mean probability - observed share|."""
+    bins = reliability_bins(label, probability, np.arange(len(label)))
+    excess = [b.images * abs(b.predicted - b.observed) for b in bins if b.images]
+    return sum(excess) / len(label)
 
 
 def shift_to_extremes(probability):
@@ -76,16 +86,16 @@ def shift_to_extremes(probability):
 
 
 def test_the_reference_of_certain_probabilities_is_no_error():
-    assert calibrated_reference(np.array([0.0, 1.0, 1.0]), np.arange(3))[:2] == (0.0, 0.0)
+    assert not simulated_calibration_errors(np.array([0.0, 1.0, 1.0]), np.arange(3)).any()
 
 
 def test_with_one_image_a_patient_the_reference_draws_image_by_image():
     probability = np.random.default_rng(4).beta(0.5, 0.5, size=300)
 
-    _, _, errors = calibrated_reference(probability, np.arange(300)[::-1], n_draws=50, seed=7)
+    errors = simulated_calibration_errors(probability, np.arange(300)[::-1], n_draws=50, seed=7)
 
     drawn = np.random.default_rng(7).random((50, 300)) < probability
-    by_hand = [expected_calibration_error(label, probability) for label in drawn]
+    by_hand = [calibration_error(label, probability) for label in drawn]
     assert errors == pytest.approx(by_hand, abs=1e-7)
 
 
@@ -95,8 +105,8 @@ def test_two_equal_images_of_a_patient_share_their_label():
     # pneumonia (.75). The variance of the excess doubles: 2 * 2 * .25 * .75 against 2 * .25 * .75.
     probability = np.array([0.25, 0.25])
 
-    _, _, together = calibrated_reference(probability, np.array([8, 8]), n_draws=20_000)
-    _, _, apart = calibrated_reference(probability, np.array([8, 9]), n_draws=20_000)
+    together = simulated_calibration_errors(probability, np.array([8, 8]), n_draws=20_000)
+    apart = simulated_calibration_errors(probability, np.array([8, 9]), n_draws=20_000)
 
     assert set(np.round(together, 9)) == {0.25, 0.75}
     assert (together == 0.75).mean() == pytest.approx(0.25, abs=0.01)
@@ -109,7 +119,7 @@ def test_unlike_images_of_a_patient_each_keep_their_own_probability():
     # Bins 2 and 7. One number u: below .2 both are positive, from .2 to .7 the second alone.
     probability = np.array([0.2, 0.7])
 
-    _, _, errors = calibrated_reference(probability, np.array([1, 1]), n_draws=20_000)
+    errors = simulated_calibration_errors(probability, np.array([1, 1]), n_draws=20_000)
 
     both, second, neither = 0.8 + 0.3, 0.2 + 0.3, 0.2 + 0.7
     shares = {k: np.isclose(errors, k / 2).mean() for k in (both, second, neither)}

@@ -24,23 +24,28 @@ B = table([0.9, 0.3, 0.7, 0.1, 0.6, 0.2])  # wrong on b and e
 
 
 def test_decisions_are_counted_by_who_is_right():
-    found = compare(A, B, threshold_a=0.5, threshold_b=0.5)
+    comparison = compare(A, B, threshold_a=0.5, threshold_b=0.5)
 
-    assert (found.both_right, found.only_a_right, found.only_b_right, found.neither_right) == (
+    assert (
+        comparison.both_right,
+        comparison.only_a_right,
+        comparison.only_b_right,
+        comparison.neither_right,
+    ) == (
         *(2, 2),
         *(2, 0),
     )
-    assert found.accuracy_difference.value == 0
-    assert found.mcnemar_p_value == 1.0
-    assert found.disagreements["file"].tolist() == ["b", "c", "e", "f"]
-    assert found.disagreements["right"].tolist() == ["A", "B", "A", "B"]
+    assert comparison.accuracy_difference.value == 0
+    assert comparison.mcnemar_p_value == 1.0
+    assert comparison.disagreements["file"].tolist() == ["b", "c", "e", "f"]
+    assert comparison.disagreements["right"].tolist() == ["A", "B", "A", "B"]
 
 
-def test_each_model_is_judged_at_its_own_threshold():
-    found = compare(A, B, threshold_a=0.3, threshold_b=0.65)
+def test_each_model_is_evaluated_at_its_own_threshold():
+    comparison = compare(A, B, threshold_a=0.3, threshold_b=0.65)
 
-    assert found.sensitivity_difference.value == pytest.approx(1 / 3)  # 3 of 3 against 2 of 3
-    assert found.specificity_difference.value == pytest.approx(-1 / 3)  # 2 of 3 against 3 of 3
+    assert comparison.sensitivity_difference.value == pytest.approx(1 / 3)  # 3 of 3 against 2 of 3
+    assert comparison.specificity_difference.value == pytest.approx(-1 / 3)  # 2 of 3 against 3 of 3
 
 
 def test_the_difference_of_the_areas_is_a_minus_b():
@@ -48,37 +53,40 @@ def test_the_difference_of_the_areas_is_a_minus_b():
     better = table([0.9, 0.8, 0.75, 0.1, 0.2, 0.7])
 
     assert compare(A, B, threshold_a=0.5, threshold_b=0.5).auc_difference.value == pytest.approx(0)
-    found = compare(better, B, threshold_a=0.5, threshold_b=0.5)
-    assert found.auc_difference.value == pytest.approx(1 / 9)
+    comparison = compare(better, B, threshold_a=0.5, threshold_b=0.5)
+    assert comparison.auc_difference.value == pytest.approx(1 / 9)
 
 
 def test_the_order_of_the_rows_does_not_matter():
     shuffled = B.sample(frac=1, random_state=1)
 
-    found = compare(A, shuffled, threshold_a=0.5, threshold_b=0.5)
+    comparison = compare(A, shuffled, threshold_a=0.5, threshold_b=0.5)
     expected = compare(A, B, threshold_a=0.5, threshold_b=0.5)
-    assert found.auc_difference == expected.auc_difference
-    assert found.disagreements.equals(expected.disagreements)
+    assert comparison.auc_difference == expected.auc_difference
+    assert comparison.disagreements.equals(expected.disagreements)
 
 
 def test_a_model_does_not_differ_from_itself():
-    found = compare(A, A, threshold_a=0.5, threshold_b=0.5)
+    comparison = compare(A, A, threshold_a=0.5, threshold_b=0.5)
 
-    assert found.auc_p_value == 1.0
-    assert found.disagreements.empty
-    assert (found.accuracy_difference.low, found.accuracy_difference.high) == (0.0, 0.0)
+    assert comparison.auc_p_value == 1.0
+    assert comparison.disagreements.empty
+    assert (comparison.accuracy_difference.low, comparison.accuracy_difference.high) == (0.0, 0.0)
 
 
 @pytest.mark.parametrize(
     ("b", "words"),
     [
-        (table(B["probability"], "abcdez"), "1 images have a prediction of model A alone .* f"),
-        (B.iloc[:5], "1 images have a prediction of model A alone and 0 of model B"),
+        (table(B["probability"], "abcdez"), "1 images have a prediction of model A only .* f"),
+        (B.iloc[:5], "1 images have a prediction of model A only and 0 of model B"),
         (pd.concat([B, B.iloc[:1]]), "Model B has two predictions for a"),
-        (B.assign(label="NORMAL"), "disagree about what 3 images are, for example a"),
+        (
+            B.assign(label="NORMAL"),
+            "labels of 3 images differ between the two models' tables, for example a",
+        ),
     ],
 )
-def test_unlike_images_are_refused_with_a_sentence(b, words):
+def test_different_images_are_refused(b, words):
     with pytest.raises(XrayError, match=words):
         compare(A, b, threshold_a=0.5, threshold_b=0.5)
 
@@ -106,7 +114,7 @@ def test_mcnemar_by_patient_matches_the_hand_worked_one():
     assert np.isnan(clustered_mcnemar_p_value(right_a, right_b, patient * 0))
 
 
-def test_copies_of_a_patients_images_make_no_difference_more_certain():
+def test_copies_of_a_patients_images_do_not_lower_the_p_value():
     rng = np.random.default_rng(0)
     right_a, right_b = rng.random(60) < 0.9, rng.random(60) < 0.75
     once = clustered_mcnemar_p_value(right_a, right_b, np.arange(60))
@@ -122,7 +130,7 @@ def test_mcnemar_equals_statsmodels():
     assert mcnemar_p_value(17, 8) == pytest.approx(expected)
 
 
-def test_a_better_model_is_seen_to_be_better():
+def test_the_better_model_has_a_positive_difference():
     rng = np.random.default_rng(2)
     label = np.arange(500) % 2 == 0
     base = pd.DataFrame(
@@ -136,9 +144,9 @@ def test_a_better_model_is_seen_to_be_better():
     good = base.assign(probability=1 / (1 + np.exp(-level)))
     poor = base.assign(probability=1 / (1 + np.exp(-level - 2 * rng.normal(size=500))))
 
-    found = compare(good, poor, threshold_a=0.5, threshold_b=0.5)
+    comparison = compare(good, poor, threshold_a=0.5, threshold_b=0.5)
 
-    assert found.auc_difference.low > 0
-    assert found.accuracy_difference.low > 0
-    assert found.auc_p_value < 0.001
-    assert found.mcnemar_p_value < 0.001
+    assert comparison.auc_difference.low > 0
+    assert comparison.accuracy_difference.low > 0
+    assert comparison.auc_p_value < 0.001
+    assert comparison.mcnemar_p_value < 0.001

@@ -10,19 +10,18 @@ from simulated_bundle import CALIBRATION, history, predictions
 from xray_core.evaluation.curves import (
     decision_curve,
     precision_recall_curve,
-    roc_band,
     roc_curve,
     score_histogram,
 )
 from xray_core.evaluation.figures import as_bytes, draw_confusion, draw_training, write_figures
-from xray_core.evaluation.rates import Confusion
-from xray_core.evaluation.scores import prepare
+from xray_core.evaluation.metrics import Confusion
+from xray_core.evaluation.scores import prepare_scores
 
-SIX = prepare([1, 1, 1, 0, 0, 0], [0.9, 0.8, 0.4, 0.7, 0.4, 0.1], range(6))
+SIX = prepare_scores([1, 1, 1, 0, 0, 0], [0.9, 0.8, 0.4, 0.7, 0.4, 0.1], range(6))
 
 
 def test_the_roc_curve_steps_through_the_distinct_scores():
-    curve = roc_curve(SIX)
+    curve = roc_curve(SIX).points
 
     assert curve["threshold"].tolist() == [np.inf, 0.9, 0.8, 0.7, 0.4, 0.1]
     assert curve["sensitivity"].tolist() == pytest.approx([0, 1 / 3, 2 / 3, 2 / 3, 1, 1])
@@ -41,24 +40,24 @@ def test_precision_and_recall_match_scikit_learns():
 
 
 def test_the_band_holds_the_curve_and_narrows_with_more_patients():
-    def band_of(patients):
+    def roc_of(patients):
         rng = np.random.default_rng(0)
         label = np.arange(patients) % 2 == 0
         score = 1 / (1 + np.exp(-(np.where(label, 1, -1) + rng.normal(size=patients))))
-        images = prepare(label, score, range(patients), n_bootstrap=500)
-        return roc_curve(images), roc_band(images)
+        return roc_curve(prepare_scores(label, score, range(patients), n_bootstrap=500))
 
-    curve, band = band_of(200)
-    at = np.interp(0.2, curve["false_positive_rate"], curve["sensitivity"])
+    curve = roc_of(200)
+    band = curve.band
+    at = np.interp(0.2, curve.points["false_positive_rate"], curve.points["sensitivity"])
     row = band[np.isclose(band["false_positive_rate"], 0.2)].iloc[0]
     assert row["low"] < at < row["high"]
     wider = (band["high"] - band["low"]).mean()
-    assert (band_of(2000)[1].eval("high - low")).mean() < wider / 2
+    assert roc_of(2000).band.eval("high - low").mean() < wider / 2
 
 
 def test_net_benefit_matches_the_hand_worked_one():
-    # Prior, prevalence and images alike: 50%. At a risk of 60%, called are .9, .8, .7: two hits and
-    # one false alarm of six; odds 1.5, so 2/6 - 1.5/6 = 1/12. Calling all: .5 - .5 * 1.5.
+    # Prior, prevalence and images alike: 50%. At a risk of 60%, .9, .8 and .7 are positive: two
+    # true and one false of six; odds 1.5, so 2/6 - 1.5/6 = 1/12. Treating all: .5 - .5 * 1.5.
     curve = decision_curve(SIX).set_index("risk")
 
     assert curve.loc[0.6, "model"] == pytest.approx(1 / 12)
@@ -66,9 +65,9 @@ def test_net_benefit_matches_the_hand_worked_one():
     assert (curve["none"] == 0).all()
 
 
-def test_net_benefit_at_another_prevalence_weighs_the_classes_anew():
+def test_net_benefit_at_another_prevalence_reweights_the_classes():
     # At 20% the odds are quartered: .9 becomes 9/13 = .69, .8 becomes .5, .7 becomes .37. At 60%
-    # one of three with pneumonia and no normal image is called: .2 / 3.
+    # one of three with pneumonia and no normal image is positive: .2 / 3.
     curve = decision_curve(SIX, 0.2).set_index("risk")
 
     assert curve.loc[0.6, "model"] == pytest.approx(0.2 / 3)
@@ -82,25 +81,21 @@ def test_histograms_hold_every_image_once():
 
 
 def test_one_class_has_no_curves():
-    images = prepare([1, 1], [0.2, 0.9], range(2))
+    scores = prepare_scores([1, 1], [0.2, 0.9], range(2))
 
-    assert roc_curve(images).empty
-    assert roc_band(images).empty
-    assert decision_curve(images).empty
+    assert roc_curve(scores).points.empty
+    assert roc_curve(scores).band.empty
+    assert decision_curve(scores).empty
 
 
 def test_figures_are_written_as_images(tmp_path):
     from PIL import Image
 
-    paths = write_figures(tmp_path, predictions(), CALIBRATION, history(), best_epoch=6)
+    write_figures(tmp_path, predictions(), CALIBRATION, history(), best_epoch=6)
 
-    assert [path.name for path in paths] == [
-        "roc.png",
-        "calibration.png",
-        "confusion.png",
-        "training.png",
-    ]
-    for path in paths:
+    names = {"roc.png", "calibration.png", "confusion.png", "training.png"}
+    assert {path.name for path in tmp_path.iterdir()} == names
+    for path in tmp_path.iterdir():
         with Image.open(path) as image:
             assert min(image.size) > 400
             assert len(image.convert("L").getcolors(256) or []) > 5  # something is drawn
@@ -116,7 +111,7 @@ def test_the_confusion_matrix_shows_its_counts_as_text_in_the_svg():
         assert text in svg
 
 
-def test_a_history_without_validation_is_drawn_all_the_same():
+def test_a_history_without_validation_is_drawn_too():
     figure = draw_training(pd.DataFrame({"epoch": [1, 2], "loss": [0.5, 0.4]}))
 
     assert as_bytes(figure, "png").startswith(b"\x89PNG")

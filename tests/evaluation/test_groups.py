@@ -1,4 +1,4 @@
-"""Parts of a set: uncertain band, subtypes, gate, natural frequencies."""
+"""Parts of a set of images: uncertain band, subtypes, input check, errors."""
 
 import numpy as np
 import pandas as pd
@@ -7,14 +7,15 @@ import pytest
 from xray_core.evaluation.groups import (
     MOST_SUBTYPES,
     accuracy_against_share,
+    confident_errors,
     gate_scores,
     outside_band,
     positives,
     subtype_scores,
 )
-from xray_core.evaluation.metrics import evaluate, natural_frequencies
-from xray_core.evaluation.scores import prepare
-from xray_core.evaluation.tables import as_text, group_cell
+from xray_core.evaluation.metrics import evaluate
+from xray_core.evaluation.scores import prepare_scores
+from xray_core.evaluation.tables import format_group_metric, format_metric
 
 IMAGES = pd.DataFrame(
     [
@@ -81,11 +82,11 @@ def test_of_many_subtypes_the_most_frequent_are_evaluated():
 def group(right, wrong, images_of_patient=1):
     """A group of normal images: `right` below the threshold of one half, `wrong` above it."""
     score = [0.1] * right + [0.9] * wrong
-    return prepare([0] * len(score), score, np.arange(len(score)) // images_of_patient)
+    return prepare_scores([0] * len(score), score, np.arange(len(score)) // images_of_patient)
 
 
 @pytest.mark.parametrize(
-    ("images", "words"),
+    ("scores", "text"),
     [
         # Wilson, 3 of 4: 30.1% to 95.4%; 6 of 8 images of 4 patients: as 3 of 4.
         (group(3, 1), "75.0% (30.1% to 95.4%), n = 4"),
@@ -93,19 +94,21 @@ def group(right, wrong, images_of_patient=1):
         (group(0, 1), "0.0% (0.0% to 79.3%), n = 1"),
     ],
 )
-def test_a_rate_of_few_images_comes_with_their_number_and_wilsons_interval(images, words):
-    assert group_cell("specificity", images, evaluate(images, threshold=0.5)) == words
+def test_a_rate_of_few_images_comes_with_their_number_and_wilsons_interval(scores, text):
+    assert format_group_metric("specificity", scores, evaluate(scores, threshold=0.5)) == text
 
 
 def test_a_rate_of_twenty_images_needs_no_number_in_its_cell():
-    images = group(15, 5)
-    found = evaluate(images, threshold=0.5)
+    scores = group(15, 5)
+    metrics = evaluate(scores, threshold=0.5)
 
-    assert group_cell("specificity", images, found) == as_text("specificity", found.specificity)
-    assert group_cell("sensitivity", images, found) == "not defined"
+    assert format_group_metric("specificity", scores, metrics) == format_metric(
+        "specificity", metrics.specificity
+    )
+    assert format_group_metric("sensitivity", scores, metrics) == "not defined"
 
 
-def test_the_gates_groups_stand_in_its_own_order_even_with_one_class():
+def test_groups_by_input_check_keep_their_order_even_with_one_class():
     found = gate_scores(IMAGES)
 
     assert list(found) == ["passed", "caution", "refused"]
@@ -131,22 +134,15 @@ def test_the_most_certain_images_are_decided_first():
     assert curve["accuracy"].tolist() == pytest.approx([1.0, 1.0, 2 / 3, 0.5])
 
 
-def test_natural_frequencies_count_verdicts_of_100():
-    found = natural_frequencies(IMAGES)
-
-    assert found.pneumonia_images == 4
-    assert (found.called, found.uncertain, found.missed, found.refused) == (25, 25, 25, 25)
-    assert found.normal_images == 3
-    assert found.cleared + found.normal_uncertain + found.flagged == 100  # 33.3 each
-    assert sorted((found.cleared, found.normal_uncertain, found.flagged)) == [33, 33, 34]
-
-
-def test_natural_frequencies_of_another_fold_count_its_images_alone():
-    found = natural_frequencies(IMAGES, fold="validation")
-
-    assert (found.pneumonia_images, found.called, found.normal_images, found.cleared) == (
-        0,
-        0,
-        0,
-        0,
+def test_the_error_farthest_from_the_threshold_comes_first():
+    images = pd.DataFrame(
+        {
+            "file": [*"abcdef"],
+            "label": np.where([1, 0, 1, 1, 0, 0], "PNEUMONIA", "NORMAL"),
+            "probability": [0.4, 0.99, 0.9, 0.02, 0.1, 0.5],
+        }
     )
+    errors = confident_errors(images, threshold=0.5)
+
+    assert errors["file"].tolist() == ["b", "d", "a", "f"]
+    assert errors["error"].tolist() == ["wrongly flagged", "missed", "missed", "wrongly flagged"]

@@ -1,4 +1,4 @@
-"""Tables of predictions that are no such thing end as a table or a sentence, whatever they hold."""
+"""Any file given as a table of predictions is read or refused in a sentence."""
 
 import io
 import random
@@ -6,14 +6,10 @@ import random
 import pytest
 
 from xray_core.errors import XrayError
-from xray_core.evaluation.groups import gate_scores, prepare_table, subtype_scores
+from xray_core.evaluation.groups import confident_errors, gate_scores, subtype_scores
 from xray_core.evaluation.metrics import evaluate
-from xray_core.evaluation.predictions import (
-    MAX_ROWS,
-    MAX_SUBTYPES,
-    confident_errors,
-    read_predictions,
-)
+from xray_core.evaluation.predictions import MAX_ROWS, MAX_SUBTYPES, read_predictions
+from xray_core.evaluation.scores import prepare_table
 
 NAMES = ("label", "probability", "file", "patient", "fold", "subtype", "verdict", "gate", "other")
 CELLS = (
@@ -27,7 +23,7 @@ ENCODINGS = ("utf-8", "utf-8-sig", "utf-16", "utf-16-le", "utf-32", "cp1252", "s
 
 
 def random_table(seed: int) -> bytes:
-    """A CSV of a few rows, most of it as it should be and some of it anything but that."""
+    """A CSV of a few rows, most of them valid."""
     draw = random.Random(seed)
     names = [*NAMES[:2], *draw.sample(NAMES[2:], k=draw.randrange(6))]
     if draw.random() < 0.05:
@@ -97,10 +93,10 @@ def test_any_table_is_evaluated_or_refused_in_a_sentence() -> None:
         ("label,probability,a,a\n1,0.9,,\n1,0.8,,,,x\n", "Row 2 has 6 cells"),
         (f"{'x' * 5000},probability\n1,0.9\n", "Received: xxxxxx"),
         (f"label,probability\n{'x' * 5000},0.9\n", "Received: 'xxxxxx"),
-        (f"label,probability\n1,0.9\n1,{'9' * 200_000}\n", "no table in CSV form"),
+        (f"label,probability\n1,0.9\n1,{'9' * 200_000}\n", "not a readable CSV table"),
     ],
 )
-def test_what_does_not_fit_is_named_in_a_short_sentence(text: str, words: str) -> None:
+def test_the_fault_is_named_in_a_short_sentence(text: str, words: str) -> None:
     with pytest.raises(XrayError, match=words) as caught:
         read_predictions(io.BytesIO(text.encode()))
     assert len(str(caught.value)) < 300
@@ -124,10 +120,10 @@ def test_blank_patients_are_patients_of_their_own() -> None:
     )
     assert table["patient"].nunique() == 3
     [note] = notes
-    assert note.startswith("2 rows name no patient: each counts as a patient of its own")
+    assert note.startswith("2 rows have no patient: each counts as a patient of its own")
 
 
-def test_a_column_of_names_is_no_column_of_subtypes() -> None:
+def test_a_subtype_column_with_too_many_values_is_ignored() -> None:
     rows = "".join(f"1,0.9,kind {n}\n" for n in range(MAX_SUBTYPES + 1))
     table, notes = read_predictions(io.BytesIO(f"label,probability,subtype\n{rows}".encode()))
     assert "subtype" not in table

@@ -5,15 +5,15 @@ import io
 import pytest
 
 from xray_core.errors import XrayError
-from xray_core.evaluation.groups import prepare_table
-from xray_core.evaluation.predictions import confident_errors, read_predictions
+from xray_core.evaluation.predictions import read_predictions
+from xray_core.evaluation.scores import prepare_table
 
 
 def read(text):
     return read_predictions(io.BytesIO(text.encode()))
 
 
-def test_a_plain_table_is_completed_and_says_what_it_assumes():
+def test_a_minimal_table_is_completed_and_the_assumptions_reported():
     table, notes = read("Label,Probability\npneumonia,0.9\n0,0.2\n")
 
     assert table["label"].tolist() == ["PNEUMONIA", "NORMAL"]
@@ -27,7 +27,7 @@ def test_images_without_a_probability_are_left_out_and_counted():
     table, notes = read("label,probability,patient\n1,0.9,a\n0,,b\n0,1.7,c\n1,oops,d\n")
 
     assert len(table) == 1
-    assert notes == ["3 images were left out: 2 have no probability, 1 one outside 0 to 1."]
+    assert notes == ["3 images were left out: 2 without a probability, 1 with one outside 0 to 1."]
 
 
 @pytest.mark.parametrize("header", ["patient", "Patient"])
@@ -37,14 +37,14 @@ def test_blank_patient_cells_are_each_a_patient_of_their_own(header):
     )
 
     assert prepare_table(table).weights.patients == 4
-    assert any("3 rows name no patient" in note for note in notes)
+    assert any("3 rows have no patient" in note for note in notes)
 
 
 def test_numbered_patients_may_have_blanks_too():
     table, notes = read("label,probability,Patient\n1,0.9,1\n0,0.2,\n0,0.1,1\n")
 
     assert prepare_table(table).weights.patients == 2
-    assert any("1 rows name no patient" in note for note in notes)
+    assert any("1 rows have no patient" in note for note in notes)
 
 
 def test_a_bundles_own_table_is_read_as_it_is():
@@ -70,23 +70,13 @@ def test_of_several_folds_the_test_fold_is_kept():
 @pytest.mark.parametrize(
     ("text", "words"),
     [
-        ("", "no table in CSV form"),
+        ("", "not a readable CSV table"),
         ("a,b\n1,2\n", "no column label and no column probability"),
         ("label,probability\nCOVID,0.3\n", "Received: 'COVID' in row 1"),
         ("label,probability\n1,\n", "No image of the table has a probability"),
-        ('label,probability\n"1,0.2\n', "no table in CSV form"),
+        ('label,probability\n"1,0.2\n', "not a readable CSV table"),
     ],
 )
-def test_what_is_no_table_of_predictions_is_refused_with_a_sentence(text, words):
+def test_an_invalid_table_is_refused(text, words):
     with pytest.raises(XrayError, match=words):
         read(text)
-
-
-def test_the_farthest_from_the_threshold_comes_first():
-    table, _ = read(
-        "file,label,probability\na,1,0.4\nb,0,0.99\nc,1,0.9\nd,1,0.02\ne,0,0.1\nf,0,0.5\n"
-    )
-    wrong = confident_errors(table, threshold=0.5)
-
-    assert wrong["file"].tolist() == ["b", "d", "a", "f"]
-    assert wrong["error"].tolist() == ["wrongly flagged", "missed", "missed", "wrongly flagged"]

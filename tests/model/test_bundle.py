@@ -17,6 +17,7 @@ from xray_core.errors import BundleError
 from xray_core.model.bundle import (
     checked_name,
     clear_leftovers,
+    convert_format_1,
     free_name,
     list_bundles,
     open_bundle,
@@ -24,6 +25,17 @@ from xray_core.model.bundle import (
     seal,
     writing,
 )
+
+
+def test_natural_frequencies_of_format_1_have_their_new_names() -> None:
+    old = {"called": 97, "missed": 1, "cleared": 89, "flagged": 7}
+    config = convert_format_1({"metrics": {"test": {"natural_frequencies": old}}})
+    assert config["metrics"]["test"]["natural_frequencies"] == {
+        "detected": 97,
+        "missed": 1,
+        "correctly_negative": 89,
+        "wrongly_flagged": 7,
+    }
 
 
 @pytest.fixture

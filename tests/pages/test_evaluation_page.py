@@ -104,23 +104,23 @@ def test_curves_of_many_images_are_thinned_for_the_browser():
 
     from ui.evaluation.groups import accuracy_chart
     from ui.evaluation.roc_and_pr import precision_recall_chart, roc_chart
-    from xray_core.evaluation.curves import precision_recall_curve, roc_band, roc_curve
+    from xray_core.evaluation.curves import precision_recall_curve, roc_curve
     from xray_core.evaluation.groups import accuracy_against_share
     from xray_core.evaluation.metrics import evaluate
-    from xray_core.evaluation.scores import prepare
+    from xray_core.evaluation.scores import prepare_scores
 
     probability = np.random.default_rng(0).random(9000)
     label = np.arange(9000) % 2 == 0
-    scores = prepare(label, probability, np.arange(9000), n_bootstrap=10)
+    scores = prepare_scores(label, probability, np.arange(9000), n_bootstrap=10)
     metrics = evaluate(scores, threshold=0.5)
     curve = roc_curve(scores)
     drawn = [
-        roc_chart(curve, roc_band(scores), {"decision threshold": metrics}),
+        roc_chart(curve, {"decision threshold": metrics}),
         precision_recall_chart(precision_recall_curve(scores), 0.5, metrics),
         accuracy_chart(accuracy_against_share(label, probability, 0.5), 0.9, 0.5),
     ]
 
-    assert len(curve) == 9001
+    assert len(curve.points) == 9001
     for chart in drawn:
         data = chart.to_dict()["datasets"].values()
         assert max(len(rows) for rows in data) == 2000
@@ -248,7 +248,7 @@ def test_a_long_evaluation_shows_its_progress_and_clears_it(monkeypatch):
     import numpy as np
 
     from ui.evaluation import progress
-    from xray_core.stats.bootstrap import draw_patients
+    from xray_core.stats.bootstrap import PatientWeights
 
     drawn = []
 
@@ -262,7 +262,7 @@ def test_a_long_evaluation_shows_its_progress_and_clears_it(monkeypatch):
     monkeypatch.setattr(progress.st, "empty", Place)
     monkeypatch.setattr(progress, "_SLOW_SECONDS", -1.0)
     monkeypatch.setattr(progress, "_REFRESH_SECONDS", -1.0)
-    weights = draw_patients(40, n_bootstrap=60)
+    weights = PatientWeights(40, bootstrap=60)
     with progress.show_progress():
         weights.sums(np.ones(40))
         weights.sums(np.ones(40))

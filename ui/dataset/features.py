@@ -9,6 +9,7 @@ from ui.common.palette import AMBER, BLUE, CLASS_COLOURS, GREY, colour, unit_sca
 from ui.dataset.source import SPLITS, Source
 from xray_core.dataset.shortcuts import property_table
 from xray_core.dataset.statistics import PROPERTIES, describe, histogram, property_auc
+from xray_core.stats.intervals import format_interval
 
 
 def show_shortcuts(source: Source) -> None:
@@ -66,10 +67,11 @@ def _show_distribution(whole: pd.DataFrame, names: list[str]) -> None:
         alt=f"{PROPERTIES[name]} by class; the table below gives the quantiles",
     )
     if auc := property_auc(table, name):
-        low, high = auc.strength_interval
+        strength = auc.strength
+        interval = format_interval(strength.low, strength.high, ".2f")
         st.caption(
             f"{len(table):,} images. Alone it separates the classes with an AUC of "
-            f"{auc.strength:.2f} (95% interval {low:.2f} to {high:.2f}, by patients; "
+            f"{strength.value:.2f} (95% interval {interval}, by patients; "
             f"{'higher' if auc.higher else 'lower'} in pneumonia). Scroll to zoom, drag to move, "
             "double-click to reset."
         )

@@ -10,9 +10,10 @@ import streamlit as st
 from ui.common.widgets import csv_button, figure_buttons
 from ui.evaluation.data import Evaluation
 from ui.evaluation.wording import explain_metrics
-from xray_core.evaluation.independent import independent_intervals
-from xray_core.evaluation.metrics import Metrics
-from xray_core.evaluation.tables import NAMES, SMALL_GROUP, as_text
+from xray_core.evaluation.groups import SMALL_GROUP
+from xray_core.evaluation.metrics import Metrics, independent_intervals
+from xray_core.evaluation.tables import NAMES, metric_spec
+from xray_core.stats.intervals import format_interval, format_value
 
 
 def show_all_metrics(evaluation: Evaluation, metrics: Metrics) -> None:
@@ -59,17 +60,18 @@ def _metrics_table(evaluation: Evaluation, metrics: Metrics) -> pd.DataFrame:
     independent = independent_intervals(evaluation.scores, metrics)
     rows = []
     for name, estimate in metrics.estimates():
-        value, _, interval = as_text(name, estimate).partition(" (")
-        limits = independent.get(name)
+        spec, limits = metric_spec(name), independent.get(name)
         suffix = f" at {metrics.stated_prevalence:.0%}" if name in ("ppv", "npv") else ""
         rows.append(
             {
                 "Metric": NAMES[name] + suffix,
-                "Value": value,
-                "95% interval": interval.rstrip(")"),
+                "Value": format_value(estimate.value, spec),
+                "95% interval": ""
+                if math.isnan(estimate.value)
+                else format_interval(estimate.low, estimate.high, spec),
                 "Wilson, DeLong": ""
                 if limits is None or math.isnan(limits[0])
-                else as_text(name, type(estimate)(estimate.value, *limits)).split("(")[1][:-1],
+                else format_interval(*limits, spec),
             }
         )
     return pd.DataFrame(rows)

@@ -12,9 +12,11 @@ from ui.common.palette import BLUE, GREY, diagonal, percent_axis, unit_scale
 from ui.common.widgets import csv_button, figure_buttons
 from ui.evaluation.data import Evaluation
 from xray_core.evaluation.calibration import ReliabilityBin
+from xray_core.evaluation.curves import ReliabilityDiagram
+from xray_core.evaluation.groups import SMALL_GROUP
 from xray_core.evaluation.metrics import Metrics
-from xray_core.evaluation.tables import SMALL_GROUP, as_text, calibration_in_words
-from xray_core.stats.bootstrap import Estimate
+from xray_core.evaluation.tables import describe_calibration, format_metric
+from xray_core.stats.intervals import Estimate, format_estimate
 
 
 def show_calibration(evaluation: Evaluation, metrics: Metrics) -> None:
@@ -24,25 +26,24 @@ def show_calibration(evaluation: Evaluation, metrics: Metrics) -> None:
     if math.isnan(error.value):
         st.info("Calibration can only be measured on images of both classes.")
         return
-    low, high = evaluation.reference
     st.markdown(
-        f"Expected calibration error **{as_text('calibration_error', error)}**. "
-        + calibration_in_words(error.value, low, high)
+        f"Expected calibration error **{format_metric('calibration_error', error)}**. "
+        + describe_calibration(error.value, *evaluation.reliability.reference)
     )
     left, right = st.columns([5, 4], gap="medium")
     with left:
         _show_diagram(evaluation, metrics)
     with right:
-        _show_bins(evaluation.bins, evaluation.slug)
+        _show_bins(evaluation.reliability.bins, evaluation.slug)
         st.markdown(
-            f"Brier score {as_text('brier', metrics.brier)}, "
-            f"log loss {as_text('log_loss', metrics.log_loss)}."
+            f"Brier score {format_metric('brier', metrics.brier)}, "
+            f"log loss {format_metric('log_loss', metrics.log_loss)}."
         )
 
 
 def _show_diagram(evaluation: Evaluation, metrics: Metrics) -> None:
     st.altair_chart(
-        _reliability_chart(evaluation.bins),
+        _reliability_chart(evaluation.reliability),
         alt="Reliability diagram: observed share of pneumonia against predicted probability",
     )
     st.caption(
@@ -54,10 +55,7 @@ def _show_diagram(evaluation: Evaluation, metrics: Metrics) -> None:
     def draw(kind: str) -> bytes:
         from xray_core.evaluation.figures import as_bytes, draw_calibration
 
-        figure = draw_calibration(
-            evaluation.bins, metrics.calibration_error, evaluation.reference, metrics.prevalence
-        )
-        return as_bytes(figure, kind)
+        return as_bytes(draw_calibration(evaluation.reliability), kind)
 
     figure_buttons("calibration", "Reliability diagram", evaluation.slug, draw)
 
@@ -87,12 +85,12 @@ def _show_bins(bins: list[ReliabilityBin], slug: str) -> None:
 
 def _observed(b: ReliabilityBin) -> str:
     """Return the observed share of a bin with its interval, and its number of images if small."""
-    text = as_text("accuracy", Estimate(b.observed, b.observed_low, b.observed_high))
+    text = format_estimate(Estimate(b.observed, b.observed_low, b.observed_high))
     return text if b.images >= SMALL_GROUP else f"{text}, n = {b.images}"
 
 
-def _reliability_chart(bins: list[ReliabilityBin]) -> alt.LayerChart:
-    base = alt.Chart(pd.DataFrame([vars(b) for b in bins if b.images]))
+def _reliability_chart(diagram: ReliabilityDiagram) -> alt.LayerChart:
+    base = alt.Chart(pd.DataFrame([vars(b) for b in diagram.bins if b.images]))
     x = alt.X(
         "predicted:Q",
         title="Mean predicted probability",

@@ -15,8 +15,9 @@ from ui.evaluation.roc_and_pr import roc_chart
 from xray_core.errors import XrayError
 from xray_core.evaluation.comparison import Comparison, compare
 from xray_core.evaluation.metrics import evaluate
-from xray_core.evaluation.tables import NAMES, as_text
-from xray_core.stats.bootstrap import Estimate, reporting
+from xray_core.evaluation.tables import NAMES, format_metric
+from xray_core.stats.bootstrap import reporting
+from xray_core.stats.intervals import Estimate
 
 _COMPARED = ("sensitivity", "specificity", "accuracy", "roc_auc", "calibration_error")
 
@@ -48,7 +49,7 @@ def show_comparison(evaluation: Evaluation, fold: str) -> None:
         csv_button(table, f"{evaluation.slug}-against-{other_name}", "Comparison (CSV)")
     with right:
         st.altair_chart(
-            roc_chart(evaluation.roc, evaluation.band, other=other.roc),
+            roc_chart(evaluation.roc, other=other.roc),
             alt=f"ROC curves of {evaluation.model} (solid) and {other_name} (dashed)",
         )
         st.caption(f"Solid line and 95% band: {evaluation.model}. Dashed line: {other_name}.")
@@ -117,8 +118,8 @@ def _metrics_table(
         [
             {
                 "Metric": NAMES[name],
-                evaluation.model: as_text(name, getattr(a, name)),
-                other.model: as_text(name, getattr(b, name)),
+                evaluation.model: format_metric(name, getattr(a, name)),
+                other.model: format_metric(name, getattr(b, name)),
                 "Difference": _signed(name, differences[name]) if name in differences else "",
             }
             for name in _COMPARED

@@ -13,10 +13,11 @@ from ui.common.folders import image_below
 from ui.common.models import load_bundle
 from xray_core.dataset.index import find_dataset
 from xray_core.errors import DatasetError
-from xray_core.evaluation.calibration import ReliabilityBin, calibrated_reference, reliability
 from xray_core.evaluation.curves import (
+    ReliabilityDiagram,
+    RocCurve,
     precision_recall_curve,
-    roc_band,
+    reliability_diagram,
     roc_curve,
     score_histogram,
 )
@@ -24,10 +25,9 @@ from xray_core.evaluation.groups import (
     Abstention,
     gate_scores,
     outside_band,
-    prepare_table,
     subtype_scores,
 )
-from xray_core.evaluation.scores import Scores
+from xray_core.evaluation.scores import Scores, prepare_table
 from xray_core.model.bundle import Bundle
 from xray_core.model.calibration import Calibration
 from xray_core.stats.bootstrap import reporting
@@ -46,11 +46,9 @@ class Evaluation:
     notes: tuple[str, ...]
     calibration: Calibration
     scores: Scores
-    roc: pd.DataFrame
-    band: pd.DataFrame
+    roc: RocCurve
     precision_recall: pd.DataFrame
-    bins: list[ReliabilityBin]
-    reference: tuple[float, float]
+    reliability: ReliabilityDiagram
     histogram: pd.DataFrame
     decided: Abstention  # the images outside the model's uncertain band
     folder: Path | None = None  # of the table's files; None: the dataset's folder
@@ -97,8 +95,6 @@ def evaluate_table(
         prior=calibration.prior,
     )
     scores = prepare_table(table, prior=calibration.prior)
-    low, high, _ = calibrated_reference(scores.shifted, scores.patient)
-    _ = scores.threshold_free  # computed now, so that no slider waits for it
     return Evaluation(
         title=title,
         model=model,
@@ -108,10 +104,8 @@ def evaluate_table(
         calibration=calibration,
         scores=scores,
         roc=roc_curve(scores),
-        band=roc_band(scores),
         precision_recall=precision_recall_curve(scores),
-        bins=reliability(scores.label, scores.shifted, scores.patient),
-        reference=(low, high),
+        reliability=reliability_diagram(scores),
         histogram=score_histogram(scores),
         decided=decided,
         folder=folder,

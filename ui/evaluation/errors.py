@@ -13,8 +13,8 @@ from ui.common.text import as_text
 from ui.common.thumbnails import show_thumbnail
 from ui.common.widgets import csv_button
 from ui.evaluation.data import Evaluation, dataset_folder, image_path
+from xray_core.evaluation.groups import confident_errors
 from xray_core.evaluation.metrics import Metrics
-from xray_core.evaluation.predictions import confident_errors
 
 _SHOWN = 10
 _CARD_WIDTH = 165  # pixels: two side by side on a phone

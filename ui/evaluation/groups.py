@@ -12,7 +12,7 @@ from ui.evaluation.data import Evaluation
 from xray_core.evaluation.groups import accuracy_against_share, positives
 from xray_core.evaluation.metrics import Metrics, evaluate
 from xray_core.evaluation.scores import Scores
-from xray_core.evaluation.tables import NAMES, as_text, group_cell
+from xray_core.evaluation.tables import NAMES, format_group_metric, format_metric
 
 _SUBTYPES = {"bacteria": "Bacterial pneumonia", "virus": "Viral pneumonia"}
 _INPUT_CHECK = {
@@ -36,7 +36,7 @@ def _show_subtypes(evaluation: Evaluation, metrics: Metrics) -> None:
     scores = evaluation.scores
     st.caption(
         f"Each subtype is compared with all {int((~scores.label).sum())} normal images, so all "
-        f"have the same specificity: {as_text('specificity', metrics.specificity)}. 95% intervals."
+        f"have the same specificity: {format_metric('specificity', metrics.specificity)}. 95% intervals."
     )
     subtypes = evaluation.table.loc[scores.label, "subtype"].nunique()
     if subtypes > len(evaluation.by_subtype):
@@ -91,9 +91,9 @@ def _show_indeterminate(evaluation: Evaluation) -> None:
         f"A probability of {low:.0%} to {high:.0%} is shown as Indeterminate. The model decides "
         f"**{decided.share_decided:.1%}** of these images ({decided.decided} of {decided.images}; "
         f"{decided.uncertain} indeterminate, {decided.refused} not analysed). Of the decided "
-        f"images, **{as_text('accuracy', metrics.accuracy)}** are classified correctly; "
-        f"sensitivity {as_text('sensitivity', metrics.sensitivity)}, specificity "
-        f"{as_text('specificity', metrics.specificity)}."
+        f"images, **{format_metric('accuracy', metrics.accuracy)}** are classified correctly; "
+        f"sensitivity {format_metric('sensitivity', metrics.sensitivity)}, specificity "
+        f"{format_metric('specificity', metrics.specificity)}."
     )
     curve = accuracy_against_share(
         evaluation.scores.label,
@@ -149,5 +149,5 @@ def _group_row(
         "Images": images,
         "With pneumonia": int(scores.label.sum()),
         "Patients": patients,
-        **{NAMES[metric]: group_cell(metric, scores, metrics) for metric in shown},
+        **{NAMES[metric]: format_group_metric(metric, scores, metrics) for metric in shown},
     }

@@ -4,7 +4,8 @@ import streamlit as st
 
 from ui.evaluation.wording import explain_metrics, natural_frequencies
 from xray_core.evaluation.metrics import Metrics
-from xray_core.evaluation.tables import as_text
+from xray_core.evaluation.tables import metric_spec
+from xray_core.stats.intervals import format_interval, format_value
 
 _TITLES = {
     "sensitivity": "Sensitivity",
@@ -21,11 +22,11 @@ def show_headline(metrics: Metrics) -> None:
     at = f"at {metrics.stated_prevalence:.0%}"
     with st.container(horizontal=True, gap="small", key="evaluation-headline"):
         for name, title in {**_TITLES, "ppv": f"PPV {at}", "npv": f"NPV {at}"}.items():
-            value, _, interval = as_text(name, getattr(metrics, name)).partition(" (")
+            estimate, spec = getattr(metrics, name), metric_spec(name)
             st.metric(
                 title,
-                value,
-                delta=interval.rstrip(")") or "no interval",
+                format_value(estimate.value, spec),
+                delta=format_interval(estimate.low, estimate.high, spec),
                 delta_color="off",
                 delta_arrow="off",
                 help=f"{meanings[name]} Below the value: 95% interval.",

@@ -20,8 +20,9 @@ from ui.common.palette import (
 )
 from ui.common.widgets import csv_button, figure_buttons
 from ui.evaluation.data import Evaluation
+from xray_core.evaluation.curves import RocCurve
 from xray_core.evaluation.metrics import Metrics, evaluate
-from xray_core.evaluation.tables import as_text
+from xray_core.evaluation.tables import format_metric
 
 _HEIGHT = 360
 _ROC_TITLES = {
@@ -42,10 +43,7 @@ def show_roc_and_pr(evaluation: Evaluation, metrics: Metrics) -> None:
 
 
 def roc_chart(
-    curve: pd.DataFrame,
-    band: pd.DataFrame,
-    points: dict[str, Metrics] | None = None,
-    other: pd.DataFrame | None = None,
+    roc: RocCurve, points: dict[str, Metrics] | None = None, other: RocCurve | None = None
 ) -> alt.LayerChart:
     """Return the ROC curve with its 95% band, operating points and another model's curve."""
     x = alt.X(
@@ -54,16 +52,16 @@ def roc_chart(
     tooltip = percent_tooltips(_ROC_TITLES)
     layers = [
         diagonal(),
-        alt.Chart(band)
+        alt.Chart(roc.band)
         .mark_area(color=BLUE, opacity=0.22)
         .encode(x=x, y=alt.Y("low:Q", title="Sensitivity", axis=percent_axis()), y2="high:Q"),
-        alt.Chart(_drawable(curve))
+        alt.Chart(_drawable(roc.points))
         .mark_line(color=BLUE, strokeWidth=2, interpolate="linear", point=_hover_point())
         .encode(x=x, y="sensitivity:Q", order="step:Q", tooltip=tooltip),
     ]
     if other is not None:
         layers.append(
-            alt.Chart(_drawable(other))
+            alt.Chart(_drawable(other.points))
             .mark_line(color=VERMILION, strokeWidth=2, strokeDash=[6, 3])
             .encode(x=x, y="sensitivity:Q", order="step:Q", tooltip=tooltip)
         )
@@ -116,9 +114,9 @@ def precision_recall_chart(
 def _show_roc(evaluation: Evaluation, metrics: Metrics) -> None:
     st.subheader("ROC curve")
     st.caption(
-        f"Area {as_text('roc_auc', metrics.roc_auc)}. Band: pointwise 95%, patient-level bootstrap."
+        f"Area {format_metric('roc_auc', metrics.roc_auc)}. Band: pointwise 95%, patient-level bootstrap."
     )
-    if evaluation.roc.empty:
+    if evaluation.roc.points.empty:
         st.info("A ROC curve needs images of both classes.")
         return
     calibration = evaluation.calibration
@@ -132,23 +130,23 @@ def _show_roc(evaluation: Evaluation, metrics: Metrics) -> None:
     if metrics.threshold not in {point.threshold for point in points.values()}:
         shown["current threshold"] = metrics
     st.altair_chart(
-        roc_chart(evaluation.roc, evaluation.band, shown),
+        roc_chart(evaluation.roc, shown),
         alt="ROC curve: sensitivity against false-positive rate, with operating points",
     )
 
     def draw(kind: str) -> bytes:
         from xray_core.evaluation.figures import as_bytes, draw_roc
 
-        return as_bytes(draw_roc(evaluation.roc, evaluation.band, metrics.roc_auc, points), kind)
+        return as_bytes(draw_roc(evaluation.roc, points), kind)
 
     figure_buttons("roc", "ROC curve", evaluation.slug, draw)
-    csv_button(evaluation.roc, f"{evaluation.slug}-roc", "ROC (CSV)")
+    csv_button(evaluation.roc.points, f"{evaluation.slug}-roc", "ROC (CSV)")
 
 
 def _show_precision_recall(evaluation: Evaluation, metrics: Metrics) -> None:
     st.subheader("Precision-recall curve")
     st.caption(
-        f"Average precision {as_text('average_precision', metrics.average_precision)}. Dashed: "
+        f"Average precision {format_metric('average_precision', metrics.average_precision)}. Dashed: "
         "guessing, the share of pneumonia in these images. Diamond: the threshold above."
     )
     curve = evaluation.precision_recall

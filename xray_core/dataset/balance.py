@@ -3,7 +3,7 @@
 import pandas as pd
 
 from xray_core.dataset.finding import Finding, image_rows
-from xray_core.dataset.statistics import proportion_interval
+from xray_core.stats.intervals import exact_interval, format_interval
 
 IMBALANCE = 0.65  # share of the larger class from which it bends training and accuracy
 WIDE_INTERVAL = 0.15  # of an accuracy of 90%: nothing can be chosen on it
@@ -65,9 +65,8 @@ def validation_size(table: pd.DataFrame) -> list[Finding]:
 def _size_finding(images: pd.DataFrame, key: str, name: str) -> list[Finding]:
     patients = images["patient"].nunique()
     right = round(0.9 * patients)
-    low, high = proportion_interval(right, patients)
+    low, high = exact_interval(right, patients)
     wide = high - low > WIDE_INTERVAL
-    span = f"{low:.1%} to {high:.1%}"
     subject = f"{name} has {len(images):,} images of {patients:,} patients"
     return [
         Finding(
@@ -78,7 +77,8 @@ def _size_finding(images: pd.DataFrame, key: str, name: str) -> list[Finding]:
             else f"{subject}: enough to choose a threshold on.",
             round(high - low, 3),
             "width of the 95% interval",
-            f"{right} right of {patients} means an accuracy anywhere from {span}. "
+            f"With {right} of {patients} correct, the accuracy may lie anywhere from "
+            f"{format_interval(low, high)}. "
             + (
                 "Early stopping, thresholds and calibration on it follow chance. The folds here "
                 "pool train and val, and hold out about 10% of the patients instead."

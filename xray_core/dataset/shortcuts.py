@@ -4,6 +4,7 @@ import pandas as pd
 
 from xray_core.dataset.finding import Finding
 from xray_core.dataset.statistics import PROPERTIES, Auc, property_auc, with_derived
+from xray_core.stats.intervals import Estimate, format_interval
 
 # An AUC's whole interval must lie beyond these.
 GRAVE_AUC = 0.75
@@ -50,7 +51,8 @@ def property_table(table: pd.DataFrame) -> pd.DataFrame:
         for images, auc in known.items():
             higher = next(iter(known.values())).higher
             side = "higher" if higher else "lower"
-            values = (name, words, images, side, *auc.of_rule(higher=higher))
+            area = auc.of_rule(higher=higher)
+            values = (name, words, images, side, area.value, area.low, area.high)
             rows.append(dict(zip(_TABLE_COLUMNS, values, strict=True)))
     return pd.DataFrame(rows, columns=_TABLE_COLUMNS)
 
@@ -62,12 +64,11 @@ def shortcut_findings(table: pd.DataFrame) -> list[Finding]:
     present = [name for name in PROPERTIES if name in table]
     aucs = {name: property_auc(parts["training"], name) for name in present}
     findings = []
-    weak: list[tuple[str, Auc]] = []
-    for name, auc in sorted(aucs.items(), key=lambda item: -(item[1].strength if item[1] else 0)):
-        if auc is None:
-            continue
-        if auc.strength_interval[0] <= CAUTION_AUC:
-            weak.append((name, auc))
+    weak: list[tuple[str, Estimate]] = []
+    known = [(name, auc) for name, auc in aucs.items() if auc]
+    for name, auc in sorted(known, key=lambda item: -item[1].strength.value):
+        if auc.strength.low <= CAUTION_AUC:
+            weak.append((name, auc.strength))
         else:
             findings.append(_shortcut(table, name, auc, property_auc(parts["test"], name)))
     if findings or weak:
@@ -76,7 +77,7 @@ def shortcut_findings(table: pd.DataFrame) -> list[Finding]:
 
 
 def shift_findings(table: pd.DataFrame) -> list[Finding]:
-    """Return whether plain properties tell the test images from the training images of one class."""
+    """Return whether a property separates the test images from the others of their class."""
     table = with_derived(table)
     rows = []
     for label, images in table.groupby("label"):
@@ -87,11 +88,11 @@ def shift_findings(table: pd.DataFrame) -> list[Finding]:
         for name in PROPERTIES:
             if name not in asked or not (auc := property_auc(asked, name)):
                 continue
-            low, high = auc.strength_interval
             side = "higher" if auc.higher else "lower"
             rows.append(
                 {"label": label, "property": PROPERTIES[name], "test images are": side}
-                | {"auc": auc.strength, "low": low, "high": high, "key": name}
+                | {"auc": auc.strength.value, "low": auc.strength.low, "high": auc.strength.high}
+                | {"key": name}
             )
     if not rows:
         return []
@@ -123,36 +124,36 @@ def _parts(table: pd.DataFrame) -> dict[str, pd.DataFrame]:
 
 
 def _shortcut(table: pd.DataFrame, name: str, auc: Auc, on_test: Auc | None) -> Finding:
-    low, high = auc.strength_interval
+    strength = auc.strength
     side = "higher" if auc.higher else "lower"
     title = (
-        f"{_plain(name)} alone separates the classes (AUC {auc.strength:.2f}, 95% interval "
-        f"{low:.2f} to {high:.2f}; {side} in pneumonia)."
+        f"{_plain(name)} alone separates the classes (AUC {strength.value:.2f}, 95% interval "
+        f"{format_interval(strength.low, strength.high, '.2f')}; {side} in pneumonia)."
     )
     why = _SIZE_WHY if name in _SIZE else _WHY[name]
     if on_test:
-        area, low_test, high_test = on_test.of_rule(higher=auc.higher)
+        area = on_test.of_rule(higher=auc.higher)
         why += (
-            f" On the test split the same rule has an AUC of {area:.2f} (95% interval "
-            f"{low_test:.2f} to {high_test:.2f})."
+            f" On the test split the same rule has an AUC of {area.value:.2f} (95% interval "
+            f"{format_interval(area.low, area.high, '.2f')})."
         )
-    severity = "grave" if low > GRAVE_AUC else "caution"
+    severity = "grave" if strength.low > GRAVE_AUC else "caution"
     ordered = table.dropna(subset=name).sort_values(name)
     columns = ["path", "split", "label", "subtype", "patient", name]
     ends = pd.concat([ordered.head(EXTREMES), ordered.tail(EXTREMES)])[columns]
     rows = ends[~ends["path"].duplicated()].reset_index(drop=True)
-    return Finding(f"shortcut-{name}", severity, title, auc.strength, "AUC", why + _BEYOND, rows)
+    return Finding(f"shortcut-{name}", severity, title, strength.value, "AUC", why + _BEYOND, rows)
 
 
-def _no_shortcut(weak: list[tuple[str, Auc]]) -> list[Finding]:
+def _no_shortcut(weak: list[tuple[str, Estimate]]) -> list[Finding]:
     if not weak:
         return []
     rows = pd.DataFrame(
         {
             "property": [PROPERTIES[name] for name, _ in weak],
-            "auc": [auc.strength for _, auc in weak],
-            "low": [auc.strength_interval[0] for _, auc in weak],
-            "high": [auc.strength_interval[1] for _, auc in weak],
+            "auc": [auc.value for _, auc in weak],
+            "low": [auc.low for _, auc in weak],
+            "high": [auc.high for _, auc in weak],
         }
     )
     names = ", ".join(_plain(name).lower() for name, _ in weak)

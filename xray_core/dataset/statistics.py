@@ -1,13 +1,14 @@
-"""Counts, distributions and intervals of a table of images."""
+"""Counts, distributions and class separation of a table of images."""
 
 from dataclasses import dataclass
-from statistics import NormalDist
 
 import numpy as np
 import pandas as pd
-from scipy.special import betaincinv, expit, logit
 
-# Plain properties of an image that say nothing of its lungs, with their names and units for people.
+from xray_core.stats.delong import auc_interval
+from xray_core.stats.intervals import Estimate
+
+# Image properties that do not describe the lungs, with their names and units as shown.
 PROPERTIES = {
     "width": "Width (pixels)",
     "height": "Height (pixels)",
@@ -22,40 +23,43 @@ PROPERTIES = {
 
 
 @dataclass(frozen=True)
-class Auc:
-    """How well a number tells pneumonia from normal, with its 95% interval.
+class Auc(Estimate):
+    """How well a property separates pneumonia from normal, as a ROC area with its 95% interval.
 
-    `value` is the probability that an image with pneumonia has the larger number (0.5: it tells
-    nothing; below 0.5: normal images have the larger). `strength` is the same whichever way.
+    `value` is the probability that an image with pneumonia has the larger value of the property:
+    0.5 is no separation; below 0.5 the normal images have the larger values.
     """
-
-    value: float
-    low: float
-    high: float
-    images: int
 
     @property
     def higher(self) -> bool:
-        """Whether the number tends to be higher in pneumonia."""
+        """Whether the property tends to be higher in pneumonia."""
         return self.value >= 0.5
 
     @property
-    def strength(self) -> float:
-        return self.of_rule(higher=self.higher)[0]
+    def strength(self) -> Estimate:
+        """The area of the rule in the property's own direction, at least 0.5."""
+        return self.of_rule(higher=self.higher)
 
-    @property
-    def strength_interval(self) -> tuple[float, float]:
-        return self.of_rule(higher=self.higher)[1:]
-
-    def of_rule(self, *, higher: bool) -> tuple[float, float, float]:
-        """The area and its interval of the rule "a higher (or lower) number means pneumonia"."""
+    def of_rule(self, *, higher: bool) -> Estimate:
+        """Return the area of the rule "a higher (or lower) value means pneumonia"."""
         if higher:
-            return self.value, self.low, self.high
-        return 1 - self.value, 1 - self.high, 1 - self.low
+            return self
+        return Estimate(1 - self.value, 1 - self.high, 1 - self.low)
 
 
 def with_derived(table: pd.DataFrame) -> pd.DataFrame:
-    """Return `table` with `aspect` (width / height) and `colour` (1.0 where stored in colour)."""
+    """Return a table with the properties that follow from the measured ones.
+
+    Parameters
+    ----------
+    table
+        The columns width, height and mode; without them it is returned unchanged.
+
+    Returns
+    -------
+    pandas.DataFrame
+        Also aspect (width / height) and colour (1.0 where stored in colour, 0.0 in grey).
+    """
     if "width" not in table:
         return table
     size = table[["width", "height"]].astype("Float64").to_numpy(float, na_value=np.nan)
@@ -65,7 +69,18 @@ def with_derived(table: pd.DataFrame) -> pd.DataFrame:
 
 
 def count_images(table: pd.DataFrame) -> pd.DataFrame:
-    """Return images and patients of each split, label and subtype that occur."""
+    """Count the images and patients of each split, label and subtype.
+
+    Parameters
+    ----------
+    table
+        The columns path, split, label, subtype and patient.
+
+    Returns
+    -------
+    pandas.DataFrame
+        split, label, subtype, images, patients, in the order train, val, test.
+    """
     groups = table.groupby(["split", "label", "subtype"], sort=False)
     counts = groups.agg(images=("path", "size"), patients=("patient", "nunique"))
     return counts.reset_index().sort_values(
@@ -80,7 +95,20 @@ def count_images(table: pd.DataFrame) -> pd.DataFrame:
 
 
 def describe(table: pd.DataFrame, column: str) -> pd.DataFrame:
-    """Return images, median and the 5th, 25th, 75th and 95th percentile of `column` by label."""
+    """Return the quantiles of a property by label.
+
+    Parameters
+    ----------
+    table
+        The columns label and `column`.
+    column
+        A property; missing values are left out.
+
+    Returns
+    -------
+    pandas.DataFrame
+        label, images, 5%, 25%, median, 75%, 95%.
+    """
     values = table[["label"]].assign(value=_numbers(table[column])).dropna()
     grouped = values.groupby("label")["value"]
     shares = {"5%": 0.05, "25%": 0.25, "median": 0.5, "75%": 0.75, "95%": 0.95}
@@ -90,7 +118,22 @@ def describe(table: pd.DataFrame, column: str) -> pd.DataFrame:
 
 
 def histogram(table: pd.DataFrame, column: str, bins: int = 40) -> pd.DataFrame:
-    """Return the share of each label's images in equal bins: label, start, end, images, share."""
+    """Return the distribution of a property by label, in equal bins.
+
+    Parameters
+    ----------
+    table
+        The columns label and `column`.
+    column
+        A property; missing values are left out.
+    bins
+        The number of bins.
+
+    Returns
+    -------
+    pandas.DataFrame
+        label, start, end, images, share (of the label's images); empty without a known value.
+    """
     values = _numbers(table[column])
     known = values[~np.isnan(values)]
     if not known.size:
@@ -106,9 +149,20 @@ def histogram(table: pd.DataFrame, column: str, bins: int = 40) -> pd.DataFrame:
 
 
 def property_auc(table: pd.DataFrame, column: str) -> Auc | None:
-    """Return how well `column` alone tells the classes apart, or None where it cannot vary.
+    """Return how well a property alone separates the classes.
 
-    The interval counts each patient once, not each image: `auc_interval`.
+    Parameters
+    ----------
+    table
+        The columns label, patient and `column`.
+    column
+        A property; missing values are left out.
+
+    Returns
+    -------
+    Auc or None
+        The interval is over patients: `stats.delong.auc_interval`. None where the property does
+        not vary or a class is missing.
     """
     values = _numbers(table[column])
     known = ~np.isnan(values)
@@ -116,59 +170,8 @@ def property_auc(table: pd.DataFrame, column: str) -> Auc | None:
     values = values[known]
     if not pneumonia.any() or pneumonia.all() or not np.ptp(values):
         return None
-    return auc_interval(values, pneumonia, table["patient"].to_numpy()[known])
-
-
-def auc_interval(values: np.ndarray, positive: np.ndarray, cluster: np.ndarray) -> Auc:
-    """Return the area under the ROC curve with a 95% interval over clusters (patients).
-
-    `values` (N,) numbers, `positive` (N,) bool, `cluster` (N,) keys; images of one patient are not
-    independent. The variance is Obuchowski's for clustered data (Biometrics 1997, 53:567), which
-    with one image a patient is DeLong's (1988) up to a factor n / (n - 1); the interval is taken
-    on the log-odds, so that it stays within [0, 1]. Where the classes do not overlap it is the
-    exact one of as many pairs as the smaller class has patients; with one patient it is [0, 1].
-    """
-    rank = pd.Series(values).rank().to_numpy()  # of equal values the mean rank
-    n_positive, n_negative = int(positive.sum()), int((~positive).sum())
-    among_positive = pd.Series(values[positive]).rank().to_numpy()
-    among_negative = pd.Series(values[~positive]).rank().to_numpy()
-    # The share of the other class that each image beats, ties counted half.
-    placement = np.empty(len(values))
-    placement[positive] = (rank[positive] - among_positive) / n_negative
-    placement[~positive] = 1 - (rank[~positive] - among_negative) / n_positive
-    area = float(placement[positive].mean())
-    codes, names = pd.factorize(cluster)
-    excess = placement - area
-    of_positive = np.bincount(codes, np.where(positive, excess, 0), len(names)) / n_positive
-    of_negative = np.bincount(codes, np.where(positive, 0, excess), len(names)) / n_negative
-    patients = min(len(np.unique(codes[positive])), len(np.unique(codes[~positive])))
-    if patients < 2:  # nothing is known of how patients of that class differ
-        return Auc(area, 0.0, 1.0, len(values))
-    variance = _corrected(of_positive + of_negative, len(names))
-    if area in (0.0, 1.0):
-        # No pair in the wrong order, so no variance to see. Pairing the patients of the smaller
-        # class with others gives as many independent pairs: the exact interval of their share.
-        low, high = proportion_interval(patients if area else 0, patients)
-    else:
-        low, high = _logit_interval(area, variance**0.5)
-    return Auc(area, low, high, len(values))
-
-
-def proportion_interval(successes: int, total: int) -> tuple[float, float]:
-    """Return the exact 95% interval of a proportion (Clopper and Pearson, Biometrika 1934)."""
-    low = betaincinv(successes, total - successes + 1, 0.025) if successes else 0.0
-    high = betaincinv(successes + 1, total - successes, 0.975) if successes < total else 1.0
-    return float(low), float(high)
-
-
-def _corrected(sums: np.ndarray, clusters: int) -> float:
-    return float((sums**2).sum()) * clusters / max(clusters - 1, 1)
-
-
-def _logit_interval(area: float, error: float) -> tuple[float, float]:
-    reach = NormalDist().inv_cdf(0.975) * error / (area * (1 - area))
-    low, high = expit(logit(area) + np.array([-reach, reach]))
-    return float(low), float(high)
+    auc = auc_interval(pneumonia, values, table["patient"].to_numpy()[known])
+    return Auc(auc.value, auc.low, auc.high)
 
 
 def _numbers(column: pd.Series) -> np.ndarray:

@@ -1,8 +1,8 @@
-"""The figures as files: they draw what `curves`, `metrics` and `calibration_error` worked out.
+"""The figures as files: matplotlib drawings of what `curves` and `metrics` computed.
 
-Every function returns a matplotlib Figure that belongs to nobody (no pyplot state), so that pages
-of several visitors can draw at once. Blue and vermilion (Okabe and Ito) are told apart by all
-readers, and line styles carry the same meaning.
+The figures use no pyplot state, so that pages of several visitors can draw at once. Blue and
+vermilion (Okabe and Ito) can be distinguished by readers with any colour vision; line styles carry
+the same meaning.
 """
 
 from __future__ import annotations
@@ -14,17 +14,17 @@ from typing import TYPE_CHECKING
 
 import pandas as pd
 
-from xray_core.evaluation.calibration import (
-    ReliabilityBin,
-    calibrated_reference,
-    reliability,
+from xray_core.evaluation.curves import (
+    ReliabilityDiagram,
+    RocCurve,
+    reliability_diagram,
+    roc_curve,
 )
-from xray_core.evaluation.curves import roc_band, roc_curve
-from xray_core.evaluation.groups import prepare_table
-from xray_core.evaluation.metrics import Metrics, evaluate
-from xray_core.evaluation.rates import Confusion
-from xray_core.evaluation.tables import OperatingPoints, as_text
-from xray_core.stats.bootstrap import Estimate
+from xray_core.evaluation.metrics import Confusion, Metrics, evaluate
+from xray_core.evaluation.scores import prepare_table
+from xray_core.evaluation.tables import format_metric
+from xray_core.model.calibration import Calibration
+from xray_core.stats.intervals import format_interval
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
@@ -33,29 +33,35 @@ if TYPE_CHECKING:
 BLUE, VERMILION, GREY = "#0072B2", "#D55E00", "#6b7280"
 
 
-def draw_roc(
-    curve: pd.DataFrame, band: pd.DataFrame, auc: Estimate, points: dict[str, Metrics]
-) -> Figure:
-    """The ROC curve of `roc_curve` with its pointwise 95% band and the named operating points."""
+def draw_roc(roc: RocCurve, points: dict[str, Metrics]) -> Figure:
+    """Draw the ROC curve with its pointwise 95% band.
+
+    Parameters
+    ----------
+    roc
+        The result of `roc_curve`.
+    points
+        The metrics at the operating points to mark, by name.
+    """
     figure, axes = _square()
-    axes.plot([0, 1], [0, 1], color=GREY, linestyle=":", linewidth=1, label="guessing")
+    axes.plot([0, 1], [0, 1], color=GREY, linestyle=":", linewidth=1, label="chance")
     axes.fill_between(
-        band["false_positive_rate"].astype(float),
-        band["low"].astype(float),
-        band["high"].astype(float),
+        roc.band["false_positive_rate"].astype(float),
+        roc.band["low"].astype(float),
+        roc.band["high"].astype(float),
         color=BLUE,
         alpha=0.2,
         linewidth=0,
         label="95% band (bootstrap over patients)",
     )
     axes.plot(
-        curve["false_positive_rate"].astype(float),
-        curve["sensitivity"].astype(float),
+        roc.points["false_positive_rate"].astype(float),
+        roc.points["sensitivity"].astype(float),
         color=BLUE,
-        label=f"AUC {as_text('roc_auc', auc)}",
+        label=f"AUC {format_metric('roc_auc', roc.auc)}",
     )
-    for (name, found), marker in zip(points.items(), "os^Dv", strict=False):
-        sensitivity, specificity = found.sensitivity.value, found.specificity.value
+    for (name, metrics), marker in zip(points.items(), "os^Dv", strict=False):
+        sensitivity, specificity = metrics.sensitivity.value, metrics.specificity.value
         axes.plot(
             1 - specificity,
             sensitivity,
@@ -71,16 +77,14 @@ def draw_roc(
     return figure
 
 
-def draw_calibration(
-    bins: list[ReliabilityBin], error: Estimate, reference: tuple[float, float], prevalence: float
-) -> Figure:
-    """The reliability diagram with the images of each bin, at the prevalence of the images."""
+def draw_calibration(diagram: ReliabilityDiagram) -> Figure:
+    """Draw the reliability diagram, with the number of images in each bin beneath."""
     from matplotlib.figure import Figure
 
     figure = Figure(figsize=(5, 5.8), dpi=150, layout="constrained")
     axes, below = figure.subplots(2, 1, height_ratios=[4, 1], sharex=True)
     axes.plot([0, 1], [0, 1], color=GREY, linestyle=":", linewidth=1, label="perfect")
-    filled = [b for b in bins if b.images]
+    filled = [b for b in diagram.bins if b.images]
     axes.errorbar(
         [b.predicted for b in filled],
         [b.observed for b in filled],
@@ -96,16 +100,16 @@ def draw_calibration(
     )
     axes.set(ylabel="Share with pneumonia", ylim=(-0.03, 1.03), xlim=(-0.03, 1.03))
     axes.set_title(
-        f"ECE {as_text('calibration_error', error)}; a perfectly calibrated model: "
-        f"{reference[0]:.3f} to {reference[1]:.3f}",
+        f"ECE {format_metric('calibration_error', diagram.error)}; a perfectly calibrated model: "
+        f"{format_interval(*diagram.reference, '.3f')}",
         fontsize=8,
     )
     axes.legend(loc="upper left", fontsize=8, frameon=False)
-    centres = [(b.low + b.high) / 2 for b in bins]
-    bars = below.bar(centres, [b.images for b in bins], width=0.09, color=BLUE)
+    centres = [(b.low + b.high) / 2 for b in diagram.bins]
+    bars = below.bar(centres, [b.images for b in diagram.bins], width=0.09, color=BLUE)
     below.bar_label(bars, fontsize=7)
     below.set(
-        xlabel=f"Probability of pneumonia, shifted to these images' {prevalence:.1%}",
+        xlabel=f"Probability of pneumonia, shifted to these images' {diagram.prevalence:.1%}",
         ylabel="Images",
     )
     below.margins(y=0.35)
@@ -115,7 +119,7 @@ def draw_calibration(
 
 
 def draw_confusion(confusion: Confusion) -> Figure:
-    """The confusion matrix: images, and their share of what they really are."""
+    """Draw the confusion matrix: images, and their share of those with the same label."""
     figure, axes = _square()
     rows = [
         [confusion.true_negative, confusion.false_positive],
@@ -131,8 +135,8 @@ def draw_confusion(confusion: Confusion) -> Figure:
     axes.set(
         xticks=[0, 1],
         yticks=[0, 1],
-        xlabel="Called",
-        ylabel="Is",
+        xlabel="Model output",
+        ylabel="Reference label",
         xticklabels=["NORMAL", "PNEUMONIA"],
         yticklabels=["NORMAL", "PNEUMONIA"],
         xlim=(-0.5, 1.5),
@@ -144,7 +148,15 @@ def draw_confusion(confusion: Confusion) -> Figure:
 
 
 def draw_training(history: pd.DataFrame, best_epoch: int | None = None) -> Figure:
-    """Accuracy and loss by epoch, training and validation, from a bundle's history table."""
+    """Draw accuracy and loss by epoch, training and validation.
+
+    Parameters
+    ----------
+    history
+        A row per epoch: epoch, accuracy, loss and, if known, val_accuracy, val_loss.
+    best_epoch
+        The epoch to mark, if any.
+    """
     from matplotlib.figure import Figure
 
     figure = Figure(figsize=(8, 3.4), dpi=150, layout="constrained")
@@ -174,7 +186,15 @@ def draw_training(history: pd.DataFrame, best_epoch: int | None = None) -> Figur
 
 
 def as_bytes(figure: Figure, kind: str) -> bytes:
-    """A figure as the bytes of a file, `kind` "png" or "svg"; equal figures give equal bytes."""
+    """Return a figure as the bytes of a file; equal figures give equal bytes.
+
+    Parameters
+    ----------
+    figure
+        What a function of this module drew.
+    kind
+        "png" or "svg".
+    """
     buffer = io.BytesIO()
     metadata = {"Date": None} if kind == "svg" else {"Software": None}
     figure.savefig(buffer, format=kind, metadata=metadata)
@@ -184,34 +204,35 @@ def as_bytes(figure: Figure, kind: str) -> bytes:
 def write_figures(
     folder: str | Path,
     predictions: pd.DataFrame,
-    calibration: OperatingPoints,
-    history: pd.DataFrame | None = None,
+    calibration: Calibration,
+    history: pd.DataFrame,
     best_epoch: int | None = None,
-    fold: str = "test",
-) -> list[Path]:
-    """Write roc, calibration, confusion and (with a history) training as PNG into `folder`.
+) -> None:
+    """Write roc.png, calibration.png, confusion.png and training.png of the test fold.
 
-    `predictions` as in `report.summary`. Returns the files in that order.
+    Parameters
+    ----------
+    folder
+        Where the files are written.
+    predictions
+        As in `tables.summary`.
+    calibration
+        The model's prior and thresholds.
+    history, best_epoch
+        As in `draw_training`.
     """
-    images = predictions[predictions["fold"] == fold]
-    ready = prepare_table(images, prior=calibration.prior)
-    main = evaluate(ready, threshold=calibration.decision_threshold)
-    points = {"main": main, "rule-out": evaluate(ready, threshold=calibration.exclusion_threshold)}
-    low, high, _ = calibrated_reference(ready.shifted, ready.patient)
-    bins = reliability(ready.label, ready.shifted, ready.patient)
-    drawn = {
-        "roc": draw_roc(roc_curve(ready), roc_band(ready), main.roc_auc, points),
-        "calibration": draw_calibration(bins, main.calibration_error, (low, high), main.prevalence),
-        "confusion": draw_confusion(main.confusion),
+    scores = prepare_table(predictions[predictions["fold"] == "test"], prior=calibration.prior)
+    decision = evaluate(scores, threshold=calibration.decision_threshold)
+    exclusion = evaluate(scores, threshold=calibration.exclusion_threshold)
+    points = {"decision threshold": decision, "exclusion threshold": exclusion}
+    figures = {
+        "roc": draw_roc(roc_curve(scores), points),
+        "calibration": draw_calibration(reliability_diagram(scores)),
+        "confusion": draw_confusion(decision.confusion),
+        "training": draw_training(history, best_epoch),
     }
-    if history is not None:
-        drawn["training"] = draw_training(history, best_epoch)
-    written = []
-    for name, figure in drawn.items():
-        path = Path(folder) / f"{name}.png"
-        path.write_bytes(as_bytes(figure, "png"))
-        written.append(path)
-    return written
+    for name, figure in figures.items():
+        (Path(folder) / f"{name}.png").write_bytes(as_bytes(figure, "png"))
 
 
 def _square() -> tuple[Figure, Axes]:

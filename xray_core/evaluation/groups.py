@@ -1,7 +1,8 @@
-"""Results for parts of a set: outside the uncertain band, by subtype, by outcome of the gate."""
+"""Parts of a set of images: outside the uncertain band, by subtype, by input check, the errors."""
 
 from __future__ import annotations
 
+import math
 from dataclasses import dataclass
 
 import numpy as np
@@ -9,26 +10,23 @@ import pandas as pd
 from scipy.special import logit
 
 from xray_core.evaluation.metrics import Metrics, evaluate
-from xray_core.evaluation.scores import POSITIVE, Scores, prepare
+from xray_core.evaluation.scores import POSITIVE, Scores, prepare_table
+from xray_core.stats.intervals import Estimate, wilson_interval
 
 MOST_SUBTYPES = 8  # each is a bootstrap of its own
-
-
-def prepare_table(images: pd.DataFrame, *, prior: float = 0.5) -> Scores:
-    """A predictions table (label, probability, patient), ready for `evaluate`."""
-    return prepare(
-        images["label"].to_numpy(),
-        images["probability"].to_numpy(),
-        images["patient"].to_numpy(),
-        prior=prior,
-    )
+SMALL_GROUP = 20  # under so many images a rate is shown with their number
 
 
 @dataclass(frozen=True)
 class Abstention:
-    """What holds where the model decides: outside the uncertain band and not refused.
+    """The images that the model decides: outside the uncertain band and not refused.
 
-    `share_decided` in [0, 1]; `metrics` of the decided images alone, None where there are none.
+    Attributes
+    ----------
+    images, decided, uncertain, refused
+        How many there are in all, and of each.
+    metrics
+        Of the decided images alone; None where there are none.
     """
 
     images: int
@@ -39,24 +37,34 @@ class Abstention:
 
     @property
     def share_decided(self) -> float:
+        """The share of images decided, in [0, 1]; NaN without images."""
         return self.decided / self.images if self.images else float("nan")
 
 
 def outside_band(
     images: pd.DataFrame, band: tuple[float, float], *, threshold: float, prior: float = 0.5
 ) -> Abstention:
-    """The metrics of the images with a probability outside `band` (its ends count as uncertain).
+    """Evaluate the images outside the uncertain band.
 
-    `images` has label, probability, patient and, if known, gate; refused images are not decided.
+    Parameters
+    ----------
+    images
+        The columns label, probability, patient and, if known, gate; refused images are not decided.
+    band
+        The lowest and the highest probability that is uncertain.
+    threshold
+        An image with a probability at or above it is positive.
+    prior
+        The share of pneumonia at which the probabilities are calibrated.
     """
     low, high = band
     refused = images["gate"].eq("refused") if "gate" in images else pd.Series(False, images.index)
-    inside = images["probability"].between(low, high) & ~refused
-    decided = images[~inside & ~refused]
+    uncertain = images["probability"].between(low, high) & ~refused
+    decided = images[~uncertain & ~refused]
     return Abstention(
         images=len(images),
         decided=len(decided),
-        uncertain=int(inside.sum()),
+        uncertain=int(uncertain.sum()),
         refused=int(refused.sum()),
         metrics=None
         if decided.empty
@@ -65,48 +73,115 @@ def outside_band(
 
 
 def subtype_scores(images: pd.DataFrame, *, prior: float = 0.5) -> dict[str, Scores]:
-    """Each subtype of pneumonia with all normal images; subtypes in alphabetical order.
+    """Return the scores of each subtype of pneumonia together with all normal images.
 
-    The normal images are the same in each, so only sensitivity and what follows from it differ; the
-    counts of a subtype are `positives`. Of more than eight subtypes the eight with the most images
-    are given. Empty where the table has no column subtype.
+    The normal images are the same in each, so that only the sensitivity and what follows from it
+    differ. `positives` counts the images of the subtype alone.
+
+    Parameters
+    ----------
+    images
+        The columns label, probability, patient and, if known, subtype.
+    prior
+        The share of pneumonia at which the probabilities are calibrated.
+
+    Returns
+    -------
+    dict
+        By subtype, in alphabetical order: the eight with the most images. Empty without a column
+        subtype.
     """
     if "subtype" not in images:
         return {}
-    ill = images["label"] == POSITIVE
-    most = images.loc[ill, "subtype"].value_counts().head(MOST_SUBTYPES).index
+    pneumonia = images["label"] == POSITIVE
+    most = images.loc[pneumonia, "subtype"].value_counts().head(MOST_SUBTYPES).index
+    chosen = images[pneumonia & images["subtype"].isin(most)]
     return {
-        str(name): prepare_table(pd.concat([part, images[~ill]]), prior=prior)
-        for name, part in images[ill & images["subtype"].isin(most)].groupby("subtype", sort=True)
+        str(name): prepare_table(pd.concat([part, images[~pneumonia]]), prior=prior)
+        for name, part in chosen.groupby("subtype", sort=True)
     }
 
 
-def positives(images: Scores) -> tuple[int, int]:
-    """How many images with pneumonia there are, and of how many patients."""
-    return int(images.label.sum()), len(np.unique(images.patient[images.label]))
+def positives(scores: Scores) -> tuple[int, int]:
+    """Return the number of images with pneumonia, and of their patients."""
+    return int(scores.label.sum()), len(np.unique(scores.patient[scores.label]))
 
 
 def gate_scores(images: pd.DataFrame, *, prior: float = 0.5) -> dict[str, Scores]:
-    """The images that the gate passed, cautioned about and refused, each by itself.
+    """Return the scores by result of the input check.
 
-    Empty where the table has no column gate.
+    Parameters
+    ----------
+    images
+        The columns label, probability, patient and, if known, gate.
+    prior
+        The share of pneumonia at which the probabilities are calibrated.
+
+    Returns
+    -------
+    dict
+        By result, in the order passed, caution, refused, those that occur. Empty without a column
+        gate.
     """
     if "gate" not in images:
         return {}
-    found = dict(iter(images.groupby("gate")))
+    parts = dict(iter(images.groupby("gate")))
     return {
-        name: prepare_table(found[name], prior=prior)
+        name: prepare_table(parts[name], prior=prior)
         for name in ("passed", "caution", "refused")
-        if name in found
+        if name in parts
     }
+
+
+def group_estimate(name: str, scores: Scores, metrics: Metrics) -> tuple[Estimate, int]:
+    """Return a metric of a group, and the number of images behind it.
+
+    Under 20 images a rate has Wilson's interval with patients in place of images, since a bootstrap
+    of so few patients is too narrow.
+
+    Parameters
+    ----------
+    name
+        A metric, "sensitivity" for example.
+    scores, metrics
+        The group, and the result of `evaluate` on it.
+
+    Returns
+    -------
+    estimate
+        The metric.
+    images
+        Those with pneumonia for the sensitivity, the normal ones for the specificity, else all.
+    """
+    estimate = getattr(metrics, name)
+    side = {"sensitivity": scores.label, "specificity": ~scores.label}.get(name)
+    counted = np.ones_like(scores.label) if side is None else side
+    images = int(counted.sum())
+    is_rate = name in ("sensitivity", "specificity", "accuracy")
+    if images < SMALL_GROUP and is_rate and not math.isnan(estimate.value):
+        patients = len(np.unique(scores.patient[counted]))
+        estimate = Estimate(estimate.value, *wilson_interval(estimate.value * patients, patients))
+    return estimate, images
 
 
 def accuracy_against_share(
     label: np.ndarray, probability: np.ndarray, threshold: float
 ) -> pd.DataFrame:
-    """Accuracy of the images farthest from the threshold, as more and more images are decided.
+    """Return the accuracy as more and more images are decided, the most certain first.
 
-    Distance is in log-odds. One row per image decided: share_decided, accuracy (both in [0, 1]).
+    Parameters
+    ----------
+    label
+        (images,) bool, True for PNEUMONIA.
+    probability
+        (images,) in [0, 1].
+    threshold
+        An image is the more certain, the farther its log-odds are from the threshold's.
+
+    Returns
+    -------
+    pandas.DataFrame
+        A row per image decided: share_decided, accuracy, both in [0, 1].
     """
     truth = np.asarray(label, bool)
     p = np.clip(np.asarray(probability, float), 1e-12, 1 - 1e-12)
@@ -118,3 +193,27 @@ def accuracy_against_share(
     return pd.DataFrame(
         {"share_decided": decided / len(right), "accuracy": right.cumsum() / decided}
     )
+
+
+def confident_errors(images: pd.DataFrame, *, threshold: float) -> pd.DataFrame:
+    """Return the images on the wrong side of the threshold, the most confident first.
+
+    Parameters
+    ----------
+    images
+        The columns file, label and probability.
+    threshold
+        An image with a probability at or above it is positive.
+
+    Returns
+    -------
+    pandas.DataFrame
+        The rows of `images` with error ("missed" or "wrongly flagged") and distance (of the
+        log-odds from the threshold's).
+    """
+    p = images["probability"].clip(1e-9, 1 - 1e-9)
+    limit = float(np.clip(threshold, 1e-9, 1 - 1e-9))
+    positive, truth = images["probability"] >= threshold, images["label"] == POSITIVE
+    distance = (logit(p) - logit(limit)).abs()
+    errors = images.assign(error=np.where(truth, "missed", "wrongly flagged"), distance=distance)
+    return errors[positive != truth].sort_values(["distance", "file"], ascending=[False, True])

@@ -1,4 +1,4 @@
-"""A table of predictions from a file: read, checked, completed with what can be left out."""
+"""Read a table of predictions from a CSV file: check it and fill in the optional columns."""
 
 from __future__ import annotations
 
@@ -10,7 +10,6 @@ from typing import IO, TextIO
 
 import numpy as np
 import pandas as pd
-from scipy.special import logit
 
 from xray_core.errors import XrayError
 from xray_core.evaluation.scores import NEGATIVE, POSITIVE
@@ -19,35 +18,47 @@ MAX_ROWS = 200_000
 MAX_SUBTYPES = 20
 _MAX_BYTES = 200 * 2**20
 _COLUMNS = ("label", "probability", "file", "patient", "fold", "subtype", "verdict", "gate")
-_OF_ONE_ROW = frozenset({"probability", "file", "patient"})
+_UNIQUE_TEXTS = frozenset({"probability", "file", "patient"})
 _BYTE_ORDER_MARKS = {b"\xef\xbb\xbf": "utf-8-sig", b"\xff\xfe": "utf-16", b"\xfe\xff": "utf-16"}
-_NO_TABLE = "This is no table in CSV form that can be read."
+_NOT_A_TABLE = "This is not a readable CSV table."
 
 
 def read_predictions(source: str | Path | IO[bytes]) -> tuple[pd.DataFrame, list[str]]:
-    """Read a CSV of predictions and say what was left out or assumed.
+    """Read a CSV of predictions, and report what was left out or assumed.
 
-    Needed columns, in any case: label (NORMAL or PNEUMONIA, or 0/1) and probability (of PNEUMONIA,
-    in [0, 1], at a prior of 50%). Optional: file, patient, fold, subtype, verdict, gate; others are
-    ignored. Without `patient`, or where it is blank, every image is its own; of several folds only
-    "test" is kept. Images without a probability are left out. The text is UTF-8, UTF-16 with a byte
-    order mark, or else Windows-1252.
+    Parameters
+    ----------
+    source
+        A CSV file in UTF-8, UTF-16 with a byte order mark, or Windows-1252. Required columns, in
+        upper or lower case: label (NORMAL or PNEUMONIA, or 0 or 1) and probability (of PNEUMONIA,
+        in [0, 1], at a prior of 50%). Optional: file, patient, fold, subtype, verdict, gate. Others
+        are ignored.
 
-    Raises:
-        XrayError: it cannot be read, has more than MAX_ROWS rows, lacks a needed column, has one
-            twice, or a row or a label does not fit.
+    Returns
+    -------
+    table
+        Without the images that have no probability. Where the patient is missing or blank, the
+        image is a patient of its own. If one of several folds is "test", only that fold is kept.
+    notes
+        A sentence for each thing that was left out or assumed.
+
+    Raises
+    ------
+    XrayError
+        It cannot be read, has more than MAX_ROWS rows, lacks a required column, has a column twice,
+        or a row or a label is invalid.
     """
-    table = _columns_of(_opened(source))
+    table = _read_columns(_decode(source))
     notes: list[str] = []
-    table["label"] = _labels(table["label"])
+    table["label"] = _normalized_labels(table["label"])
     table["probability"] = pd.to_numeric(table["probability"], errors="coerce").astype(float)
     known = table["probability"].between(0, 1)
     if not known.all():
         outside = int((table["probability"].notna() & ~known).sum())
         notes.append(
             f"{int((~known).sum())} images were left out: "
-            f"{int(table['probability'].isna().sum())} have no probability"
-            + (f", {outside} one outside 0 to 1." if outside else ".")
+            f"{int(table['probability'].isna().sum())} without a probability"
+            + (f", {outside} with one outside 0 to 1." if outside else ".")
         )
     if not known.any():
         raise XrayError("No image of the table has a probability between 0 and 1.")
@@ -64,7 +75,7 @@ def read_predictions(source: str | Path | IO[bytes]) -> tuple[pd.DataFrame, list
     if blank.any():
         table.loc[blank, "patient"] = [f"no patient, row {k + 1}" for k in np.flatnonzero(blank)]
         notes.append(
-            f"{int(blank.sum())} rows name no patient: each counts as a patient of its own, so the "
+            f"{int(blank.sum())} rows have no patient: each counts as a patient of its own, so the "
             "intervals are too narrow if some of these images share a patient."
         )
     if "subtype" in table:
@@ -76,18 +87,17 @@ def read_predictions(source: str | Path | IO[bytes]) -> tuple[pd.DataFrame, list
             )
     if "fold" not in table:
         table["fold"] = "own"
-    of_test = table["fold"] == "test"
-    if of_test.any() and not of_test.all():
+    in_test = table["fold"] == "test"
+    if in_test.any() and not in_test.all():
         notes.append(
-            f"Only the {int(of_test.sum())} images of the fold test are evaluated, not the "
-            f"{int((~of_test).sum())} of other folds."
+            f"Only the {int(in_test.sum())} images of the fold test are evaluated, not the "
+            f"{int((~in_test).sum())} of other folds."
         )
-        table = table[of_test].reset_index(drop=True)
+        table = table[in_test].reset_index(drop=True)
     return table, notes
 
 
-def _opened(source: str | Path | IO[bytes]) -> TextIO:
-    """Return the text of a file, decoded as it is read."""
+def _decode(source: str | Path | IO[bytes]) -> TextIO:
     try:
         if isinstance(source, str | Path):
             with Path(source).open("rb") as file:
@@ -95,7 +105,7 @@ def _opened(source: str | Path | IO[bytes]) -> TextIO:
         else:
             data = source.read(_MAX_BYTES + 1)
     except (OSError, ValueError) as error:  # ValueError: a path with NUL
-        raise XrayError(_NO_TABLE) from error
+        raise XrayError(_NOT_A_TABLE) from error
     if len(data) > _MAX_BYTES:
         raise XrayError(f"The table is larger than {_MAX_BYTES // 2**20} MB.")
     marked = next((name for mark, name in _BYTE_ORDER_MARKS.items() if data.startswith(mark)), "")
@@ -104,80 +114,65 @@ def _opened(source: str | Path | IO[bytes]) -> TextIO:
         data.decode(encoding)
     except UnicodeDecodeError:
         if marked:
-            raise XrayError(_NO_TABLE) from None
+            raise XrayError(_NOT_A_TABLE) from None
         encoding = "cp1252"  # what spreadsheets on Windows write
     return io.TextIOWrapper(io.BytesIO(data), encoding, errors="replace", newline="")
 
 
-def _columns_of(text: TextIO) -> pd.DataFrame:
+def _read_columns(text: TextIO) -> pd.DataFrame:
     """Return the known columns as texts, "" where a cell is missing."""
     rows = _rows(text)
     names = [name.strip().lower() for name in next(rows, [])]
     if not names:
-        raise XrayError(_NO_TABLE)
+        raise XrayError(_NOT_A_TABLE)
     if missing := [name for name in ("label", "probability") if name not in names]:
         shown = ", ".join(_short(name) for name in names[:12])
         raise XrayError(
-            f"The table has no column {' and no column '.join(missing)}. Needed are label and "
+            f"The table has no column {' and no column '.join(missing)}. Required are label and "
             f"probability. Received: {shown or 'no column'}."
         )
-    if twice := [name for name in _COLUMNS if names.count(name) > 1]:
-        raise XrayError(f"The table has more than one column {' and '.join(twice)}.")
+    if repeated := [name for name in _COLUMNS if names.count(name) > 1]:
+        raise XrayError(f"The table has more than one column {' and '.join(repeated)}.")
     place = {name: names.index(name) for name in _COLUMNS if name in names}
     cells: dict[str, list[str]] = {name: [] for name in place}
-    words: dict[str, str] = {}  # the few that most columns hold, each kept once
+    texts: dict[str, str] = {}  # most columns hold few different ones: each is kept once
     for number, row in enumerate(rows, 1):
         if number > MAX_ROWS:
             raise XrayError(f"The table has more than {MAX_ROWS:,} rows.")
         if any(row[len(names) :]):
             raise XrayError(
-                f"Row {number} has {len(row)} cells, but there are {len(names)} columns: put texts "
-                "that contain a comma in double quotes."
+                f"Row {number} has {len(row)} cells, but there are {len(names)} columns: put "
+                "text that contains a comma in double quotes."
             )
         for name, column in place.items():
             cell = row[column].strip() if column < len(row) else ""
-            cells[name].append(cell if name in _OF_ONE_ROW else words.setdefault(cell, cell))
+            cells[name].append(cell if name in _UNIQUE_TEXTS else texts.setdefault(cell, cell))
     return pd.DataFrame(cells, dtype=str)
 
 
 def _rows(text: TextIO) -> Iterator[list[str]]:
-    """Yield the rows of a CSV that are not blank."""
     try:
         for row in csv.reader(text, strict=True):
             if any(cell.strip() for cell in row):
                 yield row
     except csv.Error as error:
-        raise XrayError(_NO_TABLE) from error
+        raise XrayError(_NOT_A_TABLE) from error
 
 
-def _labels(column: pd.Series) -> pd.Series:
-    words = column.str.upper()
-    named = words.replace({"1": POSITIVE, "1.0": POSITIVE, "0": NEGATIVE, "0.0": NEGATIVE})
-    strange = named[~named.isin([POSITIVE, NEGATIVE])]
-    if len(strange):
-        first = strange.index[0]
+def _normalized_labels(column: pd.Series) -> pd.Series:
+    labels = column.str.upper().replace(
+        {"1": POSITIVE, "1.0": POSITIVE, "0": NEGATIVE, "0.0": NEGATIVE}
+    )
+    unknown = labels[~labels.isin([POSITIVE, NEGATIVE])]
+    if len(unknown):
+        first = unknown.index[0]
         raise XrayError(
             f"A label is NORMAL or PNEUMONIA (or 0 or 1). Received: {_short(column[first])!r} in "
             f"row {first + 1}."
         )
-    return named
+    return labels
 
 
 def _short(text: str) -> str:
     plain = "".join(c if c.isprintable() else "\ufffd" for c in text[:40])
     return plain if len(text) <= 40 else plain[:39] + "…"
-
-
-def confident_errors(images: pd.DataFrame, *, threshold: float) -> pd.DataFrame:
-    """The images on the wrong side of the threshold, the most confident first.
-
-    Adds error ("missed" or "wrongly flagged") and distance (of the log-odds from the threshold's).
-    """
-    p = images["probability"].clip(1e-9, 1 - 1e-9)
-    limit = float(np.clip(threshold, 1e-9, 1 - 1e-9))
-    called, truth = images["probability"] >= threshold, images["label"] == POSITIVE
-    distance = (logit(p) - logit(limit)).abs()
-    wrong = images.assign(error=np.where(truth, "missed", "wrongly flagged"), distance=distance)[
-        called != truth
-    ]
-    return wrong.sort_values(["distance", "file"], ascending=[False, True])

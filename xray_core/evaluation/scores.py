@@ -1,4 +1,4 @@
-"""Images ready to be evaluated: checked, their patients drawn, and what no threshold moves."""
+"""Labels, probabilities and patients of a set of images, checked and ready to be evaluated."""
 
 from __future__ import annotations
 
@@ -11,9 +11,11 @@ import pandas as pd
 from numpy.typing import ArrayLike
 
 from xray_core.errors import XrayError
-from xray_core.evaluation.calibration import BINS, bin_of, shift_prior
-from xray_core.evaluation.ranking import Counter, areas, cumulative_counts
-from xray_core.stats.bootstrap import Estimate, PatientWeights, draw_patients, wilson
+from xray_core.evaluation.calibration import BINS, bin_index
+from xray_core.model.calibration import shift_prior
+from xray_core.stats.bootstrap import PatientWeights
+from xray_core.stats.intervals import Estimate, wilson_interval
+from xray_core.stats.ranking import CountPositives, positive_counter, ranking_metrics
 
 POSITIVE = "PNEUMONIA"
 NEGATIVE = "NORMAL"
@@ -21,10 +23,20 @@ NEGATIVE = "NORMAL"
 
 @dataclass(frozen=True)
 class Scores:
-    """Images ready to be evaluated: checked, and with the bootstrap over their patients drawn.
+    """Labels and probabilities of a set of images, with the bootstrap over their patients.
 
-    `label` (images,) is True for PNEUMONIA; `probability` (images,) is stated at `prior`;
-    `patient` (images,) indexes the columns of `weights`.
+    Attributes
+    ----------
+    label
+        (images,) bool, True for PNEUMONIA.
+    probability
+        (images,) in [0, 1], of PNEUMONIA, at the prior `prior`.
+    patient
+        (images,) whole numbers, the columns of `weights`.
+    prior
+        The share of pneumonia at which the probabilities are calibrated.
+    weights
+        The bootstrap and jackknife weights of the patients.
     """
 
     label: np.ndarray
@@ -35,27 +47,35 @@ class Scores:
 
     @property
     def prevalence(self) -> float:
+        """The share of pneumonia among the images, in [0, 1]."""
         return float(self.label.mean())
+
+    @property
+    def one_class(self) -> bool:
+        """Whether all images have the same label."""
+        return self.prevalence in (0.0, 1.0)
 
     @cached_property
     def shifted(self) -> np.ndarray:
-        """The probabilities at the prevalence of these images."""
+        """The probabilities (images,), shifted to the prevalence of these images."""
         return shift_prior(self.probability, source=self.prior, target=self.prevalence)
 
     @cached_property
     def threshold_free(self) -> dict[str, Estimate]:
-        """The metrics that no threshold moves; worked out once."""
+        """The metrics that depend on no threshold, by name; computed once."""
         names = ("roc_auc", "average_precision", "brier", "calibration_error", "log_loss")
-        if self.prevalence in (0.0, 1.0):  # nothing to rank or to calibrate against
+        if self.one_class:
             return dict.fromkeys(names, Estimate(np.nan, np.nan, np.nan))
         truth, p = self.label.astype(float), self.shifted
         clipped = np.clip(p, np.finfo(float).eps, 1 - np.finfo(float).eps)
         loss = -np.where(self.label, np.log(clipped), np.log1p(-clipped))
         of_image = np.zeros((len(p), 3 + BINS))
         of_image[:, 0], of_image[:, 1], of_image[:, 2] = 1, (p - truth) ** 2, loss
-        of_image[np.arange(len(p)), 3 + bin_of(p)] = p - truth
-        ranked, sums = self.weights.each(
-            areas(self.ranked()), self.weights.summing(self.per_patient(of_image)), images=len(p)
+        of_image[np.arange(len(p)), 3 + bin_index(p)] = p - truth
+        ranked, sums = self.weights.apply(
+            ranking_metrics(self.positive_counter()),
+            self.weights.summing(self.per_patient(of_image)),
+            images=len(p),
         )
         images = sums[:, 0]
         rows = {
@@ -65,35 +85,39 @@ class Scores:
             "calibration_error": np.abs(sums[:, 3:]).sum(axis=1) / images,
             "log_loss": sums[:, 2] / images,
         }
-        found = {name: self.weights.interval(rows[name]) for name in names}
+        estimates = {name: self.weights.interval(rows[name]) for name in names}
         for name in ("roc_auc", "average_precision"):
-            if found[name].value == 1.0:
-                found[name] = self._perfect_ranking()
-        return found
+            if estimates[name].value == 1.0:
+                estimates[name] = self._perfect_ranking()
+        return estimates
 
-    def ranked(self, score: np.ndarray | None = None) -> Counter:
-        """`cumulative_counts` of these images, by `score` (images,) or else by their probability."""
-        return cumulative_counts(
+    def positive_counter(self, score: np.ndarray | None = None) -> CountPositives:
+        """Return `stats.ranking.positive_counter` of these images.
+
+        Parameters
+        ----------
+        score
+            (images,) the scores that rank the images; their probabilities by default.
+        """
+        return positive_counter(
             self.label, self.probability if score is None else score, self.patient
         )
 
-    def _perfect_ranking(self) -> Estimate:
-        """No pair in the wrong order: the bootstrap sees no variation, but the smaller class does.
-
-        Pairing each patient of the smaller class with one of the other gives that many independent
-        pairs, all in the right order, hence Wilson's lower limit.
-        """
-        pairs = min(len(np.unique(self.patient[self.label == side])) for side in (True, False))
-        return Estimate(1.0, wilson(pairs, pairs)[0], 1.0)
-
     def per_patient(self, values: np.ndarray) -> np.ndarray:
-        """Sums over each patient's images: (images, ...) -> (patients, ...)."""
+        """Return the sums over each patient's images: (images, ...) -> (patients, ...)."""
         result = np.zeros((self.weights.patients, *values.shape[1:]))
         np.add.at(result, self.patient, values)
         return result
 
+    def _perfect_ranking(self) -> Estimate:
+        # No draw has a pair in the wrong order, so the bootstrap interval has no width. Pairing
+        # each patient of the smaller class with one of the other gives that many independent
+        # pairs, all in the right order, hence Wilson's lower limit.
+        pairs = min(len(np.unique(self.patient[self.label == side])) for side in (True, False))
+        return Estimate(1.0, wilson_interval(pairs, pairs)[0], 1.0)
 
-def prepare(
+
+def prepare_scores(
     label: ArrayLike,
     probability: ArrayLike,
     patient: Iterable[Hashable],
@@ -102,12 +126,26 @@ def prepare(
     seed: int = 0,
     prior: float = 0.5,
 ) -> Scores:
-    """Check the images and draw the bootstrap over their patients.
+    """Check labels, probabilities and patients, and draw the bootstrap over the patients.
 
-    `label` (images,) holds "NORMAL"/"PNEUMONIA" or 0/1; `probability` (images,) of PNEUMONIA in
-    [0, 1], stated at `prior`; `patient` (images,) any hashable key, see `patient_codes`. Raises
-    XrayError where lengths differ, no image is given, a label is neither, or a probability is
-    missing or outside [0, 1].
+    Parameters
+    ----------
+    label
+        (images,) "NORMAL" or "PNEUMONIA", or 0 or 1.
+    probability
+        (images,) of PNEUMONIA in [0, 1], at the prior `prior`.
+    patient
+        (images,) any hashable keys; see `patient_codes`.
+    n_bootstrap, seed
+        The number of bootstrap draws, and their seed.
+    prior
+        The share of pneumonia at which the probabilities are calibrated.
+
+    Raises
+    ------
+    XrayError
+        Lengths differ, no image is given, a label is neither, or a probability is missing or
+        outside [0, 1].
     """
     truth = _as_truth(label)
     p = np.asarray(probability, dtype=float)
@@ -123,18 +161,40 @@ def prepare(
     if bad.any():
         raise XrayError(
             f"{bad.sum()} of {len(p)} images have no probability between 0 and 1 (the first: image "
-            f"{np.flatnonzero(bad)[0] + 1}). Leave these images out, and say how many they were."
+            f"{np.flatnonzero(bad)[0] + 1}). Leave these images out, and report their number."
         )
     code = patient_codes(keys)
-    weights = draw_patients(int(code.max()) + 1, n_bootstrap=n_bootstrap, seed=seed)
-    return Scores(truth, p, code, prior, weights)
+    return Scores(truth, p, code, prior, PatientWeights(int(code.max()) + 1, n_bootstrap, seed))
+
+
+def prepare_table(images: pd.DataFrame, *, prior: float = 0.5) -> Scores:
+    """Return the scores of a predictions table.
+
+    Parameters
+    ----------
+    images
+        The columns label, probability and patient; see `prepare_scores`, also for what is raised.
+    prior
+        The share of pneumonia at which the probabilities are calibrated.
+    """
+    return prepare_scores(
+        images["label"].to_numpy(),
+        images["probability"].to_numpy(),
+        images["patient"].to_numpy(),
+        prior=prior,
+    )
 
 
 def patient_codes(patient: Iterable[Hashable]) -> np.ndarray:
-    """Number the patients from 0, in the order of their keys as text: int (images,).
+    """Number the patients from 0, in the order of their keys as text.
 
-    Space around a key does not count. An image whose key is missing or blank is a patient of its own,
-    numbered after all others.
+    Space around a key does not count. An image whose key is missing or blank is a patient of its
+    own, numbered after all others.
+
+    Returns
+    -------
+    numpy.ndarray
+        (images,) int.
     """
     given = pd.Series(list(patient), dtype=object)
     keys = given.map(str).str.strip().astype(object).mask(given.isna())
@@ -144,12 +204,11 @@ def patient_codes(patient: Iterable[Hashable]) -> np.ndarray:
 
 
 def _as_truth(label: ArrayLike) -> np.ndarray:
-    """True for PNEUMONIA, from "NORMAL"/"PNEUMONIA" or 0/1."""
     values = np.asarray(label)
     if values.dtype == bool:
         return values
     known = {POSITIVE: True, NEGATIVE: False, 1: True, 0: False}
-    strange = [x for x in values.tolist() if x not in known]
-    if strange:
-        raise XrayError(f"A label is NORMAL or PNEUMONIA (or 0 or 1). Received: {strange[0]!r}.")
+    unknown = [x for x in values.tolist() if x not in known]
+    if unknown:
+        raise XrayError(f"A label is NORMAL or PNEUMONIA (or 0 or 1). Received: {unknown[0]!r}.")
     return np.array([known[x] for x in values.tolist()], dtype=bool)

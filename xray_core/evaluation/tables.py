@@ -1,27 +1,29 @@
-"""An evaluation as a JSON-able dictionary and as a table for the terminal."""
+"""An evaluation as a dictionary for JSON, as a table for the terminal, and its numbers as text."""
 
 from __future__ import annotations
 
 import math
 import textwrap
 from dataclasses import asdict
-from typing import Any, Protocol
+from typing import Any
 
-import numpy as np
 import pandas as pd
 
 from xray_core.errors import XrayError
-from xray_core.evaluation.calibration import calibrated_reference
+from xray_core.evaluation.curves import reliability_diagram
 from xray_core.evaluation.groups import (
+    SMALL_GROUP,
     gate_scores,
+    group_estimate,
     outside_band,
     positives,
-    prepare_table,
     subtype_scores,
 )
-from xray_core.evaluation.metrics import Metrics, evaluate, natural_frequencies
-from xray_core.evaluation.scores import POSITIVE, Scores
-from xray_core.stats.bootstrap import Estimate, wilson
+from xray_core.evaluation.metrics import Metrics, evaluate
+from xray_core.evaluation.scores import POSITIVE, Scores, prepare_table
+from xray_core.evaluation.verdicts import natural_frequencies
+from xray_core.model.calibration import Calibration
+from xray_core.stats.intervals import Estimate, format_estimate
 
 NAMES = {
     "accuracy": "Accuracy",
@@ -40,68 +42,56 @@ NAMES = {
     "calibration_error": "Expected calibration error",
     "log_loss": "Log loss",
 }
-SMALL_GROUP = 20  # under so many images a rate is shown with their number
-AS_PERCENT = ("accuracy", "sensitivity", "specificity", "ppv", "npv", "balanced_accuracy")
-
-
-class OperatingPoints(Protocol):
-    """What an evaluation needs of a bundle's calibration (all are calibrated probabilities)."""
-
-    @property
-    def prior(self) -> float: ...
-    @property
-    def decision_threshold(self) -> float: ...
-    @property
-    def exclusion_threshold(self) -> float: ...
-    @property
-    def uncertain(self) -> tuple[float, float]: ...
+_PERCENT = ("accuracy", "sensitivity", "specificity", "ppv", "npv", "balanced_accuracy")
 
 
 def summary(
-    predictions: pd.DataFrame, calibration: OperatingPoints, fold: str = "test"
+    predictions: pd.DataFrame, calibration: Calibration, fold: str = "test"
 ) -> dict[str, Any]:
-    """Everything measured on one fold of a predictions table, ready for JSON (NaN becomes None).
+    """Return everything measured on one fold, ready for JSON (NaN becomes None).
 
-    `predictions` has fold, label, subtype, patient, probability, verdict, gate. Every image of the
-    fold counts in `metrics`, refused ones too. Raises XrayError where the fold has no image.
+    Parameters
+    ----------
+    predictions
+        The columns fold, label, subtype, patient, probability, verdict and gate. All images of the
+        fold count in `metrics`, refused ones too.
+    calibration
+        The model's prior, thresholds and uncertain band.
+    fold
+        Which fold to evaluate.
+
+    Raises
+    ------
+    XrayError
+        The fold has no image.
     """
     images = predictions[predictions["fold"] == fold]
     if images.empty:
         raise XrayError(f"The predictions hold no image of the {fold} fold.")
-    ready = prepare_table(images, prior=calibration.prior)
-    main = evaluate(ready, threshold=calibration.decision_threshold)
-    exclusion_threshold = evaluate(ready, threshold=calibration.exclusion_threshold)
-    low, high, _ = calibrated_reference(ready.shifted, ready.patient)
+    scores = prepare_table(images, prior=calibration.prior)
+    threshold = calibration.decision_threshold
+    metrics = evaluate(scores, threshold=threshold)
+    exclusion = evaluate(scores, threshold=calibration.exclusion_threshold)
+    reference = reliability_diagram(scores).reference
     decided = outside_band(
-        images,
-        calibration.uncertain,
-        threshold=calibration.decision_threshold,
-        prior=calibration.prior,
+        images, calibration.uncertain, threshold=threshold, prior=calibration.prior
     )
-
-    def at_main(parts: dict[str, Scores]) -> dict[str, Any]:
-        return {
-            k: metrics_json(evaluate(v, threshold=calibration.decision_threshold))
-            for k, v in parts.items()
-        }
-
-    subtypes = subtype_scores(images, prior=calibration.prior)
-    by_subtype = at_main(subtypes)
-    for name, part in subtypes.items():
-        # The normal images that each is set against are in none of the subtypes.
+    by_subtype = {}
+    for name, part in subtype_scores(images, prior=calibration.prior).items():
+        of_part = evaluate(part, threshold=threshold)
+        by_subtype[name] = metrics_json(of_part)
+        # The counts are the subtype's own, without the normal images that it is set against.
         by_subtype[name]["images"], by_subtype[name]["patients"] = positives(part)
-        sensitivity, _ = group_estimate(
-            "sensitivity", part, evaluate(part, threshold=calibration.decision_threshold)
-        )
+        sensitivity, _ = group_estimate("sensitivity", part, of_part)
         by_subtype[name]["metrics"]["sensitivity"] = asdict(sensitivity)
 
     return finite(
         {
             "fold": fold,
-            **metrics_json(main),
+            **metrics_json(metrics),
             "interval": "95%, BCa bootstrap over patients, 2000 draws",
-            "calibration_error_if_perfect": [low, high],
-            "exclusion_threshold": metrics_json(exclusion_threshold),
+            "calibration_error_if_perfect": list(reference),
+            "exclusion_threshold": metrics_json(exclusion),
             "below_exclusion_threshold": below_exclusion_threshold(images, calibration, fold),
             "outside_uncertain_band": {
                 "band": list(calibration.uncertain),
@@ -111,21 +101,33 @@ def summary(
                 **({} if decided.metrics is None else metrics_json(decided.metrics)),
             },
             "by_subtype": by_subtype,
-            "by_gate": at_main(gate_scores(images, prior=calibration.prior)),
+            "by_gate": {
+                name: metrics_json(evaluate(part, threshold=threshold))
+                for name, part in gate_scores(images, prior=calibration.prior).items()
+            },
             "natural_frequencies": asdict(natural_frequencies(images, fold)),
         }
     )
 
 
 def below_exclusion_threshold(
-    predictions: pd.DataFrame, calibration: OperatingPoints, fold: str = "test"
+    predictions: pd.DataFrame, calibration: Calibration, fold: str = "test"
 ) -> dict[str, int]:
-    """How many images of a fold lie below the exclusion threshold, and how many have pneumonia.
+    """Count the images of a fold below the exclusion threshold, and those with pneumonia.
 
-    As in `summary`, images that the input check refuses count, by the network's probability.
+    Parameters
+    ----------
+    predictions
+        The columns fold, label and probability. Images that the input check refuses count too.
+    calibration
+        The model's exclusion threshold.
+    fold
+        Which fold to count.
 
-    Returns:
-        `images` and, of these, `pneumonia`.
+    Returns
+    -------
+    dict
+        images and, of these, pneumonia.
     """
     images = predictions[predictions["fold"] == fold]
     below = images[images["probability"] < calibration.exclusion_threshold]
@@ -133,7 +135,7 @@ def below_exclusion_threshold(
 
 
 def metrics_json(metrics: Metrics) -> dict[str, Any]:
-    """One set of metrics as a dictionary: counts, and {"value", "low", "high"} by metric name."""
+    """Return metrics as a dictionary for JSON: counts, and value, low and high by metric name."""
     return finite(
         {
             "images": metrics.images,
@@ -147,88 +149,80 @@ def metrics_json(metrics: Metrics) -> dict[str, Any]:
     )
 
 
-def metrics_table(found: dict[str, Any]) -> str:
-    """The result of `summary` or `metrics_json` as lines for the terminal."""
-    counts = found["confusion"]
+def metrics_table(results: dict[str, Any]) -> str:
+    """Return the result of `summary` or `metrics_json` as lines for the terminal."""
+    counts = results["confusion"]
     lines = [
-        f"{found['images']} images of {found['patients']} patients, "
-        f"{found['prevalence']:.1%} with pneumonia; called pneumonia from {found['threshold']:.3f}",
-        f"right: {counts['true_positive']} pneumonia, {counts['true_negative']} normal; "
+        f"{results['images']} images of {results['patients']} patients, {results['prevalence']:.1%} "
+        f"with pneumonia; decision threshold {results['threshold']:.3f}",
+        f"correct: {counts['true_positive']} pneumonia, {counts['true_negative']} normal; "
         f"missed: {counts['false_negative']}; wrongly flagged: {counts['false_positive']}",
         "",
     ]
     for name, title in NAMES.items():
-        estimate = Estimate(**{k: _number(v) for k, v in found["metrics"][name].items()})
-        lines.append(f"{title:<28} {as_text(name, estimate)}")
+        estimate = estimate_from_json(results["metrics"][name])
+        lines.append(f"{title:<28} {format_metric(name, estimate)}")
     lines += ["", "Intervals: 95%, bootstrap over patients. Calibration is measured after shifting"]
     lines += ["the log-odds from the model's prior to the share of pneumonia among these images."]
-    if "calibration_error_if_perfect" in found:
-        low, high = found["calibration_error_if_perfect"]
-        error = found["metrics"]["calibration_error"]["value"]
+    if "calibration_error_if_perfect" in results:
+        low, high = results["calibration_error_if_perfect"]
+        error = results["metrics"]["calibration_error"]["value"]
         if error is not None:
-            lines += textwrap.wrap(calibration_in_words(error, low, high), 88)
+            lines += textwrap.wrap(describe_calibration(error, low, high), 88)
     return "\n".join(lines)
 
 
-def calibration_in_words(error: float, low: float, high: float) -> str:
-    """A calibration error against the range of `calibrated_reference`, in two sentences."""
-    verdict = (
+def describe_calibration(error: float, low: float, high: float) -> str:
+    """Return two sentences on a calibration error.
+
+    Parameters
+    ----------
+    error
+        The measured error.
+    low, high
+        The range of a perfectly calibrated model, `ReliabilityDiagram.reference`.
+    """
+    result = (
         "within this range: miscalibration is not demonstrated on these images"
         if low <= error <= high
         else "above this range: the probabilities are miscalibrated on these images"
         if error > high
-        else "below this range: no miscalibration is found on these images"
+        else "below this range: no miscalibration is detected on these images"
     )
     return (
         "A perfectly calibrated model with these scores would show an error of "
         f"{low:.3f} to {high:.3f} (95% of 2,000 simulated sets, labels drawn by patient). "
-        f"The measured error of {error:.3f} is {verdict}."
+        f"The measured error of {error:.3f} is {result}."
     )
 
 
-def group_cell(name: str, scores: Scores, found: Metrics) -> str:
-    """A rate or area of a group with its interval; under 20 images also with their number."""
-    estimate, images = group_estimate(name, scores, found)
+def format_metric(name: str, estimate: Estimate) -> str:
+    """Return a metric with its interval in its own unit: "93.0% (90.8% to 94.9%)"."""
+    return format_estimate(estimate, metric_spec(name))
+
+
+def format_group_metric(name: str, scores: Scores, metrics: Metrics) -> str:
+    """Return a metric of a group as text, under 20 images with their number."""
+    estimate, images = group_estimate(name, scores, metrics)
     few = images < SMALL_GROUP and not math.isnan(estimate.value)
-    return as_text(name, estimate) + (f", n = {images}" if few else "")
+    return format_metric(name, estimate) + (f", n = {images}" if few else "")
 
 
-def group_estimate(name: str, scores: Scores, found: Metrics) -> tuple[Estimate, int]:
-    """A metric of a group, and on how many images it rests.
-
-    Those are the images with pneumonia for the sensitivity, the normal ones for the specificity,
-    else all. Under 20 images a rate gets Wilson's interval with patients in place of images, since
-    a bootstrap of so few patients is too narrow.
-    """
-    estimate = getattr(found, name)
-    side = {"sensitivity": scores.label, "specificity": ~scores.label}.get(name)
-    counted = np.ones_like(scores.label) if side is None else side
-    images = int(counted.sum())
-    if images < SMALL_GROUP and name in ("sensitivity", "specificity", "accuracy"):
-        patients = len(np.unique(scores.patient[counted]))
-        if not math.isnan(estimate.value):
-            estimate = Estimate(estimate.value, *wilson(estimate.value * patients, patients))
-    return estimate, images
-
-
-def as_text(name: str, estimate: Estimate) -> str:
-    """An estimate with its interval, in the metric's own unit: "93.0% (90.8% to 94.9%)"."""
-    if math.isnan(estimate.value):
-        return "not defined"
-    if name in AS_PERCENT:
-        show = "{:.1%}".format
-    elif name.endswith("ratio"):
-        show = "{:.2f}".format
-    else:
-        show = "{:.3f}".format
-    value = show(estimate.value).replace("inf", "infinite")
-    if math.isnan(estimate.low):
-        return f"{value} (no interval)"
-    return f"{value} ({show(estimate.low)} to {show(estimate.high)})".replace("inf)", "infinite)")
+def metric_spec(name: str) -> str:
+    """Return the format specification of a metric, ".1%" for rates."""
+    if name in _PERCENT:
+        return ".1%"
+    return ".2f" if name.endswith("ratio") else ".3f"
 
 
 def finite(value: Any) -> Any:
-    """The same with None for NaN and "Infinity" for infinity, which JSON has no number for."""
+    """Return `value` with None for NaN and "Infinity" for infinity, which JSON has no number for.
+
+    Parameters
+    ----------
+    value
+        Dictionaries and lists, nested, of numbers and texts; tuples become lists.
+    """
     if isinstance(value, dict):
         return {key: finite(item) for key, item in value.items()}
     if isinstance(value, list | tuple):
@@ -238,5 +232,6 @@ def finite(value: Any) -> Any:
     return value
 
 
-def _number(value: float | str | None) -> float:
-    return math.nan if value is None else float(value)
+def estimate_from_json(stored: dict[str, Any]) -> Estimate:
+    """Return the estimate that `metrics_json` wrote."""
+    return Estimate(**{k: math.nan if v is None else float(v) for k, v in stored.items()})

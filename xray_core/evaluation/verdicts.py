@@ -8,7 +8,8 @@ import numpy as np
 import pandas as pd
 
 from xray_core.evaluation.scores import NEGATIVE, POSITIVE
-from xray_core.stats.bootstrap import draw_patients, wilson
+from xray_core.stats.bootstrap import PatientWeights
+from xray_core.stats.intervals import wilson_interval
 
 VERDICTS = (POSITIVE, "UNCERTAIN", NEGATIVE)
 
@@ -53,18 +54,96 @@ def verdict_rates(
 
 def _rates(images: pd.DataFrame) -> dict[str, VerdictRate]:
     names, patient = np.unique(images["patient"].astype(str), return_inverse=True)
-    weights = draw_patients(len(names))
+    weights = PatientWeights(len(names))
     has = images["verdict"].to_numpy()[:, None] == np.array(VERDICTS)  # (images, 3)
     per_patient = np.zeros((len(names), len(VERDICTS)))
     np.add.at(per_patient, patient, has)
-    counted = weights.sums(per_patient)  # (rows, 3)
-    shares = counted / counted.sum(axis=1, keepdims=True)
-    found = {}
+    counts = weights.sums(per_patient)  # (rows, 3)
+    with np.errstate(invalid="ignore"):  # the jackknife row without the only patient
+        shares = counts / counts.sum(axis=1, keepdims=True)
+    rates = {}
     for column, verdict in enumerate(VERDICTS):
-        share, count = shares[:, column], int(has[:, column].sum())
+        share = shares[:, column]
         estimate = weights.interval(share)
         low, high = estimate.low, estimate.high
         if weights.is_constant(share):
-            low, high = wilson(estimate.value * len(names), len(names))
-        found[verdict] = VerdictRate(count, estimate.value, low, high)
-    return found
+            low, high = wilson_interval(estimate.value * len(names), len(names))
+        rates[verdict] = VerdictRate(int(has[:, column].sum()), estimate.value, low, high)
+    return rates
+
+
+@dataclass(frozen=True)
+class NaturalFrequencies:
+    """Results per 100 images with pneumonia, and per 100 normal ones; each four add up to 100.
+
+    Attributes
+    ----------
+    pneumonia_images, normal_images
+        How many images the frequencies rest on; without images of a class its four are 0.
+    detected, uncertain, missed, refused
+        Of 100 images with pneumonia: PNEUMONIA, UNCERTAIN, NORMAL and REFUSED.
+    correctly_negative, normal_uncertain, wrongly_flagged, normal_refused
+        Of 100 normal images: NORMAL, UNCERTAIN, PNEUMONIA and REFUSED.
+    """
+
+    pneumonia_images: int
+    detected: int
+    uncertain: int
+    missed: int
+    refused: int
+    normal_images: int
+    correctly_negative: int
+    normal_uncertain: int
+    wrongly_flagged: int
+    normal_refused: int
+
+
+def natural_frequencies(predictions: pd.DataFrame, fold: str = "test") -> NaturalFrequencies:
+    """Return the verdicts per 100 images of each class.
+
+    Parameters
+    ----------
+    predictions
+        The columns fold, label and verdict.
+    fold
+        Which fold to count.
+
+    Returns
+    -------
+    NaturalFrequencies
+        Rounded by largest remainder, so that the parts add up to 100.
+    """
+    chosen = predictions[predictions["fold"] == fold]
+    images, per_hundred = {}, {}
+    for label in (POSITIVE, NEGATIVE):
+        verdict = chosen.loc[chosen["label"] == label, "verdict"]
+        images[label] = len(verdict)
+        per_hundred[label] = _per_hundred(
+            [int((verdict == name).sum()) for name in (*VERDICTS, "REFUSED")]
+        )
+    detected, uncertain, missed, refused = per_hundred[POSITIVE]
+    wrongly_flagged, normal_uncertain, correctly_negative, normal_refused = per_hundred[NEGATIVE]
+    return NaturalFrequencies(
+        pneumonia_images=images[POSITIVE],
+        detected=detected,
+        uncertain=uncertain,
+        missed=missed,
+        refused=refused,
+        normal_images=images[NEGATIVE],
+        correctly_negative=correctly_negative,
+        normal_uncertain=normal_uncertain,
+        wrongly_flagged=wrongly_flagged,
+        normal_refused=normal_refused,
+    )
+
+
+def _per_hundred(counts: list[int]) -> list[int]:
+    total = sum(counts)
+    if total == 0:
+        return [0] * len(counts)
+    exact = [100 * count / total for count in counts]
+    whole = [int(x) for x in exact]
+    by_remainder = sorted(range(len(counts)), key=lambda k: whole[k] - exact[k])
+    for k in by_remainder[: 100 - sum(whole)]:
+        whole[k] += 1
+    return whole

@@ -273,9 +273,16 @@ def convert_format_1(config: dict[str, Any]) -> dict[str, Any]:
     """Return the `config.json` of a bundle of format 1 in the names of format 2.
 
     Format 1 calls images films, the decision threshold `main` and the exclusion threshold
-    `rule_out`, and has no `kind`: all of its bundles are classifiers.
+    `rule_out`, has other names for some natural frequencies, and has no `kind`: all of its bundles
+    are classifiers.
     """
-    names = {"main": "decision_threshold", "rule_out": "exclusion_threshold"}
+    names = {
+        "main": "decision_threshold",
+        "rule_out": "exclusion_threshold",
+        "called": "detected",
+        "cleared": "correctly_negative",
+        "flagged": "wrongly_flagged",
+    }
 
     def convert(value: Any) -> Any:
         if isinstance(value, dict):

@@ -15,6 +15,7 @@ from xray_core.imaging.radiograph import Radiograph
 from xray_core.model.calibration import Calibration
 from xray_core.model.gate import Outcome
 from xray_core.model.neighbours import NearestImages
+from xray_core.stats.intervals import format_interval
 
 DISCLAIMER = (
     "A demonstration, not a medical device. Trained only on chest X-rays of children aged 1 to 5 "
@@ -328,4 +329,4 @@ def accuracy(rates: Mapping[str, Mapping[str, Rate]]) -> tuple[str, ...]:
 
 def format_rate(rate: Rate) -> str:
     """Return a rate as a count, a share and its interval: "376, 96.7% (94.4% to 98.1%)"."""
-    return f"{rate.images}, {rate.value:.1%} ({rate.low:.1%} to {rate.high:.1%})"
+    return f"{rate.images}, {rate.value:.1%} ({format_interval(rate.low, rate.high)})"

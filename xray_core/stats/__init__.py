@@ -1,1 +1,1 @@
-"""Resampling, DeLong and intervals: one implementation each, used by every job."""
+"""Statistics for every job: bootstrap over patients, DeLong, ranking metrics, intervals."""

@@ -1,7 +1,7 @@
-"""Intervals that know which images belong to one patient: bootstrap over patients, and Wilson.
+"""The bootstrap over patients: weights for every replicate, and BCa intervals.
 
-Everything works on weights: a replicate is a vector that says how often each patient was drawn.
-Sums over images then become matrix products over blocks of replicates.
+A replicate is a vector that says how often each patient was drawn. Sums over images then become
+matrix products over blocks of replicates.
 """
 
 from __future__ import annotations
@@ -19,25 +19,15 @@ import numpy as np
 from scipy.special import ndtr, ndtri
 
 from xray_core.errors import XrayError
+from xray_core.stats.intervals import Z_95, Estimate
 
-Z_95 = 1.959963984540054  # 97.5% point of the standard normal
+BLOCK_CELLS = 2**19  # rows x patients (or images) of a block: 2 MB as float32
 _MAX_JACKKNIFE_GROUPS = 400
 _MAX_UNDEFINED_SHARE = 0.10
 _ROUNDING = 1e-12
-CELLS = 2**19  # rows x patients (or images) of a block: 2 MB as float32
 _MANY_PATIENTS = 20_000  # from here on the passes of several visitors take turns
-_KEPT_BYTES = 208 * 2**20  # 2,000 draws of 200,000 patients are 200 MB
+_CACHE_BYTES = 208 * 2**20  # 2,000 draws of 200,000 patients are 200 MB
 _THREADS = 2
-
-
-@dataclass(frozen=True)
-class Estimate:
-    """A number with its 95% interval; NaN where the number or its interval is not defined."""
-
-    value: float
-    low: float
-    high: float
-
 
 Progress = Callable[[int, int], None]
 _progress: ContextVar[Progress | None] = ContextVar("progress", default=None)
@@ -45,10 +35,14 @@ _progress: ContextVar[Progress | None] = ContextVar("progress", default=None)
 
 @contextmanager
 def reporting(progress: Progress | None) -> Iterator[None]:
-    """Call `progress(done, total)` as replicates are finished, for all that runs inside.
+    """Report the progress of every pass over replicates inside this context.
 
-    It is called in the thread that enters. Each pass over the replicates counts from 0 again. With
-    None, nothing inside reports to an outer one.
+    Parameters
+    ----------
+    progress
+        Called as `progress(done, total)`, in the thread that entered the context, whenever a block
+        of replicates is finished. Each pass counts from 0 again. None: nothing inside reports, not
+        even to an outer context.
     """
     token = _progress.set(progress)
     try:
@@ -57,24 +51,35 @@ def reporting(progress: Progress | None) -> Iterator[None]:
         _progress.reset(token)
 
 
-def in_blocks(
+def apply_in_blocks(
     blocks: Iterable[np.ndarray], rows: int, *functions: Callable[[np.ndarray], np.ndarray]
 ) -> list[np.ndarray]:
-    """What each function makes of blocks of rows, `rows` in all: a list of arrays (rows, ...).
+    """Apply functions to blocks of rows, in two threads, while the next block is drawn.
 
-    A function takes a block (block, ...) and returns (block, ...). It runs in one of two threads
-    while the next block is made, so it must change nothing outside itself.
+    Parameters
+    ----------
+    blocks
+        Arrays (block, ...).
+    rows
+        The number of rows of all blocks, for the progress.
+    functions
+        From a block (block, ...) to (block, ...). They must not change anything outside themselves.
+
+    Returns
+    -------
+    list of numpy.ndarray
+        For each function its results, (rows, ...).
     """
-    found: list[list[np.ndarray]] = [[] for _ in functions]
+    results: list[list[np.ndarray]] = [[] for _ in functions]
     pending: deque[Future[list[np.ndarray]]] = deque()
     done = 0
 
-    def take() -> None:
+    def collect() -> None:
         nonlocal done
-        results = pending.popleft().result()
-        for part, result in zip(found, results, strict=True):
-            part.append(result)
-        done += len(results[0])
+        parts = pending.popleft().result()
+        for result, part in zip(results, parts, strict=True):
+            result.append(part)
+        done += len(parts[0])
         if progress := _progress.get():
             progress(done, rows)
 
@@ -82,58 +87,84 @@ def in_blocks(
         for block in blocks:
             pending.append(pool.submit(lambda part: [f(part) for f in functions], block))
             if len(pending) > _THREADS:
-                take()
+                collect()
         while pending:
-            take()
-    return [np.concatenate(part) for part in found]
+            collect()
+    return [np.concatenate(result) for result in results]
 
 
 @dataclass(frozen=True)
 class PatientWeights:
     """How often each patient counts, one row per replicate.
 
-    There are 1 + `bootstrap` + jackknife rows over `patients` columns: row 0 counts every patient
-    once (the estimate itself), then come the bootstrap draws, then the jackknife rows, each without
-    one patient (or without one of 400 groups of patients, where there are more).
+    Row 0 counts every patient once and gives the estimate itself. Then come the bootstrap draws,
+    then the jackknife rows, each without one patient (without one of 400 groups of patients, where
+    there are more). The rows follow from the three attributes alone. They are computed in blocks,
+    so that 200,000 patients need only some megabytes at a time.
 
-    The rows follow from the three numbers alone. They are worked out in blocks, so that 200,000
-    patients need no more than some megabytes at a time; the draws used last are kept (`_Kept`).
+    Attributes
+    ----------
+    patients
+        The number of patients, hence of columns.
+    bootstrap
+        The number of bootstrap draws; each takes `patients` patients, with replacement.
+    seed
+        The seed of the draws; equal attributes give equal draws.
+
+    Raises
+    ------
+    XrayError
+        There is no patient.
     """
 
     patients: int
-    bootstrap: int
-    seed: int
+    bootstrap: int = 2000
+    seed: int = 0
+
+    def __post_init__(self) -> None:
+        if self.patients < 1:
+            raise XrayError("There is no image to evaluate.")
 
     @property
     def rows(self) -> int:
+        """The number of rows: 1, the bootstrap draws and the jackknife rows."""
         return 1 + self.bootstrap + min(self.patients, _MAX_JACKKNIFE_GROUPS)
 
-    def each(
+    def apply(
         self, *functions: Callable[[np.ndarray], np.ndarray], images: int = 0
     ) -> list[np.ndarray]:
-        """What each function makes of every row: a list of arrays (rows, ...).
+        """Apply functions to all rows, in blocks.
 
-        A function gets a block of rows, float32 (block, patients); see `in_blocks`. `images` is the
-        length of the rows that it works on, where that exceeds `patients`: it bounds the memory.
-        One pass over many patients runs at a time; those of other visitors wait.
+        Parameters
+        ----------
+        functions
+            From a block of rows, float32 (block, patients), to (block, ...).
+        images
+            The length of the rows that the functions create, where that exceeds `patients`: it
+            bounds the memory.
+
+        Returns
+        -------
+        list of numpy.ndarray
+            For each function its results, (rows, ...).
         """
-        rows_at_once = max(1, CELLS // max(self.patients, images))
-        with _ONE_LARGE_PASS if self.patients > _MANY_PATIENTS else nullcontext():
-            return in_blocks(self.blocks(rows_at_once), self.rows, *functions)
+        rows_at_once = max(1, BLOCK_CELLS // max(self.patients, images))
+        with _large_pass if self.patients > _MANY_PATIENTS else nullcontext():
+            return apply_in_blocks(self.blocks(rows_at_once), self.rows, *functions)
 
     def blocks(self, rows_at_once: int) -> Iterator[np.ndarray]:
-        """All rows in order, float32 (at most `rows_at_once`, patients) at a time."""
+        """Yield all rows in order, float32 (at most `rows_at_once`, patients) at a time."""
         yield np.ones((1, self.patients), np.float32)
         key = (self.patients, self.bootstrap, self.seed)
         groups = min(self.patients, _MAX_JACKKNIFE_GROUPS)
         starts = range(0, self.bootstrap, rows_at_once)
-        draws = _kept.get(key)
+        draws = _draw_cache.get(key)
         if draws is not None:
             for start in starts:
                 yield draws.unpacked(start, min(start + rows_at_once, self.bootstrap))
             group = draws.group
         else:
-            draws = _kept.make_room(self.patients, self.bootstrap)
+            draws = _draw_cache.make_room(self.patients, self.bootstrap)
             rng = np.random.default_rng(self.seed)
             even = np.full(self.patients, 1 / self.patients)
             for start in starts:
@@ -145,28 +176,40 @@ class PatientWeights:
             group = (rng.permutation(self.patients) % groups).astype(np.uint16)
             if draws is not None:
                 draws.group = group
-                _kept.put(key, draws)
+                _draw_cache.put(key, draws)
         for start in range(0, groups, rows_at_once):
             left_out = np.arange(start, min(start + rows_at_once, groups))
             yield (group != left_out[:, np.newaxis]).astype(np.float32)
 
     def sums(self, per_patient: np.ndarray) -> np.ndarray:
-        """Weighted sums of `per_patient` (patients, ...) for every row: (rows, ...)."""
-        return self.each(self.summing(per_patient))[0]
+        """Return the sums of `per_patient` (patients, ...), weighted by each row: (rows, ...)."""
+        return self.apply(self.summing(per_patient))[0]
 
     def summing(self, per_patient: np.ndarray) -> Callable[[np.ndarray], np.ndarray]:
-        """The function for `each` that sums `per_patient` (patients, ...) by weight."""
+        """Return the function for `apply` that sums `per_patient` (patients, ...) by weight."""
         flat = per_patient.reshape(self.patients, -1).astype(np.float64)
         shape = per_patient.shape[1:]
         return lambda block: (block.astype(np.float64) @ flat).reshape(len(block), *shape)
 
     def interval(self, values: np.ndarray) -> Estimate:
-        """The estimate and its bias-corrected, accelerated (BCa) interval from a metric's rows.
+        """Return an estimate with its bias-corrected and accelerated (BCa) 95% interval.
 
-        `values` (rows,) is the metric on every row of `table`. The interval is not defined (NaN)
-        with fewer than two patients, or where over a tenth of the draws leave the metric undefined.
-        It is widened to hold the estimate where the correction would leave that outside.
-        Source: Efron, JASA 82 (1987) 171; field, clusters: Davison and Hinkley (1997), 3.8.
+        Parameters
+        ----------
+        values
+            (rows,) the metric on every row.
+
+        Returns
+        -------
+        Estimate
+            The interval is NaN with fewer than two patients, or where the metric is not defined on
+            over a tenth of the draws. It is widened to hold the estimate where the correction would
+            leave that outside.
+
+        References
+        ----------
+        Efron, Journal of the American Statistical Association 82 (1987) 171; clusters: Davison and
+        Hinkley, Bootstrap Methods and their Application (1997), section 3.8.
         """
         value = float(values[0])
         draws = values[1 : 1 + self.bootstrap]
@@ -179,7 +222,7 @@ class PatientWeights:
         return Estimate(value, float(min(low, value)), float(max(high, value)))
 
     def is_constant(self, values: np.ndarray) -> bool:
-        """Whether no draw differs from the estimate: the bootstrap has seen no variation."""
+        """Return whether no draw differs from the estimate, so that the interval has no width."""
         draws = values[1 : 1 + self.bootstrap]
         return bool(np.all(np.isnan(draws) | (draws == values[0])))
 
@@ -202,17 +245,7 @@ def _bca_shares(value: float, draws: np.ndarray, jackknife: np.ndarray) -> tuple
     return float(shares[0]), float(shares[1])
 
 
-def draw_patients(patients: int, *, n_bootstrap: int = 2000, seed: int = 0) -> PatientWeights:
-    """Draw the bootstrap once: `n_bootstrap` times as many patients as there are, with replacement.
-
-    The jackknife rows that the BCa interval needs come with it. Equal arguments give equal draws.
-    """
-    if patients < 1:
-        raise XrayError("There is no image to evaluate.")
-    return PatientWeights(patients, n_bootstrap, seed)
-
-
-class _Draws:
+class _PackedDraws:
     """Bootstrap draws at four bits a count: uint8 (draws, half the patients), and the groups."""
 
     def __init__(self, patients: int, bootstrap: int) -> None:
@@ -239,33 +272,33 @@ class _Draws:
         return counts
 
 
-class _Kept:
+class _DrawCache:
     """The draws used last, up to `limit` bytes in all: drawing costs more than unpacking.
 
-    They are random numbers that follow from three integers, so nothing of anyone's data is in them.
+    They are random numbers that follow from three integers, so they hold no patient data.
     """
 
     def __init__(self, limit: int) -> None:
         self.limit = limit
         self._lock = Lock()
-        self._draws: OrderedDict[tuple[int, int, int], _Draws] = OrderedDict()
+        self._draws: OrderedDict[tuple[int, int, int], _PackedDraws] = OrderedDict()
 
-    def get(self, key: tuple[int, int, int]) -> _Draws | None:
+    def get(self, key: tuple[int, int, int]) -> _PackedDraws | None:
         with self._lock:
             if key in self._draws:
                 self._draws.move_to_end(key)
             return self._draws.get(key)
 
-    def make_room(self, patients: int, bootstrap: int) -> _Draws | None:
+    def make_room(self, patients: int, bootstrap: int) -> _PackedDraws | None:
         """Empty draws to be filled and `put`; None where they would not fit."""
         size = bootstrap * ((patients + 1) // 2)
         if size > self.limit:
             return None
         with self._lock:
             self._shrink(self.limit - size)
-        return _Draws(patients, bootstrap)
+        return _PackedDraws(patients, bootstrap)
 
-    def put(self, key: tuple[int, int, int], draws: _Draws) -> None:
+    def put(self, key: tuple[int, int, int], draws: _PackedDraws) -> None:
         with self._lock:
             self._shrink(self.limit - draws.packed.nbytes)
             self._draws[key] = draws
@@ -275,25 +308,5 @@ class _Kept:
             self._draws.popitem(last=False)
 
 
-_kept = _Kept(limit=_KEPT_BYTES)
-_ONE_LARGE_PASS = Lock()
-
-
-def wilson(successes: float, trials: float) -> tuple[float, float]:
-    """The 95% Wilson score interval of a proportion; (NaN, NaN) without trials.
-
-    `trials` may be an effective number (patients in place of images), hence not whole.
-    Source: Wilson, JASA 22 (1927) 209.
-    """
-    if trials <= 0:
-        return math.nan, math.nan
-    rate = successes / trials
-    centre = (rate + Z_95**2 / (2 * trials)) / (1 + Z_95**2 / trials)
-    half = (
-        Z_95
-        / (1 + Z_95**2 / trials)
-        * math.sqrt(rate * (1 - rate) / trials + (Z_95 / trials) ** 2 / 4)
-    )
-    low = 0.0 if successes == 0 else max(0.0, centre - half)
-    high = 1.0 if successes == trials else min(1.0, centre + half)
-    return low, high
+_draw_cache = _DrawCache(limit=_CACHE_BYTES)
+_large_pass = Lock()

@@ -4,7 +4,9 @@ from __future__ import annotations
 
 from typing import Any
 
-from xray_core.evaluation.tables import SMALL_GROUP, calibration_in_words
+from xray_core.evaluation.groups import SMALL_GROUP
+from xray_core.evaluation.tables import describe_calibration, estimate_from_json
+from xray_core.stats.intervals import format_estimate
 
 NAMED = 10  # unreadable images that the card names
 _SHOWN = (
@@ -72,10 +74,10 @@ threshold of {calibration["decision_threshold"]:.0%}, with 95% intervals (bootst
 
 {_perfect(test)}
 
-- Of 100 images with pneumonia it flags {numbers["called"]}, gives no clear result (indeterminate)
+- Of 100 images with pneumonia it flags {numbers["detected"]}, gives no clear result (indeterminate)
   for {numbers["uncertain"]}, misses {numbers["missed"]} and does not analyse {numbers["refused"]}.
-- Of 100 normal images it correctly finds no pneumonia in {numbers["cleared"]}, gives no clear
-  result for {numbers["normal_uncertain"]}, wrongly flags {numbers["flagged"]} and does not analyse
+- Of 100 normal images it correctly finds no pneumonia in {numbers["correctly_negative"]}, gives no clear
+  result for {numbers["normal_uncertain"]}, wrongly flags {numbers["wrongly_flagged"]} and does not analyse
   {numbers["normal_refused"]}.
 - Between {low:.0%} and {high:.0%} the result is indeterminate. {_undecided(test)}
 - The exclusion threshold is {calibration["exclusion_threshold"]:.1%}. {_below_exclusion(metrics)}
@@ -176,14 +178,7 @@ def _below_exclusion(metrics: dict[str, Any]) -> str:
 
 
 def _value(estimate: dict[str, Any], *, percent: bool) -> str:
-    if estimate["value"] is None:
-        return "not defined"
-    value, low, high = (estimate[key] for key in ("value", "low", "high"))
-    if low is None or high is None:
-        return f"{value:.1%}" if percent else f"{value:.3f}"
-    if percent:
-        return f"{value:.1%} ({low:.1%} to {high:.1%})"
-    return f"{value:.3f} ({low:.3f} to {high:.3f})"
+    return format_estimate(estimate_from_json(estimate), ".1%" if percent else ".3f")
 
 
 _PERCENT = ("accuracy", "sensitivity", "specificity", "ppv", "npv")
@@ -221,7 +216,7 @@ def _perfect(found: dict[str, Any]) -> str:
     error = found["metrics"]["calibration_error"]["value"]
     if low is None or high is None or error is None:
         return ""
-    return calibration_in_words(error, low, high)
+    return describe_calibration(error, low, high)
 
 
 def _undecided(found: dict[str, Any]) -> str:

@@ -16,7 +16,8 @@ from scipy.ndimage import rotate
 
 from xray_core.imaging.radiograph import to_model_input
 from xray_core.model.calibration import Calibration
-from xray_core.stats.delong import area_interval, delong
+from xray_core.stats.delong import delong
+from xray_core.stats.intervals import wald_interval
 from xray_core.training.augmentation import recompressed, with_contrast
 from xray_core.training.data import ImageSet
 
@@ -123,7 +124,7 @@ def _row(
 ) -> dict[str, Any]:
     sick = images.label == 1
     areas, covariance = delong(sick, after, images.table["patient"].to_numpy())
-    low, high = area_interval(areas[0], covariance[0, 0])
+    low, high = wald_interval(areas[0], covariance[0, 0])
     verdicts = [
         (calibration.verdict(p), calibration.verdict(q)) for p, q in zip(before, after, strict=True)
     ]

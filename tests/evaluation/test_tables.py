@@ -7,18 +7,18 @@ from types import SimpleNamespace
 import pandas as pd
 import pytest
 from simulated_bundle import CALIBRATION, predictions
+from simulated_tables import evaluate_labels
 
 from xray_core.errors import XrayError
-from xray_core.evaluation.metrics import evaluate_scores
 from xray_core.evaluation.tables import (
-    as_text,
     below_exclusion_threshold,
-    calibration_in_words,
+    describe_calibration,
+    format_metric,
     metrics_json,
     metrics_table,
     summary,
 )
-from xray_core.stats.bootstrap import Estimate
+from xray_core.stats.intervals import Estimate
 
 
 @pytest.fixture(scope="module")
@@ -27,30 +27,32 @@ def table():
 
 
 def test_a_summary_is_json_and_counts_every_image(table):
-    found = summary(table, CALIBRATION)
+    results = summary(table, CALIBRATION)
 
-    assert json.loads(json.dumps(found, allow_nan=False)) == found
+    assert json.loads(json.dumps(results, allow_nan=False)) == results
     test = table[table["fold"] == "test"]
-    assert found["images"] == len(test)
-    assert found["patients"] == 403
-    assert sum(found["confusion"].values()) == len(test)
-    called = test["probability"] >= 0.5
-    right = (called == (test["label"] == "PNEUMONIA")).mean()
-    assert found["metrics"]["accuracy"]["value"] == pytest.approx(right)
-    assert found["exclusion_threshold"]["threshold"] == 0.22
-    assert set(found["by_subtype"]) == {"bacteria", "virus"}
-    for name, part in found["by_subtype"].items():
+    assert results["images"] == len(test)
+    assert results["patients"] == 403
+    assert sum(results["confusion"].values()) == len(test)
+    positive = test["probability"] >= 0.5
+    right = (positive == (test["label"] == "PNEUMONIA")).mean()
+    assert results["metrics"]["accuracy"]["value"] == pytest.approx(right)
+    assert results["exclusion_threshold"]["threshold"] == 0.22
+    assert set(results["by_subtype"]) == {"bacteria", "virus"}
+    for name, part in results["by_subtype"].items():
         own = test[test["subtype"] == name]
         assert (part["images"], part["patients"]) == (len(own), own["patient"].nunique())
-    assert set(found["by_gate"]) == {"passed", "caution"}
-    assert found["natural_frequencies"]["pneumonia_images"] == (test["label"] == "PNEUMONIA").sum()
+    assert set(results["by_gate"]) == {"passed", "caution"}
+    assert (
+        results["natural_frequencies"]["pneumonia_images"] == (test["label"] == "PNEUMONIA").sum()
+    )
 
 
-def test_the_table_says_numbers_intervals_and_how_calibration_was_measured(table):
-    found = summary(table, CALIBRATION)
-    text = metrics_table(found)
+def test_the_table_gives_intervals_and_how_calibration_was_measured(table):
+    results = summary(table, CALIBRATION)
+    text = metrics_table(results)
 
-    value = found["metrics"]["sensitivity"]
+    value = results["metrics"]["sensitivity"]
     line = f"{value['value']:.1%} ({value['low']:.1%} to {value['high']:.1%})"
     assert any(row.startswith("Sensitivity") and row.endswith(line) for row in text.splitlines()), (
         text
@@ -67,8 +69,8 @@ def test_the_table_says_numbers_intervals_and_how_calibration_was_measured(table
         (0.010, "The measured error of 0.010 is below this range: no miscalibration"),
     ],
 )
-def test_what_is_said_of_a_calibration_error_follows_from_the_reference(error, words):
-    text = calibration_in_words(error, 0.012, 0.035)
+def test_a_calibration_error_is_described_by_its_reference_range(error, words):
+    text = describe_calibration(error, 0.012, 0.035)
 
     assert "an error of 0.012 to 0.035" in text
     assert words in text
@@ -91,26 +93,26 @@ def test_one_class_and_one_image_still_give_a_summary():
             "gate": ["passed"],
         }
     )
-    found = summary(
+    results = summary(
         one,
         SimpleNamespace(
             prior=0.5, decision_threshold=0.5, exclusion_threshold=0.2, uncertain=(0.4, 0.6)
         ),
     )
 
-    assert found["metrics"]["specificity"]["value"] == 1.0
-    assert found["metrics"]["sensitivity"]["value"] is None
-    json.dumps(found, allow_nan=False)
-    assert "not defined" in metrics_table(found)
+    assert results["metrics"]["specificity"]["value"] == 1.0
+    assert results["metrics"]["sensitivity"]["value"] is None
+    json.dumps(results, allow_nan=False)
+    assert "not defined" in metrics_table(results)
 
 
-def test_infinity_survives_the_way_through_json():
-    found = metrics_json(
-        evaluate_scores([1, 1, 0, 0], [0.9, 0.4, 0.1, 0.2], [*"abcd"], threshold=0.3)
+def test_infinity_is_stored_in_json_and_read_back():
+    results = metrics_json(
+        evaluate_labels([1, 1, 0, 0], [0.9, 0.4, 0.1, 0.2], [*"abcd"], threshold=0.3)
     )
 
-    assert found["metrics"]["positive_likelihood_ratio"]["value"] == "Infinity"
-    assert "infinite" in metrics_table(found)
+    assert results["metrics"]["positive_likelihood_ratio"]["value"] == "Infinity"
+    assert "infinite" in metrics_table(results)
 
 
 @pytest.mark.parametrize(
@@ -128,7 +130,7 @@ def test_infinity_survives_the_way_through_json():
     ],
 )
 def test_numbers_are_written_in_their_own_unit(name, estimate, text):
-    assert as_text(name, estimate) == text
+    assert format_metric(name, estimate) == text
 
 
 def test_images_below_the_exclusion_threshold_are_counted_with_their_pneumonias():
@@ -141,14 +143,14 @@ def test_images_below_the_exclusion_threshold_are_counted_with_their_pneumonias(
         }
     )
     assert below_exclusion_threshold(table, CALIBRATION) == {"images": 3, "pneumonia": 1}
-    found = below_exclusion_threshold(table, CALIBRATION, "validation")
-    assert found == {"images": 1, "pneumonia": 1}
+    results = below_exclusion_threshold(table, CALIBRATION, "validation")
+    assert results == {"images": 1, "pneumonia": 1}
 
 
 def test_a_summary_counts_below_the_exclusion_threshold_as_its_confusion_table_does(table):
-    found = summary(table, CALIBRATION)
-    counts = found["exclusion_threshold"]["confusion"]
-    assert found["below_exclusion_threshold"] == {
+    results = summary(table, CALIBRATION)
+    counts = results["exclusion_threshold"]["confusion"]
+    assert results["below_exclusion_threshold"] == {
         "images": counts["false_negative"] + counts["true_negative"],
         "pneumonia": counts["false_negative"],
     }
