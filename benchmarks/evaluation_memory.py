@@ -41,7 +41,7 @@ def measure(path: Path, most_mb: float, most_seconds: float) -> bool:
     """Evaluate a table step by step, print the costs, return whether a limit is exceeded."""
     from scipy.special import expit, logit
 
-    from ui.evaluation.data import evaluated
+    from ui.evaluation.data import evaluate_table
     from xray_core.evaluation.comparison import compare
     from xray_core.evaluation.curves import decision_curve
     from xray_core.evaluation.metrics import evaluate, independent_intervals
@@ -59,7 +59,7 @@ def measure(path: Path, most_mb: float, most_seconds: float) -> bool:
         )
 
     table, notes = read_predictions(path)
-    evaluation = evaluated("your table", "model", table, tuple(notes), calibration)
+    evaluation = evaluate_table("your table", "model", table, tuple(notes), calibration)
     log("the table, and all that depends on no slider")
     metrics = evaluate(evaluation.scores, threshold=0.5, prevalence=0.1)
     independent_intervals(evaluation.scores, metrics)

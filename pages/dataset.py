@@ -1,4 +1,4 @@
-"""The Dataset page: what this data is, and what is wrong with it."""
+"""The Dataset page: contents and quality of the dataset."""
 
 import streamlit as st
 
@@ -7,40 +7,44 @@ from ui.common.folders import is_local
 from ui.common.frame import frame
 from ui.common.text import as_text
 from ui.common.widgets import csv_button
-from ui.dataset import sections
+from ui.dataset.averages import show_averages
+from ui.dataset.contents import show_contents
 from ui.dataset.download import offer_download
-from ui.dataset.gallery import gallery
-from ui.dataset.source import Source, choose_source, folder_picker, measure_again
+from ui.dataset.features import show_one_feature, show_shortcuts
+from ui.dataset.findings import show_findings
+from ui.dataset.gallery import show_gallery
+from ui.dataset.source import Source, load_source, rescan, show_folder_picker
 
 
-def show(bundle: str | None) -> None:
-    st.title("The data, and what is wrong with it")
-    source = choose_source(bundle)
+def show_page(model: str | None) -> None:
+    """Draw everything below the frame."""
+    st.title("Dataset quality")
+    source = load_source(model)
     if source is None:
-        folder_picker()
+        show_folder_picker()
         offer_download()
         return
-    where_from(source)
-    st.header("What it holds", divider="gray")
-    sections.overview(source)
-    st.header("What is wrong with it", divider="gray")
-    sections.findings(source)
-    st.header("What gives the class away", divider="gray")
-    sections.shortcuts(source)
-    st.subheader("One property by class")
-    sections.distributions(source)
-    st.header("The average image", divider="gray")
+    show_origin(source)
+    st.header("Contents", divider="gray")
+    show_contents(source)
+    st.header("Findings", divider="gray")
+    show_findings(source)
+    st.header("Shortcut features", divider="gray")
+    show_shortcuts(source)
+    st.subheader("One feature by class")
+    show_one_feature(source)
+    st.header("Average images", divider="gray")
     averages = st.container()
     st.header("Gallery", divider="gray")
-    gallery(source)
-    st.header("The table", divider="gray")
-    whole_table(source)
-    # Last, since averaging a new folder takes a while and everything else can be read meanwhile.
+    show_gallery(source)
+    st.header("Table", divider="gray")
+    show_table(source)
+    # Last: averaging the images of a new folder takes time, and the rest can be read meanwhile.
     with averages:
-        sections.averages(source)
+        show_averages(source)
 
 
-def where_from(source: Source) -> None:
+def show_origin(source: Source) -> None:
     if source.folder is None:
         st.info(
             "There are no images on the computer that runs this app: everything except images "
@@ -48,36 +52,36 @@ def where_from(source: Source) -> None:
             icon=":material/info:",
         )
     else:
+        folder = f" Folder: {as_text(source.folder, 400)}." if is_local() else ""
         st.caption(
-            "Chest X-rays of children of one to five years, from Guangzhou (Kermany et al., Cell "
-            "2018; CC BY 4.0), unless you chose another folder."
-            + (f" Read from {as_text(source.folder, 400)}." if is_local() else "")
+            "The default dataset: chest X-rays of children aged 1 to 5 from Guangzhou (Kermany et "
+            f"al., Cell 2018; CC BY 4.0).{folder}"
         )
     with st.expander(
         "Another folder, or the Kaggle download" if source.folder is None else "Another folder",
         expanded=source.folder is None,
         icon=":material/folder_open:",
     ):
-        folder_picker()
+        show_folder_picker()
         if source.folder is None:
             offer_download()
         else:
             st.button(
-                "Measure again",
+                "Rescan",
                 icon=":material/refresh:",
-                on_click=show_errors()(measure_again),
-                help="Looks for images that were changed in place; only those are read again.",
+                on_click=show_errors()(rescan),
+                help="Finds images that were changed in place. Only those are read again.",
             )
 
 
-def whole_table(source: Source) -> None:
-    st.write("One row an image, with all that was measured.")
+def show_table(source: Source) -> None:
+    st.write("One row per image, with all measured features.")
     csv_button(source.table, "dataset", "Download the table (CSV)")
-    opened = st.expander("Show the table", key="dataset_table", on_change="rerun")
-    if opened.open:
-        opened.dataframe(source.table, hide_index=True)
+    expander = st.expander("Show the table", key="dataset_table", on_change="rerun")
+    if expander.open:
+        expander.dataframe(source.table, hide_index=True)
 
 
-chosen = frame("Dataset")
+chosen_model = frame("Dataset")
 with show_errors():
-    show(chosen)
+    show_page(chosen_model)

@@ -15,8 +15,8 @@ PATIENCE = 60_000
 @pytest.fixture(scope="module")
 def dataset(tmp_path_factory: pytest.TempPathFactory) -> Path:
     root = write_dataset(tmp_path_factory.mktemp("images") / "chest_xray", KAGGLE_LIKE)
-    sick = root / "train/PNEUMONIA/person3_virus_7.jpeg"
-    (root / "test/PNEUMONIA/person777_virus_1.jpeg").write_bytes(sick.read_bytes())
+    original = root / "train/PNEUMONIA/person3_virus_7.jpeg"
+    (root / "test/PNEUMONIA/person777_virus_1.jpeg").write_bytes(original.read_bytes())
     return root
 
 
@@ -81,7 +81,7 @@ def test_charts_answer_the_mouse(server: Server, page: object) -> None:
     expect(tooltip).to_contain_text("Patients")
 
 
-def test_a_image_is_enlarged_and_sent_to_prediction(
+def test_an_image_is_enlarged_and_sent_to_prediction(
     server: Server, page: object, dataset: Path
 ) -> None:
     opened(page, server)

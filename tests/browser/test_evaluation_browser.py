@@ -34,11 +34,11 @@ def test_the_threshold_moves_the_numbers_from_the_keyboard(server, page):
     expect(value).to_have_text(re.compile(r"9\d\.\d%"))
     before = value.inner_text()
 
-    page.get_by_role("slider", name="Threshold: called pneumonia from").press("End")
+    page.get_by_role("slider", name="Threshold (pneumonia at or above)").press("End")
 
     expect(value).to_have_text("0.0%")
-    page.get_by_role("radio", name=re.compile(r"Main \(50")).or_(
-        page.get_by_role("button", name=re.compile(r"Main \(50"))
+    page.get_by_role("radio", name=re.compile(r"Decision threshold \(50")).or_(
+        page.get_by_role("button", name=re.compile(r"Decision threshold \(50"))
     ).first.click()
     expect(value).to_have_text(before)
 
@@ -53,7 +53,7 @@ def test_an_error_opens_in_prediction(server, page):
 
 def test_a_figure_is_downloaded_as_svg(server, page, tmp_path):
     page.goto(f"{server.url}/evaluation")
-    _section(page, "Ranking")
+    _section(page, "ROC and PR")
     expect(page.get_by_role("heading", name="ROC curve")).to_be_visible()
     with page.expect_download() as waiting:
         page.locator(".st-key-roc-svg").get_by_role("button").click()

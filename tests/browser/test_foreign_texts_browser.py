@@ -93,8 +93,8 @@ def test_a_models_own_texts(server: Server, visitor: object) -> None:
     expect(visitor.get_by_text("A summary.")).to_be_attached()
     expect(visitor.get_by_text("Limits of use.")).to_be_visible()
     expect(visitor.locator("h3", has_text="Limits")).to_contain_text("heading.png")
-    expect(visitor.get_by_text("(version ![x]")).to_be_visible()
-    for tab in ("Model card", "Recipe", "Network", "Where it comes from"):
+    expect(visitor.get_by_text("version ![x]")).to_be_visible()
+    for tab in ("Model card", "Recipe", "Network", "Provenance"):
         visitor.get_by_role("tab", name=tab).click()
         assert_nothing_leads_elsewhere(visitor)
 
@@ -102,7 +102,7 @@ def test_a_models_own_texts(server: Server, visitor: object) -> None:
 def test_texts_of_an_uploaded_table(server: Server, visitor: object) -> None:
     def upload(text: str) -> None:
         _section(visitor, "Your images")
-        visitor.get_by_role("tab", name="A CSV of predictions").click()
+        visitor.get_by_role("tab", name="CSV of predictions").click()
         visitor.locator('input[type="file"]').set_input_files(
             {"name": "t.csv", "mimeType": "text/csv", "buffer": text.encode()}
         )
@@ -129,7 +129,7 @@ def test_texts_of_an_uploaded_table(server: Server, visitor: object) -> None:
     visitor.get_by_role("button", name="Open in Prediction").first.hover()
     assert_nothing_leads_elsewhere(visitor)
     _section(visitor, "Groups")
-    expect(visitor.get_by_role("heading", name=re.compile("By kind"))).to_be_visible()
+    expect(visitor.get_by_role("heading", name=re.compile("By subtype"))).to_be_visible()
     assert_nothing_leads_elsewhere(visitor)
 
 

@@ -32,8 +32,8 @@ def own_cache(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[None]
 @pytest.fixture
 def dataset(tmp_path: Path) -> Path:
     root = write_dataset(tmp_path / "chest_xray", KAGGLE_LIKE)
-    sick = root / "train/PNEUMONIA/person3_virus_7.jpeg"
-    (root / "test/PNEUMONIA/person777_virus_1.jpeg").write_bytes(sick.read_bytes())
+    original = root / "train/PNEUMONIA/person3_virus_7.jpeg"
+    (root / "test/PNEUMONIA/person777_virus_1.jpeg").write_bytes(original.read_bytes())
     return root
 
 
@@ -56,7 +56,7 @@ def test_numbers_findings_and_gallery_of_a_folder(page: AppTest, dataset: Path) 
     # 20 + 2 + 4 normal patients, 20 + 2 + 4 with pneumonia, and the copy under another name
     assert numbers["Patients"] == "53"
     found = [label for label in labels(page) if "**" in label]
-    assert "**Grave**" in found[0]
+    assert "**Serious**" in found[0]
     assert any("both sides of the test split" in label for label in found)
     assert found.index(next(f for f in found if "Checked" in f)) > found.index(
         next(f for f in found if "Note" in f)
@@ -104,7 +104,7 @@ def test_gallery_filters_and_pages(page: AppTest) -> None:
     assert not page.exception
 
 
-def test_a_image_opens_enlarged_with_its_facts(page: AppTest) -> None:
+def test_an_image_opens_enlarged_with_its_facts(page: AppTest) -> None:
     # That it can be sent to prediction is tested in a browser: AppTest reruns no dialog.
     page.text_input(key="gallery_patient").set_value("IM-0007-0001").run()
     page.button(key="open train/NORMAL/IM-0007-0001.jpeg").click().run()

@@ -10,7 +10,7 @@ from PIL import Image
 from simulated_bundle import write_bundle
 from streamlit.testing.v1 import AppTest
 
-from ui.common import models as prediction_model
+from ui.common import models
 
 OWN = "Your images"
 HEAD = "label,probability,file,subtype,patient\n"
@@ -61,7 +61,7 @@ def test_a_folder_is_evaluated_however_it_is_laid_out(
             path = tmp_path / "mine" / inside / label / f"{name.format(number)}.png"
             path.parent.mkdir(parents=True, exist_ok=True)
             path.write_bytes(image_png(number, label == "PNEUMONIA"))
-    shared = prediction_model.predictor("micro")
+    shared = models.predictor("micro")
     calls = []
     predict_many = type(shared).predict_many
 
@@ -175,7 +175,7 @@ def test_a_fault_in_a_section_is_a_sentence_and_its_place_in_the_log(
     def broken(*_: object, **__: object) -> None:
         raise ValueError("Doe_Jane.csv")
 
-    monkeypatch.setattr("ui.evaluation.numbers.frequencies", broken)
+    monkeypatch.setattr("ui.evaluation.headline.natural_frequencies", broken)
     page.run()
 
     assert not page.exception

@@ -12,11 +12,11 @@ from simulated_bundle import predictions, write_bundle
 from ui.evaluation.comparison import _p
 
 SECTIONS = (
-    "Numbers",
-    "Ranking",
-    "Scores",
+    "All metrics",
+    "ROC and PR",
+    "Score distribution",
     "Calibration",
-    "Usefulness",
+    "Clinical utility",
     "Groups",
     "Errors",
     "Compare",
@@ -29,7 +29,7 @@ def page(open_page, models_folder):
     return open_page("evaluation")
 
 
-def choose(at, key, value):
+def select(at, key, value):
     [control] = [w for w in at.get("button_group") if w.key == key]
     return control.set_value(value).run()
 
@@ -42,10 +42,10 @@ def metric(at, label):
 def test_the_headline_comes_with_intervals_before_any_slider(page):
     assert not page.exception
     labels = [m.label for m in page.metric]
-    assert labels[:5] == ["Sensitivity", "Specificity", "Accuracy", "ROC AUC", "Calibration"]
+    assert labels[:5] == ["Sensitivity", "Specificity", "Accuracy", "ROC AUC", "Calibration error"]
     test = predictions().query("fold == 'test'")
-    ill = test["label"] == "PNEUMONIA"
-    sensitivity = (test.loc[ill, "probability"] >= 0.5).mean()
+    pneumonia = test["label"] == "PNEUMONIA"
+    sensitivity = (test.loc[pneumonia, "probability"] >= 0.5).mean()
     assert metric(page, "Sensitivity").value == f"{sensitivity:.1%}"
     assert " to " in metric(page, "Sensitivity").delta
     assert "of 403 patients" in page_text(page)
@@ -53,7 +53,7 @@ def test_the_headline_comes_with_intervals_before_any_slider(page):
 
 @pytest.mark.parametrize("section", SECTIONS)
 def test_every_section_opens(page, section):
-    choose(page, "evaluation_section", section)
+    select(page, "evaluation_section", section)
 
     assert not page.exception
     assert not page.error
@@ -69,7 +69,7 @@ def test_the_counts_are_told_apart_from_the_prediction_pages(page):
 
 
 def test_subtypes_are_listed_with_their_own_images_and_patients(page):
-    choose(page, "evaluation_section", "Groups")
+    select(page, "evaluation_section", "Groups")
 
     kinds = page.dataframe[0].value.set_index("Group")
     test = predictions().query("fold == 'test' and subtype == 'virus'")
@@ -79,7 +79,7 @@ def test_subtypes_are_listed_with_their_own_images_and_patients(page):
 
 
 def test_bins_with_few_images_carry_their_number_and_interval(page):
-    choose(page, "evaluation_section", "Calibration")
+    select(page, "evaluation_section", "Calibration")
 
     bins = page.dataframe[0].value
     few = bins[bins["images"] < 20]
@@ -102,21 +102,22 @@ def test_curves_of_many_images_are_thinned_for_the_browser():
     import numpy as np
     import pandas as pd
 
-    from ui.evaluation.charts import abstention, precision_recall, roc
+    from ui.evaluation.groups import accuracy_chart
+    from ui.evaluation.roc_and_pr import precision_recall_chart, roc_chart
     from xray_core.evaluation.curves import precision_recall_curve, roc_curve
     from xray_core.evaluation.groups import accuracy_against_share
     from xray_core.evaluation.metrics import evaluate
     from xray_core.evaluation.scores import prepare_scores
 
-    score = np.random.default_rng(0).random(9000)
+    probability = np.random.default_rng(0).random(9000)
     label = np.arange(9000) % 2 == 0
-    scores = prepare_scores(label, score, np.arange(9000), n_bootstrap=10)
+    scores = prepare_scores(label, probability, np.arange(9000), n_bootstrap=10)
     metrics = evaluate(scores, threshold=0.5)
     curve = roc_curve(scores)
     drawn = [
-        roc(curve, {"main": metrics}, None),
-        precision_recall(precision_recall_curve(scores), 0.5, metrics),
-        abstention(accuracy_against_share(label, score, 0.5), 0.9, 0.5),
+        roc_chart(curve, {"decision threshold": metrics}),
+        precision_recall_chart(precision_recall_curve(scores), 0.5, metrics),
+        accuracy_chart(accuracy_against_share(label, probability, 0.5), 0.9, 0.5),
     ]
 
     assert len(curve.points) == 9001
@@ -141,7 +142,7 @@ def test_the_threshold_moves_the_numbers(page):
 
 
 def test_an_operating_point_sets_the_threshold(page):
-    choose(page, "evaluation_point", "exclusion_threshold")
+    select(page, "evaluation_point", "exclusion")
 
     assert page.slider(key="evaluation_threshold").value == 22.0
     test = predictions().query("fold == 'test' and label == 'NORMAL'")
@@ -166,15 +167,15 @@ def test_the_ends_of_the_threshold_do_not_break_the_page(page):
     assert metric(page, "PPV at 10%").value == "not defined"
 
 
-def test_the_validation_split_says_that_it_flatters(page):
-    choose(page, "evaluation_source", "validation")
+def test_the_validation_split_says_that_it_is_optimistic(page):
+    select(page, "evaluation_source", "validation")
 
-    assert any("flatter" in warning.value for warning in page.warning)
+    assert any("optimistic" in warning.value for warning in page.warning)
     assert "of 195 patients" in page_text(page)
 
 
 def test_errors_are_listed_without_images_on_disk(page):
-    choose(page, "evaluation_section", "Errors")
+    select(page, "evaluation_section", "Errors")
 
     assert any("not on this disk" in info.value for info in page.info)
     table = page.dataframe[0].value
@@ -195,7 +196,7 @@ def test_an_error_with_its_image_on_disk_can_be_opened(page, tmp_path, monkeypat
     import streamlit as st
 
     st.cache_data.clear()
-    choose(page, "evaluation_section", "Errors")
+    select(page, "evaluation_section", "Errors")
 
     buttons = [b for b in page.button if b.label.startswith("Open in Prediction")]
     assert len(buttons) == 10
@@ -206,7 +207,7 @@ def test_an_error_with_its_image_on_disk_can_be_opened(page, tmp_path, monkeypat
 
 
 def test_one_model_alone_has_nothing_to_be_compared_with(page):
-    choose(page, "evaluation_section", "Compare")
+    select(page, "evaluation_section", "Compare")
 
     assert any("no other model" in info.value for info in page.info)
 
@@ -215,9 +216,9 @@ def test_two_models_are_compared_on_the_same_images(open_page, models_folder):
     write_bundle(models_folder)
     write_bundle(models_folder, "vgg16", separation=1.5)
     at = open_page("evaluation")
-    choose(at, "evaluation_section", "Compare")
+    select(at, "evaluation_section", "Compare")
 
-    assert "**resnet50** is right more often" in page_text(at)
+    assert "**resnet50** has the higher accuracy" in page_text(at)
     assert "McNemar" in page_text(at)
 
 
@@ -225,13 +226,13 @@ def test_models_of_different_images_are_not_compared(open_page, models_folder):
     write_bundle(models_folder)
     write_bundle(models_folder, "vgg16", seed=9)
     at = open_page("evaluation")
-    choose(at, "evaluation_section", "Compare")
+    select(at, "evaluation_section", "Compare")
 
     assert any("only be compared on the same images" in error.value for error in at.error)
 
 
 def test_a_table_of_your_own_becomes_the_page(page):
-    choose(page, "evaluation_section", "Your images")
+    select(page, "evaluation_section", "Your images")
     table = "label,probability\nPNEUMONIA,0.9\nPNEUMONIA,0.8\nNORMAL,0.2\nNORMAL,0.7\nNORMAL,\n"
     page.file_uploader[0].upload("mine.csv", table.encode(), "text/csv").run()
     [button] = [b for b in page.button if b.label == "Evaluate this table"]
@@ -246,7 +247,7 @@ def test_a_table_of_your_own_becomes_the_page(page):
 def test_a_long_evaluation_shows_its_progress_and_clears_it(monkeypatch):
     import numpy as np
 
-    from ui.evaluation import numbers as evaluation_numbers
+    from ui.evaluation import progress
     from xray_core.stats.bootstrap import PatientWeights
 
     drawn = []
@@ -258,11 +259,11 @@ def test_a_long_evaluation_shows_its_progress_and_clears_it(monkeypatch):
         def empty(self):
             drawn.append("cleared")
 
-    monkeypatch.setattr(evaluation_numbers.st, "empty", Place)
-    monkeypatch.setattr(evaluation_numbers, "_SLOW_SECONDS", -1.0)
-    monkeypatch.setattr(evaluation_numbers, "_REFRESH_SECONDS", -1.0)
+    monkeypatch.setattr(progress.st, "empty", Place)
+    monkeypatch.setattr(progress, "_SLOW_SECONDS", -1.0)
+    monkeypatch.setattr(progress, "_REFRESH_SECONDS", -1.0)
     weights = PatientWeights(40, bootstrap=60)
-    with evaluation_numbers.shown_progress():
+    with progress.show_progress():
         weights.sums(np.ones(40))
         weights.sums(np.ones(40))
 
@@ -272,7 +273,7 @@ def test_a_long_evaluation_shows_its_progress_and_clears_it(monkeypatch):
 
 
 def test_a_table_that_is_none_is_refused_in_a_sentence(page):
-    choose(page, "evaluation_section", "Your images")
+    select(page, "evaluation_section", "Your images")
     page.file_uploader[0].upload("mine.csv", b"a,b\n1,2\n", "text/csv").run()
     [button] = [b for b in page.button if b.label == "Evaluate this table"]
     button.click().run()
@@ -281,7 +282,7 @@ def test_a_table_that_is_none_is_refused_in_a_sentence(page):
 
 
 def test_a_folder_that_is_not_there_is_refused_in_a_sentence(page, tmp_path):
-    choose(page, "evaluation_section", "Your images")
+    select(page, "evaluation_section", "Your images")
     page.text_input[0].set_value(str(tmp_path / "nowhere"))
     [button] = [b for b in page.button if b.label == "Evaluate these images"]
     button.click().run()
@@ -322,7 +323,7 @@ def test_a_folder_of_your_own_images_becomes_the_page(
                 path.parent.mkdir(parents=True, exist_ok=True)
                 path.write_bytes(image_png(at_number, label == "PNEUMONIA"))
     at = open_page("evaluation")
-    choose(at, "evaluation_section", "Your images")
+    select(at, "evaluation_section", "Your images")
     at.text_input[0].set_value(str(tmp_path / "mine"))
     [button] = [b for b in at.button if b.label == "Evaluate these images"]
     button.click().run(timeout=300)
@@ -343,13 +344,13 @@ def test_a_folder_of_your_own_images_becomes_the_page(
 def test_a_net_benefit_below_the_chart_is_cut_off_and_not_bridged():
     import pandas as pd
 
-    from ui.evaluation.charts import decision
+    from ui.evaluation.clinical_utility import decision_chart
 
     risk = [k / 100 for k in range(1, 100)]
     curve = pd.DataFrame(
         {"risk": risk, "model": [0.1] * 50 + [-5.0] * 49, "low": -6.0, "high": 0.2}
     ).assign(all=-1.0, none=0.0)
-    chart = decision(curve).to_dict()
+    chart = decision_chart(curve).to_dict()
 
     drawn = [rows for rows in chart["datasets"].values() if "strategy" in rows[0]]
     assert [len(rows) for rows in drawn] == [3 * 99]

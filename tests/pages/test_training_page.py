@@ -5,14 +5,8 @@ import pytest
 from page_tools import page_text
 from simulated_bundle import write_bundle
 
-from ui.training.tables import (
-    card_body,
-    layer_table,
-    limits,
-    provenance_table,
-    recipe_table,
-    stage_table,
-)
+from ui.training.card import card_body, limits
+from ui.training.tables import layer_table, provenance_table, recipe_table, stage_table
 
 
 def test_the_page_shows_where_the_model_comes_from(open_page, models_folder):
@@ -22,15 +16,15 @@ def test_the_page_shows_where_the_model_comes_from(open_page, models_folder):
     assert not at.exception
     values = {m.label: m.value for m in at.metric}
     assert values["Best epoch"] == "6 of 8"
-    assert values["Trained on"] == "2026-11-20"
-    assert "best epoch, 6" in page_text(at)
+    assert values["Training date"] == "2026-11-20"
+    assert "best epoch (6)" in page_text(at)
     assert "from one hospital" in page_text(at)
     tables = {table.value.columns[0]: table.value for table in at.dataframe}
-    origin = tables["What"].set_index("What")["Value"]
-    assert origin["Seed"] == "0"
-    assert origin["Git commit"] == "0123456789abcdef"
-    assert origin["Data: fingerprint (SHA-256)"].startswith("c0ffee")
-    assert origin["Library: tensorflow"] == "2.21.0"
+    provenance = tables["Item"].set_index("Item")["Value"]
+    assert provenance["Seed"] == "0"
+    assert provenance["Git commit"] == "0123456789abcdef"
+    assert provenance["Dataset: fingerprint (SHA-256)"].startswith("c0ffee")
+    assert provenance["Library: tensorflow"] == "2.21.0"
     network = tables["Part"].set_index("Part")
     assert network.loc["conv1", "Trained"] == "frozen"
     assert network.loc["logit", "Parameters"] == 1025
@@ -67,7 +61,7 @@ LAYERS = [
 def test_layers_say_what_they_do_and_whether_they_were_trained():
     table = layer_table(LAYERS).set_index("Layer")
 
-    assert table.loc["conv2_block1_1_conv", "Does"] == "convolution"
+    assert table.loc["conv2_block1_1_conv", "Operation"] == "convolution"
     assert table.loc["conv2_block1_1_conv", "Output"] == "56 x 56 x 64"
     assert table["Trained"].tolist() == ["", "trained", "frozen"]
 
@@ -81,10 +75,24 @@ def test_layers_of_one_stage_are_counted_together():
 
 
 def test_what_was_not_recorded_is_said_so():
-    table = provenance_table({"version": "1"}).set_index("What")["Value"]
+    table = provenance_table({"version": "1"}).set_index("Item")["Value"]
 
     assert table["Git commit"] == "not recorded"
     assert table["Version"] == "1"
+    assert table["Split seed"] == "not recorded"
+    assert table["Dataset: unreadable images left out"] == "not recorded"
+
+
+def test_split_seed_and_left_out_images_are_shown():
+    name = "train/NORMAL/IM-0001-0001.jpeg"
+    config = {"split_seed": 3, "dataset": {"unreadable": [name]}}
+    table = provenance_table(config).set_index("Item")["Value"]
+
+    assert table["Split seed"] == "3"
+    assert table["Dataset: unreadable images left out"] == f"1: {name}"
+    config["dataset"]["unreadable"] = []
+    table = provenance_table(config).set_index("Item")["Value"]
+    assert table["Dataset: unreadable images left out"] == "none"
 
 
 @pytest.mark.parametrize(

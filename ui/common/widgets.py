@@ -1,5 +1,8 @@
 """Widgets that several pages use."""
 
+from collections.abc import Callable
+from functools import partial
+
 import pandas as pd
 import streamlit as st
 
@@ -17,6 +20,24 @@ def csv_button(table: pd.DataFrame, name: str, label: str) -> None:
         on_click="ignore",
         icon=":material/download:",
     )
+
+
+def figure_buttons(figure: str, title: str, slug: str, draw: Callable[[str], bytes]) -> None:
+    """Draw buttons that download a figure as PNG and SVG; it is drawn when one is pressed.
+
+    `title` is the figure's name on the buttons, `figure` the one in the names of the files.
+    """
+    with st.container(horizontal=True):
+        for kind, mime in (("png", "image/png"), ("svg", "image/svg+xml")):
+            st.download_button(
+                f"{title} ({kind.upper()})",
+                data=partial(draw, kind),
+                file_name=f"{slug}-{figure}.{kind}",
+                mime=mime,
+                key=f"{figure}-{kind}",
+                on_click="ignore",
+                icon=":material/download:",
+            )
 
 
 def csv_bytes(table: pd.DataFrame) -> bytes:

@@ -1,4 +1,4 @@
-"""The button that fetches the Kaggle set, with its progress."""
+"""The download of the Kaggle dataset, with its progress."""
 
 import streamlit as st
 
@@ -8,16 +8,16 @@ from xray_core.dataset.download import ARCHIVE_BYTES, LICENCE, NEEDED_BYTES, WEB
 
 
 def offer_download() -> None:
-    """Draw the button; a click fetches the set and shows the page with it.
+    """Draw the button that downloads the dataset and then shows the page with it.
 
-    Only for whoever sits at this computer, whose disk it fills.
+    Only for a visitor at this computer, whose disk it fills.
     """
     if not is_local():
         return
     st.write(
-        f"The [Kaggle set]({WEB_PAGE}) ({LICENCE}) is a download of {ARCHIVE_BYTES / 1e9:.1f} GB "
-        f"and needs {NEEDED_BYTES / 1e9:.0f} GB free disk. A stopped download resumes "
-        "where it stopped; `python -m xray_core download` does the same."
+        f"The [Kaggle dataset]({WEB_PAGE}) ({LICENCE}) is a download of {ARCHIVE_BYTES / 1e9:.1f} "
+        f"GB and needs {NEEDED_BYTES / 1e9:.0f} GB free disk. An interrupted download resumes. "
+        "`python -m xray_core download` does the same."
     )
     if not st.button("Download the images", icon=":material/download:"):
         return
@@ -25,13 +25,13 @@ def offer_download() -> None:
 
     def show(done: int, total: int) -> None:
         place.progress(
-            min(done / total, 1.0), f"{done / 1e9:.2f} of about {total / 1e9:.1f} GB have arrived"
+            min(done / total, 1.0), f"{done / 1e9:.2f} of about {total / 1e9:.1f} GB downloaded"
         )
 
-    fetched = None
+    folder = None
     with show_errors():
         show(0, ARCHIVE_BYTES)
-        fetched = download(progress=show)
+        folder = download(progress=show)
     place.empty()
-    if fetched:
+    if folder:
         st.rerun()

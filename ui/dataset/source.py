@@ -1,4 +1,4 @@
-"""Where the Dataset page takes its table from: a folder of images, or a model's own dataset.csv."""
+"""The table that the Dataset page shows: from a folder of images, or from a model's dataset.csv."""
 
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -21,14 +21,14 @@ from xray_core.dataset.statistics import with_derived
 from xray_core.errors import DatasetError
 from xray_core.labels import LABELS
 
+SPLITS = ["train", "val", "test"]
 FOLDER_KEY = "dataset_folder"
-_KEPT = 4  # tables held for all visitors; none of them was uploaded by one
 _NO_DATASET = "There is no dataset on the computer that runs this app."
 
 
 @dataclass(frozen=True, eq=False)
 class Source:
-    """The table that the page shows: `folder` of its images, or None without images on disk."""
+    """A table of images and its audit; `folder` is None without the images on disk."""
 
     table: pd.DataFrame
     findings: list[Finding]
@@ -37,10 +37,11 @@ class Source:
     stored_averages: Averages | None = None
 
 
-def choose_source(bundle: str | None) -> Source | None:
-    """Return the images' table, measuring with a progress bar what is new, and say where it is from.
+def load_source(model: str | None) -> Source | None:
+    """Return the table of the chosen folder, measuring new images with a progress bar.
 
-    Without images on disk the chosen model's own table serves; None where there is neither.
+    Without images on disk, the table stored with `model` is returned; without either,
+    None, and the page says so.
     """
     wanted = st.session_state.get(FOLDER_KEY) or None
     try:
@@ -50,16 +51,16 @@ def choose_source(bundle: str | None) -> Source | None:
             show_error(error)
             return None
         missing = error
-    stored = _from_bundle(bundle) if bundle else None
+    stored = _from_bundle(model) if model else None
     if stored is None:
-        # The sentence names a folder of this computer.
-        words = as_markdown(str(missing)) if is_local() else _NO_DATASET
-        st.info(words, icon=":material/folder_off:")
+        # The message names a folder of this computer.
+        message = as_markdown(str(missing)) if is_local() else _NO_DATASET
+        st.info(message, icon=":material/folder_off:")
     return stored
 
 
-def folder_picker() -> None:
-    """Draw the field for another folder, or say who may name one."""
+def show_folder_picker() -> None:
+    """Draw the field for another folder, or the sentence on who may choose one."""
 
     @show_errors()
     def choose() -> None:
@@ -74,26 +75,26 @@ def folder_picker() -> None:
         key="dataset_folder_field",
         on_change=choose,
         placeholder="/path/to/chest_xray",
-        help="It holds train and test (and perhaps val), each with NORMAL and PNEUMONIA. Leave it "
-        "empty for the usual place: CHEST_XRAY_DIR, else data/chest_xray.",
+        help="A folder with train and test (val is optional), each with NORMAL and PNEUMONIA. If "
+        "empty: the folder in CHEST_XRAY_DIR, else data/chest_xray.",
     )
 
 
-def measure_again() -> None:
-    """Forget the tables in memory; only changed files are then read again."""
-    _place_for.clear()
+def rescan() -> None:
+    """Clear the tables in memory; only changed files are then read again."""
+    _slot.clear()
 
 
 def _from_folder(folder: Path) -> Source:
-    # Adding or removing an image changes its folder's time. An image changed in place is noticed by
-    # "Measure again", and by every new process.
+    # Adding or removing an image changes the time of its folder. An image that was changed in
+    # place is detected by "Rescan" and by a new process.
     state = "|".join(
         f"{path}/{path.stat().st_mtime_ns}"
         for path in sorted(folder.glob("*/*"))
         if path.name in LABELS and path.is_dir()
     )
     key = f"{folder.resolve()}|{state}"
-    return _kept(key, lambda: _measured(folder))
+    return _cached(key, lambda: _measure(folder))
 
 
 def _from_bundle(name: str) -> Source | None:
@@ -107,7 +108,7 @@ def _from_bundle(name: str) -> Source | None:
             findings = audit(table)
         except (ValueError, KeyError) as error:
             raise DatasetError(
-                f"The model {name} has no readable table of its dataset: train it again."
+                f"The dataset table of the model {name} cannot be read: train it again."
             ) from error
         try:
             averages = read_averages(file.with_name("averages.npz"))
@@ -115,23 +116,23 @@ def _from_bundle(name: str) -> Source | None:
             averages = None
         return Source(table, findings, None, name, averages)
 
-    return _kept(f"{file.resolve()}|{file.stat().st_mtime_ns}", read)
+    return _cached(f"{file.resolve()}|{file.stat().st_mtime_ns}", read)
 
 
-def _kept(key: str, make: Callable[[], Source]) -> Source:
-    place = _place_for(key)
-    if not place:
-        place.append(make())
-    return place[0]
+def _cached(key: str, load: Callable[[], Source]) -> Source:
+    slot = _slot(key)
+    if not slot:
+        slot.append(load())
+    return slot[0]
 
 
-@st.cache_resource(max_entries=_KEPT, show_spinner=False)
-def _place_for(key: str) -> list[Source]:
-    # Measuring draws a progress bar, which a cached function would draw again at every hit.
+@st.cache_resource(max_entries=4, show_spinner=False)
+def _slot(key: str) -> list[Source]:
+    # Empty at first: a cached function that measured would draw its progress bar at every hit.
     return []
 
 
-def _measured(folder: Path) -> Source:
+def _measure(folder: Path) -> Source:
     place = st.empty()
 
     def show(done: int, total: int) -> None:

@@ -1,4 +1,4 @@
-"""Two models side by side, on the same images."""
+"""The section "Compare": two models on the same images."""
 
 from __future__ import annotations
 
@@ -10,8 +10,8 @@ import streamlit as st
 from ui.common.errors import show_error
 from ui.common.models import list_models
 from ui.common.widgets import csv_button
-from ui.evaluation import charts
-from ui.evaluation.data import Evaluated, stored
+from ui.evaluation.data import Evaluation, load_evaluation
+from ui.evaluation.roc_and_pr import roc_chart
 from xray_core.errors import XrayError
 from xray_core.evaluation.comparison import Comparison, compare
 from xray_core.evaluation.metrics import evaluate
@@ -22,10 +22,10 @@ from xray_core.stats.intervals import Estimate
 _COMPARED = ("sensitivity", "specificity", "accuracy", "roc_auc", "calibration_error")
 
 
-def comparison(chosen: Evaluated, fold: str) -> None:
-    """Choose another model; each is judged at its own decision threshold."""
+def show_comparison(evaluation: Evaluation, fold: str) -> None:
+    """Draw the choice of another model and the comparison, each at its own decision threshold."""
     st.subheader("Two models on the same images")
-    others = [name for name, problem in list_models() if not problem and name != chosen.model]
+    others = [name for name, problem in list_models() if not problem and name != evaluation.model]
     if not others:
         st.info(
             "There is no other model to compare with. Train one, for example with "
@@ -35,78 +35,90 @@ def comparison(chosen: Evaluated, fold: str) -> None:
         return
     other_name = st.selectbox("Compare with", others, key="evaluation_other")
     try:
-        other = stored(other_name, fold)
-        found = _compared(chosen.key, other.key, chosen, other)
+        other = load_evaluation(other_name, fold)
+        comparison = _compare(evaluation.key, other.key, evaluation, other)
     except XrayError as error:
         show_error(error)
         return
-    st.markdown(_in_words(chosen.model, other_name, found))
-    table = _table(chosen, other, found)
+    st.markdown(_summary(evaluation.model, other_name, comparison))
+    table = _metrics_table(evaluation, other, comparison)
     st.dataframe(table, hide_index=True)
     left, right = st.columns(2, gap="medium")
     with left:
-        st.caption(
-            "Differences with 95% intervals, the same patients drawn for both. DeLong with images "
-            f"of a patient as one cluster: {_p(found.auc_p_value)} (all images independent: "
-            f"{_p(found.auc_p_value_images)}). McNemar with images of a patient as one cluster: "
-            f"{_p(found.mcnemar_p_value)} (exact, all images independent: "
-            f"{_p(found.mcnemar_p_value_images)})."
-        )
-        csv_button(table, f"{chosen.slug}-against-{other_name}", "Download the comparison (CSV)")
-        st.dataframe(
-            pd.DataFrame(
-                {
-                    "Images": [f"{chosen.model} right", f"{chosen.model} wrong"],
-                    f"{other_name} right": [found.both_right, found.only_b_right],
-                    f"{other_name} wrong": [found.only_a_right, found.neither_right],
-                }
-            ),
-            hide_index=True,
-        )
+        _show_tests(evaluation.model, other_name, comparison)
+        csv_button(table, f"{evaluation.slug}-against-{other_name}", "Comparison (CSV)")
     with right:
         st.altair_chart(
-            charts.roc(chosen.roc, {}, other.roc),
-            alt=f"ROC curves of {chosen.model} (solid) and {other_name} (dashed)",
+            roc_chart(evaluation.roc, other=other.roc),
+            alt=f"ROC curves of {evaluation.model} (solid) and {other_name} (dashed)",
         )
-        st.caption(f"Solid, with its band: {chosen.model}. Dashed: {other_name}.")
-    st.markdown(f"**Images that the two call differently: {len(found.disagreements)}**")
-    listed = found.disagreements.rename(
-        columns={"probability_a": chosen.model, "probability_b": other_name}
-    ).replace({"right": {"A": chosen.model, "B": other_name}})
+        st.caption(f"Solid line and 95% band: {evaluation.model}. Dashed line: {other_name}.")
+    _show_disagreements(evaluation, other_name, comparison.disagreements)
+
+
+def _show_tests(name: str, other_name: str, comparison: Comparison) -> None:
+    st.caption(
+        "Differences with 95% intervals from the same resampled patients. DeLong, clustered by "
+        f"patient: {_p(comparison.auc_p_value)} (images independent: "
+        f"{_p(comparison.auc_p_value_images)}). McNemar, clustered by patient: "
+        f"{_p(comparison.mcnemar_p_value)} (exact, images independent: "
+        f"{_p(comparison.mcnemar_p_value_images)})."
+    )
+    st.dataframe(
+        pd.DataFrame(
+            {
+                "Images": [f"{name} correct", f"{name} wrong"],
+                f"{other_name} correct": [comparison.both_right, comparison.only_b_right],
+                f"{other_name} wrong": [comparison.only_a_right, comparison.neither_right],
+            }
+        ),
+        hide_index=True,
+    )
+
+
+def _show_disagreements(
+    evaluation: Evaluation, other_name: str, disagreements: pd.DataFrame
+) -> None:
+    st.markdown(f"**Images that the models classify differently: {len(disagreements)}**")
+    table = disagreements.rename(
+        columns={"probability_a": evaluation.model, "probability_b": other_name}
+    ).replace({"right": {"A": evaluation.model, "B": other_name}})
     percent = st.column_config.NumberColumn(format="percent")
     st.dataframe(
-        listed, hide_index=True, column_config={chosen.model: percent, other_name: percent}
+        table,
+        hide_index=True,
+        column_config={evaluation.model: percent, other_name: percent, "right": "correct"},
     )
-    csv_button(
-        listed, f"{chosen.slug}-disagreements-{other_name}", "Download the disagreements (CSV)"
-    )
+    csv_button(table, f"{evaluation.slug}-disagreements-{other_name}", "Disagreements (CSV)")
 
 
-@st.cache_resource(max_entries=8, show_spinner="Comparing...")
-def _compared(key: str, other_key: str, _chosen: Evaluated, _other: Evaluated) -> Comparison:
+@st.cache_resource(max_entries=8, show_spinner="Comparing ...")
+def _compare(key: str, other_key: str, _evaluation: Evaluation, _other: Evaluation) -> Comparison:
     with reporting(None):  # a cached function must draw nothing on the page that called it
         return compare(
-            _chosen.table,
+            _evaluation.table,
             _other.table,
-            threshold_a=_chosen.calibration.decision_threshold,
+            threshold_a=_evaluation.calibration.decision_threshold,
             threshold_b=_other.calibration.decision_threshold,
         )
 
 
-def _table(chosen: Evaluated, other: Evaluated, found: Comparison) -> pd.DataFrame:
-    a = evaluate(chosen.scores, threshold=chosen.calibration.decision_threshold)
+def _metrics_table(
+    evaluation: Evaluation, other: Evaluation, comparison: Comparison
+) -> pd.DataFrame:
+    a = evaluate(evaluation.scores, threshold=evaluation.calibration.decision_threshold)
     b = evaluate(other.scores, threshold=other.calibration.decision_threshold)
     differences = {
-        "sensitivity": found.sensitivity_difference,
-        "specificity": found.specificity_difference,
-        "accuracy": found.accuracy_difference,
-        "roc_auc": found.auc_difference,
+        "sensitivity": comparison.sensitivity_difference,
+        "specificity": comparison.specificity_difference,
+        "accuracy": comparison.accuracy_difference,
+        "roc_auc": comparison.auc_difference,
     }
     return pd.DataFrame(
         [
             {
                 "Metric": NAMES[name],
-                chosen.model: format_metric(name, getattr(a, name)),
+                evaluation.model: format_metric(name, getattr(a, name)),
                 other.model: format_metric(name, getattr(b, name)),
                 "Difference": _signed(name, differences[name]) if name in differences else "",
             }
@@ -123,16 +135,19 @@ def _signed(name: str, difference: Estimate) -> str:
     return text.format(*(100 * x for x in (difference.value, difference.low, difference.high)))
 
 
-def _in_words(name: str, other: str, found: Comparison) -> str:
-    difference = found.accuracy_difference
+def _summary(name: str, other_name: str, comparison: Comparison) -> str:
+    difference = comparison.accuracy_difference
     if difference.low > 0 or difference.high < 0:
-        better = name if difference.value > 0 else other
-        verdict = f"**{better}** is right more often (95% CI of the difference excludes 0)"
+        better = name if difference.value > 0 else other_name
+        conclusion = (
+            f"**{better}** has the higher accuracy (95% interval of the difference excludes 0)"
+        )
     else:
-        verdict = "the 95% CI of the difference in accuracy includes 0"
+        conclusion = "the 95% interval of the difference in accuracy includes 0"
     return (
-        f"On {found.images} images of {found.patients} patients, {name} alone is right on "
-        f"{found.only_a_right} and {other} alone on {found.only_b_right}: {verdict}."
+        f"On {comparison.images} images of {comparison.patients} patients, only {name} is correct "
+        f"on {comparison.only_a_right} and only {other_name} on {comparison.only_b_right}: "
+        f"{conclusion}."
     )
 
 

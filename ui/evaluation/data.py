@@ -11,6 +11,7 @@ import streamlit as st
 
 from ui.common.folders import image_below
 from ui.common.models import load_bundle
+from xray_core.dataset.index import find_dataset
 from xray_core.errors import DatasetError
 from xray_core.evaluation.curves import (
     ReliabilityDiagram,
@@ -27,6 +28,7 @@ from xray_core.evaluation.groups import (
     subtype_scores,
 )
 from xray_core.evaluation.scores import Scores, prepare_table
+from xray_core.model.bundle import Bundle
 from xray_core.model.calibration import Calibration
 from xray_core.stats.bootstrap import reporting
 
@@ -34,12 +36,12 @@ OWN = "evaluation_own"  # session state: a visitor's own predictions, never in a
 
 
 @dataclass(frozen=True)
-class Evaluated:
-    """A set of images with predictions, and all about it that no slider moves."""
+class Evaluation:
+    """A table of predictions and everything computed from it that does not depend on a slider."""
 
     title: str
     model: str
-    key: str  # stands for the table in caches: no two tables have the same
+    key: str  # identifies the table in caches: no two tables have the same
     table: pd.DataFrame
     notes: tuple[str, ...]
     calibration: Calibration
@@ -48,33 +50,34 @@ class Evaluated:
     precision_recall: pd.DataFrame
     reliability: ReliabilityDiagram
     histogram: pd.DataFrame
-    decided: Abstention  # what holds outside the model's uncertain band
-    folder: Path | None = None  # where the table's files are; None: in the dataset's folder
+    decided: Abstention  # the images outside the model's uncertain band
+    folder: Path | None = None  # of the table's files; None: the dataset's folder
 
     @cached_property
-    def subtypes(self) -> dict[str, Scores]:
-        """Each kind of pneumonia with all normal images, ready to be evaluated."""
+    def by_subtype(self) -> dict[str, Scores]:
+        """Each subtype of pneumonia with all normal images."""
         return subtype_scores(self.table, prior=self.calibration.prior)
 
     @cached_property
-    def gate(self) -> dict[str, Scores]:
-        """The images by outcome of the gate, ready to be evaluated."""
+    def by_input_check(self) -> dict[str, Scores]:
+        """The images by result of the input check."""
         return gate_scores(self.table, prior=self.calibration.prior)
 
     @property
     def slug(self) -> str:
-        """A name for files to download."""
-        words = f"{self.model}-{self.title}".lower()
-        return "-".join("".join(c if c.isalnum() else " " for c in words).split())
+        """The start of the names of downloaded files."""
+        text = f"{self.model}-{self.title}".lower()
+        return "-".join("".join(c if c.isalnum() else " " for c in text).split())
 
 
-def stored(name: str, fold: str) -> Evaluated:
-    """The stored predictions of a bundle for one fold ("test" or "validation")."""
+def load_evaluation(name: str, fold: str) -> Evaluation:
+    """Return the evaluation of a bundle's stored predictions for "test" or "validation"."""
     bundle = load_bundle(name)
-    return _stored(name, str(bundle.config["files"]["predictions.csv"]), fold)
+    digest = str(bundle.config["files"]["predictions.csv"])
+    return _evaluate_bundle(bundle.folder, digest, fold, bundle)
 
 
-def evaluated(
+def evaluate_table(
     title: str,
     model: str,
     table: pd.DataFrame,
@@ -82,9 +85,9 @@ def evaluated(
     calibration: Calibration,
     key: str = "",
     folder: Path | None = None,
-) -> Evaluated:
-    """Draw the bootstrap and the curves of a predictions table (label, probability, patient)."""
-    # First, because the draws used last are kept, and those of all images are needed again.
+) -> Evaluation:
+    """Compute the bootstrap and the curves of a table of label, probability and patient."""
+    # First: the bootstrap keeps the resamples used last, and those of all images are needed again.
     decided = outside_band(
         table,
         calibration.uncertain,
@@ -92,7 +95,7 @@ def evaluated(
         prior=calibration.prior,
     )
     scores = prepare_table(table, prior=calibration.prior)
-    return Evaluated(
+    return Evaluation(
         title=title,
         model=model,
         key=key,
@@ -110,31 +113,28 @@ def evaluated(
 
 
 @st.cache_data(max_entries=1, ttl=60, show_spinner=False)
-def images_folder() -> Path | None:
-    """Where the dataset's images are on this disk, or None."""
-    from xray_core.dataset.index import find_dataset
-
+def dataset_folder() -> Path | None:
+    """Return the folder of the dataset on this computer, or None."""
     try:
         return Path(find_dataset(None)).resolve()
     except DatasetError:
         return None
 
 
-def image_on_disk(chosen: Evaluated, file: str) -> Path | None:
-    """The image of a predictions table, if it is on this disk and inside the table's folder."""
-    return image_below(chosen.folder or images_folder(), file)
+def image_path(evaluation: Evaluation, file: str) -> Path | None:
+    """Return the path of a table's image, or None where it is not in the table's folder."""
+    return image_below(evaluation.folder or dataset_folder(), file)
 
 
-@st.cache_resource(max_entries=8, show_spinner="Patient-level bootstrap, 2,000 resamples...")
-def _stored(name: str, digest: str, fold: str) -> Evaluated:
-    bundle = load_bundle(name)
-    table = bundle.predictions()
+@st.cache_resource(max_entries=8, show_spinner="Patient-level bootstrap, 2,000 resamples ...")
+def _evaluate_bundle(folder: Path, digest: str, fold: str, _bundle: Bundle) -> Evaluation:
+    table = _bundle.predictions()
     with reporting(None):  # a cached function must draw nothing on the page that called it
-        return evaluated(
+        return evaluate_table(
             f"{fold} split",
-            bundle.name,
+            _bundle.name,
             table[table["fold"] == fold].reset_index(drop=True),
             (),
-            bundle.calibration,
+            _bundle.calibration,
             key=f"{digest} {fold}",
         )

@@ -1,4 +1,4 @@
-"""The most confident errors with their images, and two models side by side."""
+"""The section "Errors": the misclassified images, the most confident first."""
 
 from __future__ import annotations
 
@@ -10,73 +10,75 @@ import streamlit as st
 
 from ui.common.frame import open_in_prediction
 from ui.common.text import as_text
+from ui.common.thumbnails import show_thumbnail
 from ui.common.widgets import csv_button
-from ui.dataset.gallery import small_picture
-from ui.evaluation.data import Evaluated, image_on_disk, images_folder
+from ui.evaluation.data import Evaluation, dataset_folder, image_path
 from xray_core.evaluation.groups import confident_errors
 from xray_core.evaluation.metrics import Metrics
 
 _SHOWN = 10
-_CARD_WIDTH = 165  # pixels: two beside each other on a phone
+_CARD_WIDTH = 165  # pixels: two side by side on a phone
+_COLUMNS = ["file", "error", "probability", "label", "subtype", "gate", "verdict", "patient"]
 
 
-def errors(chosen: Evaluated, found: Metrics) -> None:
-    """The images on the wrong side of the threshold, the most confident first."""
+def show_misclassified(evaluation: Evaluation, metrics: Metrics) -> None:
+    """Draw the most confident errors as images, and all errors as a table."""
     st.subheader("Most confident errors")
-    wrong = confident_errors(chosen.table, threshold=found.threshold)
-    if wrong.empty:
-        st.success("No image is on the wrong side of this threshold.")
+    errors = confident_errors(evaluation.table, threshold=metrics.threshold)
+    if errors.empty:
+        st.success("No image is misclassified at this threshold.")
         return
-    missed = int((wrong["error"] == "missed").sum())
+    missed = int((errors["error"] == "missed").sum())
     st.markdown(
-        f"{len(wrong)} of {found.images} images are on the wrong side of {found.threshold:.1%}: "
-        f"{missed} missed, {len(wrong) - missed} wrongly flagged. The farthest from it come first. "
-        "A wrong label in the data set looks like this, too."
+        f"{len(errors)} of {metrics.images} images are misclassified at a threshold of "
+        f"{metrics.threshold:.1%}: {missed} missed, {len(errors) - missed} wrongly flagged. They "
+        "are sorted by distance from the threshold. Some may be label errors."
     )
-    _gallery(chosen, wrong)
-    columns = ["file", "error", "probability", "label", "subtype", "gate", "verdict", "patient"]
-    table = wrong[[name for name in columns if name in wrong]]
+    _show_images(evaluation, errors.head(_SHOWN))
+    table = errors[[name for name in _COLUMNS if name in errors]]
     st.dataframe(
         table,
         hide_index=True,
-        column_config={"probability": st.column_config.NumberColumn(format="percent")},
+        column_config={
+            "probability": st.column_config.NumberColumn(format="percent"),
+            "gate": "input check",
+        },
     )
-    csv_button(table, f"{chosen.slug}-errors", "Download the errors (CSV)")
+    csv_button(table, f"{evaluation.slug}-errors", "Errors (CSV)")
 
 
-def _gallery(chosen: Evaluated, wrong: pd.DataFrame) -> None:
-    first = wrong.head(_SHOWN)
-    found = [image_on_disk(chosen, str(file)) for file in first["file"]]
-    if not any(found):
+def _show_images(evaluation: Evaluation, errors: pd.DataFrame) -> None:
+    paths = [image_path(evaluation, str(file)) for file in errors["file"]]
+    if not any(paths):
         st.info(
             "The images are not on this disk, so only their names are listed. "
             + (
-                "Put the data set under `data/chest_xray`, or set `CHEST_XRAY_DIR`, to see them."
-                if images_folder() is None
-                else "The data set on this disk does not hold them."
+                "To see them, put the dataset in `data/chest_xray` or set `CHEST_XRAY_DIR`."
+                if dataset_folder() is None
+                else "The dataset on this disk does not contain them."
             ),
             icon=":material/image_not_supported:",
         )
         return
     with st.container(horizontal=True, key="evaluation-images-wrong"):
-        for number, (path, row) in enumerate(zip(found, first.itertuples(), strict=True), 1):
+        for number, (path, row) in enumerate(zip(paths, errors.itertuples(), strict=True), 1):
             with st.container(width=_CARD_WIDTH):
-                _card(number, path, row)
+                _show_card(number, path, row)
 
 
-def _card(number: int, path: Path | None, row: Any) -> None:
-    kind = getattr(row, "subtype", "none")
-    named = isinstance(kind, str) and kind not in ("none", "")
-    words = f"{number}. {row.label.capitalize()}{f' ({as_text(kind, 40)})' if named else ''}"
+def _show_card(number: int, path: Path | None, row: Any) -> None:
+    subtype = getattr(row, "subtype", "none")
+    known = isinstance(subtype, str) and subtype not in ("none", "")
+    name = f"{number}. {row.label.capitalize()}{f' ({as_text(subtype, 40)})' if known else ''}"
     if path is None:
-        st.caption(f"{words}: not on this disk")
+        st.caption(f"{name}: not on this disk")
         return
-    words = f"{words}, {row.error}: {row.probability:.1%}"
-    small_picture(path, words, alt=f"Chest X-ray {words}")
+    caption = f"{name}, {row.error}: {row.probability:.1%}"
+    show_thumbnail(path, caption, alt=f"Chest X-ray {caption}")
     if st.button(
         f"Open in Prediction ({number})",
         key=f"open-{number}",  # a table may name a file twice
-        help=f"{as_text(row.file)}, with its overlay",
+        help=f"Opens {as_text(row.file)} with its heat map",
         width="stretch",
     ):
         open_in_prediction(path)

@@ -1,4 +1,4 @@
-"""The sentence behind each number: what it says about these images, in natural frequencies."""
+"""The meaning of each metric in one or two sentences, with natural frequencies."""
 
 from __future__ import annotations
 
@@ -7,80 +7,86 @@ import math
 from xray_core.evaluation.metrics import Metrics
 
 
-def meanings(found: Metrics) -> dict[str, str]:
-    """By metric name: what the number means, with the number in it."""
-    per_hundred = {
-        name: "an unknown number" if math.isnan(e.value) else f"{100 * e.value:.0f}"
-        for name, e in found.estimates()
+def explain_metrics(metrics: Metrics) -> dict[str, str]:
+    """Return the meaning of each metric on these images, by metric name."""
+    n = {  # of 100
+        name: "an undefined number" if math.isnan(e.value) else f"{100 * e.value:.0f}"
+        for name, e in metrics.estimates()
     }
-    n = per_hundred
-    at = f"where {found.stated_prevalence:.0%} of those examined have pneumonia"
+    at = f"at a prevalence of {metrics.stated_prevalence:.0%}"
+    share = metrics.prevalence
     return {
         "accuracy": (
-            f"Of 100 of these images, {n['accuracy']} are called rightly. It depends on how many of "
-            f"them show pneumonia (here {found.prevalence:.1%}), so it says little of a clinic."
+            f"Of 100 of these images, {n['accuracy']} are classified correctly. Accuracy depends "
+            f"on the share of pneumonia (here {share:.1%}), so it does not transfer to practice."
         ),
-        "sensitivity": f"Of 100 images with pneumonia, {n['sensitivity']} are called pneumonia.",
-        "specificity": f"Of 100 normal images, {n['specificity']} are called normal.",
-        "ppv": f"Of 100 images that the model calls pneumonia, {n['ppv']} are, {at}.",
-        "npv": f"Of 100 images that the model calls normal, {n['npv']} are, {at}.",
+        "sensitivity": (
+            f"Of 100 images with pneumonia, {n['sensitivity']} are classified as pneumonia."
+        ),
+        "specificity": f"Of 100 normal images, {n['specificity']} are classified as normal.",
+        "ppv": f"Of 100 images classified as pneumonia, {n['ppv']} show pneumonia, {at}.",
+        "npv": f"Of 100 images classified as normal, {n['npv']} are normal, {at}.",
         "f1": (
             "The harmonic mean of sensitivity and positive predictive value on these images; 1 is "
-            "best. It ignores normal images called normal, and moves with the share of pneumonia."
+            "best. It ignores true negatives and depends on the share of pneumonia."
         ),
         "balanced_accuracy": (
             "The mean of sensitivity and specificity: the accuracy if half of the images showed "
-            "pneumonia. 50% is guessing."
+            "pneumonia. Guessing gives 50%."
         ),
         "mcc": (
-            "The correlation between what an image is and what it is called: 1 perfect, 0 guessing, "
-            "-1 always wrong. All four cells of the table count."
+            "The correlation between reference label and model output: 1 is perfect, 0 is "
+            "guessing, -1 is always wrong. It uses all four cells of the confusion matrix."
         ),
         "positive_likelihood_ratio": (
-            "How many times as often an image with pneumonia is called pneumonia as a normal one. It "
-            "multiplies the odds of pneumonia when the model says so; above 10 it changes much."
+            "Sensitivity / (1 - specificity). A result of pneumonia multiplies the odds of "
+            "pneumonia by this number; above 10 the change is large."
         ),
         "negative_likelihood_ratio": (
-            "How many times as often an image with pneumonia is called normal as a normal one. It "
-            "multiplies the odds of pneumonia when the model says normal; under 0.1 changes much."
+            "(1 - sensitivity) / specificity. A result of normal multiplies the odds of pneumonia "
+            "by this number; below 0.1 the change is large."
         ),
         "roc_auc": (
-            f"Of 100 pairs of an image with pneumonia and a normal one, the one with pneumonia has "
-            f"the higher probability in {n['roc_auc']}. No threshold enters."
+            "Of 100 pairs of one image with pneumonia and one normal image, the image with "
+            f"pneumonia has the higher probability in {n['roc_auc']}. Independent of the "
+            "threshold."
         ),
         "average_precision": (
             "The positive predictive value on these images, averaged over all sensitivities; "
-            f"guessing would have {found.prevalence:.3f}. No threshold enters."
+            f"guessing gives {share:.3f}. Independent of the threshold."
         ),
         "brier": (
-            "The mean squared distance between probability and truth: 0 is perfect, and "
-            f"{found.prevalence * (1 - found.prevalence):.3f} is what stating the share of "
-            "pneumonia for every image would have."
+            "The mean squared difference between probability and reference label: 0 is perfect. "
+            f"A constant probability of {share:.1%} gives {share * (1 - share):.3f}."
         ),
         "calibration_error": (
-            "How far probabilities are from what was observed, on average, in ten bins: if it says "
-            "80% for 100 images, 80 should show pneumonia. 0 is perfect, but no finite test set "
-            "measures 0; the calibration section says what chance alone gives."
+            "The mean difference between predicted and observed share of pneumonia, in ten bins: "
+            "of 100 images with a probability of 80%, 80 should show pneumonia. 0 is perfect. In a "
+            "finite set chance alone gives more than 0; see Calibration."
         ),
         "log_loss": (
-            "The mean surprise at the truth (natural logarithm): 0 is perfect; one confident error "
-            "costs much."
+            "The mean of -ln(probability of the reference label): 0 is perfect. Confident errors "
+            "increase it most."
         ),
     }
 
 
-def frequencies(found: Metrics) -> str:
-    """What the threshold does to 100 images of each kind, and to 100 people at the prevalence."""
-    if math.isnan(found.sensitivity.value) or math.isnan(found.specificity.value):
-        return "Images of one class alone: what needs both is not defined."
-    hit = round(100 * found.sensitivity.value)
-    clear = round(100 * found.specificity.value)
-    share = found.stated_prevalence
-    called = found.sensitivity.value * share + (1 - found.specificity.value) * (1 - share)
-    ill = f"{1000 * share:.0f}"
+def natural_frequencies(metrics: Metrics) -> str:
+    """Return the counts per 100 images of each class and per 1,000 patients at the prevalence."""
+    sensitivity, specificity = metrics.sensitivity.value, metrics.specificity.value
+    if math.isnan(sensitivity) or math.isnan(specificity):
+        return (
+            "All images belong to one class. Metrics that need both classes are shown as not "
+            "defined."
+        )
+    share = metrics.stated_prevalence
+    detected = round(100 * sensitivity)
+    true_positives = 1000 * share * sensitivity
+    flagged = true_positives + 1000 * (1 - share) * (1 - specificity)
     return (
-        f"Of 100 images with pneumonia it calls **{hit}** pneumonia and misses **{100 - hit}**; of "
-        f"100 normal ones it wrongly flags **{100 - clear}**. Among 1,000 people examined, {ill} "
-        f"of them with pneumonia, it would call **{1000 * called:.0f}**, "
-        f"**{1000 * share * found.sensitivity.value:.0f}** of them rightly."
+        f"Of 100 images with pneumonia the model flags **{detected}** and misses "
+        f"**{100 - detected}**; of 100 normal images it flags "
+        f"**{100 - round(100 * specificity)}**. Of 1,000 patients, {1000 * share:.0f} of them with "
+        f"pneumonia, it would flag **{flagged:.0f}**; **{true_positives:.0f}** of these have "
+        "pneumonia."
     )
