@@ -212,8 +212,7 @@ def nearest_images(neighbours: NearestImages) -> str:
 def neighbours_disagree(neighbours: NearestImages, report: Mapping[str, int] | None) -> str:
     """Return the caution that the similar training images contradict the result.
 
-    `report` is what `neighbours.count_contradictions` counted on validation images; None where it is not
-    known.
+    `report` is the result of `neighbours.count_contradictions` on validation images, or None.
     """
     count = len(neighbours.positions)
     voting = neighbours.normal if neighbours.vote == "NORMAL" else count - neighbours.normal

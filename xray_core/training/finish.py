@@ -25,7 +25,7 @@ from xray_core.model.architectures import describe_layers
 from xray_core.model.bundle import Bundle, open_bundle
 from xray_core.model.calibration import Calibration, fit_calibration
 from xray_core.model.gate import fit_gate
-from xray_core.model.neighbours import fit_neighbours, count_contradictions
+from xray_core.model.neighbours import count_contradictions, fit_neighbours
 from xray_core.model.recipes import INPUT_SIZE, LABELS, Recipe
 from xray_core.prediction.explain import Explainer, border_share, on_image
 from xray_core.prediction.labelled import predict_labelled
