@@ -253,7 +253,7 @@ def nearest_images(neighbours: NearestImages) -> str:
 def neighbours_disagree(neighbours: NearestImages, report: Mapping[str, int] | None) -> str:
     """Return the caution that the similar training images contradict the result.
 
-    `report` holds the counts of `neighbours.count_contradictions` on validation images, None if unknown.
+    `report` is the result of `neighbours.count_contradictions` on validation images, or None.
     """
     count = len(neighbours.positions)
     voting = neighbours.normal if neighbours.vote == "NORMAL" else count - neighbours.normal
