@@ -68,7 +68,8 @@ def show_case(case: Case, predictor: "Predictor") -> None:
 
 def _open_view(case: Case) -> View:
     """Return the view of an image; decode the file again if it was not kept."""
-    view = visit().view_of(case) or make_view(case.read(), case.settings)
+    settings = case.settings
+    view = visit().view_of(case) or make_view(case.read(), settings)
     visit().keep_view(case, view)
     return view
 

@@ -23,12 +23,12 @@ def select_case(
 
     Returns the selected image, None if no image matches the filter.
     """
-    shown = widget_key("prediction_shown")
+    selection_key = widget_key("prediction_shown")
     counts = {
         verdict: sum(case.prediction.verdict == verdict for case in cases) for verdict in SHOWN_AS
     }
     present = [verdict for verdict in SHOWN_AS if counts[verdict]]
-    chosen = table.pills(
+    selected = table.pills(
         "Show only",
         present,
         selection_mode="multi",
@@ -37,15 +37,15 @@ def select_case(
         ),
         key=widget_key("prediction_verdicts"),
     )
-    rows = [case for case in cases if not chosen or case.prediction.verdict in chosen]
+    rows = [case for case in cases if not selected or case.prediction.verdict in selected]
     if not rows:
         return None
-    key = widget_key("prediction-table") + f"-{'-'.join(chosen)}-{len(rows)}-{names}"
+    key = widget_key("prediction-table") + f"-{'-'.join(selected)}-{len(rows)}-{names}"
 
     def select_clicked() -> None:
         cells = st.session_state[key].selection.cells
         if cells:
-            st.session_state[shown] = rows[cells[0][0]].number
+            st.session_state[selection_key] = rows[cells[0][0]].number
 
     table.dataframe(
         _table(rows, names=names),
@@ -67,12 +67,12 @@ def select_case(
         alt="The images with their results; the list below the table opens one by its number.",
     )
     numbers = [case.number for case in rows]
-    if st.session_state.get(shown) not in numbers:
-        st.session_state[shown] = numbers[0]
+    if st.session_state.get(selection_key) not in numbers:
+        st.session_state[selection_key] = numbers[0]
     number = picker.selectbox(
         "Selected image (or click a row)",
         numbers,
-        key=shown,
+        key=selection_key,
         format_func=lambda number: _label(
             next(case for case in rows if case.number == number), names
         ),
