@@ -201,7 +201,7 @@ def test_validation_of_sixteen_images_is_too_small() -> None:
     findings = audit(table)
     assert bad(findings) == {"validation-val": "caution"}
     # 14 of 16 right: Clopper-Pearson 0.6165 to 0.9845 (R: binom.test(14, 16)).
-    assert "14 of 16 correct" in the(findings, "validation-val").why
+    assert "14 right of 16" in the(findings, "validation-val").why
     assert the(findings, "validation-val").number == 0.368
 
 

@@ -9,7 +9,7 @@ COVERED = ("accuracy", "sensitivity", "specificity", "ppv", "npv", "mcc", "roc_a
 
 
 def draw_images(rng, patients):
-    """A test set like the real one: half of the patients have pneumonia; 1.92 and 1.17 images each."""
+    """A test set like the real one: half of the patients have pneumonia; 1.92 and 1.17 images."""
     pneumonia = rng.random(patients) < 0.5
     images = 1 + rng.poisson(np.where(pneumonia, 0.92, 0.17))
     patient = np.repeat(np.arange(patients), images)

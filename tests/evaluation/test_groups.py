@@ -32,39 +32,39 @@ IMAGES = pd.DataFrame(
 
 
 def test_refused_and_uncertain_images_are_not_decided():
-    found = outside_band(IMAGES, (0.4, 0.6), threshold=0.5)
+    decided = outside_band(IMAGES, (0.4, 0.6), threshold=0.5)
 
-    assert (found.images, found.decided, found.uncertain, found.refused) == (7, 4, 2, 1)
-    assert found.share_decided == pytest.approx(4 / 7)
-    assert found.metrics is not None
-    assert found.metrics.accuracy.value == 0.5
-    assert found.metrics.sensitivity.value == 0.5
-    assert found.metrics.specificity.value == 0.5
+    assert (decided.images, decided.decided, decided.uncertain, decided.refused) == (7, 4, 2, 1)
+    assert decided.share_decided == pytest.approx(4 / 7)
+    assert decided.metrics is not None
+    assert decided.metrics.accuracy.value == 0.5
+    assert decided.metrics.sensitivity.value == 0.5
+    assert decided.metrics.specificity.value == 0.5
 
 
 def test_a_band_over_everything_decides_nothing():
-    found = outside_band(IMAGES, (0.0, 1.0), threshold=0.5)
+    decided = outside_band(IMAGES, (0.0, 1.0), threshold=0.5)
 
-    assert found.decided == 0
-    assert found.metrics is None
+    assert decided.decided == 0
+    assert decided.metrics is None
 
 
 def test_subtypes_share_the_normal_images():
-    found = subtype_scores(IMAGES)
+    groups = subtype_scores(IMAGES)
 
-    assert list(found) == ["bacteria", "virus"]
-    bacteria = evaluate(found["bacteria"], threshold=0.5)
-    virus = evaluate(found["virus"], threshold=0.5)
+    assert list(groups) == ["bacteria", "virus"]
+    bacteria = evaluate(groups["bacteria"], threshold=0.5)
+    virus = evaluate(groups["virus"], threshold=0.5)
     assert (bacteria.images, bacteria.sensitivity.value) == (5, 1.0)
     assert (virus.images, virus.sensitivity.value) == (5, 0.5)
     assert bacteria.specificity.value == virus.specificity.value == pytest.approx(1 / 3)
 
 
 def test_a_subtype_counts_its_own_images_and_patients_alone():
-    found = subtype_scores(IMAGES.assign(patient=list("aabcdef")))
+    groups = subtype_scores(IMAGES.assign(patient=list("aabcdef")))
 
-    assert positives(found["bacteria"]) == (2, 1)
-    assert positives(found["virus"]) == (2, 2)
+    assert positives(groups["bacteria"]) == (2, 1)
+    assert positives(groups["virus"]) == (2, 2)
 
 
 def test_of_many_subtypes_the_most_frequent_are_evaluated():
@@ -73,10 +73,10 @@ def test_of_many_subtypes_the_most_frequent_are_evaluated():
         patient=range(len(names))
     )
 
-    found = subtype_scores(table)
+    groups = subtype_scores(table)
 
-    assert len(found) == MOST_SUBTYPES
-    assert all(int(name[-2:]) % 2 for name in found)  # those with two images
+    assert len(groups) == MOST_SUBTYPES
+    assert all(int(name[-2:]) % 2 for name in groups)  # those with two images
 
 
 def group(right, wrong, images_of_patient=1):
@@ -109,10 +109,10 @@ def test_a_rate_of_twenty_images_needs_no_number_in_its_cell():
 
 
 def test_groups_by_input_check_keep_their_order_even_with_one_class():
-    found = gate_scores(IMAGES)
+    groups = gate_scores(IMAGES)
 
-    assert list(found) == ["passed", "caution", "refused"]
-    caution = evaluate(found["caution"], threshold=0.5)
+    assert list(groups) == ["passed", "caution", "refused"]
+    caution = evaluate(groups["caution"], threshold=0.5)
     assert caution.specificity.value == 0.0
     assert np.isnan(caution.sensitivity.value)
 

@@ -77,7 +77,7 @@ def _size_finding(images: pd.DataFrame, key: str, name: str) -> list[Finding]:
             else f"{subject}: enough to choose a threshold on.",
             round(high - low, 3),
             "width of the 95% interval",
-            f"With {right} of {patients} correct, the accuracy may lie anywhere from "
+            f"{right} right of {patients} means an accuracy anywhere from "
             f"{format_interval(low, high)}. "
             + (
                 "Early stopping, thresholds and calibration on it follow chance. The folds here "

@@ -153,8 +153,8 @@ def metrics_table(results: dict[str, Any]) -> str:
     """Return the result of `summary` or `metrics_json` as lines for the terminal."""
     counts = results["confusion"]
     lines = [
-        f"{results['images']} images of {results['patients']} patients, {results['prevalence']:.1%} "
-        f"with pneumonia; decision threshold {results['threshold']:.3f}",
+        f"{results['images']} images of {results['patients']} patients, "
+        f"{results['prevalence']:.1%} with pneumonia; threshold {results['threshold']:.3f}",
         f"correct: {counts['true_positive']} pneumonia, {counts['true_negative']} normal; "
         f"missed: {counts['false_negative']}; wrongly flagged: {counts['false_positive']}",
         "",
