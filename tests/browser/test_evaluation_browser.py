@@ -37,8 +37,8 @@ def test_the_threshold_moves_the_numbers_from_the_keyboard(server, page):
     page.get_by_role("slider", name="Threshold (pneumonia at or above)").press("End")
 
     expect(value).to_have_text("0.0%")
-    page.get_by_role("radio", name=re.compile(r"Decision threshold \(50")).or_(
-        page.get_by_role("button", name=re.compile(r"Decision threshold \(50"))
+    page.get_by_role("radio", name=re.compile(r"Decision \(50")).or_(
+        page.get_by_role("button", name=re.compile(r"Decision \(50"))
     ).first.click()
     expect(value).to_have_text(before)
 

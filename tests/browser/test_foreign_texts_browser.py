@@ -46,7 +46,6 @@ def server(start_server: Callable[..., Server], tmp_path_factory: pytest.TempPat
     bundle = write_bundle(folder / "models")
     (bundle / "MODEL_CARD.md").write_text(CARD)
     config = json.loads((bundle / "config.json").read_text())
-    config["version"] = IMAGE.format("version")
     config["created"] = "![](//e.x)"
     config["recipe"]["summary"] = "A summary. " + IMAGE.format("summary")
     config["training"]["best_epoch"] = 6
@@ -93,7 +92,6 @@ def test_a_models_own_texts(server: Server, visitor: object) -> None:
     expect(visitor.get_by_text("A summary.")).to_be_attached()
     expect(visitor.get_by_text("Limits of use.")).to_be_visible()
     expect(visitor.locator("h3", has_text="Limits")).to_contain_text("heading.png")
-    expect(visitor.get_by_text("version ![x]")).to_be_visible()
     for tab in ("Model card", "Recipe", "Network", "Provenance"):
         visitor.get_by_role("tab", name=tab).click()
         assert_nothing_leads_elsewhere(visitor)

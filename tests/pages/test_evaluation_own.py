@@ -61,7 +61,7 @@ def test_a_folder_is_evaluated_however_it_is_laid_out(
             path = tmp_path / "mine" / inside / label / f"{name.format(number)}.png"
             path.parent.mkdir(parents=True, exist_ok=True)
             path.write_bytes(image_png(number, label == "PNEUMONIA"))
-    shared = models.predictor("micro")
+    shared = models.load_predictor("micro")
     calls = []
     predict_many = type(shared).predict_many
 

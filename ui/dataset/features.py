@@ -112,7 +112,7 @@ def _distribution_chart(bins: pd.DataFrame, name: str) -> alt.Chart:
     )
 
 
-def _auc_chart(aucs: pd.DataFrame) -> alt.LayerChart:
+def _auc_chart(aucs: pd.DataFrame) -> alt.LayerChart | alt.FacetChart:
     feature = aucs["name"].str.split(" (", regex=False).str[0]
     data = aucs.assign(feature=feature + " (" + aucs["in_pneumonia"] + ")")
     order = data.sort_values("auc", ascending=False)["feature"].drop_duplicates().tolist()

@@ -11,12 +11,18 @@ from ui.dataset.gallery import show_thumbnails
 from ui.dataset.source import Source
 from xray_core.dataset.finding import SEVERITIES, Finding
 
-_BADGES = {
-    "grave": ("Serious", ":material/error:", "red"),
-    "caution": ("Caution", ":material/warning:", "orange"),
-    "note": ("Note", ":material/info:", "blue"),
-    "fine": ("Checked", ":material/check_circle:", "green"),
-}
+_BADGES = dict(
+    zip(
+        SEVERITIES,
+        (
+            ("Serious", ":material/error:", "red"),
+            ("Caution", ":material/warning:", "orange"),
+            ("Note", ":material/info:", "blue"),
+            ("Checked", ":material/check_circle:", "green"),
+        ),
+        strict=True,
+    )
+)
 _THUMBNAILS = 12
 _COLUMNS = {
     "share": st.column_config.NumberColumn(format="percent"),

@@ -11,6 +11,7 @@ from ui.common.frame import open_in_prediction
 from ui.common.text import as_text
 from ui.common.thumbnails import show_thumbnail
 from ui.dataset.source import SPLITS, Source
+from xray_core.dataset.finding import SEVERITIES
 from xray_core.imaging.radiograph import read_radiograph
 
 _PER_PAGE = 18
@@ -58,7 +59,9 @@ def show_thumbnails(folder: Path, images: pd.DataFrame) -> None:
 
 def _filter(source: Source) -> pd.DataFrame:
     table = source.table
-    findings = {f.key: f for f in source.findings if "path" in f.rows and f.severity != "fine"}
+    findings = {
+        f.key: f for f in source.findings if "path" in f.rows and f.severity != SEVERITIES[-1]
+    }
     with st.container(horizontal=True, key="gallery_filters"):
         splits = [split for split in SPLITS if (table["split"] == split).any()]
         split = st.selectbox("Split", [_ANY, *splits], key="gallery_split", width=130)

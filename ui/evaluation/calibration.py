@@ -89,7 +89,7 @@ def _observed(b: ReliabilityBin) -> str:
     return text if b.images >= SMALL_GROUP else f"{text}, n = {b.images}"
 
 
-def _reliability_chart(diagram: ReliabilityDiagram) -> alt.LayerChart:
+def _reliability_chart(diagram: ReliabilityDiagram) -> alt.LayerChart | alt.FacetChart:
     base = alt.Chart(pd.DataFrame([vars(b) for b in diagram.bins if b.images]))
     x = alt.X(
         "predicted:Q",

@@ -38,7 +38,7 @@ def show_clinical_utility(evaluation: Evaluation, metrics: Metrics) -> None:
     csv_button(curve, f"{evaluation.slug}-decision-curve", "Decision curve (CSV)")
 
 
-def decision_chart(curve: pd.DataFrame) -> alt.LayerChart:
+def decision_chart(curve: pd.DataFrame) -> alt.LayerChart | alt.FacetChart:
     """Return the net benefit of the model, of treating all and of treating none."""
     low = float(min(0, curve["low"].min()))
     top = float(curve["model"].max()) * 1.1 + 1e-3

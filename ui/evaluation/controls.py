@@ -29,9 +29,9 @@ def _threshold(evaluation: Evaluation) -> float:
     }
     st.session_state.setdefault("evaluation_point", "decision")
     point = st.segmented_control(
-        "Operating point",
+        "Operating point (threshold)",
         list(points),
-        format_func=lambda name: f"{_POINTS[name]} threshold ({points[name]:.1%})",
+        format_func=lambda name: f"{_POINTS[name]} ({points[name]:.1%})",
         key="evaluation_point",
         help="The decision threshold gives both kinds of error the same weight. The exclusion "
         "threshold has a sensitivity of 99% on the validation split. Both were fixed before the "

@@ -36,7 +36,8 @@ def _show_subtypes(evaluation: Evaluation, metrics: Metrics) -> None:
     scores = evaluation.scores
     st.caption(
         f"Each subtype is compared with all {int((~scores.label).sum())} normal images, so all "
-        f"have the same specificity: {format_metric('specificity', metrics.specificity)}. 95% intervals."
+        f"have the same specificity: {format_metric('specificity', metrics.specificity)}. "
+        "95% intervals."
     )
     subtypes = evaluation.table.loc[scores.label, "subtype"].nunique()
     if subtypes > len(evaluation.by_subtype):
@@ -111,7 +112,9 @@ def _show_indeterminate(evaluation: Evaluation) -> None:
     csv_button(curve, f"{evaluation.slug}-abstention", "Accuracy by share decided (CSV)")
 
 
-def accuracy_chart(curve: pd.DataFrame, share: float, accuracy: float) -> alt.LayerChart:
+def accuracy_chart(
+    curve: pd.DataFrame, share: float, accuracy: float
+) -> alt.LayerChart | alt.FacetChart:
     """Return the accuracy of the decided images against their share, with one point marked."""
     titles = {"share_decided": "Decided", "accuracy": "Accuracy"}
     line = (

@@ -44,7 +44,7 @@ def show_roc_and_pr(evaluation: Evaluation, metrics: Metrics) -> None:
 
 def roc_chart(
     roc: RocCurve, points: dict[str, Metrics] | None = None, other: RocCurve | None = None
-) -> alt.LayerChart:
+) -> alt.LayerChart | alt.FacetChart:
     """Return the ROC curve with its 95% band, operating points and another model's curve."""
     x = alt.X(
         "false_positive_rate:Q", title="False-positive rate (1 - specificity)", axis=percent_axis()
@@ -72,7 +72,7 @@ def roc_chart(
 
 def precision_recall_chart(
     curve: pd.DataFrame, prevalence: float, metrics: Metrics
-) -> alt.LayerChart:
+) -> alt.LayerChart | alt.FacetChart:
     """Return precision against recall, with the baseline of guessing and the threshold."""
     line = (
         alt.Chart(thin(curve))
@@ -114,7 +114,8 @@ def precision_recall_chart(
 def _show_roc(evaluation: Evaluation, metrics: Metrics) -> None:
     st.subheader("ROC curve")
     st.caption(
-        f"Area {format_metric('roc_auc', metrics.roc_auc)}. Band: pointwise 95%, patient-level bootstrap."
+        f"{metrics.images} images. Area {format_metric('roc_auc', metrics.roc_auc)}. Band: "
+        "pointwise 95%, patient-level bootstrap."
     )
     if evaluation.roc.points.empty:
         st.info("A ROC curve needs images of both classes.")
@@ -146,8 +147,9 @@ def _show_roc(evaluation: Evaluation, metrics: Metrics) -> None:
 def _show_precision_recall(evaluation: Evaluation, metrics: Metrics) -> None:
     st.subheader("Precision-recall curve")
     st.caption(
-        f"Average precision {format_metric('average_precision', metrics.average_precision)}. Dashed: "
-        "guessing, the share of pneumonia in these images. Diamond: the threshold above."
+        "Average precision "
+        f"{format_metric('average_precision', metrics.average_precision)}. Dashed: guessing, the "
+        "share of pneumonia in these images. Diamond: the threshold above."
     )
     curve = evaluation.precision_recall
     st.altair_chart(

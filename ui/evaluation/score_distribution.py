@@ -30,7 +30,7 @@ def show_score_distribution(evaluation: Evaluation, metrics: Metrics) -> None:
 
 def _histogram(
     table: pd.DataFrame, label: str, threshold: float, band: tuple[float, float]
-) -> alt.LayerChart:
+) -> alt.LayerChart | alt.FacetChart:
     lower = label == "PNEUMONIA"
     x = alt.X(
         "low:Q",

@@ -18,7 +18,7 @@ def show_summary(bundle: Bundle) -> None:
         trained = int(layers.loc[layers["Trained"] == "trained", "Parameters"].sum())
     with st.container(horizontal=True, key="training-facts"):
         date = str(config.get("created") or "unknown")[:10]
-        st.metric("Training date", as_text(date), width=150)
+        st.metric("Training date", as_text(date), width=190)
         st.metric("Images in the dataset", f"{int(data.get('images', 0)):,}", width=170)
         st.metric("Patients", f"{int(data.get('patients', 0)):,}", width=130)
         epochs = f"{training.get('best_epoch')} of {training.get('epochs')}"
