@@ -1,36 +1,48 @@
-# Two commands do everything on a fresh machine: `make app` and `make test`.
+# `make app` and `make test` do everything on a fresh machine.
 
 VENV := .venv
 BIN := $(VENV)/bin
-# The first interpreter that runs and is of a version that TensorFlow has wheels for.
+PIP := $(BIN)/python -m pip install --disable-pip-version-check
+# The first interpreter that runs and has a version for which TensorFlow publishes wheels.
 PYTHON := $(shell for p in python3 python3.13 python3.12 python3.11; do \
 	$$p -c 'import sys; sys.exit(not (3, 11) <= sys.version_info[:2] <= (3, 13))' 2>/dev/null \
 	&& echo $$p && break; done)
 
-.PHONY: app test check clean
+.PHONY: app test check docs clean
 
-app: $(VENV)/app.installed ## make the environment, install, start the app with the shipped model
+app: $(VENV)/app.installed ## create the environment, install, start the app with the shipped model
 	$(BIN)/python -m streamlit run app.py
 
-test: $(VENV)/dev.installed ## all tests but the slow ones; data and browser tests where they can run
-	$(BIN)/python -m pytest
+# Browser tests wait for pages to be drawn, so they run alone, after all others.
+test: $(VENV)/dev.installed ## all tests but those marked slow; data and browser tests where possible
+	@status=0; \
+	$(BIN)/python -m pytest -n 2 --dist loadfile -m "not slow and not browser" || status=1; \
+	$(BIN)/python -m pytest -m "browser and not slow" || status=1; \
+	exit $$status
 
 check: $(VENV)/dev.installed ## format, lint, types
 	$(BIN)/ruff format --check .
 	$(BIN)/ruff check .
 	$(BIN)/mypy
 
-$(VENV)/app.installed: requirements.txt | $(VENV)/bin/python
-	$(BIN)/python -m pip install --disable-pip-version-check --requirement requirements.txt
+docs: $(VENV)/docs.installed ## build the documentation and API reference into site/
+	$(BIN)/python -m mkdocs build --strict
+
+$(VENV)/app.installed: requirements.txt | $(BIN)/python
+	$(PIP) --requirement requirements.txt
 	touch $@
 
 $(VENV)/dev.installed: requirements-dev.txt $(VENV)/app.installed
-	$(BIN)/python -m pip install --disable-pip-version-check --requirement requirements-dev.txt
+	$(PIP) --requirement requirements-dev.txt
 	touch $@
 
-$(VENV)/bin/python:
+$(VENV)/docs.installed: requirements-docs.txt | $(BIN)/python
+	$(PIP) --requirement requirements-docs.txt
+	touch $@
+
+$(BIN)/python:
 	@test -n "$(PYTHON)" || { echo "Python 3.11, 3.12 or 3.13 is needed and was not found."; exit 1; }
 	$(PYTHON) -m venv $(VENV)
 
-clean: ## remove the environment and caches; models and data stay
-	rm -rf $(VENV) .pytest_cache .mypy_cache .ruff_cache
+clean: ## remove the environment, caches and the built documentation; models and data stay
+	rm -rf $(VENV) site .pytest_cache .mypy_cache .ruff_cache
