@@ -36,7 +36,7 @@ def main() -> None:
 
     import keras
 
-    from xray_core.dataset.index import build_index, find_dataset, limited
+    from xray_core.dataset.index import build_index, find_dataset, limit_index
     from xray_core.model.architectures import build_network
     from xray_core.model.recipes import find_recipe
     from xray_core.training.data import load_images
@@ -45,7 +45,7 @@ def main() -> None:
     folder = find_dataset(options.data)
     index = build_index(folder)
     if options.limit:
-        index = limited(index, options.limit)
+        index = limit_index(index, options.limit)
     folds = load_images(index, folder).folds
     training, validation = folds["train"], folds["validation"]
     base = replace(

@@ -13,7 +13,7 @@ from xray_core.dataset.index import (
     check_folds,
     find_dataset,
     fingerprint,
-    limited,
+    limit_index,
     patient_key,
     subtype_of,
 )
@@ -204,7 +204,7 @@ def test_fingerprint_rests_on_content_where_size_and_time_are_kept(kaggle_like: 
 
 def test_limited_draws_after_the_split(kaggle_like: Path) -> None:
     index = build_index(kaggle_like)
-    few = limited(index, 3, seed=0)
+    few = limit_index(index, 3, seed=0)
     assert few.groupby(["fold", "label"]).size().max() == 3
     assert few.groupby(["fold", "label"]).ngroups == 6
     assert (
@@ -212,5 +212,5 @@ def test_limited_draws_after_the_split(kaggle_like: Path) -> None:
         .eq("both")
         .all()
     )
-    assert few.equals(limited(index.sample(frac=1, random_state=0), 3, seed=0))
-    assert list(few["path"]) != list(limited(index, 3, seed=1)["path"])
+    assert few.equals(limit_index(index.sample(frac=1, random_state=0), 3, seed=0))
+    assert list(few["path"]) != list(limit_index(index, 3, seed=1)["path"])

@@ -5,7 +5,7 @@ from pathlib import Path
 import pytest
 from drawn_images import KAGGLE_LIKE, write_dataset
 
-from xray_core.dataset.labelled_folder import index_labelled
+from xray_core.dataset.index import index_labelled
 from xray_core.errors import DatasetError
 
 CLASSES = {"NORMAL": ["IM-0001-0001.jpeg", "b.png"], "PNEUMONIA": ["person3_virus_7.JPG"]}

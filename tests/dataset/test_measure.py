@@ -18,7 +18,7 @@ from xray_core.dataset.averages import (
 from xray_core.dataset.cache import cache_folder, read_measured
 from xray_core.dataset.index import build_index
 from xray_core.dataset.measure import dataset_table, measure_index
-from xray_core.dataset.properties import measure_file
+from xray_core.dataset.properties import measure_files
 
 
 def test_measurements_of_a_image_worked_out_by_hand(tmp_path: Path) -> None:
@@ -28,7 +28,7 @@ def test_measurements_of_a_image_worked_out_by_hand(tmp_path: Path) -> None:
     image[1:-1, 2:20] = 100
     image[1:-1, 20:-2] = 200
     Image.fromarray(image).save(tmp_path / "image.png")
-    row = measure_file(tmp_path, "image.png")
+    row = measure_files(tmp_path, ["image.png"])[0]
     assert (row["width"], row["height"], row["mode"], row["problem"]) == (40, 20, "L", "")
     # 18 x 18 pixels of each half, 800 in all: (324 x 100 + 324 x 200) / 800
     assert row["mean"] == 121.5
@@ -40,7 +40,7 @@ def test_measurements_of_a_image_worked_out_by_hand(tmp_path: Path) -> None:
 
 def test_a_flat_image_has_no_spread_and_no_sharpness(tmp_path: Path) -> None:
     Image.new("RGB", (30, 30), (90, 90, 90)).save(tmp_path / "flat.png")
-    row = measure_file(tmp_path, "flat.png")
+    row = measure_files(tmp_path, ["flat.png"])[0]
     assert (row["mean"], row["spread"], row["sharpness"], row["border"]) == (90, 0, 0, 90)
     assert row["mode"] == "RGB"
 
@@ -50,7 +50,7 @@ def test_sharpness_of_a_single_bright_pixel(tmp_path: Path) -> None:
     image[5, 5] = 10
     Image.fromarray(image).save(tmp_path / "dot.png")
     # The Laplacian is -40 at the pixel and 10 at its four neighbours: (1600 + 400) / 100.
-    assert measure_file(tmp_path, "dot.png")["sharpness"] == 20
+    assert measure_files(tmp_path, ["dot.png"])[0]["sharpness"] == 20
 
 
 def test_unreadable_file_is_a_row_with_a_reason(kaggle_like: Path) -> None:

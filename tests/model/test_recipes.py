@@ -7,8 +7,14 @@ import pytest
 
 from xray_core.errors import RecipeError
 from xray_core.model.recipes import RECIPES, Augmentation, Recipe, find_recipe
-from xray_core.training.recipe_checks import AUGMENTATION_RULES, RULES, check_recipe
-from xray_core.training.settings import FIXED, setting_names, with_settings
+from xray_core.training.settings import (
+    AUGMENTATION_RULES,
+    FIXED,
+    RULES,
+    apply_settings,
+    check_recipe,
+    setting_names,
+)
 
 
 def test_the_six_recipes_are_there() -> None:
@@ -46,13 +52,13 @@ def test_a_recipe_survives_json(name: str) -> None:
     ],
 )
 def test_a_field_is_set_in_its_own_type(setting: str, field: str, value: object) -> None:
-    changed = getattr(with_settings(find_recipe("resnet50"), [setting]), field)
+    changed = getattr(apply_settings(find_recipe("resnet50"), [setting]), field)
     assert changed == value
     assert type(changed) is type(value)
 
 
 def test_a_field_of_the_augmentation_is_set() -> None:
-    recipe = with_settings(find_recipe("cnn"), ["augmentation.zoom=(0.5, 2)", "epochs=2"])
+    recipe = apply_settings(find_recipe("cnn"), ["augmentation.zoom=(0.5, 2)", "epochs=2"])
     assert recipe.augmentation.zoom == (0.5, 2)
     assert recipe.epochs == 2
 
@@ -73,7 +79,7 @@ def test_a_field_of_the_augmentation_is_set() -> None:
 )
 def test_what_does_not_fit_is_refused_in_a_sentence(setting: str, words: str) -> None:
     with pytest.raises(RecipeError, match=words.replace("(", r"\(")):
-        with_settings(find_recipe("resnet50"), [setting])
+        apply_settings(find_recipe("resnet50"), [setting])
 
 
 def test_an_unknown_recipe_names_the_near_one_and_all() -> None:
@@ -89,7 +95,7 @@ def test_a_recipe_of_another_version_is_refused() -> None:
 def test_the_order_of_settings_makes_no_difference() -> None:
     settings = ["train_backbone=true", "cached_views=0", "dense=8"]
     recipe = find_recipe("vgg16")
-    assert with_settings(recipe, settings) == with_settings(recipe, settings[::-1])
+    assert apply_settings(recipe, settings) == apply_settings(recipe, settings[::-1])
 
 
 # What a person may ask for, and what the refusal says: the field, the value, what would serve.
@@ -263,7 +269,7 @@ def test_what_has_no_sense_or_no_effect_is_refused(
     field: str, recipe: str, settings: list[str], words: str
 ) -> None:
     with pytest.raises(RecipeError) as refusal:
-        check_recipe(with_settings(find_recipe(recipe), settings), setting_names(settings))
+        check_recipe(apply_settings(find_recipe(recipe), settings), setting_names(settings))
     message = str(refusal.value)
     assert words in message
     assert field in message or words.startswith("neither")
@@ -292,7 +298,7 @@ def test_every_recipe_passes_its_own_check(name: str) -> None:
     ],
 )
 def test_fields_that_work_together_are_accepted(recipe: str, settings: list[str]) -> None:
-    check_recipe(with_settings(find_recipe(recipe), settings), setting_names(settings))
+    check_recipe(apply_settings(find_recipe(recipe), settings), setting_names(settings))
 
 
 def test_a_value_that_is_no_number_is_refused() -> None:

@@ -16,7 +16,7 @@ from xray_core.model.recipes import Augmentation, Recipe, find_recipe
 from xray_core.training import data as pipeline
 from xray_core.training.data import ImageSet, image_batches, load_images
 from xray_core.training.fit import Fitted, fit, logits_of, validation_numbers
-from xray_core.training.optimizers import optimizer_of, set_stem
+from xray_core.training.optimizers import build_optimizer, set_stem_trainable
 
 TINY = replace(
     find_recipe("cnn"),
@@ -120,10 +120,10 @@ def test_the_copies_to_choose_on_follow_the_split_s_seed(
     train: Train, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     asked: list[int] = []
-    shift = pipeline.shifted_images
+    shift = pipeline.add_shifted_copies
     monkeypatch.setattr(
         pipeline,
-        "shifted_images",
+        "add_shifted_copies",
         lambda images, copies, seed: asked.append(seed) or shift(images, copies, seed=seed),
     )
     recipe = replace(TINY, epochs=1)
@@ -242,7 +242,7 @@ def test_the_stem_learns_at_its_share_of_the_rate(optimizer: str) -> None:
         find_recipe("resnet50"), optimizer=optimizer, stem_rate=0.25, schedule="constant",
         learning_rate=0.01, weight_decay=0.0,
     )  # fmt: skip
-    rule = optimizer_of(recipe, network, steps=10)
+    rule = build_optimizer(recipe, network, steps=10)
     before = network.get_weights()
     rule.apply([keras.ops.ones_like(v) for v in network.trainable_variables],
                network.trainable_variables)  # fmt: skip
@@ -262,9 +262,9 @@ def test_the_stem_s_rate_holds_where_the_stem_joins_in_later() -> None:
         find_recipe("resnet50"), stem_rate=0.25, schedule="constant", learning_rate=0.01,
         weight_decay=0.0,
     )  # fmt: skip
-    rule = optimizer_of(recipe, network, steps=10)
+    rule = build_optimizer(recipe, network, steps=10)
     for trainable in (False, True):
-        set_stem(network, recipe, trainable=trainable)
+        set_stem_trainable(network, recipe, trainable=trainable)
         rule.build(network.trainable_variables)  # as Keras does at the start of each fit
         start = network.get_layer("conv1_conv").kernel.numpy()
         variables = network.trainable_variables

@@ -202,10 +202,10 @@ def test_no_test_image_is_predicted_before_everything_is_chosen(
         monkeypatch.setattr(finish, name, noted(name, getattr(finish, name)))
     monkeypatch.setattr(finish, "_outputs", outputs)
     copied: list[int] = []
-    shift = finish.pipeline.shifted_images
+    shift = finish.pipeline.add_shifted_copies
     monkeypatch.setattr(
         finish.pipeline,
-        "shifted_images",
+        "add_shifted_copies",
         lambda images, copies, seed: copied.append(seed) or shift(images, copies, seed=seed),
     )
     facts = {

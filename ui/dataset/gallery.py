@@ -56,7 +56,7 @@ def thumbnails(folder: Path, images: pd.DataFrame) -> None:
 
 def _filtered(source: Source) -> pd.DataFrame:
     table = source.table
-    behind = {f.key: f for f in source.findings if "path" in f.rows and f.severity != "fine"}
+    behind = {f.key: f for f in source.findings if "path" in f.rows and f.severity != "checked"}
     with st.container(horizontal=True, key="gallery_filters"):
         splits = [s for s in ("train", "val", "test") if (table["split"] == s).any()]
         split = st.selectbox("Split", [_ANY, *splits], key="gallery_split", width=130)

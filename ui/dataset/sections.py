@@ -22,10 +22,10 @@ from xray_core.dataset.statistics import (
 )
 
 _BADGES = {
-    "grave": ("Grave", ":material/error:", "red"),
+    "serious": ("Serious", ":material/error:", "red"),
     "caution": ("Caution", ":material/warning:", "orange"),
     "note": ("Note", ":material/info:", "blue"),
-    "fine": ("Checked", ":material/check_circle:", "green"),
+    "checked": ("Checked", ":material/check_circle:", "green"),
 }
 _THUMBNAILS = 12
 _COLUMNS = {
@@ -69,12 +69,12 @@ def overview(source: Source) -> None:
 
 
 def findings(source: Source) -> None:
-    """The audit's findings, from grave to harmless, each with the rows behind it."""
+    """The audit's findings, most serious first, each with the rows behind it."""
     numbers = pd.Series([finding.severity for finding in source.findings]).value_counts()
     words = [
         _counted(severity, numbers[severity]) for severity in SEVERITIES if severity in numbers
     ]
-    st.caption(f"From grave to harmless: {', '.join(words)}. Open one for the rows behind it.")
+    st.caption(f"Most serious first: {', '.join(words)}. Open one for the rows behind it.")
     for finding in source.findings:
         _finding(finding, source.folder)
 
@@ -237,7 +237,7 @@ def _by_split(table: pd.DataFrame) -> pd.DataFrame:
 
 def _counted(severity: str, number: int) -> str:
     word = _BADGES[severity][0].lower()
-    return f"{number} {word if severity in ('grave', 'fine') or number == 1 else word + 's'}"
+    return f"{number} {word if severity in ('serious', 'checked') or number == 1 else word + 's'}"
 
 
 def _spread_over(rows: pd.DataFrame, number: int) -> pd.DataFrame:

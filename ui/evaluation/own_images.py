@@ -13,7 +13,7 @@ from ui.common.frame import sentences
 from ui.common.models import predictor
 from ui.evaluation.data import OWN, bundle_of, evaluated
 from ui.evaluation.numbers import shown_progress
-from xray_core.dataset.labelled_folder import index_labelled
+from xray_core.dataset.index import index_labelled
 from xray_core.evaluation.predictions import MAX_ROWS, read_predictions
 
 _MAX_CSV_MB = 50

@@ -7,7 +7,7 @@ import numpy as np
 import pandas as pd
 from scipy.special import betaincinv, expit, logit
 
-# Plain properties of an image that say nothing of its lungs, with their names and units for people.
+# Image properties without information on the lungs, with their display names and units.
 PROPERTIES = {
     "width": "Width (pixels)",
     "height": "Height (pixels)",
@@ -23,10 +23,11 @@ PROPERTIES = {
 
 @dataclass(frozen=True)
 class Auc:
-    """How well a number tells pneumonia from normal, with its 95% interval.
+    """Area under the ROC curve of one number, with its 95% interval.
 
-    `value` is the probability that an image with pneumonia has the larger number (0.5: it tells
-    nothing; below 0.5: normal images have the larger). `strength` is the same whichever way.
+    `value` is the probability that an image with pneumonia has the larger number: 0.5 is chance,
+    and below 0.5 normal images tend to have the larger number. `strength` is the area in the
+    direction in which it is at least 0.5.
     """
 
     value: float
@@ -106,7 +107,7 @@ def histogram(table: pd.DataFrame, column: str, bins: int = 40) -> pd.DataFrame:
 
 
 def property_auc(table: pd.DataFrame, column: str) -> Auc | None:
-    """Return how well `column` alone tells the classes apart, or None where it cannot vary.
+    """Compute the AUC of `column` alone; None where it does not vary or one class is missing.
 
     The interval counts each patient once, not each image: `auc_interval`.
     """

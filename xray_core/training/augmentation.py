@@ -19,9 +19,9 @@ Generator = np.random.Generator
 
 def augment(pixels: Pixels, how: Augmentation, rng: Generator) -> Pixels:
     """One random variation of an image, as the recipe's augmentation says; shape and range stay."""
-    image = _warped(pixels, how, rng)
+    image = _warp(pixels, how, rng)
     if how.marker and rng.random() < how.marker:
-        image = _marked(image, rng)
+        image = _add_marker(image, rng)
     if how.gamma != (1.0, 1.0):
         image = _gamma(image, _log_uniform(rng, *how.gamma))
     if how.gain != (1.0, 1.0) or how.offset:
@@ -32,18 +32,18 @@ def augment(pixels: Pixels, how: Augmentation, rng: Generator) -> Pixels:
     if how.blur and rng.random() < how.degrade:
         image = cv2.GaussianBlur(image, (0, 0), rng.uniform(0.3, max(0.3, how.blur)))
     if how.sharpen and rng.random() < how.degrade:
-        image = _sharpened(image, rng.uniform(0, how.sharpen))
+        image = _sharpen(image, rng.uniform(0, how.sharpen))
     if how.noise and rng.random() < how.degrade:
         spread = rng.uniform(0, how.noise)
         image = image + spread * rng.standard_normal(image.shape, dtype=np.float32)
     if how.erase and rng.random() < how.erase:
-        image = _erased(image, rng)
+        image = _erase(image, rng)
     if how.frame and rng.random() < how.frame:
-        image = _framed(image, rng)
+        image = _paint_border(image, rng)
     return np.clip(image, 0, 255).astype(np.float32)
 
 
-def _warped(pixels: Pixels, how: Augmentation, rng: Generator) -> Pixels:
+def _warp(pixels: Pixels, how: Augmentation, rng: Generator) -> Pixels:
     """Mirror, rotate, magnify, stretch, shear, shift in one resampling; outside it is black."""
     height, width = pixels.shape
     angle = np.deg2rad(rng.uniform(-how.rotation, how.rotation))
@@ -81,7 +81,7 @@ def _resolution(image: Pixels, side: int) -> Pixels:
     return cv2.resize(small, image.shape[::-1], interpolation=cv2.INTER_LINEAR)
 
 
-def _erased(image: Pixels, rng: Generator) -> Pixels:
+def _erase(image: Pixels, rng: Generator) -> Pixels:
     """Fill one rectangle, 10% to 40% of each side, with a flat grey: no single spot may decide."""
     height, width = image.shape
     h = int(height * rng.uniform(0.1, 0.4))
@@ -92,7 +92,7 @@ def _erased(image: Pixels, rng: Generator) -> Pixels:
     return image
 
 
-def _framed(image: Pixels, rng: Generator) -> Pixels:
+def _paint_border(image: Pixels, rng: Generator) -> Pixels:
     """Paint over one to four borders, up to 18% of a side: markers, labels, edges of the plate."""
     height, width = image.shape
     grey = rng.choice([0.0, rng.uniform(0, 255)])
@@ -105,7 +105,7 @@ def _framed(image: Pixels, rng: Generator) -> Pixels:
     return image
 
 
-def _marked(image: Pixels, rng: Generator) -> Pixels:
+def _add_marker(image: Pixels, rng: Generator) -> Pixels:
     """Stamp a letter near the border, as side markers are, so that none tells the classes apart."""
     height, width = image.shape
     letter = str(rng.choice(["R", "L", "D", "S", "AP", "PA"]))
@@ -123,7 +123,7 @@ def _marked(image: Pixels, rng: Generator) -> Pixels:
     return image + cover * (np.float32(rng.uniform(170, 255)) - image)
 
 
-def _sharpened(image: Pixels, amount: float) -> Pixels:
+def _sharpen(image: Pixels, amount: float) -> Pixels:
     """Unsharp masking: add `amount` times what a Gaussian of two pixels takes away."""
     return image + np.float32(amount) * (image - cv2.GaussianBlur(image, (0, 0), 2.0))
 
@@ -131,7 +131,7 @@ def _sharpened(image: Pixels, amount: float) -> Pixels:
 # Simulated shift: what another hospital's machine, archive or technician does to an image.
 
 
-def with_contrast(image: Pixels, factor: float) -> Pixels:
+def change_contrast(image: Pixels, factor: float) -> Pixels:
     """Spread the grey levels about their mean."""
     return (image - image.mean()) * factor + image.mean()
 
@@ -145,7 +145,7 @@ def _local_contrast(image: Pixels, rng: Generator) -> Pixels:
     return clahe.apply(np.clip(image, 0, 255).astype(np.uint8)).astype(np.float32)
 
 
-def _cropped(image: Pixels, rng: Generator) -> Pixels:
+def _crop(image: Pixels, rng: Generator) -> Pixels:
     """Cut up to 12% off each side and squash the rest to the size it had."""
     height, width = image.shape
     top, bottom = (int(height * share) for share in rng.uniform(0, 0.12, 2))
@@ -154,31 +154,31 @@ def _cropped(image: Pixels, rng: Generator) -> Pixels:
     return cv2.resize(rest, (width, height), interpolation=cv2.INTER_LINEAR)
 
 
-def recompressed(image: Pixels, quality: int) -> Pixels:
+def recompress(image: Pixels, quality: int) -> Pixels:
     """What is left after storing the image as JPEG: whole grey levels."""
     levels = np.clip(image, 0, 255).astype(np.uint8)
     _, data = cv2.imencode(".jpg", levels, [cv2.IMWRITE_JPEG_QUALITY, quality])
     return np.asarray(cv2.imdecode(data, cv2.IMREAD_GRAYSCALE), np.float32)
 
 
-def _tilted(image: Pixels, rng: Generator) -> Pixels:
-    return _warped(image, Augmentation(rotation=10.0, shift=10.0), rng)
+def _tilt(image: Pixels, rng: Generator) -> Pixels:
+    return _warp(image, Augmentation(rotation=10.0, shift=10.0), rng)
 
 
 SHIFTS: dict[str, Callable[[Pixels, Generator], Pixels]] = {
     "gamma": lambda image, rng: _gamma(image, _log_uniform(rng, 0.55, 1.8)),
-    "contrast": lambda image, rng: with_contrast(image, _log_uniform(rng, 0.6, 1.6)),
+    "contrast": lambda image, rng: change_contrast(image, _log_uniform(rng, 0.6, 1.6)),
     "brightness": _brightness,
     "blur": lambda image, rng: cv2.GaussianBlur(image, (0, 0), rng.uniform(0.6, 1.8)),
-    "sharpness": lambda image, rng: _sharpened(image, rng.uniform(0.5, 2.0)),
+    "sharpness": lambda image, rng: _sharpen(image, rng.uniform(0.5, 2.0)),
     "resolution": lambda image, rng: _resolution(image, int(rng.integers(64, 160))),
     "local contrast": _local_contrast,
-    "crop": _cropped,
-    "JPEG quality": lambda image, rng: recompressed(image, int(rng.integers(20, 80))),
-    "tilt": _tilted,
-    "aspect": lambda image, rng: _warped(image, Augmentation(stretch=0.25), rng),
-    "border": _framed,
-    "side marker": _marked,
+    "crop": _crop,
+    "JPEG quality": lambda image, rng: recompress(image, int(rng.integers(20, 80))),
+    "tilt": _tilt,
+    "aspect": lambda image, rng: _warp(image, Augmentation(stretch=0.25), rng),
+    "border": _paint_border,
+    "side marker": _add_marker,
 }
 
 

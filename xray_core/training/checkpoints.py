@@ -62,13 +62,13 @@ def save_state(
             shutil.rmtree(old, ignore_errors=True)
 
 
-def restore(checkpoint: Path, weights: keras.Model, optimizer: Any) -> None:
+def restore_state(checkpoint: Path, weights: keras.Model, optimizer: Any) -> None:
     weights.load_weights(checkpoint / "last.weights.h5")
     with np.load(checkpoint / "optimizer.npz", allow_pickle=False) as stored:
         optimizer.load_own_variables({name: stored[name] for name in stored.files})
 
 
-def resumed_state(run_folder: Path, identity: dict[str, Any]) -> State:
+def load_state(run_folder: Path, identity: dict[str, Any]) -> State:
     """The state of the run in `run_folder`, or a fresh one where no epoch was finished."""
     data = _last_state(run_folder)
     if data is None:
@@ -83,7 +83,7 @@ def resumed_state(run_folder: Path, identity: dict[str, Any]) -> State:
     return state
 
 
-def recorded_identity(run_folder: Path) -> dict[str, Any]:
+def load_identity(run_folder: Path) -> dict[str, Any]:
     """The identity of the run in `run_folder`; empty where no epoch was finished."""
     data = _last_state(run_folder)
     return {} if data is None else data["identity"]

@@ -193,16 +193,16 @@ def training_batches(images: ImageSet, recipe: Recipe, *, seed: int, epoch: int)
     if recipe.mixup:
         share = rng.beta(recipe.mixup, recipe.mixup, size=len(order) // size).astype(np.float32)
         batches = tf.data.Dataset.zip(batches, tf.data.Dataset.from_tensor_slices(share))
-        batches = batches.map(_mixed, deterministic=True)
+        batches = batches.map(_mix, deterministic=True)
     return batches.prefetch(tf.data.AUTOTUNE)
 
 
-def _mixed(batch: tuple[tf.Tensor, ...], share: tf.Tensor) -> tuple[tf.Tensor, ...]:
+def _mix(batch: tuple[tf.Tensor, ...], share: tf.Tensor) -> tuple[tf.Tensor, ...]:
     """MixUp (Zhang et al., ICLR 2018): each image blended with its mirror place in the batch."""
     return tuple(share * part + (1 - share) * tf.reverse(part, [0]) for part in batch)
 
 
-def shifted_images(images: ImageSet, copies: int, *, seed: int) -> ImageSet:
+def add_shifted_copies(images: ImageSet, copies: int, *, seed: int) -> ImageSet:
     """The images as other hospitals might have sent them, `copies` of each, beside the originals."""
     if not copies:
         return images

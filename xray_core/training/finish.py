@@ -16,7 +16,7 @@ import numpy as np
 import pandas as pd
 
 from xray_core.dataset.averages import average_images, save_averages
-from xray_core.dataset.index import FOLDS, build_index, fingerprint, limited
+from xray_core.dataset.index import FOLDS, build_index, fingerprint, limit_index
 from xray_core.dataset.measure import measure_index
 from xray_core.errors import BundleError, DatasetError
 from xray_core.evaluation.tables import summary
@@ -33,7 +33,7 @@ from xray_core.prediction.predictor import Predictor
 from xray_core.training import data as pipeline
 from xray_core.training.data import ImageSet, Loaded, image_batches, load_images, named
 from xray_core.training.examples import write_examples
-from xray_core.training.plan import check_filled
+from xray_core.training.plan import check_classes
 from xray_core.training.results import dataset_facts, write_results
 from xray_core.training.robustness import measure_robustness
 
@@ -95,7 +95,7 @@ def finish(
         network.load_weights(partial / bundles.WEIGHTS)
 
         log("Predicting validation images and their shifted copies ...")
-        varied = pipeline.shifted_images(
+        varied = pipeline.add_shifted_copies(
             validation_images, CALIBRATION_COPIES, seed=made.facts["split_seed"] + 1
         )
         copies = _outputs(both, varied)
@@ -199,7 +199,7 @@ def finish_again(
     facts["training"] = config["training"]
     index = build_index(folder, seed=facts["split_seed"])
     if facts["limit"] is not None:
-        index = limited(index, facts["limit"], facts["split_seed"])
+        index = limit_index(index, facts["limit"], facts["split_seed"])
     recorded = config["dataset"].get("unreadable", [])
     left_out = index["path"].isin(recorded) & (index["fold"] != "test")
     loaded = load_images(
@@ -213,7 +213,7 @@ def finish_again(
             f"The images in {folder} are not those that {bundle.name} was trained on, so what "
             "follows its weights cannot be rebuilt from them."
         )
-    check_filled(loaded.index)
+    check_classes(loaded.index)
     unreadable = sorted({*index["path"][left_out], *loaded.unreadable})
     loaded = replace(loaded, unreadable=tuple(unreadable))
     network = bundle.load_network()

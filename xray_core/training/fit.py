@@ -25,12 +25,12 @@ from xray_core.training import data as pipeline
 from xray_core.training.checkpoints import (
     State,
     checkpoint,
-    restore,
-    resumed_state,
+    restore_state,
+    load_state,
     save_state,
 )
 from xray_core.training.data import ImageSet
-from xray_core.training.optimizers import loss_of, optimizer_of, set_stem
+from xray_core.training.optimizers import build_loss, build_optimizer, set_stem_trainable
 from xray_core.training.trainers import HeadTrainer, NetworkTrainer, Trainer
 
 
@@ -70,12 +70,12 @@ def fit(
     Raises:
         BundleError: `resume`, but the run in `run_folder` is another one.
     """
-    state = resumed_state(run_folder, identity) if resume else State(identity)
+    state = load_state(run_folder, identity) if resume else State(identity)
     if not resume:
         shutil.rmtree(run_folder, ignore_errors=True)
     run_folder.mkdir(parents=True, exist_ok=True)
 
-    varied = pipeline.shifted_images(validation, recipe.shifted_views, seed=split_seed)
+    varied = pipeline.add_shifted_copies(validation, recipe.shifted_views, seed=split_seed)
     if recipe.cached_views:
         trainer: Trainer = HeadTrainer(network, recipe, training, varied, seed)
     else:
@@ -83,9 +83,9 @@ def fit(
     model = trainer.model
     weights = keras.Model(model.input, model.output)  # never compiled: saves no optimizer
     steps = max(1, len(training) // min(recipe.batch_size, len(training)))
-    optimizer = optimizer_of(recipe, model, steps)
+    optimizer = build_optimizer(recipe, model, steps)
     if state.epoch:
-        restore(checkpoint(run_folder, state.epoch), weights, optimizer)
+        restore_state(checkpoint(run_folder, state.epoch), weights, optimizer)
         log(f"Going on after epoch {state.epoch} of {recipe.epochs}.")
     clock = time.monotonic()
     done_before = state.epoch
@@ -95,8 +95,10 @@ def fit(
         stem_frozen = recipe.train_backbone and epoch <= recipe.epochs - recipe.stem_epochs
         if stem_frozen != frozen:
             frozen = stem_frozen
-            set_stem(model, recipe, trainable=not stem_frozen)
-            model.compile(optimizer=optimizer, loss=loss_of(recipe), weighted_metrics=["accuracy"])
+            set_stem_trainable(model, recipe, trainable=not stem_frozen)
+            model.compile(
+                optimizer=optimizer, loss=build_loss(recipe), weighted_metrics=["accuracy"]
+            )
         started = time.monotonic()
         _reseed(model, seed, epoch)
         rate = float(keras.ops.convert_to_numpy(optimizer.learning_rate))
@@ -133,7 +135,7 @@ def fit(
     if state.epoch < recipe.epochs:
         log(f"Stopped early: no better epoch than {state.best_epoch} in {recipe.patience}.")
     weights.load_weights(checkpoint(run_folder, state.epoch) / "best.weights.h5")
-    set_stem(model, recipe, trainable=True)
+    set_stem_trainable(model, recipe, trainable=True)
     return Fitted(pd.DataFrame(state.history), state.best_epoch, state.seconds())
 
 

@@ -11,7 +11,7 @@ from xray_core.model.recipes import Recipe
 STEM = ("conv1_", "conv2_")
 
 
-def loss_of(recipe: Recipe) -> keras.losses.Loss:
+def build_loss(recipe: Recipe) -> keras.losses.Loss:
     if recipe.output == "softmax":
         return keras.losses.SparseCategoricalCrossentropy()
     return keras.losses.BinaryCrossentropy(label_smoothing=recipe.label_smoothing)
@@ -46,7 +46,7 @@ class StemAdamW(StemRate, keras.optimizers.AdamW):
     pass
 
 
-def optimizer_of(recipe: Recipe, model: keras.Model, steps: int) -> keras.optimizers.Optimizer:
+def build_optimizer(recipe: Recipe, model: keras.Model, steps: int) -> keras.optimizers.Optimizer:
     """The recipe's optimizer, built for every weight that is trained in the end."""
     rate: Any = recipe.learning_rate
     if recipe.schedule == "cosine":
@@ -63,12 +63,12 @@ def optimizer_of(recipe: Recipe, model: keras.Model, steps: int) -> keras.optimi
     else:
         optimizer = StemAdam(rate)
     optimizer.stem_rate = recipe.stem_rate
-    set_stem(model, recipe, trainable=True)
+    set_stem_trainable(model, recipe, trainable=True)
     optimizer.build(model.trainable_variables)
     return optimizer
 
 
-def set_stem(model: keras.Model, recipe: Recipe, *, trainable: bool) -> None:
+def set_stem_trainable(model: keras.Model, recipe: Recipe, *, trainable: bool) -> None:
     if recipe.train_backbone:
         for layer in model.layers:
             if layer.name.startswith(STEM):

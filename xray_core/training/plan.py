@@ -10,12 +10,11 @@ from typing import Any
 
 import pandas as pd
 
-from xray_core.dataset.index import build_index, check_folds, find_dataset, limited
+from xray_core.dataset.index import build_index, check_folds, find_dataset, limit_index
 from xray_core.errors import DatasetError, RecipeError
 from xray_core.model.bundle import checked_name, free_name
 from xray_core.model.recipes import LABELS, Recipe
-from xray_core.training.recipe_checks import check_recipe
-from xray_core.training.settings import setting_names, with_settings
+from xray_core.training.settings import apply_settings, check_recipe, setting_names
 
 LARGEST_SEED = 2**32 - 1  # what the libraries take
 
@@ -91,7 +90,7 @@ def plan_training(
         if not 0 <= number <= LARGEST_SEED:
             raise RecipeError(f"{option} must be 0 to {LARGEST_SEED}. Received: {number}.")
     named = setting_names(settings)
-    recipe = with_settings(recipe, settings)
+    recipe = apply_settings(recipe, settings)
     if epochs is not None:
         recipe = _shortened(recipe, epochs, named)
     check_recipe(recipe, named)
@@ -106,9 +105,9 @@ def plan_training(
     folder = find_dataset(data)
     index = build_index(folder, seed=split_seed)
     if limit is not None:
-        index = limited(index, limit, split_seed)
+        index = limit_index(index, limit, split_seed)
     check_folds(index)
-    check_filled(index)
+    check_classes(index)
     return Plan(
         recipe=recipe,
         folder=folder,
@@ -141,7 +140,7 @@ def _shortened(recipe: Recipe, epochs: int, named: set[str]) -> Recipe:
     return replace(recipe, epochs=epochs, **fitting)
 
 
-def check_filled(index: pd.DataFrame) -> None:
+def check_classes(index: pd.DataFrame) -> None:
     """Every fold needs images of both classes: to learn from, to choose on, to report on.
 
     Raises:

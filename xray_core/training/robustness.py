@@ -17,7 +17,7 @@ from scipy.ndimage import rotate
 from xray_core.imaging.radiograph import to_model_input
 from xray_core.model.calibration import Calibration
 from xray_core.stats.delong import area_interval, delong
-from xray_core.training.augmentation import recompressed, with_contrast
+from xray_core.training.augmentation import recompress, change_contrast
 from xray_core.training.data import ImageSet
 
 Pixels = np.ndarray
@@ -27,20 +27,20 @@ BORDER = 0.15  # width of what counts as the border, as a share of height and wi
 CENTRE = ((0.15, 0.85), (0.12, 0.88))  # rows and columns that hold the lungs on nearly all images
 
 
-def _enlarged(height: int, width: int) -> Callable[[Pixels], Pixels]:
+def _enlarge(height: int, width: int) -> Callable[[Pixels], Pixels]:
     """As if the file had this size: enlarged, and sent through the one resize again."""
     return lambda image: cv2.resize(image, (width, height), interpolation=cv2.INTER_CUBIC)
 
 
-def _coarse(side: int) -> Callable[[Pixels], Pixels]:
+def _reduce(side: int) -> Callable[[Pixels], Pixels]:
     return lambda image: cv2.resize(image, (side, side), interpolation=cv2.INTER_AREA)
 
 
-def _rotated(degrees: float) -> Callable[[Pixels], Pixels]:
+def _rotate(degrees: float) -> Callable[[Pixels], Pixels]:
     return lambda image: rotate(image, degrees, reshape=False, order=1)
 
 
-def _without_centre(image: Pixels) -> Pixels:
+def _hide_centre(image: Pixels) -> Pixels:
     (top, bottom), (left, right) = CENTRE
     height, width = image.shape
     image = image.copy()
@@ -49,7 +49,7 @@ def _without_centre(image: Pixels) -> Pixels:
     return image
 
 
-def _without_border(image: Pixels) -> Pixels:
+def _hide_border(image: Pixels) -> Pixels:
     height, width = image.shape
     rows, columns = int(BORDER * height), int(BORDER * width)
     bare = np.full_like(image, image.mean())
@@ -59,28 +59,28 @@ def _without_border(image: Pixels) -> Pixels:
 
 
 CHANGES: dict[str, Callable[[Pixels], Pixels]] = {
-    "enlarged to 1379 x 1686 and resized again": _enlarged(1379, 1686),
-    "enlarged to 820 x 1195 and resized again": _enlarged(820, 1195),
-    "reduced to 128 x 128 and resized again": _coarse(128),
-    "JPEG quality 95": lambda image: recompressed(image, 95),
-    "JPEG quality 75": lambda image: recompressed(image, 75),
-    "JPEG quality 50": lambda image: recompressed(image, 50),
-    "JPEG quality 30": lambda image: recompressed(image, 30),
+    "enlarged to 1379 x 1686 and resized again": _enlarge(1379, 1686),
+    "enlarged to 820 x 1195 and resized again": _enlarge(820, 1195),
+    "reduced to 128 x 128 and resized again": _reduce(128),
+    "JPEG quality 95": lambda image: recompress(image, 95),
+    "JPEG quality 75": lambda image: recompress(image, 75),
+    "JPEG quality 50": lambda image: recompress(image, 50),
+    "JPEG quality 30": lambda image: recompress(image, 30),
     "brightness +20%": lambda image: image * 1.2,
     "brightness -20%": lambda image: image * 0.8,
-    "contrast +20%": lambda image: with_contrast(image, 1.2),
-    "contrast -20%": lambda image: with_contrast(image, 0.8),
-    "rotated by +10 degrees": _rotated(10),
-    "rotated by -10 degrees": _rotated(-10),
+    "contrast +20%": lambda image: change_contrast(image, 1.2),
+    "contrast -20%": lambda image: change_contrast(image, 0.8),
+    "rotated by +10 degrees": _rotate(10),
+    "rotated by -10 degrees": _rotate(-10),
     "mirrored": lambda image: image[:, ::-1],
 }
 HIDDEN: dict[str, Callable[[Pixels], Pixels]] = {
-    "the lungs hidden (a grey rectangle over the centre)": _without_centre,
-    "the border hidden (the outer 15% on each side)": _without_border,
+    "the lungs hidden (a grey rectangle over the centre)": _hide_centre,
+    "the border hidden (the outer 15% on each side)": _hide_border,
 }
 
 
-def changed_images(images: ImageSet, change: Callable[[Pixels], Pixels]) -> ImageSet:
+def change_images(images: ImageSet, change: Callable[[Pixels], Pixels]) -> ImageSet:
     """The images after `change` of their grey levels (H, W), through the one resize."""
     varied = [
         to_model_input(
@@ -111,7 +111,7 @@ def measure_robustness(
     def rows(changes: dict[str, Callable[[Pixels], Pixels]]) -> list[dict[str, Any]]:
         found = [plain]
         for name, change in changes.items():
-            after = calibration.probability(logits_of(changed_images(images, change)))
+            after = calibration.probability(logits_of(change_images(images, change)))
             found.append(_row(name, images, before, after, calibration))
         return found
 

@@ -23,11 +23,11 @@ from xray_core.errors import BundleError
 from xray_core.model.architectures import build_network
 from xray_core.model.bundle import Bundle, clear_leftovers
 from xray_core.model.recipes import Recipe
-from xray_core.training.checkpoints import recorded_identity
+from xray_core.training.checkpoints import load_identity
 from xray_core.training.data import Loaded, load_images, named
 from xray_core.training.finish import Provenance, finish
 from xray_core.training.fit import Fitted, fit
-from xray_core.training.plan import Plan, check_filled
+from xray_core.training.plan import Plan, check_classes
 
 UNREADABLE = "list of unreadable images"  # key of a run's identity
 
@@ -78,13 +78,13 @@ def _load(plan: Plan) -> Loaded:
     A run that is resumed goes on without the training and validation images that it began without,
     whether or not they can be read by now.
     """
-    recorded = recorded_identity(plan.run_folder).get(UNREADABLE, []) if plan.resume else []
+    recorded = load_identity(plan.run_folder).get(UNREADABLE, []) if plan.resume else []
     loaded = load_images(
         plan.index[~plan.index["path"].isin(recorded)],
         plan.folder,
         skip_unreadable=plan.skip_unreadable,
     )
-    check_filled(loaded.index)
+    check_classes(loaded.index)
     return replace(loaded, unreadable=tuple(sorted({*recorded, *loaded.unreadable})))
 
 
