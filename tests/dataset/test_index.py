@@ -128,10 +128,10 @@ def test_stray_files_are_stepped_over(make_dataset: Callable[..., Path], tmp_pat
 @pytest.mark.parametrize(
     ("left_out", "words"),
     [
-        ("train/NORMAL", "holds no folder NORMAL"),
-        ("test/PNEUMONIA", "holds no folder PNEUMONIA"),
-        ("test", "lacks the folder test"),
-        ("train", "lacks the folder train"),
+        ("train/NORMAL", "has no folder NORMAL"),
+        ("test/PNEUMONIA", "has no folder PNEUMONIA"),
+        ("test", "has no folder test"),
+        ("train", "has no folder train"),
     ],
 )
 def test_missing_folders_are_told_in_one_sentence(
@@ -146,7 +146,7 @@ def test_missing_folders_are_told_in_one_sentence(
 def test_empty_class_folder_is_refused(make_dataset: Callable[..., Path]) -> None:
     root = make_dataset({**ONE_EACH, "train/NORMAL": []})
     (root / "train/NORMAL/.DS_Store").write_bytes(b"stray")
-    with pytest.raises(DatasetError, match="holds no image"):
+    with pytest.raises(DatasetError, match="contains no image"):
         build_index(root)
 
 

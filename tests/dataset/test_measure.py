@@ -11,7 +11,7 @@ from PIL import Image
 from xray_core.dataset import measure
 from xray_core.dataset.averages import (
     average_images,
-    averages_bytes,
+    encode_averages,
     read_averages,
     save_averages,
 )
@@ -127,7 +127,7 @@ def test_progress_counts_to_the_end(kaggle_like: Path) -> None:
 
 
 def test_several_processes_measure_the_same(kaggle_like: Path, monkeypatch) -> None:
-    monkeypatch.setattr("xray_core.dataset.parallel._FEW", 0)
+    monkeypatch.setattr("xray_core.dataset.measure._FEW", 0)
     index = build_index(kaggle_like)
     one = measure_index(index, kaggle_like, processes=1)
     monkeypatch.setenv("XRAY_CACHE", str(kaggle_like.parent / "another"))
@@ -157,7 +157,7 @@ def test_averages_of_two_images_a_class(make_dataset, tmp_path: Path) -> None:
     assert np.allclose(averages.spread["PNEUMONIA"], 20)
     assert np.allclose(averages.difference, 105)
     again = average_images(dataset_table(root), root)  # from the cache
-    assert averages_bytes(again) == averages_bytes(averages)
+    assert encode_averages(again) == encode_averages(averages)
     save_averages(averages, tmp_path / "averages.npz")
     assert not (tmp_path / "averages.npz").exists()  # two images would be shown
 

@@ -11,12 +11,12 @@ from xray_core.model.recipes import Augmentation, find_recipe
 from xray_core.prediction.predictor import Predictor
 from xray_core.training.data import (
     ImageSet,
+    add_shifted_copies,
     augmented_view,
     class_weights,
     epoch_order,
     image_batches,
     load_images,
-    add_shifted_copies,
     training_batches,
 )
 

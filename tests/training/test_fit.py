@@ -15,7 +15,7 @@ from xray_core.model.architectures import build_network
 from xray_core.model.recipes import Augmentation, Recipe, find_recipe
 from xray_core.training import data as pipeline
 from xray_core.training.data import ImageSet, image_batches, load_images
-from xray_core.training.fit import Fitted, fit, logits_of, validation_numbers
+from xray_core.training.fit import Fitted, fit, validation_metrics
 from xray_core.training.optimizers import build_optimizer, set_stem_trainable
 
 TINY = replace(
@@ -52,6 +52,11 @@ def train(folds: tuple[ImageSet, ImageSet]) -> Train:
         return network, fitted
 
     return run
+
+
+def predict_logits(network: keras.Model, batches: Any) -> np.ndarray:
+    to_logit = keras.Model(network.input, network.get_layer("logit").output)
+    return to_logit.predict(batches, verbose=0)[:, 0]
 
 
 def without_time(fitted: Fitted) -> list[dict[str, float]]:
@@ -97,7 +102,7 @@ def test_without_resume_a_run_begins_anew(train: Train, tmp_path: Path) -> None:
 
 def test_another_recipes_run_is_not_resumed(train: Train, tmp_path: Path) -> None:
     train(tmp_path, recipe=replace(TINY, epochs=1))
-    with pytest.raises(BundleError, match="begun with another recipe"):
+    with pytest.raises(BundleError, match="started with another recipe"):
         train(tmp_path, recipe=replace(TINY, epochs=2), resume=True)
 
 
@@ -111,8 +116,8 @@ def test_training_stops_early_with_the_best_weights(
     assert len(losses) == fitted.best_epoch + 2 < 30
     assert losses[fitted.best_epoch - 1] == min(losses)
     validation = folds[1]
-    logit = logits_of(network, image_batches(validation))
-    numbers = validation_numbers(logit, validation.label, len(validation))
+    logit = predict_logits(network, image_batches(validation))
+    numbers = validation_metrics(logit, validation.label, len(validation))
     assert numbers["val_loss"] == pytest.approx(min(losses), rel=1e-4)
 
 
@@ -159,8 +164,8 @@ def test_kept_features_train_the_head_of_the_whole_network(
     network, fitted = train(tmp_path, recipe=recipe)
     assert [w.shape for w in network.get_weights()] == [w.shape for w in before.get_weights()]
     validation = folds[1]
-    logit = logits_of(network, image_batches(validation))
-    numbers = validation_numbers(logit, validation.label, len(validation))
+    logit = predict_logits(network, image_batches(validation))
+    numbers = validation_metrics(logit, validation.label, len(validation))
     best = fitted.history["val_loss"].iloc[fitted.best_epoch - 1]
     assert numbers["val_loss"] == pytest.approx(best, rel=1e-3)
     changed = keras.utils.set_random_seed(0) or build_network(recipe)
@@ -216,10 +221,10 @@ def _halves() -> tuple[Any, np.ndarray, np.ndarray]:
     return pd.DataFrame({"path": range(16)}), pixels, label
 
 
-def test_validation_numbers_are_those_worked_out_by_hand() -> None:
+def test_validation_metrics_are_those_worked_out_by_hand() -> None:
     # Two clean images, then two shifted ones. ln(1 + e^0) = 0.6931, ln(1 + e^-2) = 0.1269,
     # ln(1 + e^2) = 2.1269.
-    numbers = validation_numbers(np.array([0.0, 2.0, 2.0, -2.0]), np.array([0, 1, 0, 1]), 2)
+    numbers = validation_metrics(np.array([0.0, 2.0, 2.0, -2.0]), np.array([0, 1, 0, 1]), 2)
     assert numbers["val_loss"] == pytest.approx((0.6931 + 0.1269) / 2, abs=1e-4)
     assert numbers["shifted_loss"] == pytest.approx(2.1269, abs=1e-4)
     assert (numbers["val_accuracy"], numbers["shifted_accuracy"]) == (1.0, 0.0)

@@ -14,6 +14,7 @@ from xray_core.dataset.index import build_index
 from xray_core.errors import BundleError, RecipeError
 from xray_core.model.bundle import Bundle, open_bundle, seal
 from xray_core.model.recipes import RECIPES, find_recipe
+from xray_core.training import command
 from xray_core.training.plan import plan_training
 
 REPOSITORY = Path(__file__).parents[2]
@@ -126,8 +127,11 @@ def test_a_refusal_costs_no_tensorflow(tmp_path: Path) -> None:
 
 def test_the_card_names_no_folder_of_this_machine() -> None:
     given = ["--recipe", "cnn", "--data", "/home/me/images", "--name=mine", "--limit", "4"]
-    assert train._public(given) == "--recipe cnn --limit 4"
-    assert train._public(["--backbone-weights", "/home/me/w.h5"]) == "--backbone-weights FILE"
+    assert command._reproducible_options(given) == "--recipe cnn --limit 4"
+    assert (
+        command._reproducible_options(["--backbone-weights", "/home/me/w.h5"])
+        == "--backbone-weights FILE"
+    )
 
 
 def test_a_training_leaves_a_whole_bundle_and_nothing_else(made: Path) -> None:
@@ -365,7 +369,7 @@ def test_two_trainings_of_one_name_do_not_mix(
     (tmp_path / "models").mkdir()
     with FileLock(tmp_path / "models" / ".cnn.lock"):
         arguments = ["--recipe", "cnn", "--data", str(dataset), *QUICK]
-        assert "running already" in refused(arguments, capsys)
+        assert "already running" in refused(arguments, capsys)
 
 
 def test_a_lock_taken_while_another_was_held_still_counts(dataset: Path, tmp_path: Path) -> None:
@@ -376,7 +380,7 @@ def test_a_lock_taken_while_another_was_held_still_counts(dataset: Path, tmp_pat
     with _alone(plan):
         waiting = (tmp_path / "models" / ".cnn.lock").open("r+")  # opened, not yet locked
     fcntl.flock(waiting, fcntl.LOCK_EX | fcntl.LOCK_NB)
-    with pytest.raises(BundleError, match="running already"), _alone(plan):
+    with pytest.raises(BundleError, match="already running"), _alone(plan):
         pytest.fail("Two trainings ran at once.")
     waiting.close()
     with _alone(plan):

@@ -23,20 +23,26 @@ _NEVER_OFF = object()
 
 @dataclass(frozen=True)
 class FieldRule:
-    """What one field may hold.
+    """The values that one field may have.
 
-    Attributes:
-        wanted: completes "must be ...".
-        sensible: whether a value is such; bools and choices are of the right kind already.
-        works_with: completes "works only with ..."; with `works`, what the field needs of the
-            others to have an effect.
-        off: the value that means "not used", which every recipe may hold.
+    Attributes
+    ----------
+    valid_values : str
+        Completes "must be ...".
+    is_valid : callable
+        Whether a value is valid; the types of booleans and choices are checked before.
+    works_with : str
+        Completes "works only with ...".
+    has_effect : callable
+        Whether the field has an effect in a recipe.
+    off : object
+        The value that means "not used", which is valid in every recipe.
     """
 
-    wanted: str = ""
-    sensible: Callable[[Any], bool] = lambda value: True
+    valid_values: str = ""
+    is_valid: Callable[[Any], bool] = lambda value: True
     works_with: str = ""
-    works: Callable[[Recipe], bool] = lambda recipe: True
+    has_effect: Callable[[Recipe], bool] = lambda recipe: True
     off: Any = _NEVER_OFF
 
 
@@ -75,51 +81,51 @@ RULES: dict[str, FieldRule] = {
     **{name: FieldRule() for name in CHOICES if name not in FIXED},
     "last_stage": FieldRule(
         works_with="the backbone resnet50 (--recipe resnet50 or resnet50-frozen)",
-        works=lambda recipe: recipe.backbone == "resnet50",
+        has_effect=lambda recipe: recipe.backbone == "resnet50",
     ),
     "filters": FieldRule(
         "whole numbers of at least 1",
         lambda value: len(value) > 0 and min(value) >= 1,
         works_with="a network from scratch (--recipe cnn or cnn-softmax)",
-        works=lambda recipe: recipe.backbone is None,
+        has_effect=lambda recipe: recipe.backbone is None,
         off=(),
     ),
     "pool": FieldRule(
         "at least 1",
         lambda value: value >= 1,
         works_with="a network from scratch (--recipe cnn or cnn-softmax)",
-        works=lambda recipe: recipe.backbone is None,
+        has_effect=lambda recipe: recipe.backbone is None,
     ),
     "dense": FieldRule("0 or more", _not_negative),
     "batch_norm": FieldRule(),
     "dropout": FieldRule("0 or more and below 1", _below_one),
     "dropout_first": FieldRule(
         works_with="dropout above 0 and a hidden layer (dense above 0, or batch_norm=true)",
-        works=lambda recipe: recipe.dropout > 0 and (recipe.dense > 0 or recipe.batch_norm),
+        has_effect=lambda recipe: recipe.dropout > 0 and (recipe.dense > 0 or recipe.batch_norm),
         off=False,
     ),
     "train_backbone": FieldRule(
         works_with="a backbone (--recipe resnet50 or vgg16)",
-        works=lambda recipe: recipe.backbone is not None,
+        has_effect=lambda recipe: recipe.backbone is not None,
         off=False,
     ),
     "stem_rate": FieldRule(
         "above 0 and at most 1, a share of the learning rate",
         lambda value: 0 < value <= 1,
         works_with="the backbone resnet50, train_backbone=true and stem_epochs of 1 or more",
-        works=lambda recipe: _has_stem(recipe) and recipe.stem_epochs > 0,
+        has_effect=lambda recipe: _has_stem(recipe) and recipe.stem_epochs > 0,
         off=1.0,
     ),
     "stem_epochs": FieldRule(
         "0 or more",
         _not_negative,
         works_with="the backbone resnet50 and train_backbone=true",
-        works=_has_stem,
+        has_effect=_has_stem,
         off=0,
     ),
     "optimizer": FieldRule(
         works_with="weight_decay above 0 (without it, adamw is adam)",
-        works=lambda recipe: recipe.optimizer != "adamw" or recipe.weight_decay > 0,
+        has_effect=lambda recipe: recipe.optimizer != "adamw" or recipe.weight_decay > 0,
         off="adam",
     ),
     "learning_rate": FieldRule("above 0 and at most 1", lambda value: 0 < value <= 1),
@@ -127,21 +133,21 @@ RULES: dict[str, FieldRule] = {
         "0 or more and below 1",
         _below_one,
         works_with="optimizer=adamw",
-        works=lambda recipe: recipe.optimizer == "adamw",
+        has_effect=lambda recipe: recipe.optimizer == "adamw",
         off=0.0,
     ),
     "label_smoothing": FieldRule(
         "0 or more and below 1",
         _below_one,
         works_with="output=sigmoid",
-        works=lambda recipe: recipe.output == "sigmoid",
+        has_effect=lambda recipe: recipe.output == "sigmoid",
         off=0.0,
     ),
     "mixup": FieldRule(
         "0 or more",
         _not_negative,
         works_with="output=sigmoid, cached_views=0 and a batch_size of 2 or more",
-        works=lambda recipe: (
+        has_effect=lambda recipe: (
             recipe.output == "sigmoid" and not recipe.cached_views and recipe.batch_size > 1
         ),
         off=0.0,
@@ -153,7 +159,7 @@ RULES: dict[str, FieldRule] = {
         "0 or more",
         _not_negative,
         works_with="a frozen backbone (--recipe resnet50-frozen or vgg16, train_backbone=false)",
-        works=lambda recipe: recipe.backbone is not None and not recipe.train_backbone,
+        has_effect=lambda recipe: recipe.backbone is not None and not recipe.train_backbone,
         off=0,
     ),
     "shifted_views": FieldRule("0 or more", _not_negative),
@@ -174,24 +180,24 @@ AUGMENTATION_RULES: dict[str, FieldRule] = {
     "gain": FieldRule(_FACTORS, _factors),
     "offset": FieldRule("0 to 255 grey levels", _grey_levels),
     "blur": FieldRule(
-        "0, or 0.3 to 50 pixels (the least blur that is applied is 0.3)",
+        "0, or 0.3 to 50 pixels (the smallest blur that is applied is 0.3)",
         lambda value: value == 0 or 0.3 <= value <= 50,
         works_with=_DEGRADE_ON,
-        works=_degrades,
+        has_effect=_degrades,
         off=0.0,
     ),
     "noise": FieldRule(
-        "0 to 255 grey levels", _grey_levels, works_with=_DEGRADE_ON, works=_degrades, off=0.0
+        "0 to 255 grey levels", _grey_levels, works_with=_DEGRADE_ON, has_effect=_degrades, off=0.0
     ),
     "resolution": FieldRule(
         "0, or 1 to 199 pixels",
         lambda value: 0 <= value < 200,
         works_with=_DEGRADE_ON,
-        works=_degrades,
+        has_effect=_degrades,
         off=0,
     ),
     "sharpen": FieldRule(
-        "0 or more", _not_negative, works_with=_DEGRADE_ON, works=_degrades, off=0.0
+        "0 or more", _not_negative, works_with=_DEGRADE_ON, has_effect=_degrades, off=0.0
     ),
     "erase": FieldRule("a share from 0 to 1", _share),
     "frame": FieldRule("a share from 0 to 1", _share),
@@ -200,7 +206,7 @@ AUGMENTATION_RULES: dict[str, FieldRule] = {
         "a share from 0 to 1",
         _share,
         works_with="one of augmentation.blur, noise, resolution and sharpen above 0",
-        works=lambda recipe: any(
+        has_effect=lambda recipe: any(
             getattr(recipe.augmentation, name)
             for name in ("blur", "noise", "resolution", "sharpen")
         ),
@@ -209,15 +215,21 @@ AUGMENTATION_RULES: dict[str, FieldRule] = {
 
 
 def check_recipe(recipe: Recipe, named: Collection[str] = ()) -> None:
-    """Refuse values without sense, and fields that do nothing together with the others.
+    """Check that all values are valid and that every field has an effect.
 
-    A field that has no effect may hold its default, unless it was asked for by name.
+    A field without an effect may have its default value, unless it was set by name.
 
-    Args:
-        named: the fields that were set by name, as `--set` writes them ("augmentation.zoom").
+    Parameters
+    ----------
+    recipe : Recipe
+        The recipe that is to be trained.
+    named : collection of str
+        The fields set by name, as in `--set` ("augmentation.zoom").
 
-    Raises:
-        RecipeError: one sentence for each such field: which, what it received, what would serve.
+    Raises
+    ------
+    RecipeError
+        One sentence for each invalid field: its name, the value received and valid values.
     """
     problems = [*_values(recipe), *_effects(recipe, named)]
     if not problems:
@@ -227,7 +239,7 @@ def check_recipe(recipe: Recipe, named: Collection[str] = ()) -> None:
 
 
 def _entries(recipe: Recipe) -> Iterator[tuple[str, FieldRule, Any, Any]]:
-    """The name, rule, value and default of every field that can be set."""
+    """Name, rule, value and default of every field that can be set."""
     for prefix, record, rules in (
         ("", recipe, RULES),
         ("augmentation.", recipe.augmentation, AUGMENTATION_RULES),
@@ -243,13 +255,13 @@ def _values(recipe: Recipe) -> Iterator[str]:
             continue
         parts = value if isinstance(value, tuple) else (value,)
         numbers = [part for part in parts if isinstance(part, int | float)]
-        if not (all(math.isfinite(part) for part in numbers) and rule.sensible(value)):
-            yield f"Field {name!r} must be {rule.wanted}. Received: {_text(value)}."
+        if not (all(math.isfinite(part) for part in numbers) and rule.is_valid(value)):
+            yield f"Field {name!r} must be {rule.valid_values}. Received: {_text(value)}."
 
 
 def _effects(recipe: Recipe, named: Collection[str]) -> Iterator[str]:
     for name, rule, value, default in _entries(recipe):
-        if value == rule.off or rule.works(recipe) or (value == default and name not in named):
+        if value == rule.off or rule.has_effect(recipe) or (value == default and name not in named):
             continue
         instead = (
             "or leave it out" if rule.off is _NEVER_OFF else f"or set {name}={_text(rule.off)}"
@@ -261,7 +273,7 @@ def _effects(recipe: Recipe, named: Collection[str]) -> Iterator[str]:
 
 
 def _combinations(recipe: Recipe) -> Iterator[str]:
-    """What several fields must be together; their values have sense one by one."""
+    """Problems of several fields together; each value is valid by itself."""
     for name in ("stem_epochs", "cached_views"):
         if getattr(recipe, name) > recipe.epochs:
             yield (
@@ -286,51 +298,74 @@ def _combinations(recipe: Recipe) -> Iterator[str]:
         )
 
 
-def _varies(how: Augmentation) -> bool:
+def _varies(augmentation: Augmentation) -> bool:
     """Whether an augmentation changes any image."""
     return any(
-        getattr(how, entry.name) != entry.default
-        for entry in fields(how)
+        getattr(augmentation, entry.name) != entry.default
+        for entry in fields(augmentation)
         if entry.name != "degrade"
     )
 
 
 def _text(value: Any) -> str:
-    """A value as `--set` takes it."""
+    """A value as written in `--set`."""
     return str(value).lower() if isinstance(value, bool) else str(value)
 
 
 def apply_settings(recipe: Recipe, settings: Sequence[str]) -> Recipe:
-    """`recipe` with fields replaced, each given as `FIELD=VALUE`; of two for one field the last.
+    """Replace fields of a recipe.
 
-    Fields of the augmentation are written `augmentation.rotation=15`. Values are read as Python
-    literals where they are such, otherwise as text.
+    Fields of the augmentation are written `augmentation.rotation=15`. Values are parsed as Python
+    literals where possible, otherwise as text.
 
-    Raises:
-        RecipeError: no such field, or a value of the wrong kind.
+    Parameters
+    ----------
+    recipe : Recipe
+        The recipe.
+    settings : sequence of str
+        Each `FIELD=VALUE`; the last one for a field applies.
+
+    Returns
+    -------
+    Recipe
+
+    Raises
+    ------
+    RecipeError
+        There is no such field, or a value has the wrong type.
     """
     changes: dict[str, Any] = {}
     for setting in settings:
         field, equals, text = setting.partition("=")
         field = field.strip()
         if not equals:
-            raise RecipeError(f"Settings are written FIELD=VALUE. Received: {setting!r}.")
+            raise RecipeError(f"A setting has the form FIELD=VALUE. Received: {setting!r}.")
         head, dot, name = field.partition(".")
-        inner = bool(dot) and head == "augmentation"
-        record = recipe.augmentation if inner else recipe
-        changes[field] = _value(record, name if inner else field, text.strip(), field)
-    shape = {name.partition(".")[2]: value for name, value in changes.items() if "." in name}
+        nested = bool(dot) and head == "augmentation"
+        record = recipe.augmentation if nested else recipe
+        changes[field] = _value(record, name if nested else field, text.strip(), field)
+    augmentation = {name.partition(".")[2]: value for name, value in changes.items() if "." in name}
     plain = {name: value for name, value in changes.items() if "." not in name}
-    return replace(recipe, **plain, augmentation=replace(recipe.augmentation, **shape))
+    return replace(recipe, **plain, augmentation=replace(recipe.augmentation, **augmentation))
 
 
 def setting_names(settings: Sequence[str]) -> set[str]:
-    """The fields that settings name, as `apply_settings` takes them."""
+    """Get the names of the fields in settings.
+
+    Parameters
+    ----------
+    settings : sequence of str
+        Each `FIELD=VALUE`.
+
+    Returns
+    -------
+    set of str
+    """
     return {setting.partition("=")[0].strip() for setting in settings}
 
 
 def _value(record: Any, name: str, text: str, field: str) -> Any:
-    """What `text` says, in the type that the field `name` of `record` has."""
+    """`text` converted to the type of the field `name` of `record`."""
     settable = [entry.name for entry in fields(record) if entry.name not in FIXED]
     if name not in settable:
         near = difflib.get_close_matches(name, settable, n=1)
@@ -341,18 +376,18 @@ def _value(record: Any, name: str, text: str, field: str) -> Any:
     old = getattr(record, name)
     value = _parsed(text, old)
     if isinstance(old, tuple) and isinstance(value, tuple):
-        kinds = (int,) if name == "filters" else (int, float)
-        fits = all(type(part) in kinds for part in value)
+        types = (int,) if name == "filters" else (int, float)
+        fits = all(type(part) in types for part in value)
         fits = fits and (name == "filters" or len(value) == len(old))
     else:
         fits = type(value) is type(old)
     if not fits:
-        raise RecipeError(f"Field {field!r} is like {old!r}. Received: {text!r}.")
+        raise RecipeError(f"Field {field!r} must have a value like {old!r}. Received: {text!r}.")
     return value
 
 
 def _parsed(text: str, old: Any) -> Any:
-    """The value written in `text`, where the field holds `old` now; the text itself if none."""
+    """`text` as a value of the type of `old`; the text itself if it cannot be parsed."""
     if isinstance(old, str):
         return text
     if isinstance(old, bool):
