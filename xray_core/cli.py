@@ -197,8 +197,8 @@ def _finish(options: argparse.Namespace) -> None:
 
         bundle = finish_stored(open_bundle(options.models / options.name), notes=notes)
         print(
-            f"Metrics, figures and card of {bundle.folder} were rebuilt from stored predictions. No "
-            "image was predicted: this is no further use of the test set."
+            f"Metrics, figures and card of {bundle.folder} were rebuilt from stored predictions. "
+            "No image was predicted: this is no further use of the test set."
         )
         return
     from xray_core.dataset.index import find_dataset

@@ -227,7 +227,7 @@ def test_unreadable_files_are_listed_with_their_reason() -> None:
     assert list(the(findings, "unreadable").rows["problem"]) == ["The file is empty."]
 
 
-def test_naive_key_is_told_apart_from_the_right_one() -> None:
+def test_naive_key_is_reported_as_an_artefact() -> None:
     table = clean_table()
     # The same number under another prefix, on the other side of the test split.
     table.loc[1, ["path", "patient"]] = ["train/PNEUMONIA/person7_bacteria_1.jpeg", "bacteria-7"]

@@ -136,7 +136,7 @@ def test_every_failure_is_a_sentence(
     assert not target.exists()
 
 
-def test_full_disk_is_told_before_anything_is_fetched(
+def test_full_disk_is_reported_before_the_download(
     hub: Hub, target: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(shutil, "disk_usage", lambda _: Usage(free=1_500_000_000))
@@ -183,9 +183,7 @@ def test_kagglehub_has_the_interface_that_is_used() -> None:
     assert all(p.default is not p.empty for name, p in parameters.items() if name != "handle")
 
 
-def test_kagglehub_keeps_its_files_where_it_is_told(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_kagglehub_uses_the_staging_folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     config = pytest.importorskip("kagglehub.config")
     monkeypatch.setenv("KAGGLEHUB_CACHE", str(tmp_path))
     assert config.get_cache_folder() == str(tmp_path)

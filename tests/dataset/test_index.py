@@ -134,7 +134,7 @@ def test_stray_files_are_stepped_over(make_dataset: Callable[..., Path], tmp_pat
         ("train", "has no folder train"),
     ],
 )
-def test_missing_folders_are_told_in_one_sentence(
+def test_missing_folders_are_reported_in_one_sentence(
     make_dataset: Callable[..., Path], left_out: str, words: str
 ) -> None:
     root = make_dataset({f: names for f, names in ONE_EACH.items() if not f.startswith(left_out)})

@@ -122,7 +122,7 @@ def _paint_border(image: Pixels, rng: Generator) -> Pixels:
 
 
 def _add_marker(image: Pixels, rng: Generator) -> Pixels:
-    """Draw a letter near the border, like a side marker, so that markers carry no class information."""
+    """Draw a letter near the border, like a side marker."""
     height, width = image.shape
     letter = str(rng.choice(["R", "L", "D", "S", "AP", "PA"]))
     size = rng.uniform(0.4, 1.1) * height / 224

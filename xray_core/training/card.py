@@ -182,8 +182,8 @@ def _exclusion_threshold(metrics: dict[str, Any], threshold: float) -> str:
     exclusion = metrics["test"]["exclusion_threshold"]
     before, after = metrics["test"]["confusion"], exclusion["confusion"]
     return (
-        f"- The exclusion threshold is {threshold:.1%}. In validation, {validation['pneumonia']} of "
-        f"the {validation['images']} images below it had pneumonia; on the test set, "
+        f"- The exclusion threshold is {threshold:.1%}. In validation, {validation['pneumonia']} "
+        f"of the {validation['images']} images below it had pneumonia; on the test set, "
         f"{test['pneumonia']} of {test['images']}. Used as the decision threshold, it has a "
         f"sensitivity of {_value('sensitivity', exclusion['metrics']['sensitivity'])} and a "
         f"specificity of {_value('specificity', exclusion['metrics']['specificity'])} on the test "

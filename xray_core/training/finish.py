@@ -156,9 +156,10 @@ def finish(
         write_examples(
             partial / "examples", network, training.images, calibration, gate, neighbours
         )
+        weights_hash = bundles.sha256(partial / bundles.WEIGHTS)
         config: dict[str, Any] = {
             "name": target.name,
-            "version": f"{provenance.facts['created']}-{bundles.sha256(partial / bundles.WEIGHTS)[:8]}",
+            "version": f"{provenance.facts['created']}-{weights_hash[:8]}",
             "recipe": provenance.recipe.to_dict(),
             "labels": list(LABELS),
             "input_size": list(INPUT_SIZE),
@@ -268,8 +269,8 @@ def finish_again(
     )
     if not _same_images(bundle.dataset(), loaded, recorded):
         raise BundleError(
-            f"The images in {folder} are not those that {bundle.name} was trained on, so the bundle "
-            "cannot be rebuilt from them."
+            f"The images in {folder} are not those that {bundle.name} was trained on, so the "
+            "bundle cannot be rebuilt from them."
         )
     check_classes(loaded.index)
     unreadable = sorted({*index["path"][left_out], *loaded.unreadable})

@@ -165,7 +165,8 @@ def fit(
         log(_progress_line(row, recipe.epochs, left, better=better))
     if state.epoch < recipe.epochs:
         log(
-            f"Stopped early: no improvement on epoch {state.best_epoch} in {recipe.patience} epochs."
+            f"Stopped early: no improvement on epoch {state.best_epoch} "
+            f"in {recipe.patience} epochs."
         )
     weights.load_weights(checkpoint_folder(run_folder, state.epoch) / "best.weights.h5")
     set_stem_trainable(model, recipe, trainable=True)

@@ -131,8 +131,8 @@ def _training_lock(plan: Plan) -> Iterator[None]:
         lock.acquire(timeout=0)
     except Timeout as error:
         raise BundleError(
-            f"A training named {plan.target.name} is already running: wait until it ends, or choose "
-            "another --name."
+            f"A training named {plan.target.name} is already running: wait until it ends, or "
+            "choose another --name."
         ) from error
     try:
         clear_leftovers(plan.target)
