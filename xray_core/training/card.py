@@ -63,16 +63,16 @@ to 5 years. It is an explainable demo, not a medical device.
 
 ## Performance
 
-Official test set: {test["images"]} images of {test["patients"]} patients. Decision threshold:
-{calibration["decision_threshold"]:.0%}. 95% confidence intervals: bootstrap over patients.
+Official test set: {test["images"]} images of {test["patients"]} patients.
+Decision threshold: {calibration["decision_threshold"]:.0%}. 95% confidence intervals: bootstrap
+over patients.
 
 {_table(test, _PERFORMANCE)}
 
-- Of 100 images with pneumonia, {counts["called"]} are flagged, {counts["uncertain"]} are
-  indeterminate, {counts["missed"]} are missed and {counts["refused"]} are not analysed.
-- Of 100 normal images, {counts["cleared"]} are correctly negative, {counts["normal_uncertain"]} are
-  indeterminate, {counts["flagged"]} are wrongly flagged and {counts["normal_refused"]} are not
-  analysed.
+- Of 100 images with pneumonia: {counts["called"]} flagged, {counts["uncertain"]} indeterminate,
+  {counts["missed"]} missed, {counts["refused"]} not analysed.
+- Of 100 normal images: {counts["cleared"]} correctly negative, {counts["normal_uncertain"]}
+  indeterminate, {counts["flagged"]} wrongly flagged, {counts["normal_refused"]} not analysed.
 {_indeterminate(test, calibration["uncertain"])}
 {_exclusion_threshold(metrics, calibration["exclusion_threshold"])}
 
@@ -119,7 +119,7 @@ used only the lungs would have an AUC of .5 without them, and the same AUC witho
 {_image_counts(config["dataset"]["counts"])}
 
 Kaggle's train and val folders were pooled and split by patient; no patient is in two folds. The
-test fold is the official one. {_limit(config)}
+test fold is the official one.{_limit(config)}
 {_unreadable(config["dataset"].get("unreadable", []))}
 Known shortcuts: the original images of the two classes differ in size and aspect ratio. All images
 are resized to 224 x 224, which removes the size but leaves a trace of the aspect ratio. Published
@@ -187,8 +187,8 @@ def _exclusion_threshold(metrics: dict[str, Any], threshold: float) -> str:
         f"{test['pneumonia']} of {test['images']}. Used as the decision threshold, it has a "
         f"sensitivity of {_value('sensitivity', exclusion['metrics']['sensitivity'])} and a "
         f"specificity of {_value('specificity', exclusion['metrics']['specificity'])} on the test "
-        f"set: {before['false_negative'] - after['false_negative']} fewer images are missed and "
-        f"{after['false_positive'] - before['false_positive']} more are wrongly flagged."
+        f"set: {before['false_negative'] - after['false_negative']} fewer missed and "
+        f"{after['false_positive'] - before['false_positive']} more wrongly flagged."
     )
 
 
@@ -250,7 +250,7 @@ def _limit(config: dict[str, Any]) -> str:
     if config["limit"] is None:
         return ""
     return (
-        f"Only {config['limit']} images of each class and fold were used: a trial run with little "
+        f" Only {config['limit']} images of each class and fold were used: a trial run with little "
         "statistical value."
     )
 
@@ -285,7 +285,8 @@ def _storage(storage: dict[str, Any] | None) -> str:
     return (
         "Large kernels are stored in half precision. Over the "
         f"{storage['images']} validation and test images, this changed probabilities by at most "
-        f"{storage['largest_probability_change']:.4f} and {storage['verdicts_changed']} verdicts.\n"
+        f"{storage['largest_probability_change']:.4f}. Verdicts changed: "
+        f"{storage['verdicts_changed']}.\n"
     )
 
 
@@ -299,9 +300,9 @@ def _test_use(config: dict[str, Any]) -> str:
             "rounding."
         )
     return (
-        "Epoch, temperature, thresholds and input check were chosen on the validation fold and its "
-        "shifted copies, not on test images. After that, the model was scored on the test images "
-        "once as they are, which gives the results under Performance, and once in each of "
+        "Epoch, temperature, thresholds and input check were chosen on the validation fold, partly "
+        "with its shifted copies, not on test images. After that, the model was scored on the test "
+        "images once as they are, which gives the results under Performance, and once in each of "
         f"{changed} changed versions, which gives the tables under Robustness.{rounding} The "
         "recipes of this project were developed with results on this test set known: "
         "docs/experiments.md lists each time a model was scored on it. Test results are therefore "
