@@ -69,10 +69,10 @@ def test_a_field_of_the_augmentation_is_set() -> None:
         ("last_stag=conv5", "Did you mean last_stage"),
         ("augmentation.rotate=3", "no field 'augmentation.rotate'"),
         ("last_stage=conv3", "must be one of conv4, conv5"),
-        ("epochs=many", "'epochs' is like"),
-        ("epochs=1.5", "'epochs' is like"),
-        ("augmentation.zoom=(1, 2, 3)", "'augmentation.zoom' is like"),
-        ("train_backbone=7", "'train_backbone' is like"),
+        ("epochs=many", "'epochs' must have a value like"),
+        ("epochs=1.5", "'epochs' must have a value like"),
+        ("augmentation.zoom=(1, 2, 3)", "'augmentation.zoom' must have a value like"),
+        ("train_backbone=7", "'train_backbone' must have a value like"),
         ("epochs", "FIELD=VALUE"),
         ("name=other", "no field 'name'"),
     ],
@@ -121,7 +121,7 @@ REFUSED: dict[str, list[tuple[str, list[str], str]]] = {
     "preprocessing": [("cnn", ["preprocessing=torch"], "must be one of caffe, rescale")],
     "pooling": [("cnn", ["pooling=max"], "must be one of average, flatten")],
     "dense": [("cnn", ["dense=-1"], "must be 0 or more")],
-    "batch_norm": [("cnn", ["batch_norm=2"], "is like False")],
+    "batch_norm": [("cnn", ["batch_norm=2"], "a value like False")],
     "dropout": [
         ("cnn", ["dropout=1.5"], "must be 0 or more and below 1"),
         ("cnn", ["dropout=1"], "Received: 1.0"),
@@ -156,7 +156,7 @@ REFUSED: dict[str, list[tuple[str, list[str], str]]] = {
         ("cnn", ["learning_rate=-1.0"], "must be above 0 and at most 1"),
         ("cnn", ["learning_rate=0"], "Received: 0.0"),
         ("cnn", ["learning_rate=1e999"], "Received: inf"),
-        ("cnn", ["learning_rate=nan"], "is like 0.001"),
+        ("cnn", ["learning_rate=nan"], "a value like 0.001"),
     ],
     "weight_decay": [
         ("resnet50", ["weight_decay=-0.1"], "must be 0 or more and below 1"),
@@ -204,8 +204,10 @@ REFUSED: dict[str, list[tuple[str, list[str], str]]] = {
         ),
     ],
     "shifted_views": [("cnn", ["shifted_views=-1"], "must be 0 or more")],
-    "augmentation.flip_horizontal": [("cnn", ["augmentation.flip_horizontal=2"], "is like True")],
-    "augmentation.flip_vertical": [("cnn", ["augmentation.flip_vertical=2"], "is like False")],
+    "augmentation.flip_horizontal": [
+        ("cnn", ["augmentation.flip_horizontal=2"], "a value like True")
+    ],
+    "augmentation.flip_vertical": [("cnn", ["augmentation.flip_vertical=2"], "a value like False")],
     "augmentation.rotation": [
         ("cnn", ["augmentation.rotation=-5"], "must be 0 to 180 degrees"),
         ("cnn", ["augmentation.rotation=200"], "Received: 200.0"),
@@ -225,7 +227,7 @@ REFUSED: dict[str, list[tuple[str, list[str], str]]] = {
     "augmentation.gain": [("cnn", ["augmentation.gain=(-1, 1)"], "0 < low <= high")],
     "augmentation.offset": [("cnn", ["augmentation.offset=300"], "must be 0 to 255 grey levels")],
     "augmentation.blur": [
-        ("resnet50", ["augmentation.blur=0.1"], "the least blur that is applied is 0.3"),
+        ("resnet50", ["augmentation.blur=0.1"], "the smallest blur that is applied is 0.3"),
         ("resnet50", ["augmentation.degrade=0"], "'augmentation.blur' works only with"),
     ],
     "augmentation.noise": [
