@@ -1,10 +1,10 @@
-"""How much faster a frozen recipe trains when the backbone's features are kept.
+"""Training time of a frozen recipe with and without cached features of the backbone.
 
     python benchmarks/cached_features.py --data data/chest_xray
 
-Ten epochs of a frozen recipe on the whole training fold, once with the backbone run in every
-epoch and once with its features computed for one augmented view and kept, in one process, one
-after the other. Prints both times and their ratio.
+Ten epochs of a frozen recipe on the whole training fold, once with the backbone in every epoch and
+once with its features cached for one augmented view, in one process, one after the other. Prints
+both times and their ratio.
 """
 
 from __future__ import annotations
@@ -36,7 +36,7 @@ def main() -> None:
 
     import keras
 
-    from xray_core.dataset.index import build_index, find_dataset, limited
+    from xray_core.dataset.index import build_index, find_dataset, limit_index
     from xray_core.model.architectures import build_network
     from xray_core.model.recipes import find_recipe
     from xray_core.training.data import load_images
@@ -45,7 +45,7 @@ def main() -> None:
     folder = find_dataset(options.data)
     index = build_index(folder)
     if options.limit:
-        index = limited(index, options.limit)
+        index = limit_index(index, options.limit)
     folds = load_images(index, folder).folds
     training, validation = folds["train"], folds["validation"]
     base = replace(
@@ -53,7 +53,7 @@ def main() -> None:
     )
     keras.config.set_dtype_policy(options.precision)
     seconds = {}
-    # Which weights the backbone has changes no time.
+    # The weights of the backbone do not affect the time.
     for views in (1, 0):
         recipe = replace(base, cached_views=views)
         network = build_network(recipe)
@@ -64,7 +64,7 @@ def main() -> None:
             seconds[views] = time.perf_counter() - start
     print(f"{recipe.name}, {len(training)} images, {recipe.epochs} epochs, {options.precision}")
     print(f"backbone in every epoch: {seconds[0]:.0f} s")
-    print(f"features kept (K = 1):   {seconds[1]:.0f} s")
+    print(f"features cached (K = 1): {seconds[1]:.0f} s")
     print(f"ratio:                   {seconds[0] / seconds[1]:.1f}")
 
 

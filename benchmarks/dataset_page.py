@@ -1,12 +1,11 @@
-"""From a cold process to the Dataset page's last element, against `import streamlit` alone.
+"""Time from starting a process to the Dataset page's last element, and of `import streamlit`.
 
 Run: python benchmarks/dataset_page.py [FOLDER] [--rounds 5] [--browser]
 
 Each round starts one process that only imports Streamlit and one that runs the whole page in
-Streamlit's own test runner, from the interpreter's start to the end of the script, with the
-folder's measurements already in the cache (the first, uncounted round measures). With `--browser`
-a server is started instead, and the clock runs until headless Chromium shows the last element
-(Chromium itself is running by then).
+Streamlit's test runner, from the start of the interpreter to the end of the script. The folder's
+measurements are cached by a first round that is not counted. With `--browser`, a server is started,
+and the time ends when headless Chromium, which is already running, shows the last element.
 """
 
 import argparse
@@ -88,7 +87,7 @@ def main() -> None:
     folder = find_dataset(options.folder).resolve()
     environment = {**os.environ, "CHEST_XRAY_DIR": str(folder)}
     seconds_of(IMPORT, environment)
-    seconds_of(PAGE, environment)  # measures what is new
+    seconds_of(PAGE, environment)  # fills the cache
     rounds = [
         (seconds_of(IMPORT, environment), seconds_of(PAGE, environment))
         for _ in range(options.rounds)

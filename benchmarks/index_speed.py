@@ -1,14 +1,14 @@
-"""Measuring a dataset's images against just decoding them, in the same number of processes.
+"""Time to measure a dataset's images, compared with decoding them, in as many processes.
 
 Run: python benchmarks/index_speed.py [FOLDER] [--processes 2] [--rounds 5]
 
-Three jobs take turns in one pool of processes that is already running: decoding with Pillow,
-reading through `xray_core.imaging.radiograph` (which also checks and converts), and all of `measure_index`'s
-work on a file. Wall time and processor time of each are printed as the median of the rounds, and
-their ratios; on a machine that does other work the processor's ratio is the one to trust.
+Three jobs alternate in one running pool of processes: decoding with Pillow, reading with
+`xray_core.imaging.radiograph` (which also checks and converts), and the whole measurement of
+`measure_index`. Wall time and processor time of each are printed as the median of the rounds, with
+their ratios. On a busy machine, use the ratio of processor times.
 
-Last comes what a visitor waits for: `dataset_table` without anything kept, in a new process that
-starts its own, against a new process that starts as many and decodes the files, no more.
+The last comparison is the time that a visitor waits: `dataset_table` with an empty cache in a new
+process, compared with a new process that only decodes the files, each with its own pool.
 """
 
 import argparse

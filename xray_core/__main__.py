@@ -1,4 +1,4 @@
-"""`python -m xray_core`: the command line."""
+"""Run `xray_core.cli`: `python -m xray_core COMMAND`."""
 
 import sys
 

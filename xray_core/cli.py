@@ -1,4 +1,4 @@
-"""The command line: `python -m xray_core screen | evaluate | finish | download`."""
+"""The command line: `python -m xray_core COMMAND`."""
 
 from __future__ import annotations
 
@@ -14,37 +14,80 @@ from tqdm import tqdm
 from xray_core.errors import XrayError
 
 
-def parser() -> argparse.ArgumentParser:
-    """The four commands and their options."""
-    made = argparse.ArgumentParser(
+def main(arguments: list[str] | None = None) -> int:
+    """Run one command of `python -m xray_core`.
+
+    Parameters
+    ----------
+    arguments : list of str, optional
+        By default those of the command line.
+
+    Returns
+    -------
+    int
+        The exit status: 0, 1 after an error (one sentence on standard error), 130 if interrupted.
+    """
+    options = _parser().parse_args(arguments)
+    os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
+    logging.getLogger("tensorflow").setLevel(logging.ERROR)
+    try:
+        options.run(options)
+    except XrayError as error:
+        print(error, file=sys.stderr)
+        return 1
+    except KeyboardInterrupt:
+        print("\nStopped. Run the same command again to resume.", file=sys.stderr)
+        return 130
+    return 0
+
+
+def _parser() -> argparse.ArgumentParser:
+    parser = argparse.ArgumentParser(
         prog="python -m xray_core",
-        description="Screen folders of X-rays, evaluate models, rebuild bundles, get the dataset.",
+        description="Screen folders of chest X-rays, evaluate and rebuild models, download the "
+        "dataset. Train a model with `python train.py`.",
+        epilog="example: python -m xray_core evaluate --model resnet50",
     )
-    commands = made.add_subparsers(dest="command", required=True, metavar="COMMAND")
+    commands = parser.add_subparsers(dest="command", required=True, metavar="COMMAND")
 
-    def command(name: str, text: str) -> argparse.ArgumentParser:
-        added = commands.add_parser(name, help=text.replace("%", "%%"), description=text)
-        added.add_argument(
-            "--models", type=Path, default=Path("models"), metavar="DIR", help="where bundles are"
-        )
-        return added
+    screen = commands.add_parser(
+        "screen",
+        help="predict every image of a folder",
+        description="Predict every image of a folder and write one CSV row per image.",
+        epilog="example: python -m xray_core screen radiographs --out results.csv",
+    )
+    screen.set_defaults(run=_screen)
+    screen.add_argument("folder", type=Path, metavar="FOLDER", help="folder of the images")
+    screen.add_argument(
+        "--out", type=Path, required=True, metavar="FILE.csv", help="table to write"
+    )
+    _add_model_option(screen)
 
-    screen = command("screen", "Predict every image in a folder and write one CSV row for each.")
-    screen.add_argument("folder", type=Path, metavar="FOLDER")
-    screen.add_argument("--out", type=Path, required=True, metavar="FILE.csv")
-    screen.add_argument("--model", default="resnet50", metavar="NAME")
-
-    evaluate = command("evaluate", "Print how good a model is, every number with its 95% interval.")
-    evaluate.add_argument("--model", default="resnet50", metavar="NAME")
+    evaluate = commands.add_parser(
+        "evaluate",
+        help="print the metrics of a model, each with its 95%% interval",
+        description="Print the metrics of a model on a test set, each with its 95%% interval.",
+        epilog="example: python -m xray_core evaluate --model resnet50 --json metrics.json",
+    )
+    evaluate.set_defaults(run=_evaluate)
+    _add_model_option(evaluate)
     evaluate.add_argument(
         "--data",
         metavar="DIR",
-        help="predict this folder's test split instead of using the stored predictions",
+        help="predict the test split of this folder instead of using the stored predictions",
     )
-    evaluate.add_argument("--json", type=Path, metavar="FILE", help="write all numbers there, too")
+    evaluate.add_argument("--json", type=Path, metavar="FILE", help="also write all metrics here")
 
-    finish = command("finish", "Rebuild all that follows a model's weights, without training.")
-    finish.add_argument("name", metavar="NAME")
+    finish = commands.add_parser(
+        "finish",
+        help="rebuild a bundle from its weights, without training",
+        description="Rebuild a bundle from its weights, without training: calibration, input "
+        "check, predictions, metrics, figures and model card.",
+        epilog="examples: python -m xray_core finish resnet50 --data data/chest_xray; "
+        "python -m xray_core finish resnet50 --stored",
+    )
+    finish.set_defaults(run=_finish)
+    finish.add_argument("name", metavar="NAME", help="name of the bundle")
     finish.add_argument("--data", metavar="DIR", help="the dataset that it was trained on")
     finish.add_argument(
         "--skip-unreadable",
@@ -54,32 +97,45 @@ def parser() -> argparse.ArgumentParser:
     finish.add_argument(
         "--stored",
         action="store_true",
-        help="rebuild metrics, figures and card from the stored predictions: no dataset, no "
+        help="rebuild only metrics, figures and card, from the stored predictions: no dataset, no "
         "TensorFlow, and no further use of the test set",
     )
-
-    download = commands.add_parser("download", help="Fetch the dataset from Kaggle.")
-    download.add_argument(
-        "destination", nargs="?", type=Path, metavar="DIR", help="default: data/chest_xray"
+    finish.add_argument(
+        "--notes",
+        type=Path,
+        metavar="FILE.md",
+        help="store this text in the bundle, as the section of notes in its model card",
     )
-    return made
+    for command in (screen, evaluate, finish):
+        command.add_argument(
+            "--models",
+            type=Path,
+            default=Path("models"),
+            metavar="DIR",
+            help="folder of the bundles (default: models)",
+        )
+
+    download = commands.add_parser(
+        "download",
+        help="download the dataset from Kaggle",
+        description="Download the dataset from Kaggle. A stopped download resumes.",
+        epilog="example: python -m xray_core download data/chest_xray",
+    )
+    download.set_defaults(run=_download)
+    download.add_argument(
+        "destination",
+        nargs="?",
+        type=Path,
+        metavar="DIR",
+        help="where to put it (default: data/chest_xray)",
+    )
+    return parser
 
 
-def main(arguments: list[str] | None = None) -> int:
-    """Run one command; returns the exit status. Errors are one sentence on standard error."""
-    os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
-    logging.getLogger("tensorflow").setLevel(logging.ERROR)  # its hints are for whoever writes it
-    options = parser().parse_args(arguments)
-    run = {"screen": _screen, "evaluate": _evaluate, "finish": _finish, "download": _download}
-    try:
-        run[options.command](options)
-    except XrayError as error:
-        print(error, file=sys.stderr)
-        return 1
-    except KeyboardInterrupt:
-        print("\nStopped. The same command goes on from here.", file=sys.stderr)
-        return 130
-    return 0
+def _add_model_option(command: argparse.ArgumentParser) -> None:
+    command.add_argument(
+        "--model", default="resnet50", metavar="NAME", help="name of the bundle (default: resnet50)"
+    )
 
 
 def _screen(options: argparse.Namespace) -> None:
@@ -87,8 +143,8 @@ def _screen(options: argparse.Namespace) -> None:
     from xray_core.prediction.screen import screen
 
     counts = screen(options.folder, options.out, Predictor.load(options.models / options.model))
-    found = ", ".join(f"{count} {verdict}" for verdict, count in sorted(counts.items()))
-    print(f"{options.out}: {found or 'no files'}")
+    summary = ", ".join(f"{count} {verdict}" for verdict, count in sorted(counts.items()))
+    print(f"{options.out}: {summary or 'no files'}")
 
 
 def _evaluate(options: argparse.Namespace) -> None:
@@ -98,7 +154,7 @@ def _evaluate(options: argparse.Namespace) -> None:
     bundle = open_bundle(options.models / options.model)
     if options.data is None:
         predictions = bundle.predictions()
-        origin = "stored predictions"
+        source = "stored predictions"
     else:
         from xray_core.dataset.index import build_index, find_dataset
         from xray_core.prediction.labelled import predict_labelled
@@ -113,37 +169,36 @@ def _evaluate(options: argparse.Namespace) -> None:
                 folder,
                 progress=lambda done, _: bar.update(done - bar.n) or None,
             )
-        unseen = int(predictions["probability"].isna().sum())
-        if unseen:
-            print(
-                f"{unseen} images have no probability (unreadable, or no images) and do not count."
-            )
+        missing = int(predictions["probability"].isna().sum())
+        if missing:
+            print(f"{missing} images have no probability (unreadable or refused) and are excluded.")
         predictions = predictions[predictions["probability"].notna()]
-        origin = options.data
-    found = summary(predictions, bundle.calibration)
-    print(f"{bundle.name} {bundle.version}, test split, {origin}")
-    print(metrics_table(found))
+        source = options.data
+    metrics = summary(predictions, bundle.calibration)
+    print(f"{bundle.name} {bundle.version}, test split, {source}")
+    print(metrics_table(metrics))
     if options.json is not None:
-        text = json.dumps({"model": bundle.name, "version": bundle.version, **found}, indent=2)
+        text = json.dumps({"model": bundle.name, "version": bundle.version, **metrics}, indent=2)
         try:
             options.json.write_text(text + "\n", encoding="utf-8")
         except OSError as error:
             raise XrayError(f"{options.json} cannot be written: {error.strerror}.") from error
-        print(f"All numbers are in {options.json}.")
+        print(f"All metrics are in {options.json}.")
 
 
 def _finish(options: argparse.Namespace) -> None:
     from xray_core.model.bundle import open_bundle
 
+    notes = None if options.notes is None else _read_notes(options.notes)
     if options.stored:
         if options.data is not None or options.skip_unreadable:
             raise XrayError("--stored reads no dataset: leave out --data and --skip-unreadable.")
         from xray_core.training.results import finish_stored
 
-        bundle = finish_stored(open_bundle(options.models / options.name))
+        bundle = finish_stored(open_bundle(options.models / options.name), notes=notes)
         print(
-            f"Metrics, figures and card of {bundle.folder} are rebuilt from stored predictions. No "
-            "image was predicted: this is no further use of the test set."
+            f"Metrics, figures and card of {bundle.folder} were rebuilt from stored predictions. "
+            "No image was predicted: this is no further use of the test set."
         )
         return
     from xray_core.dataset.index import find_dataset
@@ -151,16 +206,22 @@ def _finish(options: argparse.Namespace) -> None:
 
     folder = find_dataset(options.data)
     bundle = finish_again(
-        open_bundle(options.models / options.name), folder, skip_unreadable=options.skip_unreadable
+        open_bundle(options.models / options.name),
+        folder,
+        skip_unreadable=options.skip_unreadable,
+        notes=notes,
     )
-    print(f"{bundle.folder} is rebuilt.")
+    print(f"{bundle.folder} was rebuilt.")
+
+
+def _read_notes(file: Path) -> str:
+    try:
+        return file.read_text(encoding="utf-8").strip()
+    except (OSError, UnicodeDecodeError) as error:
+        raise XrayError(f"{file} cannot be read as a text file.") from error
 
 
 def _download(options: argparse.Namespace) -> None:
     from xray_core.dataset.download import download
 
     print(f"The dataset is in {download(options.destination)}.")
-
-
-if __name__ == "__main__":
-    sys.exit(main())

@@ -9,13 +9,13 @@ from drawn_images import write_image
 
 from xray_core.dataset.audit import audit
 from xray_core.dataset.duplicates import near_groups
-from xray_core.dataset.finding import Finding, from_grave_to_harmless
+from xray_core.dataset.finding import Finding, sort_by_severity
 from xray_core.dataset.measure import dataset_table
 from xray_core.labels import LABELS
 
 
 def clean_table(images: int = 800, seed: int = 0) -> pd.DataFrame:
-    """A measured table without a fault: balanced, one image a patient, properties that tell nothing.
+    """A measured table without a fault: balanced, one image per patient, no shortcut.
 
     Three quarters are training, with a validation fold of a quarter of them.
     """
@@ -53,7 +53,7 @@ def clean_table(images: int = 800, seed: int = 0) -> pd.DataFrame:
 
 def bad(findings: list[Finding]) -> dict[str, str]:
     """Return the severity of every finding that is no passed check, by key."""
-    return {f.key: f.severity for f in findings if f.severity != "fine"}
+    return {f.key: f.severity for f in findings if f.severity != "checked"}
 
 
 def the(findings: list[Finding], key: str) -> Finding:
@@ -79,7 +79,7 @@ def test_shared_patient_is_found() -> None:
     table.loc[6, "patient"] = table.loc[0, "patient"]
     findings = audit(table)
     # Two images of one patient are also a fact of their own.
-    assert bad(findings) == {"shared-patients": "grave", "images-per-patient": "note"}
+    assert bad(findings) == {"shared-patients": "serious", "images-per-patient": "note"}
     assert the(findings, "shared-patients").number == 1
     assert set(the(findings, "shared-patients").rows["path"]) == set(table.loc[[0, 6], "path"])
     assert findings[0].key == "shared-patients"
@@ -89,7 +89,7 @@ def test_duplicate_across_splits_is_found() -> None:
     table = clean_table()
     copy_image(table, 0, 6)
     findings = audit(table)
-    assert bad(findings) == {"exact-across": "grave"}
+    assert bad(findings) == {"exact-across": "serious"}
     assert set(the(findings, "exact-across").rows["path"]) == set(table.loc[[0, 6], "path"])
 
 
@@ -114,7 +114,7 @@ def test_relabelled_copy_is_found() -> None:
     table = clean_table()
     copy_image(table, 0, 3)  # normal, and pneumonia, both in training
     findings = audit(table)
-    assert bad(findings) == {"exact-conflict": "grave"}
+    assert bad(findings) == {"exact-conflict": "serious"}
     assert the(findings, "exact-conflict").number == 2
 
 
@@ -127,7 +127,7 @@ def test_near_copy_across_splits_is_found_up_to_its_reach() -> None:
 
     table.loc[6, "perceptual_hash"] = flipped(24)
     findings = audit(table)
-    assert bad(findings) == {"near-across": "grave"}
+    assert bad(findings) == {"near-across": "serious"}
     assert set(the(findings, "near-across").rows["path"]) == set(table.loc[[0, 6], "path"])
     table.loc[6, "perceptual_hash"] = flipped(25)
     assert bad(audit(table)) == {}
@@ -149,7 +149,7 @@ def test_size_shortcut_is_found(columns: list[str], keys: set[str]) -> None:
         table[column] = (table[column] * 0.5).where(sick, table[column]).round().astype("Int64")
     findings = audit(table)
     assert set(bad(findings)) == keys
-    assert the(findings, "shortcut-width").severity == "grave"
+    assert the(findings, "shortcut-width").severity == "serious"
     assert the(findings, "shortcut-width").number > 0.95
     assert "lower in pneumonia" in the(findings, "shortcut-width").title
 
@@ -167,7 +167,7 @@ def test_colour_as_a_shortcut_is_found() -> None:
     table = clean_table()
     table.loc[table["label"] == "PNEUMONIA", "mode"] = "RGB"
     findings = audit(table)
-    assert bad(findings) == {"shortcut-colour": "grave"}
+    assert bad(findings) == {"shortcut-colour": "serious"}
     assert the(findings, "shortcut-colour").number == 1.0
 
 
@@ -176,7 +176,7 @@ def test_shifted_test_split_is_found() -> None:
     table.loc[(table["split"] == "test") & (table["label"] == "NORMAL"), "mean"] += 20
     findings = audit(table)
     assert bad(findings) == {"shift": "caution"}
-    assert the(findings, "shift").title.startswith("Brightness alone tells the NORMAL images")
+    assert the(findings, "shift").title.startswith("Brightness alone separates the NORMAL images")
 
 
 def test_one_size_is_said_since_it_hides_size_shortcuts() -> None:
@@ -190,9 +190,9 @@ def test_imbalance_is_found_and_the_other_way_round() -> None:
     imbalance = the(audit(fewer), "imbalance")
     assert bad(audit(fewer)) == {"imbalance": "caution"}
     assert imbalance.number == pytest.approx(0.75, abs=0.01)
-    assert "always says pneumonia" in imbalance.why
+    assert "always outputs pneumonia" in imbalance.why
     fewer = table[(table["label"] == "NORMAL") | (table.index % 6 == 1)]
-    assert "always says normal" in the(audit(fewer), "imbalance").why
+    assert "always outputs normal" in the(audit(fewer), "imbalance").why
 
 
 def test_validation_of_sixteen_images_is_too_small() -> None:
@@ -201,7 +201,7 @@ def test_validation_of_sixteen_images_is_too_small() -> None:
     findings = audit(table)
     assert bad(findings) == {"validation-val": "caution"}
     # 14 of 16 right: Clopper-Pearson 0.6165 to 0.9845 (R: binom.test(14, 16)).
-    assert "14 right of 16" in the(findings, "validation-val").why
+    assert "14 of 16 patients" in the(findings, "validation-val").why
     assert the(findings, "validation-val").number == 0.368
 
 
@@ -210,7 +210,7 @@ def test_image_filed_under_the_other_class_is_found() -> None:
     table.loc[0, "path"] = "train/NORMAL/person5000_bacteria_1.jpeg"
     table.loc[1, "path"] = "train/PNEUMONIA/NORMAL2-IM-5000-0001.jpeg"
     findings = audit(table)
-    assert bad(findings) == {"contradicting-names": "grave"}
+    assert bad(findings) == {"contradicting-names": "serious"}
     assert the(findings, "contradicting-names").number == 2
 
 
@@ -227,7 +227,7 @@ def test_unreadable_files_are_listed_with_their_reason() -> None:
     assert list(the(findings, "unreadable").rows["problem"]) == ["The file is empty."]
 
 
-def test_naive_key_is_told_apart_from_the_right_one() -> None:
+def test_naive_key_is_reported_as_an_artefact() -> None:
     table = clean_table()
     # The same number under another prefix, on the other side of the test split.
     table.loc[1, ["path", "patient"]] = ["train/PNEUMONIA/person7_bacteria_1.jpeg", "bacteria-7"]
@@ -247,9 +247,9 @@ def test_table_without_measurements_is_audited_as_far_as_it_goes() -> None:
     assert keys == {"shared-patients", "imbalance", "validation-fold"}
 
 
-def test_findings_go_from_grave_to_harmless() -> None:
-    some = [Finding(key, key, "", 0, "", "") for key in ("note", "fine", "grave", "caution")]
-    assert [f.key for f in from_grave_to_harmless(some)] == ["grave", "caution", "note", "fine"]
+def test_findings_go_sort_by_severity() -> None:
+    some = [Finding(key, key, "", 0, "", "") for key in ("note", "checked", "serious", "caution")]
+    assert [f.key for f in sort_by_severity(some)] == ["serious", "caution", "note", "checked"]
     with pytest.raises(ValueError, match="awful"):
         Finding("x", "awful", "", 0, "", "")
 

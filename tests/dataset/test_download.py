@@ -98,13 +98,13 @@ def test_set_that_is_there_is_checked_and_not_fetched_again(hub: Hub, target: Pa
     assert download(target, hub=hub) == target
     assert len(hub.calls) == 1
     next((target / "test/NORMAL").iterdir()).unlink()
-    with pytest.raises(DatasetError, match="test/NORMAL holds 1 of 2 images"):
+    with pytest.raises(DatasetError, match="test/NORMAL contains 1 of 2 images"):
         download(target, hub=hub)
 
 
 def test_stopped_download_goes_on_where_it_stopped(hub: Hub, target: Path) -> None:
     hub.error = ConnectionError("no route to host")
-    with pytest.raises(DatasetError, match="goes on where it stopped"):
+    with pytest.raises(DatasetError, match="to resume"):
         download(target, hub=hub)
     assert not target.exists()
     hub.error = None
@@ -121,7 +121,7 @@ def test_stopped_download_goes_on_where_it_stopped(hub: Hub, target: Path) -> No
         (PermissionError("denied"), "cannot be written"),
         (zipfile.BadZipFile("bad magic"), "damaged"),
         (type("DataCorruptionError", (Exception,), {})(), "damaged"),
-        (type("KaggleApiHTTPError", (OSError,), {})("403"), "did not hand out"),
+        (type("KaggleApiHTTPError", (OSError,), {})("403"), "denied access"),
         (ModuleNotFoundError("kagglehub"), "pip install kagglehub"),
         (RuntimeError("whatever"), "failed"),
     ],
@@ -136,18 +136,18 @@ def test_every_failure_is_a_sentence(
     assert not target.exists()
 
 
-def test_full_disk_is_told_before_anything_is_fetched(
+def test_full_disk_is_reported_before_the_download(
     hub: Hub, target: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(shutil, "disk_usage", lambda _: Usage(free=1_500_000_000))
-    with pytest.raises(DatasetError, match=r"needs about 5 GB, and .* has 1.5 GB left"):
+    with pytest.raises(DatasetError, match=r"needs about 5 GB, and .* has 1.5 GB free"):
         download(target, hub=hub)
     assert hub.calls == []
 
 
 def test_set_with_a_image_missing_is_not_put_in_place(hub: Hub, target: Path) -> None:
     hub.left_out = {"train/PNEUMONIA/2"}
-    with pytest.raises(DatasetError, match="train/PNEUMONIA holds 3 of 4 images"):
+    with pytest.raises(DatasetError, match="train/PNEUMONIA contains 3 of 4 images"):
         download(target, hub=hub)
     assert not target.exists()
     hub.left_out = set()
@@ -183,9 +183,7 @@ def test_kagglehub_has_the_interface_that_is_used() -> None:
     assert all(p.default is not p.empty for name, p in parameters.items() if name != "handle")
 
 
-def test_kagglehub_keeps_its_files_where_it_is_told(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_kagglehub_uses_the_staging_folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     config = pytest.importorskip("kagglehub.config")
     monkeypatch.setenv("KAGGLEHUB_CACHE", str(tmp_path))
     assert config.get_cache_folder() == str(tmp_path)

@@ -13,7 +13,7 @@ from xray_core.dataset.index import (
     check_folds,
     find_dataset,
     fingerprint,
-    limited,
+    limit_index,
     patient_key,
     subtype_of,
 )
@@ -128,13 +128,13 @@ def test_stray_files_are_stepped_over(make_dataset: Callable[..., Path], tmp_pat
 @pytest.mark.parametrize(
     ("left_out", "words"),
     [
-        ("train/NORMAL", "holds no folder NORMAL"),
-        ("test/PNEUMONIA", "holds no folder PNEUMONIA"),
-        ("test", "lacks the folder test"),
-        ("train", "lacks the folder train"),
+        ("train/NORMAL", "has no folder NORMAL"),
+        ("test/PNEUMONIA", "has no folder PNEUMONIA"),
+        ("test", "has no folder test"),
+        ("train", "has no folder train"),
     ],
 )
-def test_missing_folders_are_told_in_one_sentence(
+def test_missing_folders_are_reported_in_one_sentence(
     make_dataset: Callable[..., Path], left_out: str, words: str
 ) -> None:
     root = make_dataset({f: names for f, names in ONE_EACH.items() if not f.startswith(left_out)})
@@ -146,7 +146,7 @@ def test_missing_folders_are_told_in_one_sentence(
 def test_empty_class_folder_is_refused(make_dataset: Callable[..., Path]) -> None:
     root = make_dataset({**ONE_EACH, "train/NORMAL": []})
     (root / "train/NORMAL/.DS_Store").write_bytes(b"stray")
-    with pytest.raises(DatasetError, match="holds no image"):
+    with pytest.raises(DatasetError, match="contains no image"):
         build_index(root)
 
 
@@ -204,7 +204,7 @@ def test_fingerprint_rests_on_content_where_size_and_time_are_kept(kaggle_like: 
 
 def test_limited_draws_after_the_split(kaggle_like: Path) -> None:
     index = build_index(kaggle_like)
-    few = limited(index, 3, seed=0)
+    few = limit_index(index, 3, seed=0)
     assert few.groupby(["fold", "label"]).size().max() == 3
     assert few.groupby(["fold", "label"]).ngroups == 6
     assert (
@@ -212,5 +212,5 @@ def test_limited_draws_after_the_split(kaggle_like: Path) -> None:
         .eq("both")
         .all()
     )
-    assert few.equals(limited(index.sample(frac=1, random_state=0), 3, seed=0))
-    assert list(few["path"]) != list(limited(index, 3, seed=1)["path"])
+    assert few.equals(limit_index(index.sample(frac=1, random_state=0), 3, seed=0))
+    assert list(few["path"]) != list(limit_index(index, 3, seed=1)["path"])

@@ -5,7 +5,7 @@ from pathlib import Path
 import pytest
 from drawn_images import KAGGLE_LIKE, write_dataset
 
-from xray_core.dataset.labelled_folder import index_labelled
+from xray_core.dataset.index import index_labelled
 from xray_core.errors import DatasetError
 
 CLASSES = {"NORMAL": ["IM-0001-0001.jpeg", "b.png"], "PNEUMONIA": ["person3_virus_7.JPG"]}
@@ -24,7 +24,7 @@ def test_a_dataset_is_found_at_its_folder_and_at_its_parents(tmp_path: Path, giv
     assert all((root / path).is_file() for path in index["path"])
 
 
-def test_a_folder_with_nothing_but_test_will_do(tmp_path: Path) -> None:
+def test_a_folder_with_only_a_test_split_is_accepted(tmp_path: Path) -> None:
     write_dataset(tmp_path, below("test"))
     root, index = index_labelled(tmp_path)
     assert root == tmp_path
@@ -41,7 +41,7 @@ def test_a_folder_with_nothing_but_test_will_do(tmp_path: Path) -> None:
     }
 
 
-def test_class_folders_by_themselves_will_do(tmp_path: Path) -> None:
+def test_class_folders_without_splits_are_accepted(tmp_path: Path) -> None:
     write_dataset(tmp_path, CLASSES)
     (tmp_path / "NORMAL" / ".hidden.png").write_bytes(b"")
     (tmp_path / "NORMAL" / "notes.txt").write_bytes(b"")

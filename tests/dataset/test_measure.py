@@ -11,14 +11,14 @@ from PIL import Image
 from xray_core.dataset import measure
 from xray_core.dataset.averages import (
     average_images,
-    averages_bytes,
+    encode_averages,
     read_averages,
     save_averages,
 )
 from xray_core.dataset.cache import cache_folder, read_measured
 from xray_core.dataset.index import build_index
 from xray_core.dataset.measure import dataset_table, measure_index
-from xray_core.dataset.properties import measure_file
+from xray_core.dataset.properties import measure_files
 
 
 def test_measurements_of_a_image_worked_out_by_hand(tmp_path: Path) -> None:
@@ -28,7 +28,7 @@ def test_measurements_of_a_image_worked_out_by_hand(tmp_path: Path) -> None:
     image[1:-1, 2:20] = 100
     image[1:-1, 20:-2] = 200
     Image.fromarray(image).save(tmp_path / "image.png")
-    row = measure_file(tmp_path, "image.png")
+    row = measure_files(tmp_path, ["image.png"])[0]
     assert (row["width"], row["height"], row["mode"], row["problem"]) == (40, 20, "L", "")
     # 18 x 18 pixels of each half, 800 in all: (324 x 100 + 324 x 200) / 800
     assert row["mean"] == 121.5
@@ -40,7 +40,7 @@ def test_measurements_of_a_image_worked_out_by_hand(tmp_path: Path) -> None:
 
 def test_a_flat_image_has_no_spread_and_no_sharpness(tmp_path: Path) -> None:
     Image.new("RGB", (30, 30), (90, 90, 90)).save(tmp_path / "flat.png")
-    row = measure_file(tmp_path, "flat.png")
+    row = measure_files(tmp_path, ["flat.png"])[0]
     assert (row["mean"], row["spread"], row["sharpness"], row["border"]) == (90, 0, 0, 90)
     assert row["mode"] == "RGB"
 
@@ -50,7 +50,7 @@ def test_sharpness_of_a_single_bright_pixel(tmp_path: Path) -> None:
     image[5, 5] = 10
     Image.fromarray(image).save(tmp_path / "dot.png")
     # The Laplacian is -40 at the pixel and 10 at its four neighbours: (1600 + 400) / 100.
-    assert measure_file(tmp_path, "dot.png")["sharpness"] == 20
+    assert measure_files(tmp_path, ["dot.png"])[0]["sharpness"] == 20
 
 
 def test_unreadable_file_is_a_row_with_a_reason(kaggle_like: Path) -> None:
@@ -127,7 +127,7 @@ def test_progress_counts_to_the_end(kaggle_like: Path) -> None:
 
 
 def test_several_processes_measure_the_same(kaggle_like: Path, monkeypatch) -> None:
-    monkeypatch.setattr("xray_core.dataset.parallel._FEW", 0)
+    monkeypatch.setattr("xray_core.dataset.measure._FEW", 0)
     index = build_index(kaggle_like)
     one = measure_index(index, kaggle_like, processes=1)
     monkeypatch.setenv("XRAY_CACHE", str(kaggle_like.parent / "another"))
@@ -157,7 +157,7 @@ def test_averages_of_two_images_a_class(make_dataset, tmp_path: Path) -> None:
     assert np.allclose(averages.spread["PNEUMONIA"], 20)
     assert np.allclose(averages.difference, 105)
     again = average_images(dataset_table(root), root)  # from the cache
-    assert averages_bytes(again) == averages_bytes(averages)
+    assert encode_averages(again) == encode_averages(averages)
     save_averages(averages, tmp_path / "averages.npz")
     assert not (tmp_path / "averages.npz").exists()  # two images would be shown
 

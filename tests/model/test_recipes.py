@@ -7,8 +7,14 @@ import pytest
 
 from xray_core.errors import RecipeError
 from xray_core.model.recipes import RECIPES, Augmentation, Recipe, find_recipe
-from xray_core.training.recipe_checks import AUGMENTATION_RULES, RULES, check_recipe
-from xray_core.training.settings import FIXED, setting_names, with_settings
+from xray_core.training.settings import (
+    AUGMENTATION_RULES,
+    FIXED,
+    RULES,
+    apply_settings,
+    check_recipe,
+    setting_names,
+)
 
 
 def test_the_six_recipes_are_there() -> None:
@@ -52,13 +58,13 @@ def test_a_recipe_is_read_back_from_json(name: str) -> None:
     ],
 )
 def test_a_setting_keeps_the_type_of_its_field(setting: str, field: str, value: object) -> None:
-    changed = getattr(with_settings(find_recipe("resnet50"), [setting]), field)
+    changed = getattr(apply_settings(find_recipe("resnet50"), [setting]), field)
     assert changed == value
     assert type(changed) is type(value)
 
 
 def test_a_field_of_the_augmentation_is_set() -> None:
-    recipe = with_settings(find_recipe("cnn"), ["augmentation.zoom=(0.5, 2)", "epochs=2"])
+    recipe = apply_settings(find_recipe("cnn"), ["augmentation.zoom=(0.5, 2)", "epochs=2"])
     assert recipe.augmentation.zoom == (0.5, 2)
     assert recipe.epochs == 2
 
@@ -69,17 +75,17 @@ def test_a_field_of_the_augmentation_is_set() -> None:
         ("last_stag=conv5", "Did you mean last_stage"),
         ("augmentation.rotate=3", "no field 'augmentation.rotate'"),
         ("last_stage=conv3", "must be one of conv4, conv5"),
-        ("epochs=many", "'epochs' is like"),
-        ("epochs=1.5", "'epochs' is like"),
-        ("augmentation.zoom=(1, 2, 3)", "'augmentation.zoom' is like"),
-        ("train_backbone=7", "'train_backbone' is like"),
+        ("epochs=many", "'epochs' must have a value like"),
+        ("epochs=1.5", "'epochs' must have a value like"),
+        ("augmentation.zoom=(1, 2, 3)", "'augmentation.zoom' must have a value like"),
+        ("train_backbone=7", "'train_backbone' must have a value like"),
         ("epochs", "FIELD=VALUE"),
         ("name=other", "no field 'name'"),
     ],
 )
 def test_an_invalid_setting_is_refused(setting: str, words: str) -> None:
     with pytest.raises(RecipeError, match=words.replace("(", r"\(")):
-        with_settings(find_recipe("resnet50"), [setting])
+        apply_settings(find_recipe("resnet50"), [setting])
 
 
 def test_an_unknown_recipe_is_refused_with_a_suggestion() -> None:
@@ -95,7 +101,7 @@ def test_a_recipe_of_another_version_is_refused() -> None:
 def test_the_order_of_settings_has_no_effect() -> None:
     settings = ["train_backbone=true", "cached_views=0", "dense=8"]
     recipe = find_recipe("vgg16")
-    assert with_settings(recipe, settings) == with_settings(recipe, settings[::-1])
+    assert apply_settings(recipe, settings) == apply_settings(recipe, settings[::-1])
 
 
 # For each field: a recipe, settings that are refused, and a part of the message. Each field has an
@@ -120,7 +126,7 @@ REFUSED: dict[str, list[tuple[str, list[str], str]]] = {
     "preprocessing": [("cnn", ["preprocessing=torch"], "must be one of caffe, rescale")],
     "pooling": [("cnn", ["pooling=max"], "must be one of average, flatten")],
     "dense": [("cnn", ["dense=-1"], "must be 0 or more")],
-    "batch_norm": [("cnn", ["batch_norm=2"], "is like False")],
+    "batch_norm": [("cnn", ["batch_norm=2"], "a value like False")],
     "dropout": [
         ("cnn", ["dropout=1.5"], "must be 0 or more and below 1"),
         ("cnn", ["dropout=1"], "Received: 1.0"),
@@ -155,7 +161,7 @@ REFUSED: dict[str, list[tuple[str, list[str], str]]] = {
         ("cnn", ["learning_rate=-1.0"], "must be above 0 and at most 1"),
         ("cnn", ["learning_rate=0"], "Received: 0.0"),
         ("cnn", ["learning_rate=1e999"], "Received: inf"),
-        ("cnn", ["learning_rate=nan"], "is like 0.001"),
+        ("cnn", ["learning_rate=nan"], "a value like 0.001"),
     ],
     "weight_decay": [
         ("resnet50", ["weight_decay=-0.1"], "must be 0 or more and below 1"),
@@ -203,8 +209,10 @@ REFUSED: dict[str, list[tuple[str, list[str], str]]] = {
         ),
     ],
     "shifted_views": [("cnn", ["shifted_views=-1"], "must be 0 or more")],
-    "augmentation.flip_horizontal": [("cnn", ["augmentation.flip_horizontal=2"], "is like True")],
-    "augmentation.flip_vertical": [("cnn", ["augmentation.flip_vertical=2"], "is like False")],
+    "augmentation.flip_horizontal": [
+        ("cnn", ["augmentation.flip_horizontal=2"], "a value like True")
+    ],
+    "augmentation.flip_vertical": [("cnn", ["augmentation.flip_vertical=2"], "a value like False")],
     "augmentation.rotation": [
         ("cnn", ["augmentation.rotation=-5"], "must be 0 to 180 degrees"),
         ("cnn", ["augmentation.rotation=200"], "Received: 200.0"),
@@ -224,7 +232,7 @@ REFUSED: dict[str, list[tuple[str, list[str], str]]] = {
     "augmentation.gain": [("cnn", ["augmentation.gain=(-1, 1)"], "0 < low <= high")],
     "augmentation.offset": [("cnn", ["augmentation.offset=300"], "must be 0 to 255 grey levels")],
     "augmentation.blur": [
-        ("resnet50", ["augmentation.blur=0.1"], "the least blur that is applied is 0.3"),
+        ("resnet50", ["augmentation.blur=0.1"], "the smallest blur that is applied is 0.3"),
         ("resnet50", ["augmentation.degrade=0"], "'augmentation.blur' works only with"),
     ],
     "augmentation.noise": [
@@ -268,7 +276,7 @@ def test_a_field_that_is_invalid_or_without_effect_is_refused(
     field: str, recipe: str, settings: list[str], words: str
 ) -> None:
     with pytest.raises(RecipeError) as refusal:
-        check_recipe(with_settings(find_recipe(recipe), settings), setting_names(settings))
+        check_recipe(apply_settings(find_recipe(recipe), settings), setting_names(settings))
     message = str(refusal.value)
     assert words in message
     assert field in message or words.startswith("neither")
@@ -297,7 +305,7 @@ def test_every_named_recipe_is_valid(name: str) -> None:
     ],
 )
 def test_compatible_fields_are_accepted(recipe: str, settings: list[str]) -> None:
-    check_recipe(with_settings(find_recipe(recipe), settings), setting_names(settings))
+    check_recipe(apply_settings(find_recipe(recipe), settings), setting_names(settings))
 
 
 def test_nan_is_refused() -> None:

@@ -14,24 +14,24 @@ def dataset(tmp_path_factory: pytest.TempPathFactory, image: Callable[..., np.nd
     root = tmp_path_factory.mktemp("chest_xray")
     number = 0
     for split, count in (("train", 24), ("test", 6)):
-        for sick, label in ((False, "NORMAL"), (True, "PNEUMONIA")):
+        for pneumonia, label in ((False, "NORMAL"), (True, "PNEUMONIA")):
             folder = root / split / label
             folder.mkdir(parents=True)
             for _ in range(count):
                 number += 1
                 kind = "virus" if number % 3 == 0 else "bacteria"
-                name = f"person{number}_{kind}_{number}" if sick else f"IM-{number:04d}-0001"
-                pixels = image(number, sick)
+                name = f"person{number}_{kind}_{number}" if pneumonia else f"IM-{number:04d}-0001"
+                pixels = image(number, pneumonia)
                 Image.fromarray(pixels).save(folder / f"{name}.png")
     return root
 
 
 @pytest.fixture(scope="session")
-def made(dataset: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
+def trained_models(dataset: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A models folder in which `cnn-softmax` was trained on four images a class and fold."""
     import train
 
-    models = tmp_path_factory.mktemp("made")
+    models = tmp_path_factory.mktemp("models")
     arguments = ["--recipe", "cnn-softmax", "--data", str(dataset), "--models", str(models)]
     arguments += ["--limit", "4", "--epochs", "1", "--set", "filters=(4, 4, 4)"]
     assert train.main(arguments) == 0

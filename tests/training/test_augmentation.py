@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 
 from xray_core.model.recipes import Augmentation, find_recipe
-from xray_core.training.augmentation import SHIFTS, augment, shifted
+from xray_core.training.augmentation import SHIFTS, augment, simulate_shift
 
 
 @pytest.fixture
@@ -88,7 +88,7 @@ def test_every_kind_of_shift_changes_the_image(kind: str, pixels: np.ndarray) ->
 
 def test_shifted_images_stay_images(pixels: np.ndarray) -> None:
     for seed in range(20):
-        image = shifted(pixels, rng(seed))
+        image = simulate_shift(pixels, rng(seed))
         assert image.dtype == np.float32
         assert image.min() >= 0
         assert image.max() <= 255

@@ -11,12 +11,12 @@ from xray_core.model.recipes import Augmentation, find_recipe
 from xray_core.prediction.predictor import Predictor
 from xray_core.training.data import (
     ImageSet,
+    add_shifted_copies,
     augmented_view,
     class_weights,
     epoch_order,
     image_batches,
     load_images,
-    shifted_images,
     training_batches,
 )
 
@@ -93,7 +93,7 @@ def test_mixup_blends_images_and_labels_alike(images: ImageSet) -> None:
 
 
 def test_shifted_copies_stand_beside_their_images(images: ImageSet) -> None:
-    varied = shifted_images(images, 2, seed=0)
+    varied = add_shifted_copies(images, 2, seed=0)
     assert len(varied) == 3 * len(images)
     assert np.array_equal(varied.pixels[: len(images)], images.pixels)
     assert varied.label.tolist() == images.label.tolist() * 3

@@ -15,8 +15,8 @@ from xray_core.model.architectures import build_network
 from xray_core.model.recipes import Augmentation, Recipe, find_recipe
 from xray_core.training import data as pipeline
 from xray_core.training.data import ImageSet, image_batches, load_images
-from xray_core.training.fit import Fitted, fit, logits_of, validation_numbers
-from xray_core.training.optimizers import optimizer_of, set_stem
+from xray_core.training.fit import Fitted, fit, validation_metrics
+from xray_core.training.optimizers import build_optimizer, set_stem_trainable
 
 TINY = replace(
     find_recipe("cnn"),
@@ -52,6 +52,11 @@ def train(folds: tuple[ImageSet, ImageSet]) -> Train:
         return network, fitted
 
     return run
+
+
+def predict_logits(network: keras.Model, batches: Any) -> np.ndarray:
+    to_logit = keras.Model(network.input, network.get_layer("logit").output)
+    return to_logit.predict(batches, verbose=0)[:, 0]
 
 
 def without_time(fitted: Fitted) -> list[dict[str, float]]:
@@ -97,7 +102,7 @@ def test_without_resume_a_run_begins_anew(train: Train, tmp_path: Path) -> None:
 
 def test_another_recipes_run_is_not_resumed(train: Train, tmp_path: Path) -> None:
     train(tmp_path, recipe=replace(TINY, epochs=1))
-    with pytest.raises(BundleError, match="begun with another recipe"):
+    with pytest.raises(BundleError, match="started with another recipe"):
         train(tmp_path, recipe=replace(TINY, epochs=2), resume=True)
 
 
@@ -111,8 +116,8 @@ def test_training_stops_early_with_the_best_weights(
     assert len(losses) == fitted.best_epoch + 2 < 30
     assert losses[fitted.best_epoch - 1] == min(losses)
     validation = folds[1]
-    logit = logits_of(network, image_batches(validation))
-    numbers = validation_numbers(logit, validation.label, len(validation))
+    logit = predict_logits(network, image_batches(validation))
+    numbers = validation_metrics(logit, validation.label, len(validation))
     assert numbers["val_loss"] == pytest.approx(min(losses), rel=1e-4)
 
 
@@ -120,10 +125,10 @@ def test_the_copies_to_choose_on_follow_the_split_s_seed(
     train: Train, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     asked: list[int] = []
-    shift = pipeline.shifted_images
+    shift = pipeline.add_shifted_copies
     monkeypatch.setattr(
         pipeline,
-        "shifted_images",
+        "add_shifted_copies",
         lambda images, copies, seed: asked.append(seed) or shift(images, copies, seed=seed),
     )
     recipe = replace(TINY, epochs=1)
@@ -159,8 +164,8 @@ def test_kept_features_train_the_head_of_the_whole_network(
     network, fitted = train(tmp_path, recipe=recipe)
     assert [w.shape for w in network.get_weights()] == [w.shape for w in before.get_weights()]
     validation = folds[1]
-    logit = logits_of(network, image_batches(validation))
-    numbers = validation_numbers(logit, validation.label, len(validation))
+    logit = predict_logits(network, image_batches(validation))
+    numbers = validation_metrics(logit, validation.label, len(validation))
     best = fitted.history["val_loss"].iloc[fitted.best_epoch - 1]
     assert numbers["val_loss"] == pytest.approx(best, rel=1e-3)
     changed = keras.utils.set_random_seed(0) or build_network(recipe)
@@ -216,10 +221,10 @@ def _halves() -> tuple[Any, np.ndarray, np.ndarray]:
     return pd.DataFrame({"path": range(16)}), pixels, label
 
 
-def test_validation_numbers_are_those_worked_out_by_hand() -> None:
+def test_validation_metrics_are_those_worked_out_by_hand() -> None:
     # Two clean images, then two shifted ones. ln(1 + e^0) = 0.6931, ln(1 + e^-2) = 0.1269,
     # ln(1 + e^2) = 2.1269.
-    numbers = validation_numbers(np.array([0.0, 2.0, 2.0, -2.0]), np.array([0, 1, 0, 1]), 2)
+    numbers = validation_metrics(np.array([0.0, 2.0, 2.0, -2.0]), np.array([0, 1, 0, 1]), 2)
     assert numbers["val_loss"] == pytest.approx((0.6931 + 0.1269) / 2, abs=1e-4)
     assert numbers["shifted_loss"] == pytest.approx(2.1269, abs=1e-4)
     assert (numbers["val_accuracy"], numbers["shifted_accuracy"]) == (1.0, 0.0)
@@ -242,7 +247,7 @@ def test_the_stem_learns_at_its_share_of_the_rate(optimizer: str) -> None:
         find_recipe("resnet50"), optimizer=optimizer, stem_rate=0.25, schedule="constant",
         learning_rate=0.01, weight_decay=0.0,
     )  # fmt: skip
-    rule = optimizer_of(recipe, network, steps=10)
+    rule = build_optimizer(recipe, network, steps=10)
     before = network.get_weights()
     rule.apply([keras.ops.ones_like(v) for v in network.trainable_variables],
                network.trainable_variables)  # fmt: skip
@@ -262,9 +267,9 @@ def test_the_stem_s_rate_holds_where_the_stem_joins_in_later() -> None:
         find_recipe("resnet50"), stem_rate=0.25, schedule="constant", learning_rate=0.01,
         weight_decay=0.0,
     )  # fmt: skip
-    rule = optimizer_of(recipe, network, steps=10)
+    rule = build_optimizer(recipe, network, steps=10)
     for trainable in (False, True):
-        set_stem(network, recipe, trainable=trainable)
+        set_stem_trainable(network, recipe, trainable=trainable)
         rule.build(network.trainable_variables)  # as Keras does at the start of each fit
         start = network.get_layer("conv1_conv").kernel.numpy()
         variables = network.trainable_variables

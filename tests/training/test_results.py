@@ -17,8 +17,8 @@ REPOSITORY = Path(__file__).parents[2]
 
 
 @pytest.fixture
-def models(made: Path, tmp_path: Path) -> Path:
-    return Path(shutil.copytree(made, tmp_path / "models"))
+def models(trained_models: Path, tmp_path: Path) -> Path:
+    return Path(shutil.copytree(trained_models, tmp_path / "models"))
 
 
 def contents(folder: Path) -> dict[str, bytes]:
@@ -82,13 +82,13 @@ def test_a_bundle_that_lacks_what_the_card_needs_is_left_as_it_is(models: Path) 
     skipped = ("format", "files", "robustness")
     seal(folder, {k: v for k, v in open_bundle(folder).config.items() if k not in skipped})
     before = contents(folder)
-    with pytest.raises(BundleError, match="does not hold 'robustness'"):
+    with pytest.raises(BundleError, match="has no entry 'robustness'"):
         finish_stored(open_bundle(folder))
     assert contents(folder) == before
     assert list(models.glob(".*.partial")) == []
 
 
-def test_the_card_says_in_one_place_how_often_the_test_images_were_scored(models: Path) -> None:
+def test_the_card_states_in_one_section_how_often_the_test_images_were_scored(models: Path) -> None:
     card = open_bundle(models / "cnn-softmax").card()
     sections = dict(part.split("\n", 1) for part in card.split("\n## ")[1:])
     use = " ".join(sections.pop("Use of the test set").split())
@@ -110,7 +110,25 @@ def test_the_card_counts_the_images_below_the_exclusion_threshold(models: Path) 
         fold: (len(rows), int((rows["label"] == "PNEUMONIA").sum()))
         for fold, rows in ((f, below[below["fold"] == f]) for f in ("validation", "test"))
     }
-    images, sick = counts["validation"]
-    assert f"In validation, {sick} of the {images} images below it had pneumonia" in bundle.card()
-    images, sick = counts["test"]
-    assert f"on the test set, {sick} of {images}." in bundle.card()
+    images, pneumonia = counts["validation"]
+    assert (
+        f"In validation, {pneumonia} of the {images} images below it had pneumonia" in bundle.card()
+    )
+    images, pneumonia = counts["test"]
+    assert f"on the test set, {pneumonia} of {images}." in bundle.card()
+
+
+def test_notes_are_stored_and_become_a_section_of_the_card(models: Path, tmp_path: Path) -> None:
+    folder = models / "cnn-softmax"
+    assert "Notes on this model" not in open_bundle(folder).card()
+    (tmp_path / "notes.md").write_text("Developed in three rounds.\n")
+    rebuild = ["finish", "cnn-softmax", "--stored", "--models", str(models)]
+    assert main([*rebuild, "--notes", str(tmp_path / "notes.md")]) == 0
+    assert main(rebuild) == 0  # without the option, stored notes are kept
+    assert "## Notes on this model\n\nDeveloped in three rounds.\n" in open_bundle(folder).card()
+
+
+def test_a_missing_file_of_notes_is_named(models: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    arguments = ["finish", "cnn-softmax", "--stored", "--models", str(models), "--notes", "no.md"]
+    assert main(arguments) == 1
+    assert capsys.readouterr().err == "no.md cannot be read as a text file.\n"

@@ -6,7 +6,7 @@ import pytest
 
 from xray_core.model.calibration import Calibration
 from xray_core.training.data import ImageSet
-from xray_core.training.robustness import CHANGES, HIDDEN, changed_images, measure_robustness
+from xray_core.training.robustness import CHANGES, HIDDEN, change_images, measure_robustness
 
 CALIBRATION = Calibration(
     temperature=1.0,
@@ -28,14 +28,14 @@ def images() -> ImageSet:
 
 @pytest.mark.parametrize("name", [*CHANGES, *HIDDEN])
 def test_every_change_gives_images_of_the_models_size(name: str, images: ImageSet) -> None:
-    varied = changed_images(images, {**CHANGES, **HIDDEN}[name])
+    varied = change_images(images, {**CHANGES, **HIDDEN}[name])
     assert varied.pixels.shape == images.pixels.shape
     assert varied.pixels.dtype == np.uint8
     assert np.abs(varied.pixels.astype(int) - images.pixels).max() > 0
 
 
 def test_hiding_the_lungs_leaves_the_border_and_the_other_way_round(images: ImageSet) -> None:
-    without_lungs, without_border = (changed_images(images, change) for change in HIDDEN.values())
+    without_lungs, without_border = (change_images(images, change) for change in HIDDEN.values())
     assert np.ptp(without_lungs.pixels[:, 80:140, 80:140], axis=(1, 2)).max() == 0
     assert (without_lungs.pixels[:, :20] == images.pixels[:, :20]).all()
     assert np.ptp(without_border.pixels[:, :30], axis=(1, 2)).max() == 0
@@ -43,7 +43,7 @@ def test_hiding_the_lungs_leaves_the_border_and_the_other_way_round(images: Imag
 
 
 def test_brightness_is_a_factor(images: ImageSet) -> None:
-    brighter = changed_images(images, CHANGES["brightness +20%"])
+    brighter = change_images(images, CHANGES["brightness +20%"])
     assert np.abs(brighter.pixels - 1.2 * images.pixels).max() <= 0.5
 
 

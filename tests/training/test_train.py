@@ -14,6 +14,7 @@ from xray_core.dataset.index import build_index
 from xray_core.errors import BundleError, RecipeError
 from xray_core.model.bundle import Bundle, open_bundle, seal
 from xray_core.model.recipes import RECIPES, find_recipe
+from xray_core.training import command
 from xray_core.training.plan import plan_training
 
 REPOSITORY = Path(__file__).parents[2]
@@ -126,13 +127,19 @@ def test_a_refusal_costs_no_tensorflow(tmp_path: Path) -> None:
 
 def test_the_card_names_no_folder_of_this_machine() -> None:
     given = ["--recipe", "cnn", "--data", "/home/me/images", "--name=mine", "--limit", "4"]
-    assert train._public(given) == "--recipe cnn --limit 4"
-    assert train._public(["--backbone-weights", "/home/me/w.h5"]) == "--backbone-weights FILE"
+    assert command._reproducible_options(given) == "--recipe cnn --limit 4"
+    assert (
+        command._reproducible_options(["--backbone-weights", "/home/me/w.h5"])
+        == "--backbone-weights FILE"
+    )
 
 
-def test_a_training_leaves_a_whole_bundle_and_nothing_else(made: Path) -> None:
-    assert sorted(path.name for path in made.iterdir()) == [".cnn-softmax.lock", "cnn-softmax"]
-    bundle = open_bundle(made / "cnn-softmax")
+def test_a_training_leaves_a_whole_bundle_and_nothing_else(trained_models: Path) -> None:
+    assert sorted(path.name for path in trained_models.iterdir()) == [
+        ".cnn-softmax.lock",
+        "cnn-softmax",
+    ]
+    bundle = open_bundle(trained_models / "cnn-softmax")
     assert bundle.config["limit"] == 4
     # Validation holds 2 normal images, 2 of bacterial pneumonia and 1 of viral: all are drawn.
     assert bundle.config["dataset"]["images"] == 21
@@ -147,42 +154,46 @@ def test_a_training_leaves_a_whole_bundle_and_nothing_else(made: Path) -> None:
     assert bundle.config["neighbours_report"]["images"] <= 5
 
 
-def test_stored_predictions_are_what_the_app_answers(made: Path, dataset: Path) -> None:
+def test_stored_predictions_are_those_of_the_app(trained_models: Path, dataset: Path) -> None:
     from xray_core.prediction.predictor import Predictor
 
-    predictor = Predictor.load(made / "cnn-softmax")
+    predictor = Predictor.load(trained_models / "cnn-softmax")
     rows = predictor.bundle.predictions()
     rows = rows[rows["fold"] == "test"]
     for row in rows.itertuples():
-        answer = predictor.predict(dataset / row.file)
-        assert answer.verdict == row.verdict
-        if answer.logit is not None:
-            assert answer.logit == pytest.approx(row.logit, abs=1e-4)
+        prediction = predictor.predict(dataset / row.file)
+        assert prediction.verdict == row.verdict
+        if prediction.logit is not None:
+            assert prediction.logit == pytest.approx(row.logit, abs=1e-4)
 
 
-def test_what_follows_the_weights_can_be_rebuilt(made: Path, dataset: Path, tmp_path: Path) -> None:
+def test_what_follows_the_weights_can_be_rebuilt(
+    trained_models: Path, dataset: Path, tmp_path: Path
+) -> None:
     from xray_core.__main__ import main
 
-    shutil.copytree(made, tmp_path / "models")
+    shutil.copytree(trained_models, tmp_path / "models")
     folder = tmp_path / "models" / "cnn-softmax"
     before = open_bundle(folder)
     assert main(["finish", "cnn-softmax", "--data", str(dataset)]) == 0
     after = open_bundle(folder)
     for name in ("predictions.csv", "gate.npz", "model.weights.h5"):
         if name.endswith(".csv"):
-            assert (made / "cnn-softmax" / name).read_text() == (folder / name).read_text()
+            assert (trained_models / "cnn-softmax" / name).read_text() == (
+                folder / name
+            ).read_text()
     assert after.config["calibration"] == before.config["calibration"]
     assert after.config["storage"] == before.config["storage"]
     assert after.dataset().equals(before.dataset())
 
 
 def test_no_test_image_is_predicted_before_everything_is_chosen(
-    made: Path, dataset: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    trained_models: Path, dataset: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     from xray_core.training import finish
     from xray_core.training.data import load_images
 
-    bundle = open_bundle(made / "cnn-softmax")
+    bundle = open_bundle(trained_models / "cnn-softmax")
     steps: list[str] = []
 
     def noted(name: str, step: Callable[..., Any]) -> Callable[..., Any]:
@@ -202,10 +213,10 @@ def test_no_test_image_is_predicted_before_everything_is_chosen(
         monkeypatch.setattr(finish, name, noted(name, getattr(finish, name)))
     monkeypatch.setattr(finish, "_outputs", outputs)
     copied: list[int] = []
-    shift = finish.pipeline.shifted_images
+    shift = finish.pipeline.add_shifted_copies
     monkeypatch.setattr(
         finish.pipeline,
-        "shifted_images",
+        "add_shifted_copies",
         lambda images, copies, seed: copied.append(seed) or shift(images, copies, seed=seed),
     )
     facts = {
@@ -231,11 +242,11 @@ def without_split_seed(folder: Path, seed: int) -> Bundle:
 
 
 def test_a_bundle_without_a_split_seed_keeps_its_split(
-    made: Path, dataset: Path, tmp_path: Path
+    trained_models: Path, dataset: Path, tmp_path: Path
 ) -> None:
     from xray_core.training.finish import finish_again
 
-    shutil.copytree(made, tmp_path / "models")
+    shutil.copytree(trained_models, tmp_path / "models")
     before = without_split_seed(tmp_path / "models" / "cnn-softmax", seed=0)
     after = finish_again(before, dataset)
     assert after.dataset().equals(before.dataset())
@@ -243,11 +254,11 @@ def test_a_bundle_without_a_split_seed_keeps_its_split(
 
 
 def test_a_bundle_without_a_split_seed_was_split_by_its_seed(
-    made: Path, dataset: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    trained_models: Path, dataset: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     from xray_core.training import finish
 
-    shutil.copytree(made, tmp_path / "models")
+    shutil.copytree(trained_models, tmp_path / "models")
     bundle = without_split_seed(tmp_path / "models" / "cnn-softmax", seed=5)
     asked: list[int] = []
     build = finish.build_index
@@ -260,11 +271,11 @@ def test_a_bundle_without_a_split_seed_was_split_by_its_seed(
 
 
 def test_finishing_with_other_images_is_refused(
-    made: Path, dataset: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+    trained_models: Path, dataset: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     from xray_core.__main__ import main
 
-    shutil.copytree(made, tmp_path / "models")
+    shutil.copytree(trained_models, tmp_path / "models")
     shutil.copytree(dataset, tmp_path / "set")
     edited = min((tmp_path / "set" / "test" / "NORMAL").iterdir())
     before = edited.read_bytes()
@@ -280,7 +291,7 @@ def test_finishing_with_other_images_is_refused(
     assert "are not those" in capsys.readouterr().err
 
 
-def test_resuming_nothing_says_that_a_new_training_begins(
+def test_resume_without_a_stopped_run_starts_a_new_training(
     dataset: Path,
     tmp_path: Path,
     monkeypatch: pytest.MonkeyPatch,
@@ -297,7 +308,7 @@ def test_resuming_nothing_says_that_a_new_training_begins(
     assert "no stopped training to resume" in capsys.readouterr().out
 
 
-def test_help_says_percent_once(capsys: pytest.CaptureFixture[str]) -> None:
+def test_help_shows_the_percent_sign_once(capsys: pytest.CaptureFixture[str]) -> None:
     from xray_core.__main__ import main
 
     for arguments in (["--help"], ["evaluate", "--help"]):
@@ -307,14 +318,14 @@ def test_help_says_percent_once(capsys: pytest.CaptureFixture[str]) -> None:
 
 
 def test_evaluate_prints_intervals_and_writes_json(
-    made: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+    trained_models: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     import json
 
     from xray_core.__main__ import main
 
     out = tmp_path / "numbers.json"
-    options = ["--model", "cnn-softmax", "--models", str(made), "--json", str(out)]
+    options = ["--model", "cnn-softmax", "--models", str(trained_models), "--json", str(out)]
     assert main(["evaluate", *options]) == 0
     assert "ROC AUC" in capsys.readouterr().out
     assert json.loads(out.read_text())["images"] == 8
@@ -324,7 +335,7 @@ def test_evaluate_prints_intervals_and_writes_json(
 @pytest.mark.parametrize(
     "recipe", ["resnet50", "resnet50-frozen", "vgg16", "vgg16-flatten", "cnn", "cnn-softmax"]
 )
-def test_every_recipe_leaves_a_bundle_that_answers(
+def test_every_recipe_gives_a_bundle_that_predicts(
     recipe: str, dataset: Path, tmp_path: Path
 ) -> None:
     from xray_core.prediction.predictor import Predictor
@@ -332,8 +343,8 @@ def test_every_recipe_leaves_a_bundle_that_answers(
     arguments = ["--recipe", recipe, "--data", str(dataset), "--models", str(tmp_path), *QUICK]
     assert train.main(arguments) == 0
     image = next((dataset / "test" / "NORMAL").iterdir())
-    answer = Predictor.load(tmp_path / recipe).predict(image, explain="gradcam")
-    assert answer.verdict in ("NORMAL", "PNEUMONIA", "UNCERTAIN", "REFUSED")
+    prediction = Predictor.load(tmp_path / recipe).predict(image, explain="gradcam")
+    assert prediction.verdict in ("NORMAL", "PNEUMONIA", "UNCERTAIN", "REFUSED")
 
 
 @pytest.mark.slow
@@ -365,10 +376,10 @@ def test_two_trainings_of_one_name_do_not_mix(
     (tmp_path / "models").mkdir()
     with FileLock(tmp_path / "models" / ".cnn.lock"):
         arguments = ["--recipe", "cnn", "--data", str(dataset), *QUICK]
-        assert "running already" in refused(arguments, capsys)
+        assert "already running" in refused(arguments, capsys)
 
 
-def test_a_lock_taken_while_another_was_held_still_counts(dataset: Path, tmp_path: Path) -> None:
+def test_a_lock_taken_while_another_was_held_is_respected(dataset: Path, tmp_path: Path) -> None:
     fcntl = pytest.importorskip("fcntl")
     from xray_core.training.run import _alone
 
@@ -376,7 +387,7 @@ def test_a_lock_taken_while_another_was_held_still_counts(dataset: Path, tmp_pat
     with _alone(plan):
         waiting = (tmp_path / "models" / ".cnn.lock").open("r+")  # opened, not yet locked
     fcntl.flock(waiting, fcntl.LOCK_EX | fcntl.LOCK_NB)
-    with pytest.raises(BundleError, match="running already"), _alone(plan):
+    with pytest.raises(BundleError, match="already running"), _alone(plan):
         pytest.fail("Two trainings ran at once.")
     waiting.close()
     with _alone(plan):

@@ -13,7 +13,7 @@ from ui.common.folders import NO_CHOICE, choose_folder, may_choose
 from ui.common.models import load_bundle, load_predictor
 from ui.evaluation.data import OWN, evaluate_table
 from ui.evaluation.progress import show_progress
-from xray_core.dataset.labelled_folder import index_labelled
+from xray_core.dataset.index import index_labelled
 from xray_core.evaluation.predictions import MAX_ROWS, read_predictions
 
 _MAX_CSV_MB = 50

@@ -1,1 +1,1 @@
-"""What the data is and what is wrong with it: index, measurements, audit, statistics, download."""
+"""The dataset: index, measurements, audit, statistics and download."""

@@ -1,7 +1,7 @@
-"""Where measurements are kept between runs: the user's cache folder, never the dataset's own.
+"""The cache of measurements: in the user's cache folder, never in the dataset's folder.
 
-`XRAY_CACHE` names another folder. A cache that cannot be read or written is no error: the work is
-then done again.
+`XRAY_CACHE` sets another folder. A cache that cannot be read or written is not an error: the
+measurements are then repeated.
 """
 
 import hashlib
@@ -23,24 +23,54 @@ NUMBER_TYPES = {
     "border": "float64",
 }
 _TYPES = NUMBER_TYPES | {"bytes": "int64"}
-_FORMAT = 2  # raise it whenever a column or its meaning changes
+_FORMAT = 2  # to be raised whenever a column or its meaning changes
 
 
 def cache_folder() -> Path:
-    """Return the folder of this program's caches: XRAY_CACHE, or the platform's own place."""
+    """Get the cache folder: $XRAY_CACHE, else the platform's user cache folder.
+
+    Returns
+    -------
+    pathlib.Path
+    """
     if named := os.environ.get("XRAY_CACHE"):
         return Path(named).expanduser()
     return user_cache_path("xray-demo", appauthor=False)
 
 
 def cache_file(dataset: Path, name: str) -> Path:
-    """Return the cache file called `name` (with suffix) of the dataset at `dataset`."""
-    place = hashlib.sha256(str(dataset.resolve()).encode()).hexdigest()[:16]
-    return cache_folder() / f"{place}-v{_FORMAT}-{name}"
+    """Get the path of a dataset's cache file.
+
+    Parameters
+    ----------
+    dataset : pathlib.Path
+        The dataset's folder.
+    name : str
+        Name of the file, with suffix.
+
+    Returns
+    -------
+    pathlib.Path
+    """
+    dataset_key = hashlib.sha256(str(dataset.resolve()).encode()).hexdigest()[:16]
+    return cache_folder() / f"{dataset_key}-v{_FORMAT}-{name}"
 
 
 def read_table(dataset: Path, name: str) -> pd.DataFrame | None:
-    """Return the kept table called `name`, or None where there is none that can be read."""
+    """Read a cached table.
+
+    Parameters
+    ----------
+    dataset : pathlib.Path
+        The dataset's folder.
+    name : str
+        Name of the table.
+
+    Returns
+    -------
+    pandas.DataFrame or None
+        None if there is no readable table.
+    """
     try:
         return read_measured(cache_file(dataset, f"{name}.csv"))
     except (OSError, ValueError):
@@ -48,10 +78,24 @@ def read_table(dataset: Path, name: str) -> pd.DataFrame | None:
 
 
 def read_measured(file: Path) -> pd.DataFrame:
-    """Return a table of images from CSV with the types it was measured in; any text stays text.
+    """Read a table of images from a CSV file with the types of the measurements.
 
-    Where `patient` is blank, the image is a patient of its own: its path takes the place of the key.
-    Raises ValueError for what is no such table, or has a number that is infinite.
+    An image without a patient counts as a patient of its own, with its path as the key.
+
+    Parameters
+    ----------
+    file : pathlib.Path
+        The CSV file.
+
+    Returns
+    -------
+    pandas.DataFrame
+        Numbers in NUMBER_TYPES; all other columns as text.
+
+    Raises
+    ------
+    ValueError
+        The file is not such a table, or a number is infinite.
     """
     columns = pd.read_csv(file, nrows=0).columns
     types = {column: _TYPES.get(column, "str") for column in columns}
@@ -70,20 +114,38 @@ def read_measured(file: Path) -> pd.DataFrame:
 
 
 def write_table(dataset: Path, name: str, table: pd.DataFrame) -> None:
-    """Keep `table` under `name`, whole or not at all."""
+    """Write a table to the cache.
+
+    Parameters
+    ----------
+    dataset : pathlib.Path
+        The dataset's folder.
+    name : str
+        Name of the table.
+    table : pandas.DataFrame
+        The table.
+    """
     text = table.to_csv(index=False, lineterminator="\n")
-    write_whole(cache_file(dataset, f"{name}.csv"), text.encode())
+    write_atomically(cache_file(dataset, f"{name}.csv"), text.encode())
 
 
-def write_whole(file: Path, data: bytes) -> None:
-    """Write a cache file beside its place and move it there; a full disk is passed over."""
+def write_atomically(file: Path, data: bytes) -> None:
+    """Write a cache file under a temporary name and rename it; file system errors are ignored.
+
+    Parameters
+    ----------
+    file : pathlib.Path
+        The cache file.
+    data : bytes
+        Its content.
+    """
     with suppress(OSError):
         file.parent.mkdir(parents=True, exist_ok=True)
-        descriptor, beside = tempfile.mkstemp(dir=file.parent)
+        descriptor, temporary = tempfile.mkstemp(dir=file.parent)
         try:
             with os.fdopen(descriptor, "wb") as opened:
                 opened.write(data)
-            os.replace(beside, file)
+            os.replace(temporary, file)
         except BaseException:
-            os.unlink(beside)
+            os.unlink(temporary)
             raise

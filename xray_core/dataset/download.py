@@ -1,4 +1,4 @@
-"""The Kaggle dataset, fetched through kagglehub, checked, and put where the rest looks for it."""
+"""Download of the Kaggle dataset through kagglehub, with a check of its content."""
 
 import errno
 import os
@@ -18,8 +18,8 @@ from xray_core.errors import DatasetError
 HANDLE = "paultimothymooney/chest-xray-pneumonia"
 WEB_PAGE = f"https://www.kaggle.com/datasets/{HANDLE}"
 LICENCE = "CC BY 4.0, Kermany et al., Cell 2018"
-ARCHIVE_BYTES = 2_463_000_000  # about; Kaggle packs every image twice
-NEEDED_BYTES = 5_000_000_000  # the archive and what is unpacked from it
+ARCHIVE_BYTES = 2_463_000_000  # approximate; the archive contains every image twice
+NEEDED_BYTES = 5_000_000_000  # the archive and its unpacked content
 IMAGES = {
     ("train", "NORMAL"): 1341,
     ("train", "PNEUMONIA"): 3875,
@@ -36,10 +36,10 @@ BytesProgress = Callable[[int, int], None]
 
 
 class Hub(Protocol):
-    """What is used of kagglehub."""
+    """The function of kagglehub that is used here."""
 
     def dataset_download(self, handle: str) -> str:
-        """Fetch a dataset below $KAGGLEHUB_CACHE, going on where it stopped; return its folder."""
+        """Download a dataset to $KAGGLEHUB_CACHE, or resume; return its folder."""
 
 
 def download(
@@ -48,17 +48,33 @@ def download(
     *,
     hub: Hub | None = None,
 ) -> Path:
-    """Fetch the Kaggle set to `destination` (`data/chest_xray`) and return the folder.
+    """Download the Kaggle dataset; a stopped download resumes.
 
-    A stopped download goes on where it stopped. A set that is there already is checked and
-    returned. `progress(bytes so far, about how many in all)` is called from the calling thread
-    about twice a second. `hub` stands in for kagglehub in tests.
+    A dataset that is already present is checked and returned.
 
-    Raises DatasetError, which says what to do, when Kaggle cannot be reached or refuses, the disk
-    is full, or what arrived is not whole.
+    Parameters
+    ----------
+    destination : path-like, optional
+        The folder; by default `data/chest_xray`.
+    progress : callable, optional
+        Called as `progress(bytes_received, bytes_total)` from the calling thread, twice a second.
+        The total is approximate.
+    hub : Hub, optional
+        Replaces kagglehub in tests.
+
+    Returns
+    -------
+    pathlib.Path
+        The folder that contains the splits.
+
+    Raises
+    ------
+    DatasetError
+        Kaggle cannot be reached or denies access, the disk is full, or the dataset is incomplete.
+        The message says what to do.
     """
     target = Path(destination or DEFAULT_FOLDER).expanduser()
-    if _holds_something(target):
+    if _has_content(target):
         check_download(target)
         return find_dataset(target)
     staging = target.parent / f".{target.name}-download"
@@ -67,19 +83,30 @@ def download(
     if problem := _problem(unpacked):
         shutil.rmtree(staging, ignore_errors=True)
         raise DatasetError(f"{problem} It has been deleted: run `{DOWNLOAD_COMMAND}` again.")
-    found = find_dataset(unpacked)
-    # Kaggle's archive holds a second copy of the set inside the first.
-    shutil.rmtree(found / "chest_xray", ignore_errors=True)
-    shutil.rmtree(found / "__MACOSX", ignore_errors=True)
+    dataset = find_dataset(unpacked)
+    # Kaggle's archive contains a second copy of the dataset inside the first.
+    shutil.rmtree(dataset / "chest_xray", ignore_errors=True)
+    shutil.rmtree(dataset / "__MACOSX", ignore_errors=True)
     if target.is_dir():
         target.rmdir()
-    shutil.move(found, target)
+    shutil.move(dataset, target)
     shutil.rmtree(staging, ignore_errors=True)
     return target
 
 
 def check_download(folder: str | os.PathLike[str]) -> None:
-    """Raise DatasetError unless `folder` holds all 5,856 images of the set, each a JPEG."""
+    """Check that a folder contains all 5,856 images of the dataset, each a JPEG file.
+
+    Parameters
+    ----------
+    folder : path-like
+        The dataset's folder.
+
+    Raises
+    ------
+    DatasetError
+        Files are missing or damaged.
+    """
     if problem := _problem(Path(folder)):
         raise DatasetError(f"{problem} Delete {folder} and run `{DOWNLOAD_COMMAND}` again.")
 
@@ -89,13 +116,14 @@ def _problem(folder: Path) -> str | None:
         root = find_dataset(folder)
         index = build_index(root)
     except DatasetError as error:
-        return f"This is not the Kaggle set: {error}"
+        return f"This is not the Kaggle dataset: {error}"
     counts: dict[Any, int] = index.groupby(["split", "label"]).size().to_dict()
-    for (split, label), wanted in IMAGES.items():
-        found = counts.get((split, label), 0)
-        if found != wanted:
+    for (split, label), expected in IMAGES.items():
+        present = counts.get((split, label), 0)
+        if present != expected:
             return (
-                f"The dataset is not whole: {split}/{label} holds {found:,} of {wanted:,} images."
+                f"The dataset is incomplete: {split}/{label} contains {present:,} of {expected:,} "
+                "images."
             )
     if broken := _not_jpeg(root, index):
         return f"{len(broken):,} files are damaged, the first is {broken[0]}."
@@ -103,14 +131,14 @@ def _problem(folder: Path) -> str | None:
 
 
 def _fetch(staging: Path, progress: BytesProgress | None, hub: Hub | None) -> Path:
-    """Let kagglehub work in a thread of its own, and report its progress from this one."""
+    """Run kagglehub in a thread, and report its progress from this one."""
     if not _running.acquire(blocking=False):
         raise DatasetError("A download of the dataset is already running; wait for it to end.")
     outcome: dict[str, Any] = {}
 
     def work() -> None:
         try:
-            with _kagglehub_keeps_its_files_in(staging):
+            with _kagglehub_cache(staging):
                 library = hub or _kagglehub()
                 outcome["folder"] = Path(library.dataset_download(HANDLE))
         except BaseException as error:
@@ -118,7 +146,7 @@ def _fetch(staging: Path, progress: BytesProgress | None, hub: Hub | None) -> Pa
         finally:
             _running.release()
 
-    # A daemon: Ctrl-C ends the program at once, and what has arrived stays for the next try.
+    # A daemon thread: Ctrl-C ends the program at once, and the partial download is kept.
     worker = threading.Thread(target=work, daemon=True)
     worker.start()
     running = True
@@ -128,7 +156,7 @@ def _fetch(staging: Path, progress: BytesProgress | None, hub: Hub | None) -> Pa
         if progress:
             progress(min(_size(staging), ARCHIVE_BYTES), ARCHIVE_BYTES)
     if error := outcome.get("error"):
-        raise _as_sentence(error, staging) from error
+        raise _download_error(error, staging) from error
     return outcome["folder"]
 
 
@@ -139,8 +167,8 @@ def _kagglehub() -> Hub:
 
 
 @contextmanager
-def _kagglehub_keeps_its_files_in(staging: Path) -> Iterator[None]:
-    # Its `output_dir` would not do: it refuses a folder that a stopped download left behind.
+def _kagglehub_cache(staging: Path) -> Iterator[None]:
+    # Its option `output_dir` does not accept a folder with a partial download.
     before = os.environ.get(_STAGING_VARIABLE)
     staging.mkdir(parents=True, exist_ok=True)
     os.environ[_STAGING_VARIABLE] = str(staging.resolve())
@@ -153,34 +181,34 @@ def _kagglehub_keeps_its_files_in(staging: Path) -> Iterator[None]:
             os.environ[_STAGING_VARIABLE] = before
 
 
-def _as_sentence(error: BaseException, staging: Path) -> DatasetError:
-    by_hand = f"or fetch it by hand from {WEB_PAGE}"
-    again = f"Run `{DOWNLOAD_COMMAND}` again later, it goes on where it stopped, {by_hand}."
+def _download_error(error: BaseException, staging: Path) -> DatasetError:
+    manually = f"or download it manually from {WEB_PAGE}"
+    again = f"Run `{DOWNLOAD_COMMAND}` again later to resume, {manually}."
     kind = type(error).__name__
     if isinstance(error, DatasetError):
         return error
     if isinstance(error, ImportError):
-        return DatasetError(f"Downloading needs kagglehub: `pip install kagglehub`, {by_hand}.")
+        return DatasetError(f"Downloading needs kagglehub: `pip install kagglehub`, {manually}.")
     if isinstance(error, OSError) and error.errno in (errno.ENOSPC, errno.EDQUOT):
         return DatasetError(
             f"The disk is full: the dataset needs about {NEEDED_BYTES / 1e9:.0f} GB at {staging}. "
-            "Make room and start the download again; it goes on where it stopped."
+            "Free disk space and start the download again; it resumes."
         )
     if isinstance(error, PermissionError):
         return DatasetError(f"{staging} cannot be written: choose another destination.")
     if isinstance(error, zipfile.BadZipFile) or kind == "DataCorruptionError":
         shutil.rmtree(staging, ignore_errors=True)
         return DatasetError(
-            f"What arrived from Kaggle was damaged and has been deleted. Run `{DOWNLOAD_COMMAND}` "
+            f"The downloaded archive was damaged and has been deleted. Run `{DOWNLOAD_COMMAND}` "
             "again."
         )
     if kind in ("KaggleApiHTTPError", "UnauthenticatedError", "CredentialError", "HTTPError"):
         return DatasetError(
-            f"Kaggle did not hand out the dataset: sign in (see kaggle.com, Settings, API), "
-            f"{by_hand}."
+            f"Kaggle denied access to the dataset: sign in (see kaggle.com, Settings, API), "
+            f"{manually}."
         )
-    if isinstance(error, OSError):  # all of requests' own errors, too
-        return DatasetError(f"Kaggle cannot be reached; is there a way to the internet? {again}")
+    if isinstance(error, OSError):  # includes the errors of requests
+        return DatasetError(f"Kaggle cannot be reached: check the internet connection. {again}")
     return DatasetError(f"The download failed ({kind}). {again}")
 
 
@@ -191,11 +219,11 @@ def _check_space(folder: Path, already: int) -> None:
     if free + already < NEEDED_BYTES:
         raise DatasetError(
             f"The dataset needs about {NEEDED_BYTES / 1e9:.0f} GB, and {folder.resolve()} has "
-            f"{free / 1e9:.1f} GB left. Make room, or name another destination."
+            f"{free / 1e9:.1f} GB free. Free disk space, or choose another destination."
         )
 
 
-def _holds_something(folder: Path) -> bool:
+def _has_content(folder: Path) -> bool:
     return folder.is_dir() and any(folder.iterdir())
 
 

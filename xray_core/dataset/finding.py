@@ -1,11 +1,11 @@
-"""What an audit says: one finding is one sentence, one number and the rows behind it."""
+"""One finding of the audit: a sentence, a number and the rows behind it."""
 
 from dataclasses import dataclass, field
 
 import pandas as pd
 
-# From grave to harmless. "fine" is a check that found nothing.
-SEVERITIES = ("grave", "caution", "note", "fine")
+# Most serious first. "checked": the check found no problem.
+SEVERITIES = ("serious", "caution", "note", "checked")
 IMAGE_COLUMNS = ["path", "split", "fold", "label", "subtype", "patient"]
 
 
@@ -13,10 +13,23 @@ IMAGE_COLUMNS = ["path", "split", "fold", "label", "subtype", "patient"]
 class Finding:
     """One finding of the audit.
 
-    `severity` is one of SEVERITIES: "grave" findings make results wrong, a "caution" bends them,
-    a "note" is good to know, "fine" is a check passed. `title` is one sentence, `number` what was
-    counted or measured, in `unit`. `why` says what it means and what to do. `rows` are the images
-    behind it (with the column `path`), or the table that shows it.
+    Attributes
+    ----------
+    key : str
+        Identifies the check.
+    severity : str
+        One of SEVERITIES: "serious" findings invalidate results, a "caution" biases them, a "note"
+        is information, "checked" means that the check found no problem.
+    title : str
+        One sentence.
+    number : float
+        What was counted or measured, in `unit`.
+    unit : str
+        Unit of `number`.
+    why : str
+        What the finding means and what to do.
+    rows : pandas.DataFrame
+        The images behind the finding (with the column `path`), or a table that shows it.
     """
 
     key: str
@@ -32,12 +45,32 @@ class Finding:
             raise ValueError(f"Expected one of {SEVERITIES}. Received: severity={self.severity!r}")
 
 
-def from_grave_to_harmless(findings: list[Finding]) -> list[Finding]:
-    """Return the findings by severity, those of one severity in their old order."""
+def sort_by_severity(findings: list[Finding]) -> list[Finding]:
+    """Sort findings by severity, most serious first; the order within a severity is kept.
+
+    Parameters
+    ----------
+    findings : list of Finding
+
+    Returns
+    -------
+    list of Finding
+    """
     return sorted(findings, key=lambda finding: SEVERITIES.index(finding.severity))
 
 
 def image_rows(table: pd.DataFrame) -> pd.DataFrame:
-    """Return what identifies the images of `table`, by patient."""
+    """Select the columns that identify images, sorted by patient and path.
+
+    Parameters
+    ----------
+    table : pandas.DataFrame
+        One row per image.
+
+    Returns
+    -------
+    pandas.DataFrame
+        The columns IMAGE_COLUMNS that `table` has.
+    """
     columns = [column for column in IMAGE_COLUMNS if column in table]
     return table[columns].sort_values(["patient", "path"], ignore_index=True)

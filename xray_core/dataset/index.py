@@ -1,14 +1,14 @@
-"""A chest_xray folder as one table, with folds that share no patient.
+"""The index of a dataset folder: one row per image, in folds that share no patient.
 
 The layout is `FOLDER/{train,val,test}/{NORMAL,PNEUMONIA}/*.{jpeg,jpg,png}` (`val` may be missing).
-No pixel is read here; `measure.py` does that.
+Pixels are not read here; `measure.py` reads them.
 """
 
 import hashlib
 import os
 import re
 from collections import Counter
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
 
 import pandas as pd
@@ -29,24 +29,36 @@ _NORMAL_NAME = re.compile(r"(NORMAL2-)?IM-(\d+)-", re.IGNORECASE)
 
 
 def find_dataset(argument: str | os.PathLike[str] | None = None) -> Path:
-    """Return the dataset's folder: the argument, else $CHEST_XRAY_DIR, else `data/chest_xray`.
+    """Find the dataset's folder: the argument, else $CHEST_XRAY_DIR, else `data/chest_xray`.
 
-    The folder may also be the parent of a `chest_xray` folder, as an unpacked archive leaves it.
-    Raises DatasetError, with the command that downloads the set, where there is none.
+    Parameters
+    ----------
+    argument : path-like, optional
+        The folder, or the parent of a `chest_xray` folder, as an unpacked archive has it.
+
+    Returns
+    -------
+    pathlib.Path
+        The folder that contains the splits.
+
+    Raises
+    ------
+    DatasetError
+        There is no dataset; the message includes the download command.
     """
     named = argument or os.environ.get(ENVIRONMENT_VARIABLE)
     folder = Path(named).expanduser() if named else DEFAULT_FOLDER
     if not folder.is_dir():
         raise DatasetError(
-            f"There is no dataset at {folder}: name its folder with --data or "
-            f"{ENVIRONMENT_VARIABLE}, or fetch it with `{DOWNLOAD_COMMAND}`."
+            f"There is no dataset at {folder}: set its folder with --data or "
+            f"{ENVIRONMENT_VARIABLE}, or download it with `{DOWNLOAD_COMMAND}`."
         )
     for candidate in (folder, folder / "chest_xray", folder / "chest_xray" / "chest_xray"):
         if any((candidate / split).is_dir() for split in SPLITS):
             return candidate
     raise DatasetError(
-        f"{folder} holds no chest X-ray dataset: it needs the folders train and test, each with "
-        f"NORMAL and PNEUMONIA; fetch the set with `{DOWNLOAD_COMMAND}`."
+        f"{folder} contains no chest X-ray dataset: the folders train and test are required, each "
+        f"with NORMAL and PNEUMONIA. Download the dataset with `{DOWNLOAD_COMMAND}`."
     )
 
 
@@ -57,15 +69,33 @@ def build_index(
     seed: int = 0,
     check: bool = True,
 ) -> pd.DataFrame:
-    """Return one row per image of `folder`, sorted by path, with the columns COLUMNS.
+    """List the images of a dataset and assign them to folds.
 
-    `split` is the folder the file lies in. `fold` pools train and val and splits them again by
-    patient, stratified by class and subtype, with about `validation_share` of the images in
-    validation; test stays test. Images that are byte for byte equal stay in one fold. The folds
-    depend on the names, the equal files and the seed alone, not on the order of listing.
+    The train and val folders are pooled and split again by patient, stratified by class and
+    subtype; test stays test. Byte-for-byte copies stay in one fold. The folds depend only on the
+    file names, the copies and the seed, not on the order of listing.
 
-    Raises DatasetError for a missing or empty folder, and, unless `check` is off, for a patient
-    whose images lie in two folds.
+    Parameters
+    ----------
+    folder : path-like
+        The dataset's folder, as for `find_dataset`.
+    validation_share : float
+        Share of the pooled images in the validation fold, in [0, 1].
+    seed : int
+        Seed of the split.
+    check : bool
+        Raise an error if a patient has images in two folds.
+
+    Returns
+    -------
+    pandas.DataFrame
+        One row per image, sorted by path, with the columns COLUMNS; `split` is the folder of the
+        file, `fold` is "train", "validation" or "test".
+
+    Raises
+    ------
+    DatasetError
+        A folder is missing or empty, or a patient has images in two folds.
     """
     root = find_dataset(folder)
     index = pd.DataFrame(list_images(root))
@@ -82,10 +112,63 @@ def build_index(
     return index
 
 
-def list_images(root: Path) -> list[dict[str, str | int]]:
-    """Return path (relative to `root`), split, label, bytes and `stamp` of each image.
+def index_labelled(folder: str | os.PathLike[str]) -> tuple[Path, pd.DataFrame]:
+    """List the labelled images of a folder on which a model is to be evaluated.
 
-    Stray files are stepped over. Raises DatasetError as `build_index` does.
+    Parameters
+    ----------
+    folder : path-like
+        Contains NORMAL and PNEUMONIA, or splits (test, train, val) with them, or a folder
+        `chest_xray` of this kind. If there is a test split, only its images are used.
+
+    Returns
+    -------
+    root : pathlib.Path
+        The folder that the paths are relative to.
+    index : pandas.DataFrame
+        One row per image, sorted by path, with the columns path, fold ("own" without splits),
+        label, subtype and patient.
+
+    Raises
+    ------
+    DatasetError
+        No labelled image was found.
+    """
+    given = Path(folder)
+    for root in (given, given / "chest_xray", given / "chest_xray" / "chest_xray"):
+        for splits in (("test",), tuple(s for s in SPLITS if s != "test"), ("",)):
+            rows = [
+                row
+                for split in splits
+                for label in LABELS
+                for row in _labelled_rows(root, split, label)
+            ]
+            if rows:
+                return root, pd.DataFrame(rows).sort_values("path", ignore_index=True)
+    raise DatasetError(
+        "This folder contains no labelled image: the folders NORMAL and PNEUMONIA are required, "
+        "directly or inside a folder test, with images "
+        f"({', '.join(sorted(SUFFIXES))})."
+    )
+
+
+def list_images(root: Path) -> list[dict[str, str | int]]:
+    """List the image files of a dataset; other files are ignored.
+
+    Parameters
+    ----------
+    root : pathlib.Path
+        The folder that contains the splits.
+
+    Returns
+    -------
+    list of dict
+        path (relative to `root`), split, label, bytes, and `stamp` (see `file_stamp`).
+
+    Raises
+    ------
+    DatasetError
+        A folder is missing, empty or not readable.
     """
     return [
         image
@@ -96,12 +179,22 @@ def list_images(root: Path) -> list[dict[str, str | int]]:
 
 
 def patient_key(filename: str) -> str:
-    """Return the patient a file belongs to, as a text that no other patient shares.
+    """Derive the patient key from a file name.
 
-    The key is the prefix and the number, because the numbering of Kaggle's files restarts for
-    each prefix: `person7_bacteria_20.jpeg` -> "bacteria-7", `NORMAL2-IM-0381-0001.jpeg` ->
-    "NORMAL2-IM-0381", `IM-0115-0001.jpeg` -> "IM-0115". A name of another pattern says nothing
-    about patients: the image then counts as a patient of its own, and the key is `filename` whole.
+    The key is the prefix and the number, because the numbering of Kaggle's files restarts for each
+    prefix: `person7_bacteria_20.jpeg` -> "bacteria-7", `NORMAL2-IM-0381-0001.jpeg` ->
+    "NORMAL2-IM-0381", `IM-0115-0001.jpeg` -> "IM-0115". For any other pattern the image counts as
+    a patient of its own.
+
+    Parameters
+    ----------
+    filename : str
+        Name or path of the file.
+
+    Returns
+    -------
+    str
+        The key; `filename` for other patterns.
     """
     name = filename.rpartition("/")[2]
     if match := _PNEUMONIA_NAME.match(name):
@@ -112,26 +205,56 @@ def patient_key(filename: str) -> str:
 
 
 def subtype_of(filename: str) -> str:
-    """Return "bacteria" or "virus" where the file's name says so, else "none"."""
+    """Derive the subtype of pneumonia from a file name.
+
+    Parameters
+    ----------
+    filename : str
+        Name or path of the file.
+
+    Returns
+    -------
+    str
+        "bacteria", "virus" or "none".
+    """
     match = _PNEUMONIA_NAME.match(filename.rpartition("/")[2])
     return match[2].lower() if match else "none"
 
 
 def check_folds(index: pd.DataFrame) -> None:
-    """Raise DatasetError if a patient's images lie in more than one fold."""
+    """Check that no patient has images in more than one fold.
+
+    Parameters
+    ----------
+    index : pandas.DataFrame
+        With the columns `patient` and `fold`.
+
+    Raises
+    ------
+    DatasetError
+        A patient has images in more than one fold.
+    """
     folds = index.groupby("patient", sort=True)["fold"].nunique()
     shared = folds[folds > 1].index
     if len(shared):
         raise DatasetError(
             f"{len(shared)} patient(s) have images in more than one fold, so results would be too "
-            f"good to be true; the first is {shared[0]}. Move each patient's images into one split."
+            f"optimistic; the first is {shared[0]}. Move each patient's images into one split."
         )
 
 
 def fingerprint(table: pd.DataFrame) -> str:
-    """Return a SHA-256 (hex) over every file's path and content: equal for equal sets of files.
+    """Compute a SHA-256 over the path and content of all files.
 
-    `table` is the index as `measure_index` returns it, with the column `sha256`.
+    Parameters
+    ----------
+    table : pandas.DataFrame
+        With the columns `path` and `sha256`, as `measure_index` returns it.
+
+    Returns
+    -------
+    str
+        64 hex digits; equal for equal sets of files.
     """
     digest = hashlib.sha256()
     for path, content in sorted(zip(table["path"], table["sha256"], strict=True)):
@@ -139,19 +262,34 @@ def fingerprint(table: pd.DataFrame) -> str:
     return digest.hexdigest()
 
 
-def limited(index: pd.DataFrame, n: int, seed: int = 0) -> pd.DataFrame:
-    """Return at most `n` images of each class and fold, drawn by chance with `seed`."""
+def limit_index(index: pd.DataFrame, n: int, seed: int = 0) -> pd.DataFrame:
+    """Draw at most `n` images of each class and fold at random.
+
+    Parameters
+    ----------
+    index : pandas.DataFrame
+        As `build_index` returns it.
+    n : int
+        Largest number of images per class and fold.
+    seed : int
+        Seed of the draw.
+
+    Returns
+    -------
+    pandas.DataFrame
+        The rows drawn, sorted by path.
+    """
     order = index["path"].map(lambda path: _draw(seed, path)).sort_values().index
-    chosen = index.loc[order].groupby(["fold", "label"]).head(n)
-    return chosen.sort_values("path", ignore_index=True)
+    drawn = index.loc[order].groupby(["fold", "label"]).head(n)
+    return drawn.sort_values("path", ignore_index=True)
 
 
 def _present_splits(root: Path) -> list[str]:
     missing = [split for split in ("train", "test") if not (root / split).is_dir()]
     if missing:
         raise DatasetError(
-            f"{root} lacks the folder {' and '.join(missing)}: a dataset has train and test, each "
-            "with NORMAL and PNEUMONIA."
+            f"{root} has no folder {' and '.join(missing)}: train and test are required, each with "
+            "NORMAL and PNEUMONIA."
         )
     return [split for split in SPLITS if (root / split).is_dir()]
 
@@ -160,28 +298,46 @@ def _images(root: Path, split: str, label: str) -> list[dict[str, str | int]]:
     folder = root / split / label
     if not folder.is_dir():
         raise DatasetError(
-            f"{root / split} holds no folder {label}: both classes, NORMAL and PNEUMONIA, are "
-            "needed in every split."
+            f"{root / split} has no folder {label}: both classes, NORMAL and PNEUMONIA, are "
+            "required in every split."
         )
     try:
-        with os.scandir(folder) as entries:
-            images = [
-                _image(entry, split, label)
-                for entry in entries
-                if not entry.name.startswith(".")
-                and os.path.splitext(entry.name)[1].lower() in SUFFIXES
-                and entry.is_file()
-            ]
+        images = [_image(entry, split, label) for entry in _image_files(folder)]
     except OSError:
-        raise DatasetError(
-            f"{folder} cannot be read: give this program the right to list it."
-        ) from None
+        raise DatasetError(f"{folder} cannot be read: check its permissions.") from None
     if not images:
         raise DatasetError(
-            f"{folder} holds no image ({', '.join(sorted(SUFFIXES))}): every class folder needs "
+            f"{folder} contains no image ({', '.join(sorted(SUFFIXES))}): every class folder needs "
             "at least one."
         )
     return images
+
+
+def _labelled_rows(root: Path, split: str, label: str) -> list[dict[str, str]]:
+    try:
+        names = [entry.name for entry in _image_files(root / split / label)]
+    except OSError:
+        return []
+    paths = [f"{split}/{label}/{name}".lstrip("/") for name in names]
+    return [
+        {
+            "path": path,
+            "fold": split or "own",
+            "label": label,
+            "subtype": subtype_of(path) if label == "PNEUMONIA" else "none",
+            "patient": patient_key(path),
+        }
+        for path in paths
+    ]
+
+
+def _image_files(folder: Path) -> Iterator[os.DirEntry[str]]:
+    """The image files of a folder, by suffix; hidden files are left out."""
+    with os.scandir(folder) as entries:
+        for entry in entries:
+            suffix = os.path.splitext(entry.name)[1].lower()
+            if not entry.name.startswith(".") and suffix in SUFFIXES and entry.is_file():
+                yield entry
 
 
 def _image(entry: os.DirEntry[str], split: str, label: str) -> dict[str, str | int]:
@@ -191,32 +347,41 @@ def _image(entry: os.DirEntry[str], split: str, label: str) -> dict[str, str | i
         "split": split,
         "label": label,
         "bytes": status.st_size,
-        "stamp": stamp_of(status),
+        "stamp": file_stamp(status),
     }
 
 
-def stamp_of(status: os.stat_result) -> str:
-    """Return a text that changes when a file does: times of change, and which file it is.
+def file_stamp(status: os.stat_result) -> str:
+    """Build a text that changes when a file changes: modification time, change time and inode.
 
-    The second time is the file system's own. It changes with any writing, even one that keeps the
-    size and sets the first time back.
+    The change time is set by the file system on every write, even if the size stays the same and
+    the modification time is reset.
+
+    Parameters
+    ----------
+    status : os.stat_result
+        Status of the file.
+
+    Returns
+    -------
+    str
     """
     return f"{status.st_mtime_ns} {status.st_ctime_ns} {status.st_ino}"
 
 
 def _linked_patients(root: Path, index: pd.DataFrame) -> pd.Series:
-    """Return each row's group: its patient, or one name for patients who share an equal file.
+    """Each row's group: its patient, or one name for patients with a byte-for-byte copy in common.
 
-    Only files of equal size can be equal, so only those are read.
+    Only files of equal size are read.
     """
-    from scipy.cluster.hierarchy import DisjointSet  # a fifth of a second, not for all who import
+    from scipy.cluster.hierarchy import DisjointSet  # imported here: it takes 0.2 s
 
     linked = DisjointSet(index["patient"].unique())
     pool = index[index["split"] != "test"]
     for first, *others in _patients_of_equal_files(root, pool):
         for other in others:
             linked.merge(first, other)
-    # The folds are drawn by these names: of linked patients the first in the alphabet stands.
+    # The folds are drawn by these names; linked patients use the alphabetically first one.
     name = {
         patient: min(members)
         for members in linked.subsets()
@@ -227,21 +392,21 @@ def _linked_patients(root: Path, index: pd.DataFrame) -> pd.Series:
 
 
 def _patients_of_equal_files(root: Path, rows: pd.DataFrame) -> Iterable[Sequence[str]]:
-    # Empty files are damaged, not equal: two of them link no patients.
-    alike = rows[rows.duplicated("bytes", keep=False) & (rows["bytes"] > 0)]
+    # Empty files are damaged, not copies: they do not link patients.
+    candidates = rows[rows.duplicated("bytes", keep=False) & (rows["bytes"] > 0)]
     by_content: dict[bytes, list[str]] = {}
-    for path, patient in zip(alike["path"], alike["patient"], strict=True):
+    for path, patient in zip(candidates["path"], candidates["patient"], strict=True):
         try:
             with open(os.path.join(root, path), "rb") as file:
                 content = hashlib.sha256(file.read()).digest()
-        except OSError:  # whoever reads the images names those that cannot be read
+        except OSError:  # reported when the images are read
             continue
         by_content.setdefault(content, []).append(patient)
     return [patients for patients in by_content.values() if len(set(patients)) > 1]
 
 
 def _folds(index: pd.DataFrame, group: pd.Series, share: float, seed: int) -> list[str]:
-    """Return each row's fold; the groups of a stratum go to validation by a seeded draw."""
+    """The fold of each row; within a stratum, groups are drawn for validation with the seed."""
     pool = index.assign(group=group)[index["split"] != "test"]
     strata = pool.groupby("group", sort=True)[["label", "subtype"]].first()
     sizes = Counter(pool["group"])
@@ -256,19 +421,19 @@ def _folds(index: pd.DataFrame, group: pd.Series, share: float, seed: int) -> li
 
 
 def _fill(drawn: Sequence[str], sizes: Mapping[str, int], share: float) -> list[str]:
-    """Return the first groups whose images fit into `share` of all; one at least where two are."""
+    """Groups for validation, in order, up to `share` of the images; at least one of two or more."""
     target = round(share * sum(sizes[name] for name in drawn))
-    chosen: list[str] = []
+    selected: list[str] = []
     images = 0
     for name in drawn:
         if images + sizes[name] <= target:
-            chosen.append(name)
+            selected.append(name)
             images += sizes[name]
-    if not chosen and share > 0 and len(drawn) > 1:
-        chosen = [min(drawn, key=sizes.__getitem__)]
-    return chosen
+    if not selected and share > 0 and len(drawn) > 1:
+        selected = [min(drawn, key=sizes.__getitem__)]
+    return selected
 
 
 def _draw(seed: int, name: str) -> str:
-    """Return a hash to sort by: a shuffle that no other file's presence changes."""
+    """A hash to sort by: a random order that does not depend on which other files exist."""
     return hashlib.sha256(f"{seed}/{name}".encode()).hexdigest()

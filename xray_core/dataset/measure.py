@@ -1,20 +1,23 @@
-"""The table of all images' plain properties: measured once, kept until a file changes."""
+"""The table of all images with their measured properties, cached until a file changes."""
 
 import os
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
 
 import pandas as pd
 
 from xray_core.dataset.cache import NUMBER_TYPES, read_table, write_table
-from xray_core.dataset.index import build_index, find_dataset, list_images, stamp_of
-from xray_core.dataset.parallel import in_chunks
+from xray_core.dataset.index import build_index, file_stamp, find_dataset, list_images
 from xray_core.dataset.properties import MEASURED, measure_files
 
-_SAVE_EVERY = 4096  # files between two writings of the cache, so that a stopped run is not lost
+_SAVE_EVERY = 4096  # files between two writes of the cache, so that a stopped run can resume
+
+_CHUNK = 64  # files per task of a process
+_FEW = 256  # with fewer files, starting processes takes longer than the work
 
 Progress = Callable[[int, int], None]
+Result = TypeVar("Result")
 
 
 def dataset_table(
@@ -23,17 +26,36 @@ def dataset_table(
     progress: Progress | None = None,
     processes: int | None = None,
 ) -> pd.DataFrame:
-    """Return the index of `folder` with its measurements: `build_index` and `measure_index`.
+    """Build the index of a dataset and measure its images: `build_index` and `measure_index`.
 
-    Shared patients are left for the audit to find. The whole table is kept, so that an unchanged
-    folder costs one listing. Raises DatasetError as `build_index` does.
+    Patients in two folds are not an error here; the audit reports them. The table is cached, so an
+    unchanged folder is only listed.
+
+    Parameters
+    ----------
+    folder : path-like, optional
+        As for `find_dataset`.
+    progress : callable, optional
+        Called as `progress(done, total)` while files are measured.
+    processes : int, optional
+        Number of processes; by default one per core.
+
+    Returns
+    -------
+    pandas.DataFrame
+        One row per image: the columns of `build_index` and MEASURED.
+
+    Raises
+    ------
+    DatasetError
+        A folder is missing or empty.
     """
     root = find_dataset(folder)
     listing = pd.DataFrame(list_images(root)).sort_values("path", ignore_index=True)
-    kept = read_table(root, "table")
+    cached = read_table(root, "table")
     key = ["path", "bytes", "stamp"]
-    if kept is not None and kept[key].equals(listing[key]):
-        return kept.drop(columns="stamp")
+    if cached is not None and cached[key].equals(listing[key]):
+        return cached.drop(columns="stamp")
     index = build_index(root, check=False)
     table = measure_index(index, root, progress=progress, processes=processes)
     write_table(root, "table", table.merge(listing[["path", "stamp"]], on="path"))
@@ -47,29 +69,47 @@ def measure_index(
     progress: Progress | None = None,
     processes: int | None = None,
 ) -> pd.DataFrame:
-    """Return `index` with the columns MEASURED; only new and changed files are read.
+    """Measure the images of an index; only new and changed files are read.
 
-    `width` and `height` are in pixels as stored, `mode` is Pillow's colour mode, `mean` and
-    `spread` (standard deviation) are grey levels in [0, 255], `sharpness` is the energy of the
-    Laplacian (mean square; Pertuz et al. 2013), `border` the mean grey of the outermost 5% on each
-    side, `sha256` of the file's bytes, `perceptual_hash` the 256-bit pHash (64 hex digits) of the
-    image shrunk to 32 x 32. A file that cannot be read is a row with the reason in `problem`, which
-    is "" otherwise. Pixels are never held for more than one image a process.
+    Each process holds the pixels of one image at a time.
 
-    `progress(done, total)` is called as files are measured. `processes` defaults to one a core.
+    Parameters
+    ----------
+    index : pandas.DataFrame
+        As `build_index` returns it.
+    folder : path-like
+        The folder that the paths are relative to.
+    progress : callable, optional
+        Called as `progress(done, total)` while files are measured.
+    processes : int, optional
+        Number of processes; by default one per core.
+
+    Returns
+    -------
+    pandas.DataFrame
+        `index` with the columns MEASURED: `width` and `height` in pixels as stored; `mode`,
+        Pillow's colour mode; `mean` and `spread` (standard deviation) in grey levels [0, 255];
+        `sharpness`, the energy of the Laplacian (mean square); `border`, the mean grey of the
+        outermost 5% on each side; `sha256` of the file's bytes; `perceptual_hash`, the 256-bit
+        pHash (64 hex digits) of the image resized to 32 x 32; `problem`, why a file cannot be read,
+        otherwise "".
+
+    References
+    ----------
+    Pertuz, Puig and Garcia, Pattern Recognition 46, 2013 (energy of the Laplacian).
     """
     root = Path(folder)
     stamped = index[["path"]].assign(**_stamps(root, list(index["path"])))
-    kept = read_table(root, "measured")
+    cached = read_table(root, "measured")
     others = None
     known = pd.DataFrame(columns=[*stamped.columns, *MEASURED])
-    if kept is not None:
-        known = stamped.merge(kept, on=list(stamped.columns))
-        others = kept[~kept["path"].isin(stamped["path"])]
+    if cached is not None:
+        known = stamped.merge(cached, on=list(stamped.columns))
+        others = cached[~cached["path"].isin(stamped["path"])]
     missing = stamped[~stamped["path"].isin(known["path"])]
     rows: list[dict[str, Any]] = []
     saved = 0
-    for chunk in in_chunks(measure_files, root, list(missing["path"]), processes):
+    for chunk in map_files(measure_files, root, list(missing["path"]), processes):
         rows.extend(chunk)
         if progress:
             progress(len(rows), len(missing))
@@ -82,18 +122,55 @@ def measure_index(
     return index.merge(known[["path", *MEASURED]], how="left", on="path")
 
 
+def map_files(
+    work: Callable[[Path, Sequence[str]], Result],
+    root: Path,
+    paths: Sequence[str],
+    processes: int | None = None,
+) -> Iterator[Result]:
+    """Apply a function to the paths in chunks, in several processes.
+
+    Parameters
+    ----------
+    work : callable
+        Called as `work(root, chunk)`; can be pickled.
+    root : pathlib.Path
+        The folder that the paths are relative to.
+    paths : sequence of str
+        The files.
+    processes : int, optional
+        Number of processes; by default one per core.
+
+    Yields
+    ------
+    object
+        The result for one chunk, in any order.
+    """
+    chunks = [paths[start : start + _CHUNK] for start in range(0, len(paths), _CHUNK)]
+    count = processes or os.cpu_count() or 1
+    if len(paths) < _FEW or count == 1:
+        yield from (work(root, chunk) for chunk in chunks)
+        return
+    # Unlike those of the standard library, joblib's processes do not run the main module again,
+    # which is the page itself under Streamlit.
+    from joblib import Parallel, delayed
+
+    parallel = Parallel(n_jobs=count, return_as="generator_unordered", batch_size=1)
+    yield from parallel(delayed(work)(root, chunk) for chunk in chunks)
+
+
 def _stamps(root: Path, paths: Sequence[str]) -> dict[str, list[Any]]:
-    """Return size and stamp of each file: what tells that it is still the same."""
+    """Size and stamp of each file, which show whether it has changed."""
     sizes, stamps = [], []
     for path in paths:
         try:
             status = os.stat(root / path)
-        except OSError:  # gone since it was listed; measuring says so
+        except OSError:  # deleted since it was listed; measuring reports it
             sizes.append(-1)
             stamps.append("")
         else:
             sizes.append(status.st_size)
-            stamps.append(stamp_of(status))
+            stamps.append(file_stamp(status))
     return {"bytes": sizes, "stamp": stamps}
 
 

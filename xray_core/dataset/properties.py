@@ -1,7 +1,7 @@
-"""One image's plain properties: size, greys, sharpness, border, and hashes.
+"""Measured properties of one image: size, grey levels, sharpness, border and hashes.
 
-The processes that measure import this module alone, and start without pandas. OpenCV and the
-hashes are imported where an image is measured, since a page with a kept table needs neither.
+The worker processes import only this module and start without pandas. OpenCV and the hashes are
+imported where an image is measured, because a page with a cached table does not need them.
 """
 
 import hashlib
@@ -28,19 +28,26 @@ MEASURED = (
 )
 BORDER_SHARE = 0.05
 _HASH_SIDE = 16
-_SHRUNK = 32  # side of the image that pHash sees
-
-
-def measure_file(root: Path, path: str) -> dict[str, Any]:
-    """Return the measurements of the one image at `root / path`, as `measure_index` names them."""
-    return measure_files(root, [path])[0]
+_SHRUNK = 32  # side of the image that is hashed
 
 
 def measure_files(root: Path, paths: Sequence[str]) -> list[dict[str, Any]]:
-    """Return `measure_file` of each path, on one core.
+    """Measure image files on one core.
 
-    The hashes come last, all in a row: between two images the decoder would push the library's
-    code out of the processor's cache, and it would take twice as long.
+    The perceptual hashes are computed last: between two images, decoding would displace the
+    library's code from the processor's cache and double their time.
+
+    Parameters
+    ----------
+    root : pathlib.Path
+        The folder that the paths are relative to.
+    paths : sequence of str
+        The files.
+
+    Returns
+    -------
+    list of dict
+        `path` and the measurements MEASURED of each file; see `measure_index` for their units.
     """
     import cv2
 
@@ -53,9 +60,9 @@ def measure_files(root: Path, paths: Sequence[str]) -> list[dict[str, Any]]:
 
 
 def _measured(root: Path, path: str) -> tuple[dict[str, Any], np.ndarray | None]:
-    """Return an image's row without its perceptual hash, and the image (32, 32) uint8 for that.
+    """The row without its perceptual hash, and the (32, 32) uint8 image to hash.
 
-    The image is None where the file cannot be read.
+    The image is None if the file cannot be read.
     """
     import cv2
 
@@ -67,7 +74,7 @@ def _measured(root: Path, path: str) -> tuple[dict[str, Any], np.ndarray | None]
         with open(os.path.join(root, path), "rb") as file:
             data = file.read()
     except OSError:
-        return row | {"problem": "The file cannot be opened; may this program read it?"}, None
+        return row | {"problem": "The file cannot be opened: check its permissions."}, None
     row["sha256"] = hashlib.sha256(data).hexdigest()
     try:
         image = read_radiograph(data)
@@ -90,7 +97,7 @@ def _measured(root: Path, path: str) -> tuple[dict[str, Any], np.ndarray | None]
 
 
 def _perceptual_hash(small: np.ndarray) -> str:
-    """Return the 256-bit pHash of an image shrunk to (32, 32) uint8, as 64 hex digits."""
+    """The 256-bit pHash of a (32, 32) uint8 image, as 64 hex digits."""
     from imagehash import phash
     from PIL import Image
 
@@ -99,7 +106,7 @@ def _perceptual_hash(small: np.ndarray) -> str:
 
 
 def _border(levels: np.ndarray, mean: float) -> float:
-    """Return the mean grey of a frame that is 5% of height and width wide."""
+    """Mean grey level of a frame with a width of 5% of the height and width."""
     import cv2
 
     height, width = levels.shape

@@ -1,4 +1,4 @@
-"""Plain properties that tell the classes apart without any look at the lungs."""
+"""Shortcut features: image properties that separate the classes without the lungs."""
 
 import pandas as pd
 
@@ -6,59 +6,83 @@ from xray_core.dataset.finding import Finding
 from xray_core.dataset.statistics import PROPERTIES, Auc, property_auc, with_derived
 from xray_core.stats.intervals import Estimate, format_interval
 
-# An AUC's whole interval must lie beyond these.
-GRAVE_AUC = 0.75
+# The lower end of an AUC's interval must exceed these.
+SERIOUS_AUC = 0.75
 CAUTION_AUC = 0.60
 SHIFT_AUC = 0.60
 _TABLE_COLUMNS = ["property", "name", "images", "in_pneumonia", "auc", "low", "high"]
-EXTREMES = 12  # images shown from either end of a property
+EXTREMES = 12  # images shown from each end of a property
 
 _SIZE = ("width", "height", "aspect")
 _WHY = {
-    "bytes": "No network sees a file's size, but the size follows the detail and noise that it "
-    "does see: how an image was exposed, cropped and compressed, not what the lungs look like.",
-    "sharpness": "A network can read this from any patch of the image: it tells the scanner, the "
-    "exposure and the resizing as well as the disease.",
-    "spread": "A network can read contrast from any image; it follows exposure and cropping as "
-    "well as disease.",
-    "mean": "A network can read brightness from any image; it follows the exposure.",
-    "border": "The border shows no lung: it tells how images were cropped and exposed.",
-    "colour": "How a file was stored says who exported it, not what the lungs look like.",
+    "bytes": "A network does not see the file size, but it sees the detail and noise that "
+    "determine it. They depend on exposure, cropping and compression, not on the lungs.",
+    "sharpness": "A network can measure sharpness in any part of the image. It depends on the "
+    "scanner, the exposure and the resizing as well as on disease.",
+    "spread": "A network can measure contrast. It depends on exposure and cropping as well as on "
+    "disease.",
+    "mean": "A network can measure brightness. It depends on the exposure.",
+    "border": "The border contains no lung. It depends on cropping and exposure.",
+    "colour": "The colour mode depends on who exported the file, not on the lungs.",
 }
 _SIZE_WHY = (
-    "The size says how an image was taken and cropped, which here goes with the class. A network fed "
-    "with images at their own size or aspect can use it without any look at the lungs."
+    "The image size depends on acquisition and cropping, which here correlate with the class. A "
+    "network that receives images at their original size or aspect ratio can use it instead of the "
+    "lungs."
 )
-_BEYOND = " Blur, noise and contrast as augmentation weaken such cues; an outside test shows them."
+_BEYOND = (
+    " Augmentation with blur, noise and contrast weakens such shortcuts; testing on images from "
+    "another hospital reveals them."
+)
 
 
 def property_table(table: pd.DataFrame) -> pd.DataFrame:
-    """Return how well each property alone separates the classes, in one direction throughout.
+    """Compute how well each property alone separates the classes, in one direction throughout.
 
-    Columns property, name, images ("training" or "test"), in_pneumonia ("higher" or "lower"), auc,
-    low, high (95% over patients). The direction is the one that holds in the training images, so
-    that their AUC is 0.5 at least; the same rule is applied to the test images, where it may fail
-    (below 0.5). Properties that do not vary are left out.
+    The direction is that of the training images, whose AUC is therefore at least 0.5. The same rule
+    is applied to the test images, where the AUC may be below 0.5. Properties that do not vary are
+    left out.
+
+    Parameters
+    ----------
+    table : pandas.DataFrame
+        One row per image, as `dataset_table` returns it.
+
+    Returns
+    -------
+    pandas.DataFrame
+        Columns property, name, images ("training" or "test"), in_pneumonia ("higher" or "lower"),
+        auc, low, high (95% interval over patients).
     """
     table = with_derived(table)
     parts = _parts(table)
     rows = []
-    for name, words in PROPERTIES.items():
+    for name, title in PROPERTIES.items():
         if name not in table:
             continue
-        found = {images: property_auc(part, name) for images, part in parts.items()}
-        known = {images: auc for images, auc in found.items() if auc}
+        aucs = {images: property_auc(part, name) for images, part in parts.items()}
+        known = {images: auc for images, auc in aucs.items() if auc}
         for images, auc in known.items():
             higher = next(iter(known.values())).higher
             side = "higher" if higher else "lower"
             area = auc.of_rule(higher=higher)
-            values = (name, words, images, side, area.value, area.low, area.high)
+            values = (name, title, images, side, area.value, area.low, area.high)
             rows.append(dict(zip(_TABLE_COLUMNS, values, strict=True)))
     return pd.DataFrame(rows, columns=_TABLE_COLUMNS)
 
 
 def shortcut_findings(table: pd.DataFrame) -> list[Finding]:
-    """Return the properties that tell the classes apart, the strongest first."""
+    """Find properties that separate the classes, strongest first.
+
+    Parameters
+    ----------
+    table : pandas.DataFrame
+        One row per image, as `dataset_table` returns it.
+
+    Returns
+    -------
+    list of Finding
+    """
     table = with_derived(table)
     parts = _parts(table)
     present = [name for name in PROPERTIES if name in table]
@@ -77,16 +101,26 @@ def shortcut_findings(table: pd.DataFrame) -> list[Finding]:
 
 
 def shift_findings(table: pd.DataFrame) -> list[Finding]:
-    """Return whether a property separates the test images from the others of their class."""
+    """Check whether properties separate the test images from the training images of one class.
+
+    Parameters
+    ----------
+    table : pandas.DataFrame
+        One row per image, as `dataset_table` returns it.
+
+    Returns
+    -------
+    list of Finding
+    """
     table = with_derived(table)
     rows = []
     for label, images in table.groupby("label"):
-        # The same question, with "is in the test split" in the place of the disease.
-        asked = images.assign(
+        # The same AUC, with "is in the test split" in place of the disease.
+        relabelled = images.assign(
             label=(images["split"] == "test").map({True: "PNEUMONIA", False: "NORMAL"})
         )
         for name in PROPERTIES:
-            if name not in asked or not (auc := property_auc(asked, name)):
+            if name not in relabelled or not (auc := property_auc(relabelled, name)):
                 continue
             side = "higher" if auc.higher else "lower"
             rows.append(
@@ -98,20 +132,22 @@ def shift_findings(table: pd.DataFrame) -> list[Finding]:
         return []
     shifts = pd.DataFrame(rows).sort_values("auc", ascending=False, ignore_index=True)
     first = shifts.iloc[shifts["low"].argmax()]
-    found = first["low"] > SHIFT_AUC
-    words = f"{_plain(first['key'])} alone tells the {first['label']} images of the test split from"
-    title = f"{words} those of the other splits with an AUC of {first['auc']:.2f}."
+    differs = first["low"] > SHIFT_AUC
+    title = (
+        f"{_plain(first['key'])} alone separates the {first['label']} images of the test split "
+        f"from those of the other splits (AUC {first['auc']:.2f})."
+    )
     return [
         Finding(
             "shift",
-            "caution" if found else "fine",
-            title if found else "The test images look like the others of their class.",
+            "caution" if differs else "checked",
+            title if differs else "The test images resemble the other images of their class.",
             float(first["auc"]),
             "AUC",
-            "The test split was put together differently from the training images. Expect scores "
-            "that fall from validation to test, and thresholds from validation that do not hold."
-            if found
-            else "No plain property tells the splits of one class apart by more than an AUC of "
+            "The test split was collected differently from the training images. Expect lower "
+            "results on the test set than in validation, and thresholds that do not transfer."
+            if differs
+            else "No image property separates the splits within a class with an AUC above "
             f"{SHIFT_AUC:.2f}.",
             shifts.drop(columns="key"),
         )
@@ -137,7 +173,7 @@ def _shortcut(table: pd.DataFrame, name: str, auc: Auc, on_test: Auc | None) -> 
             f" On the test split the same rule has an AUC of {area.value:.2f} (95% interval "
             f"{format_interval(area.low, area.high, '.2f')})."
         )
-    severity = "grave" if strength.low > GRAVE_AUC else "caution"
+    severity = "serious" if strength.low > SERIOUS_AUC else "caution"
     ordered = table.dropna(subset=name).sort_values(name)
     columns = ["path", "split", "label", "subtype", "patient", name]
     ends = pd.concat([ordered.head(EXTREMES), ordered.tail(EXTREMES)])[columns]
@@ -160,11 +196,11 @@ def _no_shortcut(weak: list[tuple[str, Estimate]]) -> list[Finding]:
     return [
         Finding(
             "no-shortcut",
-            "fine",
-            f"These tell next to nothing by themselves: {names}.",
+            "checked",
+            f"Little class information on their own: {names}.",
             float(rows["auc"].max()),
             "AUC",
-            f"The lower end of each interval is at most {CAUTION_AUC:.2f}; 0.5 is pure chance.",
+            f"The lower end of each interval is at most {CAUTION_AUC:.2f}; 0.5 is chance.",
             rows,
         )
     ]
@@ -181,13 +217,13 @@ def _one_size(table: pd.DataFrame) -> list[Finding]:
         Finding(
             "one-size",
             "note",
-            f"All images here are {width} x {height}: size shortcuts cannot be seen in copies "
-            "of one size.",
+            f"All images are {width} x {height}: size shortcuts cannot be detected in resized "
+            "copies.",
             len(table),
             "images",
             "In the original Kaggle files the classes differ in size (normal 1686 x 1379 on "
-            "average, pneumonia 1195 x 820) and in aspect. Copies of one size hide that, and "
-            "squashing them to it keeps a trace of the aspect in the anatomy's proportions.",
+            "average, pneumonia 1195 x 820) and in aspect ratio. Copies of one size hide that, but "
+            "resizing leaves a trace of the aspect ratio in the proportions of the anatomy.",
         )
     ]
 

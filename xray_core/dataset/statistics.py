@@ -149,7 +149,7 @@ def histogram(table: pd.DataFrame, column: str, bins: int = 40) -> pd.DataFrame:
 
 
 def property_auc(table: pd.DataFrame, column: str) -> Auc | None:
-    """Return how well a property alone separates the classes.
+    """Compute the AUC of `column` alone; None where it does not vary or one class is missing.
 
     Parameters
     ----------

@@ -1,7 +1,7 @@
-"""Varied copies of an image: augmentation for training, simulated other hospitals for validation.
+"""Augmentation for training, and simulated shifts for validation.
 
-All functions take and give grey levels, float32 (H, W) in [0, 255], and draw from the generator
-they are handed, so that the same seed gives the same image.
+All functions take and return grey levels, float32 (H, W) in [0, 255]. Random numbers come from the
+generator passed in, so the same seed gives the same image.
 """
 
 from __future__ import annotations
@@ -17,42 +17,58 @@ Pixels = np.ndarray
 Generator = np.random.Generator
 
 
-def augment(pixels: Pixels, how: Augmentation, rng: Generator) -> Pixels:
-    """One random variation of an image, as the recipe's augmentation says; shape and range stay."""
-    image = _warped(pixels, how, rng)
-    if how.marker and rng.random() < how.marker:
-        image = _marked(image, rng)
-    if how.gamma != (1.0, 1.0):
-        image = _gamma(image, _log_uniform(rng, *how.gamma))
-    if how.gain != (1.0, 1.0) or how.offset:
-        image = image * rng.uniform(*how.gain) + rng.uniform(-how.offset, how.offset)
-    if how.resolution and rng.random() < how.degrade:
-        longest = max(how.resolution + 1, min(200, image.shape[0]))
-        image = _resolution(image, int(rng.integers(how.resolution, longest)))
-    if how.blur and rng.random() < how.degrade:
-        image = cv2.GaussianBlur(image, (0, 0), rng.uniform(0.3, max(0.3, how.blur)))
-    if how.sharpen and rng.random() < how.degrade:
-        image = _sharpened(image, rng.uniform(0, how.sharpen))
-    if how.noise and rng.random() < how.degrade:
-        spread = rng.uniform(0, how.noise)
+def augment(pixels: Pixels, augmentation: Augmentation, rng: Generator) -> Pixels:
+    """Augment an image at random.
+
+    Parameters
+    ----------
+    pixels : numpy.ndarray
+        Grey levels, float32 (H, W), in [0, 255].
+    augmentation : Augmentation
+        The recipe's augmentation.
+    rng : numpy.random.Generator
+
+    Returns
+    -------
+    numpy.ndarray
+        Same shape, type and range.
+    """
+    image = _warp(pixels, augmentation, rng)
+    if augmentation.marker and rng.random() < augmentation.marker:
+        image = _add_marker(image, rng)
+    if augmentation.gamma != (1.0, 1.0):
+        image = _gamma(image, _log_uniform(rng, *augmentation.gamma))
+    if augmentation.gain != (1.0, 1.0) or augmentation.offset:
+        image = image * rng.uniform(*augmentation.gain) + rng.uniform(
+            -augmentation.offset, augmentation.offset
+        )
+    if augmentation.resolution and rng.random() < augmentation.degrade:
+        longest = max(augmentation.resolution + 1, min(200, image.shape[0]))
+        image = _resolution(image, int(rng.integers(augmentation.resolution, longest)))
+    if augmentation.blur and rng.random() < augmentation.degrade:
+        image = cv2.GaussianBlur(image, (0, 0), rng.uniform(0.3, max(0.3, augmentation.blur)))
+    if augmentation.sharpen and rng.random() < augmentation.degrade:
+        image = _sharpen(image, rng.uniform(0, augmentation.sharpen))
+    if augmentation.noise and rng.random() < augmentation.degrade:
+        spread = rng.uniform(0, augmentation.noise)
         image = image + spread * rng.standard_normal(image.shape, dtype=np.float32)
-    if how.erase and rng.random() < how.erase:
-        image = _erased(image, rng)
-    if how.frame and rng.random() < how.frame:
-        image = _framed(image, rng)
+    if augmentation.erase and rng.random() < augmentation.erase:
+        image = _erase(image, rng)
+    if augmentation.frame and rng.random() < augmentation.frame:
+        image = _paint_border(image, rng)
     return np.clip(image, 0, 255).astype(np.float32)
 
 
-def _warped(pixels: Pixels, how: Augmentation, rng: Generator) -> Pixels:
-    """Mirror, rotate, magnify, stretch, shear, shift in one resampling; outside it is black."""
+def _warp(pixels: Pixels, augmentation: Augmentation, rng: Generator) -> Pixels:
+    """Mirror, rotate, zoom, stretch, shear and shift in one resampling; black outside."""
     height, width = pixels.shape
-    angle = np.deg2rad(rng.uniform(-how.rotation, how.rotation))
-    scale = _log_uniform(rng, *how.zoom)
-    ratio = np.sqrt(_log_uniform(rng, 1 / (1 + how.stretch), 1 + how.stretch))
-    shear = rng.uniform(-how.shear, how.shear)
-    shift = rng.uniform(-how.shift, how.shift, size=2)
+    angle = np.deg2rad(rng.uniform(-augmentation.rotation, augmentation.rotation))
+    scale = _log_uniform(rng, *augmentation.zoom)
+    ratio = np.sqrt(_log_uniform(rng, 1 / (1 + augmentation.stretch), 1 + augmentation.stretch))
+    shear = rng.uniform(-augmentation.shear, augmentation.shear)
+    shift = rng.uniform(-augmentation.shift, augmentation.shift, size=2)
     mirror = np.where(rng.random(2) < 0.5, -1.0, 1.0)
-    mirror = np.where([how.flip_horizontal, how.flip_vertical], mirror, 1.0)
+    mirror = np.where([augmentation.flip_horizontal, augmentation.flip_vertical], mirror, 1.0)
     rotation = np.array([[np.cos(angle), -np.sin(angle)], [np.sin(angle), np.cos(angle)]])
     linear = (
         scale
@@ -76,13 +92,13 @@ def _gamma(image: Pixels, gamma: float) -> Pixels:
 
 
 def _resolution(image: Pixels, side: int) -> Pixels:
-    """Shrink to `side` pixels and enlarge again, as a coarse detector or a small copy does."""
+    """Reduce to `side` pixels and enlarge again: a coarse detector or a reduced copy."""
     small = cv2.resize(image, (side, side), interpolation=cv2.INTER_AREA)
     return cv2.resize(small, image.shape[::-1], interpolation=cv2.INTER_LINEAR)
 
 
-def _erased(image: Pixels, rng: Generator) -> Pixels:
-    """Fill one rectangle, 10% to 40% of each side, with a flat grey: no single spot may decide."""
+def _erase(image: Pixels, rng: Generator) -> Pixels:
+    """Fill one rectangle, 10% to 40% of each side, with a uniform grey level."""
     height, width = image.shape
     h = int(height * rng.uniform(0.1, 0.4))
     w = int(width * rng.uniform(0.1, 0.4))
@@ -92,8 +108,8 @@ def _erased(image: Pixels, rng: Generator) -> Pixels:
     return image
 
 
-def _framed(image: Pixels, rng: Generator) -> Pixels:
-    """Paint over one to four borders, up to 18% of a side: markers, labels, edges of the plate."""
+def _paint_border(image: Pixels, rng: Generator) -> Pixels:
+    """Paint over some borders, up to 18% of a side: markers, labels, edges of the detector."""
     height, width = image.shape
     grey = rng.choice([0.0, rng.uniform(0, 255)])
     top, bottom, left, right = np.where(rng.random(4) < 0.6, rng.uniform(0.02, 0.18, 4), 0.0)
@@ -105,8 +121,8 @@ def _framed(image: Pixels, rng: Generator) -> Pixels:
     return image
 
 
-def _marked(image: Pixels, rng: Generator) -> Pixels:
-    """Stamp a letter near the border, as side markers are, so that none tells the classes apart."""
+def _add_marker(image: Pixels, rng: Generator) -> Pixels:
+    """Draw a letter near the border, like a side marker."""
     height, width = image.shape
     letter = str(rng.choice(["R", "L", "D", "S", "AP", "PA"]))
     size = rng.uniform(0.4, 1.1) * height / 224
@@ -123,16 +139,29 @@ def _marked(image: Pixels, rng: Generator) -> Pixels:
     return image + cover * (np.float32(rng.uniform(170, 255)) - image)
 
 
-def _sharpened(image: Pixels, amount: float) -> Pixels:
-    """Unsharp masking: add `amount` times what a Gaussian of two pixels takes away."""
+def _sharpen(image: Pixels, amount: float) -> Pixels:
+    """Unsharp masking with a Gaussian of two pixels."""
     return image + np.float32(amount) * (image - cv2.GaussianBlur(image, (0, 0), 2.0))
 
 
-# Simulated shift: what another hospital's machine, archive or technician does to an image.
+# Simulated shift: differences in scanner, archive or technique at another hospital.
 
 
-def with_contrast(image: Pixels, factor: float) -> Pixels:
-    """Spread the grey levels about their mean."""
+def change_contrast(image: Pixels, factor: float) -> Pixels:
+    """Scale the grey levels about their mean.
+
+    Parameters
+    ----------
+    image : numpy.ndarray
+        Grey levels (H, W).
+    factor : float
+        Above 1 increases contrast.
+
+    Returns
+    -------
+    numpy.ndarray
+        Grey levels (H, W), not clipped.
+    """
     return (image - image.mean()) * factor + image.mean()
 
 
@@ -145,8 +174,8 @@ def _local_contrast(image: Pixels, rng: Generator) -> Pixels:
     return clahe.apply(np.clip(image, 0, 255).astype(np.uint8)).astype(np.float32)
 
 
-def _cropped(image: Pixels, rng: Generator) -> Pixels:
-    """Cut up to 12% off each side and squash the rest to the size it had."""
+def _crop(image: Pixels, rng: Generator) -> Pixels:
+    """Crop up to 12% of each side and resize to the original size."""
     height, width = image.shape
     top, bottom = (int(height * share) for share in rng.uniform(0, 0.12, 2))
     left, right = (int(width * share) for share in rng.uniform(0, 0.12, 2))
@@ -154,36 +183,63 @@ def _cropped(image: Pixels, rng: Generator) -> Pixels:
     return cv2.resize(rest, (width, height), interpolation=cv2.INTER_LINEAR)
 
 
-def recompressed(image: Pixels, quality: int) -> Pixels:
-    """What is left after storing the image as JPEG: whole grey levels."""
+def recompress(image: Pixels, quality: int) -> Pixels:
+    """Encode an image as JPEG and decode it again.
+
+    Parameters
+    ----------
+    image : numpy.ndarray
+        Grey levels (H, W).
+    quality : int
+        JPEG quality, 1 to 100.
+
+    Returns
+    -------
+    numpy.ndarray
+        Integer grey levels, float32 (H, W).
+    """
     levels = np.clip(image, 0, 255).astype(np.uint8)
     _, data = cv2.imencode(".jpg", levels, [cv2.IMWRITE_JPEG_QUALITY, quality])
     return np.asarray(cv2.imdecode(data, cv2.IMREAD_GRAYSCALE), np.float32)
 
 
-def _tilted(image: Pixels, rng: Generator) -> Pixels:
-    return _warped(image, Augmentation(rotation=10.0, shift=10.0), rng)
+def _tilt(image: Pixels, rng: Generator) -> Pixels:
+    return _warp(image, Augmentation(rotation=10.0, shift=10.0), rng)
 
 
 SHIFTS: dict[str, Callable[[Pixels, Generator], Pixels]] = {
     "gamma": lambda image, rng: _gamma(image, _log_uniform(rng, 0.55, 1.8)),
-    "contrast": lambda image, rng: with_contrast(image, _log_uniform(rng, 0.6, 1.6)),
+    "contrast": lambda image, rng: change_contrast(image, _log_uniform(rng, 0.6, 1.6)),
     "brightness": _brightness,
     "blur": lambda image, rng: cv2.GaussianBlur(image, (0, 0), rng.uniform(0.6, 1.8)),
-    "sharpness": lambda image, rng: _sharpened(image, rng.uniform(0.5, 2.0)),
+    "sharpness": lambda image, rng: _sharpen(image, rng.uniform(0.5, 2.0)),
     "resolution": lambda image, rng: _resolution(image, int(rng.integers(64, 160))),
     "local contrast": _local_contrast,
-    "crop": _cropped,
-    "JPEG quality": lambda image, rng: recompressed(image, int(rng.integers(20, 80))),
-    "tilt": _tilted,
-    "aspect": lambda image, rng: _warped(image, Augmentation(stretch=0.25), rng),
-    "border": _framed,
-    "side marker": _marked,
+    "crop": _crop,
+    "JPEG quality": lambda image, rng: recompress(image, int(rng.integers(20, 80))),
+    "tilt": _tilt,
+    "aspect": lambda image, rng: _warp(image, Augmentation(stretch=0.25), rng),
+    "border": _paint_border,
+    "side marker": _add_marker,
 }
 
 
-def shifted(pixels: Pixels, rng: Generator, *, kinds: int = 5) -> Pixels:
-    """An image as another hospital might have sent it: `kinds` of `SHIFTS`, drawn and combined."""
+def simulate_shift(pixels: Pixels, rng: Generator, *, kinds: int = 5) -> Pixels:
+    """Simulate an image from another hospital: several SHIFTS, drawn at random and combined.
+
+    Parameters
+    ----------
+    pixels : numpy.ndarray
+        Grey levels, float32 (H, W), in [0, 255].
+    rng : numpy.random.Generator
+    kinds : int
+        Number of shifts.
+
+    Returns
+    -------
+    numpy.ndarray
+        Same shape, type and range.
+    """
     image = pixels
     for name in rng.choice(list(SHIFTS), size=kinds, replace=False):
         image = SHIFTS[str(name)](image, rng)

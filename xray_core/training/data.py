@@ -1,10 +1,8 @@
-"""From the table to tensors: images decoded once and kept as bytes, then batches for each epoch.
+"""Training data: images decoded once into memory, and the batches of each epoch.
 
-Images are read through `xray_core.imaging.radiograph`, the same functions that prediction uses, and kept in
-memory as they come out of the one resize: whole grey levels, so a byte a pixel loses nothing
-(50 kB an image). Every epoch is a fresh tf.data pipeline whose order and augmentation follow from
-the seed and the epoch alone: a training that was stopped goes on with the images it would have
-seen.
+Images are read by `xray_core.imaging`, as in prediction, and stored after the resize as integer
+grey levels, one byte per pixel without loss (50 kB per image). Order and augmentation of an epoch
+depend only on the seed and the epoch, so a resumed training sees the same images.
 """
 
 from __future__ import annotations
@@ -28,20 +26,23 @@ from xray_core.imaging.pixels import to_model_input
 from xray_core.imaging.radiograph import MAX_BYTES, read_radiograph
 from xray_core.labels import PNEUMONIA
 from xray_core.model.recipes import INPUT_SIZE, Recipe
-from xray_core.training.augmentation import augment, shifted
+from xray_core.training.augmentation import augment, simulate_shift
 
-NAMED = 10  # unreadable images that a message names
+LISTED = 10  # largest number of paths in a message
 
 
 @dataclass(frozen=True)
 class ImageSet:
-    """Images of one fold in memory.
+    """The images of one fold in memory.
 
-    Attributes:
-        table: the rows of the index, in the order of the pixels; with `sha256` of the files where
-            they were loaded.
-    pixels: uint8 (N, 224, 224, 1), grey.
-        label: float32 (N,), 1 for pneumonia.
+    Attributes
+    ----------
+    table : pandas.DataFrame
+        The rows of the index, in the order of the pixels, with the `sha256` of loaded files.
+    pixels : numpy.ndarray
+        uint8 (N, 224, 224, 1), grey levels.
+    label : numpy.ndarray
+        float32 (N,), 1 for pneumonia.
     """
 
     table: pd.DataFrame
@@ -56,10 +57,14 @@ class ImageSet:
 class Loaded:
     """All images of an index, decoded.
 
-    Attributes:
-        index: the rows of the images that could be read.
-        folds: these images by fold: "train", "validation" and "test".
-        unreadable: paths of the images that could not be read and were left out.
+    Attributes
+    ----------
+    index : pandas.DataFrame
+        The rows of the readable images.
+    folds : dict of str to ImageSet
+        The readable images by fold: "train", "validation" and "test".
+    unreadable : tuple of str
+        Paths of the images that were left out because they cannot be read.
     """
 
     index: pd.DataFrame
@@ -74,14 +79,27 @@ def load_images(
     skip_unreadable: bool = False,
     known_unreadable: Collection[str] = (),
 ) -> Loaded:
-    """Decode every image of an index once, several at a time, with a progress bar.
+    """Decode all images of an index in parallel, with a progress bar.
 
-    Args:
-        skip_unreadable: leave out the images that cannot be read.
-        known_unreadable: paths that are left out without asking if they still cannot be read.
+    Parameters
+    ----------
+    index : pandas.DataFrame
+        As `build_index` returns it.
+    folder : pathlib.Path
+        The folder that the paths are relative to.
+    skip_unreadable : bool
+        Leave out images that cannot be read.
+    known_unreadable : collection of str
+        Paths that are left out without an error if they cannot be read.
 
-    Raises:
-        DatasetError: images cannot be read; the message names the first ten.
+    Returns
+    -------
+    Loaded
+
+    Raises
+    ------
+    DatasetError
+        Images cannot be read; the message lists the first ten.
     """
     folds: dict[str, ImageSet] = {}
     unreadable: list[str] = []
@@ -90,22 +108,26 @@ def load_images(
         unreadable += damaged
     refused = sorted(path for path in unreadable if path not in known_unreadable)
     if refused and not skip_unreadable:
-        raise DatasetError(_unreadable(refused, folder))
-    whole = index[~index["path"].isin(unreadable)].reset_index(drop=True)
-    return Loaded(whole, folds, tuple(sorted(unreadable)))
+        images = "1 image" if len(refused) == 1 else f"{len(refused)} images"
+        raise DatasetError(
+            f"{images} of {folder} cannot be read ({list_paths(refused)}): replace them, or leave "
+            "them out with --skip-unreadable."
+        )
+    readable = index[~index["path"].isin(unreadable)].reset_index(drop=True)
+    return Loaded(readable, folds, tuple(sorted(unreadable)))
 
 
 def _load_fold(index: pd.DataFrame, folder: Path, fold: str) -> tuple[ImageSet, list[str]]:
-    """The images of one fold, and the paths of those that cannot be read."""
+    """The readable images of one fold, and the paths of the others."""
     table = index[index["fold"] == fold].reset_index(drop=True)
     pixels = np.empty((len(table), *INPUT_SIZE, 1), np.uint8)
-    hashes = np.full(len(table), "", object)  # of what can be read
+    hashes = np.full(len(table), "", object)  # stays "" where a file cannot be read
 
     def read(row: int) -> None:
         with contextlib.suppress(UnreadableImage):
             hashes[row], pixels[row] = read_image(folder / table["path"][row])
 
-    with ThreadPoolExecutor(os.cpu_count()) as readers:  # decoders let other threads run
+    with ThreadPoolExecutor(os.cpu_count()) as readers:  # decoders release the GIL
         done = readers.map(read, range(len(table)))
         for _ in tqdm(done, f"Reading {fold}", len(table), unit="image", disable=None):
             pass
@@ -118,10 +140,24 @@ def _load_fold(index: pd.DataFrame, folder: Path, fold: str) -> tuple[ImageSet, 
 
 
 def read_image(path: Path) -> tuple[str, np.ndarray]:
-    """The SHA-256 of a file and its tensor for the network: (224, 224, 1), grey in [0, 255].
+    """Read an image file as model input.
 
-    Raises:
-        UnreadableImage: the file is no image that can be read.
+    Parameters
+    ----------
+    path : pathlib.Path
+        The file.
+
+    Returns
+    -------
+    sha256 : str
+        SHA-256 of the file, hex digits.
+    pixels : numpy.ndarray
+        (224, 224, 1), grey levels in [0, 255].
+
+    Raises
+    ------
+    UnreadableImage
+        The file cannot be read as an image.
     """
     try:
         if path.stat().st_size > MAX_BYTES:
@@ -132,25 +168,40 @@ def read_image(path: Path) -> tuple[str, np.ndarray]:
     return hashlib.sha256(data).hexdigest(), to_model_input(read_radiograph(data))
 
 
-def named(paths: Sequence[str]) -> str:
-    """The first ten of these paths, and how many more there are."""
-    more = f", and {len(paths) - NAMED} more" if len(paths) > NAMED else ""
-    return ", ".join(paths[:NAMED]) + more
+def list_paths(paths: Sequence[str]) -> str:
+    """List the first ten paths and the number of further paths.
 
+    Parameters
+    ----------
+    paths : sequence of str
 
-def _unreadable(paths: Sequence[str], folder: Path) -> str:
-    images = "1 image" if len(paths) == 1 else f"{len(paths)} images"
-    return (
-        f"{images} of {folder} cannot be read ({named(paths)}): replace them by sound copies, or "
-        "leave them out with --skip-unreadable."
-    )
+    Returns
+    -------
+    str
+        For a message.
+    """
+    more = f", and {len(paths) - LISTED} more" if len(paths) > LISTED else ""
+    return ", ".join(paths[:LISTED]) + more
 
 
 def epoch_order(label: np.ndarray, recipe: Recipe, rng: np.random.Generator) -> np.ndarray:
-    """Which images an epoch shows, in which order: positions, a whole number of batches.
+    """Draw the order of the images in one epoch, as a whole number of batches.
 
-    With balanced batches each holds as many normal images as images with pneumonia; each class goes
-    round in its own shuffled order, so that no image is shown twice before all of its class were.
+    With balanced batches, each batch has as many normal images as images with pneumonia. Each class
+    is then drawn without replacement until all its images were used, and again from the start.
+
+    Parameters
+    ----------
+    label : numpy.ndarray
+        (N,), 1 for pneumonia.
+    recipe : Recipe
+        Batch size and class balancing.
+    rng : numpy.random.Generator
+
+    Returns
+    -------
+    numpy.ndarray
+        Positions of the images.
     """
     size = min(recipe.batch_size, len(label))
     steps = max(1, len(label) // size)
@@ -158,19 +209,33 @@ def epoch_order(label: np.ndarray, recipe: Recipe, rng: np.random.Generator) -> 
         return rng.permutation(len(label))[: steps * size]
     half = max(1, size // 2)
     columns = [
-        _rounds(np.flatnonzero(label == value), steps * half, rng).reshape(steps, half)
+        _draw_repeatedly(np.flatnonzero(label == value), steps * half, rng).reshape(steps, half)
         for value in (0, 1)
     ]
     return np.concatenate(columns, axis=1).reshape(-1)
 
 
-def _rounds(positions: np.ndarray, count: int, rng: np.random.Generator) -> np.ndarray:
+def _draw_repeatedly(positions: np.ndarray, count: int, rng: np.random.Generator) -> np.ndarray:
     rounds = [rng.permutation(positions) for _ in range(-(-count // len(positions)))]
     return np.concatenate(rounds)[:count]
 
 
 def class_weights(label: np.ndarray, imbalance: str) -> np.ndarray:
-    """Weight of each image in the loss (N,); with "class_weights" both classes weigh the same."""
+    """Compute the weight of each image in the loss.
+
+    Parameters
+    ----------
+    label : numpy.ndarray
+        (N,), 1 for pneumonia.
+    imbalance : str
+        The recipe's field: with "class_weights" both classes have the same total weight, otherwise
+        every image has the weight 1.
+
+    Returns
+    -------
+    numpy.ndarray
+        float32 (N,).
+    """
     if imbalance != "class_weights":
         return np.ones(len(label), np.float32)
     share = label.mean()
@@ -178,7 +243,24 @@ def class_weights(label: np.ndarray, imbalance: str) -> np.ndarray:
 
 
 def training_batches(images: ImageSet, recipe: Recipe, *, seed: int, epoch: int) -> tf.data.Dataset:
-    """The batches of one epoch: (pixels (B, 224, 224, 1), label (B, 1), weight (B,)), float32."""
+    """Build the batches of one epoch, augmented, and mixed where the recipe asks for it.
+
+    Parameters
+    ----------
+    images : ImageSet
+        The training fold.
+    recipe : Recipe
+        Batch size, class balancing, augmentation and mixup.
+    seed : int
+        Seed of the training.
+    epoch : int
+        Counted from 1.
+
+    Returns
+    -------
+    tf.data.Dataset
+        pixels (B, 224, 224, 1), label (B, 1) and weight (B,), float32.
+    """
     rng = np.random.default_rng([seed, epoch])
     order = epoch_order(images.label, recipe, rng)
     seeds = rng.integers(0, 2**62, size=len(order))
@@ -195,23 +277,38 @@ def training_batches(images: ImageSet, recipe: Recipe, *, seed: int, epoch: int)
     if recipe.mixup:
         share = rng.beta(recipe.mixup, recipe.mixup, size=len(order) // size).astype(np.float32)
         batches = tf.data.Dataset.zip(batches, tf.data.Dataset.from_tensor_slices(share))
-        batches = batches.map(_mixed, deterministic=True)
+        batches = batches.map(_mix, deterministic=True)
     return batches.prefetch(tf.data.AUTOTUNE)
 
 
-def _mixed(batch: tuple[tf.Tensor, ...], share: tf.Tensor) -> tuple[tf.Tensor, ...]:
-    """MixUp (Zhang et al., ICLR 2018): each image blended with its mirror place in the batch."""
+def _mix(batch: tuple[tf.Tensor, ...], share: tf.Tensor) -> tuple[tf.Tensor, ...]:
+    """Mixup (Zhang et al., ICLR 2018) of each image with its mirror position in the batch."""
     return tuple(share * part + (1 - share) * tf.reverse(part, [0]) for part in batch)
 
 
-def shifted_images(images: ImageSet, copies: int, *, seed: int) -> ImageSet:
-    """The images as other hospitals might have sent them, `copies` of each, beside the originals."""
+def add_shifted_copies(images: ImageSet, copies: int, *, seed: int) -> ImageSet:
+    """Append shifted copies, which simulate images from other hospitals.
+
+    Parameters
+    ----------
+    images : ImageSet
+        The originals.
+    copies : int
+        Number of copies of each image.
+    seed : int
+        Seed of the shifts.
+
+    Returns
+    -------
+    ImageSet
+        The originals, followed by the copies.
+    """
     if not copies:
         return images
     rng = np.random.default_rng([seed, 0x5417])
     parts = [images.pixels]
     for _ in range(copies):
-        varied = [shifted(image[..., 0].astype(np.float32), rng) for image in images.pixels]
+        varied = [simulate_shift(image[..., 0].astype(np.float32), rng) for image in images.pixels]
         parts.append(np.rint(np.stack(varied)[..., None]).astype(np.uint8))
     repeats = copies + 1
     table = pd.concat([images.table] * repeats, ignore_index=True)
@@ -219,7 +316,19 @@ def shifted_images(images: ImageSet, copies: int, *, seed: int) -> ImageSet:
 
 
 def image_batches(images: ImageSet, size: int = 64) -> tf.data.Dataset:
-    """The images as they are, in order: pixels (B, 224, 224, 1) float32."""
+    """Build batches of unchanged images, in order.
+
+    Parameters
+    ----------
+    images : ImageSet
+    size : int
+        Images per batch.
+
+    Returns
+    -------
+    tf.data.Dataset
+        pixels (B, 224, 224, 1), float32.
+    """
     return (
         tf.data.Dataset.from_tensor_slices(images.pixels)
         .batch(size)
@@ -229,7 +338,23 @@ def image_batches(images: ImageSet, size: int = 64) -> tf.data.Dataset:
 
 
 def augmented_view(images: ImageSet, recipe: Recipe, seed: int, view: int) -> tf.data.Dataset:
-    """One augmented copy of every image, in order: pixels (B, 224, 224, 1) float32."""
+    """Build batches of one augmented copy of every image, in order.
+
+    Parameters
+    ----------
+    images : ImageSet
+    recipe : Recipe
+        The augmentation.
+    seed : int
+        Seed of the training.
+    view : int
+        Number of the copy, from 0.
+
+    Returns
+    -------
+    tf.data.Dataset
+        pixels (B, 224, 224, 1), float32.
+    """
     seeds = np.random.default_rng([seed, view, 0xF11E]).integers(0, 2**62, size=len(images))
     images_in_order = _augmented(images, recipe, np.arange(len(images)), seeds)
     return images_in_order.batch(64).prefetch(tf.data.AUTOTUNE)
@@ -238,14 +363,14 @@ def augmented_view(images: ImageSet, recipe: Recipe, seed: int, view: int) -> tf
 def _augmented(
     images: ImageSet, recipe: Recipe, order: np.ndarray, seeds: np.ndarray
 ) -> tf.data.Dataset:
-    """The images at the positions `order`, each varied as its seed says: (224, 224, 1) float32."""
+    """The images at the positions `order`, each augmented with its seed: (224, 224, 1) float32."""
 
     def image(position: int, seed: int) -> np.ndarray:
         pixels = images.pixels[position, :, :, 0].astype(np.float32)
         return augment(pixels, recipe.augmentation, np.random.default_rng(seed))[..., None]
 
     def tensor(position: tf.Tensor, seed: tf.Tensor) -> tf.Tensor:
-        # Not stateful: an image follows from its seed, so several may be made side by side.
+        # Not stateful: an image depends only on its seed, so images can be computed in parallel.
         pixels = tf.numpy_function(image, [position, seed], tf.float32, stateful=False)
         return tf.ensure_shape(pixels, (*INPUT_SIZE, 1))
 

@@ -1,7 +1,7 @@
-"""The two example images of a bundle: composites that belong to nobody.
+"""The two example images of a bundle: composites that show no single patient.
 
-Each is the pixel average of five mutually similar training images of five patients. (The average
-of a whole class would not serve: it looks like no image, and the gate refuses it, rightly.)
+Each is the pixel average of five similar training images of five patients. The average of a whole
+class is too blurred to resemble a radiograph, and the input check refuses it.
 """
 
 from __future__ import annotations
@@ -22,7 +22,7 @@ from xray_core.training.data import ImageSet
 
 MEMBERS = 5
 TRIALS = 40
-NEARLY_EQUAL = 0.995  # correlation of two copies of one image; no two members come closer
+NEARLY_EQUAL = 0.995  # correlation of two copies of one image; members must be below it
 
 
 def write_examples(
@@ -33,11 +33,28 @@ def write_examples(
     gate: Gate,
     neighbours: Neighbours,
 ) -> list[Path]:
-    """Write `normal.png` and `pneumonia.png` (224 x 224, grey) where the images allow it.
+    """Write `normal.png` and `pneumonia.png` (224 x 224, grey).
 
-    Of the most similar groups whose average the model answers rightly, outside the uncertain band,
-    and the gate passes, that one is taken which most of the nearest training images speak for; of
-    equals the more similar. A class without such a group gets no example.
+    A group qualifies if its average is classified correctly, not as uncertain, and passes the input
+    check. Of these, the group with most nearest training images of its class is used; the more
+    similar one if equal. A class without such a group gets no example.
+
+    Parameters
+    ----------
+    folder : pathlib.Path
+        Where to write; created if absent.
+    network : keras.Model
+        With the layers `features` and `logit`.
+    images : ImageSet
+        The training fold.
+    calibration : Calibration
+    gate : Gate
+    neighbours : Neighbours
+
+    Returns
+    -------
+    list of pathlib.Path
+        The files written.
     """
     both = keras.Model(
         network.input, [network.get_layer("features").output, network.get_layer("logit").output]
@@ -45,7 +62,7 @@ def write_examples(
     folder.mkdir(parents=True, exist_ok=True)
     written = []
     for value, label in enumerate(LABELS):
-        groups = similar_groups(images, value)
+        groups = find_similar_groups(images, value)
         if not groups:
             continue
         means = [images.pixels[group].astype(np.float32).mean(axis=0) for group in groups]
@@ -59,8 +76,8 @@ def write_examples(
             neighbours.nearest(features),
             strict=True,
         ):
-            right = calibration.verdict(float(calibration.probability(z))) == label
-            if not right or gate.outcome(distance) != "passed":
+            correct = calibration.verdict(float(calibration.probability(z))) == label
+            if not correct or gate.outcome(distance) != "passed":
                 continue
             agreeing = len(nearest.positions) - nearest.normal if value else nearest.normal
             if best is None or agreeing > best[0]:
@@ -72,14 +89,25 @@ def write_examples(
     return written
 
 
-def similar_groups(images: ImageSet, value: int, *, trials: int = TRIALS) -> list[np.ndarray]:
-    """Groups of five similar images of five patients with label `value`, the most alike first.
+def find_similar_groups(images: ImageSet, value: int, *, trials: int = TRIALS) -> list[np.ndarray]:
+    """Find groups of five similar images of five patients, the most similar first.
 
-    Similarity is the correlation of the images at 32 x 32 pixels. Copies of one image are nearly
-    equal; no group holds two such.
+    Similarity is the correlation of the images at 32 x 32 pixels. A group contains no two copies of
+    one image.
 
-    Returns:
-        At most `trials` arrays of five positions in `images`.
+    Parameters
+    ----------
+    images : ImageSet
+        The images.
+    value : int
+        The label: 0 normal, 1 pneumonia.
+    trials : int
+        Largest number of groups.
+
+    Returns
+    -------
+    list of numpy.ndarray
+        Five positions in `images` each.
     """
     rows = np.flatnonzero(images.label == value)
     patient = pd.factorize(images.table["patient"].to_numpy()[rows])[0]
@@ -95,9 +123,9 @@ def similar_groups(images: ImageSet, value: int, *, trials: int = TRIALS) -> lis
     small /= np.maximum(np.linalg.norm(small, axis=1, keepdims=True), 1e-6)
     groups: list[tuple[float, np.ndarray]] = []
     for start in range(len(rows)):
-        alike = small @ small[start]  # (N,) correlation with the image that the group begins with
+        similarity = small @ small[start]  # (N,) correlation with the first image of the group
         members = [start]
-        for candidate in np.argsort(-alike, kind="stable")[:60]:
+        for candidate in np.argsort(-similarity, kind="stable")[:60]:
             if patient[candidate] in patient[members]:
                 continue
             if float((small[members] @ small[candidate]).max()) < NEARLY_EQUAL:

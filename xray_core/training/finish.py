@@ -1,7 +1,7 @@
-"""All that follows the weights: calibration, gate, neighbours, predictions, examples, results.
+"""Finishing a bundle: calibration, input check, neighbours, predictions, examples, results.
 
-One function makes a bundle, whether the weights come from a training that has just ended or from
-a bundle whose remainder is rebuilt.
+All this needs the network and the dataset. The same function finishes a new training and rebuilds
+an existing bundle from its weights. What follows from stored predictions is in `results.py`.
 """
 
 from __future__ import annotations
@@ -16,7 +16,7 @@ import numpy as np
 import pandas as pd
 
 from xray_core.dataset.averages import average_images, save_averages
-from xray_core.dataset.index import FOLDS, build_index, fingerprint, limited
+from xray_core.dataset.index import FOLDS, build_index, fingerprint, limit_index
 from xray_core.dataset.measure import measure_index
 from xray_core.errors import BundleError, DatasetError
 from xray_core.evaluation.tables import summary
@@ -32,27 +32,32 @@ from xray_core.prediction.explain import Explainer, border_share, resize_map
 from xray_core.prediction.labelled import predict_labelled
 from xray_core.prediction.predictor import Predictor
 from xray_core.training import data as pipeline
-from xray_core.training.data import ImageSet, Loaded, image_batches, load_images, named
+from xray_core.training.data import ImageSet, Loaded, image_batches, list_paths, load_images
 from xray_core.training.examples import write_examples
-from xray_core.training.plan import check_filled
+from xray_core.training.plan import check_classes
 from xray_core.training.results import dataset_facts, write_results
 from xray_core.training.robustness import measure_robustness
 
-MAPPED_IMAGES = 200  # validation images whose maps say how much of a map usually lies at the border
-SURE_QUANTILE = 0.99  # one image in a hundred gets the caution of being too sure
-BORDER_QUANTILE = 0.95  # one image with pneumonia in twenty gets the caution
-CALIBRATION_COPIES = 4  # shifted copies of each validation image that the calibration is fitted to
+MAPPED_IMAGES = 200  # validation images whose maps give the usual share of a map at the border
+SURE_QUANTILE = 0.99  # one validation image in 100 gets the caution for extreme probabilities
+BORDER_QUANTILE = 0.95  # one validation image with pneumonia in 20 gets the caution
+CALIBRATION_COPIES = 4  # shifted copies of each validation image for fitting the calibration
 
 
 @dataclass(frozen=True)
 class Provenance:
-    """What only training knows of a network; finishing passes it on.
+    """How a network was trained.
 
-    Attributes:
-        recipe: what the network was trained by.
-        history: one row an epoch.
-        facts: for `config.json`: seed, limit, versions, commit, date, epochs, seconds, ...
-        storage: what rounding to half precision changed; None before it was measured.
+    Attributes
+    ----------
+    recipe : Recipe
+        The recipe.
+    history : pandas.DataFrame
+        One row per epoch.
+    facts : dict
+        For `config.json`: seeds, limit, versions, commit, date, epochs, seconds, notes.
+    storage : dict or None
+        Effect of rounding the weights to half precision; None if not measured yet.
     """
 
     recipe: Recipe
@@ -63,7 +68,16 @@ class Provenance:
 
 @dataclass(frozen=True)
 class Outputs:
-    """A network's answers for the images of one fold: features (N, D) and logit (N,), float32."""
+    """A network's outputs for a set of images.
+
+    Attributes
+    ----------
+    images : ImageSet
+    features : numpy.ndarray
+        float32 (N, D).
+    logit : numpy.ndarray
+        float32 (N,), log-odds of pneumonia.
+    """
 
     images: ImageSet
     features: np.ndarray
@@ -72,34 +86,56 @@ class Outputs:
 
 def finish(
     network: keras.Model,
-    made: Provenance,
+    provenance: Provenance,
     loaded: Loaded,
     folder: Path,
     target: Path,
     *,
     log: Callable[[str], None] = print,
 ) -> Bundle:
-    """Make the bundle `target` from a trained network and the dataset it was trained on.
+    """Write a bundle from a trained network and the dataset that it was trained on.
 
-    The network, in float32, is left with the weights as they are stored. The test fold is
-    predicted here, and only after everything was chosen.
+    The test fold is predicted only after calibration, thresholds and input check are fixed.
 
-    Args:
-        loaded: the images of the index, decoded; `folder` is where their files are.
+    Parameters
+    ----------
+    network : keras.Model
+        The trained network in float32; it ends with the weights as stored.
+    provenance : Provenance
+        How it was trained.
+    loaded : Loaded
+        The decoded images.
+    folder : pathlib.Path
+        The dataset's folder.
+    target : pathlib.Path
+        The bundle's folder; an existing bundle is replaced.
+    log : callable
+        Receives one line of text per step.
+
+    Returns
+    -------
+    Bundle
+
+    Raises
+    ------
+    BundleError
+        An output of the network is not finite.
+    DatasetError
+        A file can no longer be read.
     """
     index, measured = loaded.index, measure_index(loaded.index, folder)
     with bundles.writing(target) as partial:
         validation_images, test_images = loaded.folds["validation"], loaded.folds["test"]
-        both = _two_outputs(network)
+        two_outputs = _two_outputs(network)
         trained = network.get_weights()
         bundles.save_weights(network, partial / bundles.WEIGHTS)
         network.load_weights(partial / bundles.WEIGHTS)
 
         log("Predicting validation images and their shifted copies ...")
-        varied = pipeline.shifted_images(
-            validation_images, CALIBRATION_COPIES, seed=made.facts["split_seed"] + 1
+        varied = pipeline.add_shifted_copies(
+            validation_images, CALIBRATION_COPIES, seed=provenance.facts["split_seed"] + 1
         )
-        copies = _outputs(both, varied)
+        copies = _outputs(two_outputs, varied)
         originals = len(validation_images)  # they come first
         validation = Outputs(
             validation_images, copies.features[:originals], copies.logit[:originals]
@@ -107,10 +143,10 @@ def finish(
         calibration = fit_calibration(
             copies.logit,
             copies.images.label,
-            trained_prior=_trained_prior(made.recipe, index),
+            trained_prior=_trained_prior(provenance.recipe, index),
         )
         log("Computing the features of the training images ...")
-        training = _outputs(both, loaded.folds["train"])
+        training = _outputs(two_outputs, loaded.folds["train"])
         gate = fit_gate(training.features, validation.features)
         gate.save(partial / bundles.GATE)
         table = training.images.table
@@ -121,10 +157,11 @@ def finish(
         write_examples(
             partial / "examples", network, training.images, calibration, gate, neighbours
         )
+        weights_hash = bundles.sha256(partial / bundles.WEIGHTS)
         config: dict[str, Any] = {
             "name": target.name,
-            "version": f"{made.facts['created']}-{bundles.sha256(partial / bundles.WEIGHTS)[:8]}",
-            "recipe": made.recipe.to_dict(),
+            "version": f"{provenance.facts['created']}-{weights_hash[:8]}",
+            "recipe": provenance.recipe.to_dict(),
             "labels": list(LABELS),
             "input_size": list(INPUT_SIZE),
             "calibration": calibration.to_dict(),
@@ -135,11 +172,11 @@ def finish(
             },
             "layers": describe_layers(network),
             "dataset": dataset_facts(measured, loaded.unreadable),
-            **made.facts,
+            **provenance.facts,
         }
 
         log("Predicting the test images ...")
-        test = _outputs(both, test_images)
+        test = _outputs(two_outputs, test_images)
         predictor = Predictor(Bundle(partial, config), network, gate, neighbours)
         predictions = pd.concat(
             [_predictions(predictor, outputs, folder) for outputs in (validation, test)],
@@ -151,26 +188,28 @@ def finish(
             list(validation_images.table["label"]),
             list(predictions.loc[predictions["fold"] == "validation", "verdict"]),
         )
-        config["storage"] = made.storage
-        if made.storage is None:
+        config["storage"] = provenance.storage
+        if provenance.storage is None:
             log("Predicting validation and test images with the weights before rounding ...")
             rounded = network.get_weights()
             network.set_weights(trained)
-            before = [_outputs(both, images).logit for images in (validation_images, test_images)]
+            before = [
+                _outputs(two_outputs, images).logit for images in (validation_images, test_images)
+            ]
             network.set_weights(rounded)
             after = [validation.logit, test.logit]
             config["storage"] = _rounding(
                 np.concatenate(before), np.concatenate(after), calibration
             )
-        log("Predicting the test images, changed in several ways ...")
+        log("Predicting changed versions of the test images ...")
         config["robustness"] = measure_robustness(
-            test_images, test.logit, lambda images: _outputs(both, images).logit, calibration
+            test_images, test.logit, lambda images: _outputs(two_outputs, images).logit, calibration
         )
         config["metrics"] = {"shifted_validation": _shifted_summary(copies, calibration)}
         measured.to_csv(partial / bundles.DATASET, index=False)
         save_averages(average_images(measured, folder), partial / bundles.AVERAGES)
-        made.history.to_csv(partial / bundles.HISTORY, index=False)
-        write_results(partial, config, predictions, made.history)
+        provenance.history.to_csv(partial / bundles.HISTORY, index=False)
+        write_results(partial, config, predictions, provenance.history)
     return open_bundle(target)
 
 
@@ -179,28 +218,48 @@ def finish_again(
     folder: Path,
     *,
     skip_unreadable: bool = False,
+    notes: str | None = None,
     log: Callable[[str], None] = print,
 ) -> Bundle:
-    """Rebuild all that follows a bundle's weights, from the images it was trained on.
+    """Rebuild a bundle from its weights and the dataset that it was trained on.
 
-    Training and validation images that the training left out stay left out. A test image that
-    could not be read then, and can be now, is taken in.
+    Training and validation images that were left out stay left out. A test image that could not be
+    read before is included if it can be read now.
 
-    Args:
-        skip_unreadable: leave out further images that cannot be read now.
+    Parameters
+    ----------
+    bundle : Bundle
+        The bundle; it is replaced.
+    folder : pathlib.Path
+        The dataset's folder.
+    skip_unreadable : bool
+        Leave out further images that cannot be read.
+    notes : str, optional
+        Replaces the bundle's notes in the model card (Markdown).
+    log : callable
+        Receives one line of text per step.
 
-    Raises:
-        DatasetError: images cannot be read.
-        BundleError: the images in `folder`, or their folds, are not those.
+    Returns
+    -------
+    Bundle
+
+    Raises
+    ------
+    DatasetError
+        Images cannot be read.
+    BundleError
+        The images or their folds are not those of the training.
     """
     config = bundle.config
     facts = {key: config[key] for key in ("created", "libraries", "seed", "git_commit", "limit")}
-    # Until there was a seed of the split, the training's seed drew it, too.
+    # Older bundles have no split seed; their split was drawn with the training's seed.
     facts["split_seed"] = config.get("split_seed", config["seed"])
     facts["training"] = config["training"]
+    if notes or config.get("notes"):
+        facts["notes"] = notes or config["notes"]
     index = build_index(folder, seed=facts["split_seed"])
     if facts["limit"] is not None:
-        index = limited(index, facts["limit"], facts["split_seed"])
+        index = limit_index(index, facts["limit"], facts["split_seed"])
     recorded = config["dataset"].get("unreadable", [])
     left_out = index["path"].isin(recorded) & (index["fold"] != "test")
     loaded = load_images(
@@ -211,21 +270,21 @@ def finish_again(
     )
     if not _same_images(bundle.dataset(), loaded, recorded):
         raise BundleError(
-            f"The images in {folder} are not those that {bundle.name} was trained on, so what "
-            "follows its weights cannot be rebuilt from them."
+            f"The images in {folder} are not those that {bundle.name} was trained on, so the "
+            "bundle cannot be rebuilt from them."
         )
-    check_filled(loaded.index)
+    check_classes(loaded.index)
     unreadable = sorted({*index["path"][left_out], *loaded.unreadable})
     loaded = replace(loaded, unreadable=tuple(unreadable))
     network = bundle.load_network()
     for layer, row in zip(network.layers, config["layers"], strict=True):
         layer.trainable = row["trained"]
-    made = Provenance(bundle.recipe, bundle.history(), facts, config["storage"])
-    return finish(network, made, loaded, folder, bundle.folder, log=log)
+    provenance = Provenance(bundle.recipe, bundle.history(), facts, config["storage"])
+    return finish(network, provenance, loaded, folder, bundle.folder, log=log)
 
 
 def _same_images(known: pd.DataFrame, loaded: Loaded, recorded: list[str]) -> bool:
-    """Whether the images, but for those that could not be read then or now, are the known ones."""
+    """Whether the images are those of the training, except those unreadable then or now."""
     now = pd.concat([images.table for images in loaded.folds.values()])
     now = now[~now["path"].isin(recorded)]
     known = known[~known["path"].isin(loaded.unreadable)]
@@ -236,52 +295,49 @@ def _same_images(known: pd.DataFrame, loaded: Loaded, recorded: list[str]) -> bo
 
 
 def _two_outputs(network: keras.Model) -> keras.Model:
-    """The network with features and log-odds as its outputs, built once: tracing it takes time."""
+    """The network with features and log-odds as outputs; built once, because tracing is slow."""
     return keras.Model(
         network.input, [network.get_layer("features").output, network.get_layer("logit").output]
     )
 
 
-def _outputs(both: keras.Model, images: ImageSet) -> Outputs:
-    features, logit = both.predict(image_batches(images), verbose=0)
+def _outputs(two_outputs: keras.Model, images: ImageSet) -> Outputs:
+    features, logit = two_outputs.predict(image_batches(images), verbose=0)
     if not (np.isfinite(features).all() and np.isfinite(logit).all()):
         raise BundleError(
-            "The network gives numbers that are not finite, so no model can be made of it: train "
-            "it again with a lower learning rate."
+            "An output of the network is not finite, so no bundle can be written. Train it again "
+            "with a lower learning rate."
         )
     return Outputs(images, features, logit[:, 0])
 
 
 def _trained_prior(recipe: Recipe, index: pd.DataFrame) -> float:
-    """The share of pneumonia that the loss has seen, weights counted in."""
+    """The share of pneumonia in the training loss, including weights."""
     if recipe.imbalance != "none":
         return 0.5
     return float((index.loc[index["fold"] == "train", "label"] == PNEUMONIA).mean())
 
 
 def _predictions(predictor: Predictor, outputs: Outputs, folder: Path) -> pd.DataFrame:
-    """The rows of `predictions.csv` for one fold: what the app would answer for these files.
+    """The rows of `predictions.csv` for one fold: the app's results for these files.
 
-    The log-odds of images that their pixels alone rule out come from the network all the same.
-
-    Raises:
-        DatasetError: a file was damaged since it was loaded.
+    Images that the pixel checks refuse also get log-odds, from the network directly.
     """
     table = predict_labelled(predictor, outputs.images.table, folder)
-    lost = list(table.loc[table["verdict"] == "UNREADABLE", "file"])
-    if lost:
+    damaged = list(table.loc[table["verdict"] == "UNREADABLE", "file"])
+    if damaged:
         raise DatasetError(
-            f"Images that could be read before cannot be read any more ({named(lost)}): put them "
-            "back and run the same command again; after a training, with --resume."
+            f"Images can no longer be read ({list_paths(damaged)}): restore them and run the same "
+            "command again; after a training, with --resume."
         )
-    unasked = table["logit"].isna()
-    table.loc[unasked, "logit"] = outputs.logit[unasked].astype(np.float64).round(6)
+    refused = table["logit"].isna()
+    table.loc[refused, "logit"] = outputs.logit[refused].astype(np.float64).round(6)
     table["probability"] = predictor.calibration.probability(table["logit"]).round(6)
     return table
 
 
 def _shifted_summary(copies: Outputs, calibration: Calibration) -> dict[str, Any]:
-    """The metrics on validation images and their shifted copies, which all choices rest on."""
+    """The metrics on the validation images and their shifted copies."""
     probability = calibration.probability(copies.logit)
     table = copies.images.table.assign(
         probability=probability,
@@ -292,7 +348,7 @@ def _shifted_summary(copies: Outputs, calibration: Calibration) -> dict[str, Any
 
 
 def _rounding(before: np.ndarray, after: np.ndarray, calibration: Calibration) -> dict[str, Any]:
-    """What half-precision kernels changed, over all validation and test images."""
+    """The effect of half-precision kernels on all validation and test images."""
     p, q = calibration.probability(before), calibration.probability(after)
     changed = sum(
         calibration.verdict(a) != calibration.verdict(b) for a, b in zip(p, q, strict=True)
@@ -306,26 +362,25 @@ def _rounding(before: np.ndarray, after: np.ndarray, calibration: Calibration) -
 
 
 def _sure_limit(probability: np.ndarray) -> float:
-    """The confidence in either class that 99 of 100 validation images stay below."""
+    """The 99th percentile of the larger class probability over the validation images."""
     return float(np.quantile(np.maximum(probability, 1 - probability), SURE_QUANTILE))
 
 
 def _border_limit(network: keras.Model, images: ImageSet) -> float:
-    """The share of a map at the border that most validation images with pneumonia stay below.
+    """The 95th percentile of the share of a map at the border, over images with pneumonia.
 
-    Images with pneumonia alone say what is usual: on a normal image nothing speaks for pneumonia, so
-    its map may light up anywhere.
+    Normal images are left out, because a map of the pneumonia score has no target there.
     """
     explainer = Explainer(network)
     to_activations = keras.Model(network.input, network.get_layer(explainer.layer).output)
-    sick = np.flatnonzero(images.label == 1)
-    chosen = np.random.default_rng(0).permutation(sick)[:MAPPED_IMAGES]
-    pixels = images.pixels[chosen].astype(np.float32)
+    pneumonia = np.flatnonzero(images.label == 1)
+    sample = np.random.default_rng(0).permutation(pneumonia)[:MAPPED_IMAGES]
+    pixels = images.pixels[sample].astype(np.float32)
     activations = to_activations.predict(pixels, verbose=0)
     shares = [
         border_share(
-            resize_map(explainer.coarse_map("gradcam", image[None], seen[None]), INPUT_SIZE)
+            resize_map(explainer.coarse_map("gradcam", image[None], activation[None]), INPUT_SIZE)
         )
-        for image, seen in zip(pixels, activations, strict=True)
+        for image, activation in zip(pixels, activations, strict=True)
     ]
     return float(np.quantile(shares, BORDER_QUANTILE))

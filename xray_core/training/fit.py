@@ -1,8 +1,8 @@
-"""The training loop: epochs over fresh batches, early stopping, and a state that survives a kill.
+"""The training loop: epochs, early stopping, and checkpoints to resume from.
 
-After each epoch everything that the next one depends on is written to a folder of its own, which
-is renamed into place when whole. Whoever resumes goes on after the last of them: same weights,
-optimizer, best epoch and patience, and the same images to come.
+After each epoch, all that the next one depends on is written to a checkpoint. A resumed training
+continues after the last checkpoint with the same weights, optimizer, best epoch, patience and
+images, so it gives the same result as an uninterrupted one.
 """
 
 from __future__ import annotations
@@ -17,26 +17,35 @@ from typing import Any
 import keras
 import numpy as np
 import pandas as pd
-import tensorflow as tf
 from tqdm import tqdm
 
 from xray_core.model.recipes import Recipe
 from xray_core.training import data as pipeline
 from xray_core.training.checkpoints import (
     State,
-    checkpoint,
-    restore,
-    resumed_state,
+    checkpoint_folder,
+    load_state,
+    restore_state,
     save_state,
 )
 from xray_core.training.data import ImageSet
-from xray_core.training.optimizers import loss_of, optimizer_of, set_stem
+from xray_core.training.optimizers import build_loss, build_optimizer, set_stem_trainable
 from xray_core.training.trainers import HeadTrainer, NetworkTrainer, Trainer
 
 
 @dataclass(frozen=True)
 class Fitted:
-    """A finished training: the network holds the best epoch's weights."""
+    """A finished training; the network has the weights of the best epoch.
+
+    Attributes
+    ----------
+    history : pandas.DataFrame
+        One row per epoch.
+    best_epoch : int
+        Counted from 1.
+    seconds : float
+        Training time.
+    """
 
     history: pd.DataFrame
     best_epoch: int
@@ -56,26 +65,48 @@ def fit(
     resume: bool = False,
     log: Callable[[str], None] = print,
 ) -> Fitted:
-    """Train `network` in place and leave it with the weights of its best epoch.
+    """Train a network in place; it ends with the weights of its best epoch.
 
-    The best epoch is the one with the lowest validation loss, both classes weighing the same,
-    over the validation images and, where the recipe asks for them, their shifted copies. Where the
-    stem joins in late, only epochs that trained it can be the best, once they have begun.
+    The best epoch has the lowest validation loss, with equal weight for both classes, over the
+    validation images and the shifted copies that the recipe asks for. Once the stem is trained,
+    only epochs that trained it can be the best.
 
-    Args:
-        run_folder: where the state of the run is kept; created if absent.
-        split_seed: draws the shifted copies of the validation images.
-        identity: recipe, seeds and images in plain JSON; a run is resumed only under an equal one.
+    Parameters
+    ----------
+    network : keras.Model
+        As `build_network` returns it.
+    recipe : Recipe
+        How to train.
+    training, validation : ImageSet
+        The folds.
+    run_folder : pathlib.Path
+        Folder of the checkpoints; created if absent.
+    seed : int
+        Seed of the order, augmentation and dropout.
+    split_seed : int
+        Seed of the shifted copies of the validation images.
+    identity : dict
+        Recipe, seeds and images as plain JSON; must be equal for a run to be resumed.
+    resume : bool
+        Continue the run in `run_folder`.
+    log : callable
+        Receives one line of text per event.
 
-    Raises:
-        BundleError: `resume`, but the run in `run_folder` is another one.
+    Returns
+    -------
+    Fitted
+
+    Raises
+    ------
+    BundleError
+        `resume` is set, and the run in `run_folder` has another identity.
     """
-    state = resumed_state(run_folder, identity) if resume else State(identity)
+    state = load_state(run_folder, identity) if resume else State(identity)
     if not resume:
         shutil.rmtree(run_folder, ignore_errors=True)
     run_folder.mkdir(parents=True, exist_ok=True)
 
-    varied = pipeline.shifted_images(validation, recipe.shifted_views, seed=split_seed)
+    varied = pipeline.add_shifted_copies(validation, recipe.shifted_views, seed=split_seed)
     if recipe.cached_views:
         trainer: Trainer = HeadTrainer(network, recipe, training, varied, seed)
     else:
@@ -83,9 +114,9 @@ def fit(
     model = trainer.model
     weights = keras.Model(model.input, model.output)  # never compiled: saves no optimizer
     steps = max(1, len(training) // min(recipe.batch_size, len(training)))
-    optimizer = optimizer_of(recipe, model, steps)
+    optimizer = build_optimizer(recipe, model, steps)
     if state.epoch:
-        restore(checkpoint(run_folder, state.epoch), weights, optimizer)
+        restore_state(checkpoint_folder(run_folder, state.epoch), weights, optimizer)
         log(f"Going on after epoch {state.epoch} of {recipe.epochs}.")
     clock = time.monotonic()
     done_before = state.epoch
@@ -95,8 +126,10 @@ def fit(
         stem_frozen = recipe.train_backbone and epoch <= recipe.epochs - recipe.stem_epochs
         if stem_frozen != frozen:
             frozen = stem_frozen
-            set_stem(model, recipe, trainable=not stem_frozen)
-            model.compile(optimizer=optimizer, loss=loss_of(recipe), weighted_metrics=["accuracy"])
+            set_stem_trainable(model, recipe, trainable=not stem_frozen)
+            model.compile(
+                optimizer=optimizer, loss=build_loss(recipe), weighted_metrics=["accuracy"]
+            )
         started = time.monotonic()
         _reseed(model, seed, epoch)
         rate = float(keras.ops.convert_to_numpy(optimizer.learning_rate))
@@ -112,7 +145,7 @@ def fit(
         row: dict[str, float] = {"epoch": epoch}
         row["loss"] = float(fitted.history["loss"][-1])
         row["accuracy"] = float(fitted.history["accuracy"][-1])
-        row |= validation_numbers(trainer.validation_logits(), varied.label, len(validation))
+        row |= validation_metrics(trainer.validation_logits(), varied.label, len(validation))
         row["learning_rate"] = rate
         row["seconds"] = round(time.monotonic() - started, 2)
         state.epoch = epoch
@@ -122,59 +155,70 @@ def fit(
             watched = (watched + recipe.shifted_views * row["shifted_loss"]) / (
                 1 + recipe.shifted_views
             )
-        # Only epochs that trained every layer may be the best, once they have begun.
-        whole_at_last = not stem_frozen and epoch == recipe.epochs - recipe.stem_epochs + 1
-        better = watched < state.best_loss or epoch == 1 or whole_at_last
+        # Once the stem is trained, only epochs that train every layer may be the best.
+        first_with_stem = not stem_frozen and epoch == recipe.epochs - recipe.stem_epochs + 1
+        better = watched < state.best_loss or epoch == 1 or first_with_stem
         if better:
             state.best_epoch, state.best_loss = epoch, watched
         save_state(run_folder, state, weights, optimizer, better=better)
         left = (time.monotonic() - clock) / (epoch - done_before) * (recipe.epochs - epoch)
-        log(_line(row, recipe.epochs, left, better=better))
+        log(_progress_line(row, recipe.epochs, left, better=better))
     if state.epoch < recipe.epochs:
-        log(f"Stopped early: no better epoch than {state.best_epoch} in {recipe.patience}.")
-    weights.load_weights(checkpoint(run_folder, state.epoch) / "best.weights.h5")
-    set_stem(model, recipe, trainable=True)
+        log(
+            f"Stopped early: no improvement on epoch {state.best_epoch} "
+            f"in {recipe.patience} epochs."
+        )
+    weights.load_weights(checkpoint_folder(run_folder, state.epoch) / "best.weights.h5")
+    set_stem_trainable(model, recipe, trainable=True)
     return Fitted(pd.DataFrame(state.history), state.best_epoch, state.seconds())
 
 
-def validation_numbers(logit: np.ndarray, label: np.ndarray, originals: int) -> dict[str, float]:
-    """Loss, accuracy and AUC of validation logits (N,): the first `originals`, then the rest.
+def validation_metrics(logit: np.ndarray, label: np.ndarray, originals: int) -> dict[str, float]:
+    """Compute loss, accuracy and AUC of the validation images and of their shifted copies.
 
-    The loss is the cross-entropy with both classes weighing the same, without label smoothing.
+    Parameters
+    ----------
+    logit : numpy.ndarray
+        Log-odds (N,), the originals first.
+    label : numpy.ndarray
+        (N,), 1 for pneumonia.
+    originals : int
+        Number of images that are not copies.
+
+    Returns
+    -------
+    dict of str to float
+        `val_loss`, `val_accuracy`, `val_auc`, and the same with the prefix `shifted_` if there are
+        copies. The loss is the cross-entropy without label smoothing, with equal weight for both
+        classes.
     """
     from sklearn.metrics import roc_auc_score
 
-    numbers: dict[str, float] = {}
+    metrics: dict[str, float] = {}
     parts = {"val": slice(None, originals), "shifted": slice(originals, None)}
     for name, part in parts.items():
         z, y = logit[part].astype(np.float64), label[part]
         if not len(y):
             continue
         losses = np.logaddexp(0, np.where(y == 1, -z, z))
-        numbers[f"{name}_loss"] = float(
+        metrics[f"{name}_loss"] = float(
             np.mean([losses[y == value].mean() for value in (0, 1) if (y == value).any()])
         )
-        numbers[f"{name}_accuracy"] = float(((z > 0) == (y == 1)).mean())
+        metrics[f"{name}_accuracy"] = float(((z > 0) == (y == 1)).mean())
         both = len(np.unique(y)) == 2 and bool(np.isfinite(z).all())
-        numbers[f"{name}_auc"] = float(roc_auc_score(y, z)) if both else float("nan")
-    return numbers
-
-
-def logits_of(network: keras.Model, batches: tf.data.Dataset) -> np.ndarray:
-    """Raw log-odds of pneumonia, (N,), in the order of the batches."""
-    to_logit = keras.Model(network.input, network.get_layer("logit").output)
-    return to_logit.predict(batches, verbose=0)[:, 0]
+        metrics[f"{name}_auc"] = float(roc_auc_score(y, z)) if both else float("nan")
+    return metrics
 
 
 def _reseed(model: keras.Model, seed: int, epoch: int) -> None:
-    """Dropout draws from the seed and the epoch, so that a resumed epoch drops the same units."""
+    """Seed dropout with the seed and the epoch, so that a resumed epoch drops the same units."""
     for layer in model.layers:
         if isinstance(layer, keras.layers.Dropout) and layer.rate:
             layer.seed_generator.state.assign(np.array([seed, epoch], np.uint32))
 
 
 class _Bar(keras.callbacks.Callback):
-    """A progress bar for one epoch: images batch by batch, loss, metrics, time left."""
+    """A progress bar for one epoch."""
 
     def __init__(self, epoch: int, epochs: int, steps: int) -> None:
         super().__init__()
@@ -191,7 +235,7 @@ class _Bar(keras.callbacks.Callback):
         self._bar.close()
 
 
-def _line(row: dict[str, float], epochs: int, left: float, *, better: bool) -> str:
+def _progress_line(row: dict[str, float], epochs: int, left: float, *, better: bool) -> str:
     shift = f" · shifted AUC {row['shifted_auc']:.3f}" if "shifted_auc" in row else ""
     return (
         f"Epoch {row['epoch']:.0f}/{epochs} · loss {row['loss']:.3f} · "

@@ -1,4 +1,4 @@
-"""The recipe's loss and optimizer, and the stem's own pace."""
+"""The loss and the optimizer of a recipe, with a lower learning rate for the stem."""
 
 from __future__ import annotations
 
@@ -11,43 +11,70 @@ from xray_core.model.recipes import Recipe
 STEM = ("conv1_", "conv2_")
 
 
-def loss_of(recipe: Recipe) -> keras.losses.Loss:
+def build_loss(recipe: Recipe) -> keras.losses.Loss:
+    """Build the recipe's loss.
+
+    Parameters
+    ----------
+    recipe : Recipe
+
+    Returns
+    -------
+    keras.losses.Loss
+        Cross-entropy, binary for a sigmoid output, categorical for softmax.
+    """
     if recipe.output == "softmax":
         return keras.losses.SparseCategoricalCrossentropy()
     return keras.losses.BinaryCrossentropy(label_smoothing=recipe.label_smoothing)
 
 
 class StemRate:
-    """Mixed into an optimizer: conv1 and conv2 learn at a share of the learning rate.
+    """Optimizer mixin: conv1 and conv2 use a fraction of the learning rate.
 
-    `build` is given the network's variables, which have names, and `update_step` what TensorFlow
-    keeps behind each of them (`Variable.value`), which has none.
+    `build` receives Keras variables, which have names; `update_step` receives the TensorFlow
+    variables behind them (`Variable.value`), which have none. They are matched by identity.
     """
 
     stem_rate = 1.0
     built: bool
 
     def build(self, variables: list[keras.Variable]) -> None:
+        """Build the optimizer and remember which variables belong to the stem."""
         if not self.built:
             self._is_stem = {id(v.value): v.path.startswith(STEM) for v in variables}
         super().build(variables)  # type: ignore[misc]
 
     def update_step(self, gradient: Any, variable: Any, learning_rate: Any) -> None:
+        """Update one variable, at a fraction of the learning rate in the stem."""
         if self._is_stem[id(variable)]:
             learning_rate = learning_rate * self.stem_rate
         super().update_step(gradient, variable, learning_rate)  # type: ignore[misc]
 
 
 class StemAdam(StemRate, keras.optimizers.Adam):
-    pass
+    """Adam with a lower learning rate for the stem."""
 
 
 class StemAdamW(StemRate, keras.optimizers.AdamW):
-    pass
+    """AdamW with a lower learning rate for the stem."""
 
 
-def optimizer_of(recipe: Recipe, model: keras.Model, steps: int) -> keras.optimizers.Optimizer:
-    """The recipe's optimizer, built for every weight that is trained in the end."""
+def build_optimizer(recipe: Recipe, model: keras.Model, steps: int) -> keras.optimizers.Optimizer:
+    """Build the recipe's optimizer for all weights that are ever trained, stem included.
+
+    Parameters
+    ----------
+    recipe : Recipe
+        Optimizer, learning rate, schedule and weight decay.
+    model : keras.Model
+        The model to be trained.
+    steps : int
+        Batches per epoch.
+
+    Returns
+    -------
+    keras.optimizers.Optimizer
+    """
     rate: Any = recipe.learning_rate
     if recipe.schedule == "cosine":
         warmup = max(1, steps // 2)
@@ -63,12 +90,20 @@ def optimizer_of(recipe: Recipe, model: keras.Model, steps: int) -> keras.optimi
     else:
         optimizer = StemAdam(rate)
     optimizer.stem_rate = recipe.stem_rate
-    set_stem(model, recipe, trainable=True)
+    set_stem_trainable(model, recipe, trainable=True)
     optimizer.build(model.trainable_variables)
     return optimizer
 
 
-def set_stem(model: keras.Model, recipe: Recipe, *, trainable: bool) -> None:
+def set_stem_trainable(model: keras.Model, recipe: Recipe, *, trainable: bool) -> None:
+    """Freeze or unfreeze conv1 and conv2; no effect if the recipe does not train the backbone.
+
+    Parameters
+    ----------
+    model : keras.Model
+    recipe : Recipe
+    trainable : bool
+    """
     if recipe.train_backbone:
         for layer in model.layers:
             if layer.name.startswith(STEM):

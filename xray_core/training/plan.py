@@ -1,4 +1,4 @@
-"""What a training is about to do, checked before TensorFlow is loaded or an image is read."""
+"""The plan of a training: all checks that need neither TensorFlow nor an image."""
 
 from __future__ import annotations
 
@@ -10,32 +10,50 @@ from typing import Any
 
 import pandas as pd
 
-from xray_core.dataset.index import build_index, check_folds, find_dataset, limited
+from xray_core.dataset.index import build_index, check_folds, find_dataset, limit_index
 from xray_core.errors import DatasetError, RecipeError
 from xray_core.labels import LABELS
 from xray_core.model.bundle import check_name, find_free_name
 from xray_core.model.recipes import Recipe
-from xray_core.training.recipe_checks import check_recipe
-from xray_core.training.settings import setting_names, with_settings
+from xray_core.training.settings import apply_settings, check_recipe, setting_names
 
-LARGEST_SEED = 2**32 - 1  # what the libraries take
+LARGEST_SEED = 2**32 - 1  # limit of the libraries
 
 
 @dataclass(frozen=True)
 class Plan:
-    """A training that can begin.
+    """A training whose options have been checked.
 
-    Attributes:
-        index: the images, drawn from if there is a limit; `folder` is where their paths start.
-        target: the bundle to be; `run_folder` keeps the state of the run until it is there.
-        backbone_weights: "imagenet", a file, or None for random ones.
-        identity: what must be equal for `--resume` to go on with a stopped run, in plain JSON; the
-            run adds the images that it trains and validates on.
-        seed: of the training: first weights, order, augmentation, dropout.
-        split_seed: of the choice of validation images, of what `limit` draws, and of the copies of
-            validation images on which the epoch and the calibration are chosen.
-        skip_unreadable: leave out images that cannot be read instead of refusing to begin.
-        command: the options of `train.py`, for the card.
+    Attributes
+    ----------
+    recipe : Recipe
+        The recipe with all settings applied.
+    folder : pathlib.Path
+        The dataset's folder; the paths of the index are relative to it.
+    index : pandas.DataFrame
+        The images, after `limit`.
+    target : pathlib.Path
+        The bundle to be written.
+    run_folder : pathlib.Path
+        Holds the state of the run until the bundle is complete.
+    backbone_weights : str or None
+        "imagenet", a file, or None for random weights.
+    identity : dict
+        What must be equal for `--resume` to continue a stopped run, as plain JSON. The run adds its
+        training and validation images.
+    seed : int
+        Seed of the training: initial weights, order, augmentation, dropout.
+    split_seed : int
+        Seed of the validation fold, of the images that `limit` draws, and of the shifted copies of
+        validation images.
+    limit : int or None
+        Largest number of images per class and fold.
+    skip_unreadable : bool
+        Leave out images that cannot be read instead of raising an error.
+    resume : bool
+        Continue a stopped run of this name.
+    command : str
+        The options of `train.py`, for the model card.
     """
 
     recipe: Recipe
@@ -70,21 +88,41 @@ def plan_training(
     skip_unreadable: bool = False,
     command: str = "",
 ) -> Plan:
-    """Check everything that can be refused before the first image is read.
+    """Check all options of a training before the first image is read.
 
-    Args:
-        settings: fields of the recipe to replace, each `FIELD=VALUE`.
-        epochs: at most so many; what the recipe's last epochs do then begins the earlier.
-        data: the dataset's folder; None: `CHEST_XRAY_DIR`, then `data/chest_xray`.
-        name: of the bundle; None: the recipe's, or the next free one.
-        overwrite: replace a bundle of that name, once the new one is whole.
-        resume: go on with the run of that name that was stopped; a fresh one where there is none.
-        limit: at most so many images per class and fold, drawn after the split.
-        backbone_weights: "imagenet", "none" or a file.
-        seed, split_seed, skip_unreadable: as in `Plan`.
+    Parameters
+    ----------
+    recipe : Recipe
+        What to train.
+    settings : sequence of str
+        Fields of the recipe to replace, each `FIELD=VALUE`.
+    epochs : int, optional
+        Largest number of epochs. `stem_epochs` and `cached_views` are reduced to it unless set.
+    data : str, optional
+        The dataset's folder; by default `CHEST_XRAY_DIR`, then `data/chest_xray`.
+    models : pathlib.Path
+        The folder of the bundles.
+    name : str, optional
+        Name of the bundle; by default that of the recipe, or the next free one.
+    overwrite : bool
+        Replace a bundle of that name when the new one is complete.
+    resume : bool
+        Continue a stopped run of that name; without one, start a new run.
+    limit : int, optional
+        Largest number of images per class and fold, drawn after the split.
+    backbone_weights : str
+        "imagenet", "none" or a file.
+    seed, split_seed, skip_unreadable, command
+        As in `Plan`.
 
-    Raises:
-        DatasetError, RecipeError, BundleError: with a sentence that says what to do.
+    Returns
+    -------
+    Plan
+
+    Raises
+    ------
+    DatasetError, RecipeError, BundleError
+        An option is invalid; the message says what to do.
     """
     if limit is not None and limit < 1:
         raise DatasetError(f"--limit must be at least 1. Received: {limit}.")
@@ -92,25 +130,25 @@ def plan_training(
         if not 0 <= number <= LARGEST_SEED:
             raise RecipeError(f"{option} must be 0 to {LARGEST_SEED}. Received: {number}.")
     named = setting_names(settings)
-    recipe = with_settings(recipe, settings)
+    recipe = apply_settings(recipe, settings)
     if epochs is not None:
-        recipe = _shortened(recipe, epochs, named)
+        recipe = _set_epochs(recipe, epochs, named)
     check_recipe(recipe, named)
     if recipe.backbone is None and backbone_weights not in ("imagenet", "none"):
         raise RecipeError(
-            f"--backbone-weights FILE works only with a backbone, which the recipe {recipe.name} "
-            f"has not: leave it out. Received: {backbone_weights}."
+            f"--backbone-weights FILE works only with a backbone, and the recipe {recipe.name} has "
+            f"none: leave it out. Received: {backbone_weights}."
         )
     weights = None if backbone_weights == "none" or not recipe.backbone else backbone_weights
-    started_from = _weights_identity(weights)
+    initial_weights = _weights_identity(weights)
     name = name or find_free_name(models, recipe.name)
     check_name(models, name, overwrite=overwrite)
     folder = find_dataset(data)
     index = build_index(folder, seed=split_seed)
     if limit is not None:
-        index = limited(index, limit, split_seed)
+        index = limit_index(index, limit, split_seed)
     check_folds(index)
-    check_filled(index)
+    check_classes(index)
     return Plan(
         recipe=recipe,
         folder=folder,
@@ -122,7 +160,7 @@ def plan_training(
             "recipe": recipe.to_dict(),
             "seed": seed,
             "split seed": split_seed,
-            "backbone weights": started_from,
+            "backbone weights": initial_weights,
         },
         seed=seed,
         split_seed=split_seed,
@@ -133,38 +171,41 @@ def plan_training(
     )
 
 
-def _shortened(recipe: Recipe, epochs: int, named: set[str]) -> Recipe:
-    """The recipe with so many epochs, and no more of them for what was not set by name."""
-    fitting = {
+def _set_epochs(recipe: Recipe, epochs: int, named: set[str]) -> Recipe:
+    """Set the number of epochs, and limit fields that depend on it unless they were set by name."""
+    limited = {
         name: min(getattr(recipe, name), max(epochs, 1))
         for name in ("stem_epochs", "cached_views")
         if name not in named
     }
-    return replace(recipe, epochs=epochs, **fitting)
+    return replace(recipe, epochs=epochs, **limited)
 
 
-def check_filled(index: pd.DataFrame) -> None:
-    """Every fold needs images of both classes: to learn from, to choose on, to report on.
+def check_classes(index: pd.DataFrame) -> None:
+    """Check that every fold has images of both classes.
 
-    Raises:
-        DatasetError: a fold lacks a class.
+    Parameters
+    ----------
+    index : pandas.DataFrame
+        With the columns `fold` and `label`.
+
+    Raises
+    ------
+    DatasetError
+        A fold has no image of a class.
     """
     for fold in ("train", "validation", "test"):
         present = set(index.loc[index["fold"] == fold, "label"])
         for label in LABELS:
             if label not in present:
                 raise DatasetError(
-                    f"The {fold} fold holds no readable {label} image. Training needs images of "
+                    f"The {fold} fold contains no readable {label} image. Training needs images of "
                     "both classes from several patients each, and a test folder with both."
                 )
 
 
 def _weights_identity(weights: str | None) -> str | None:
-    """What a run started from: "imagenet", the first digits of a file's SHA-256, or None.
-
-    Raises:
-        RecipeError: the file is missing.
-    """
+    """The initial weights: "imagenet", the first 16 digits of a file's SHA-256, or None."""
     if weights is None or weights == "imagenet":
         return weights
     if not Path(weights).is_file():

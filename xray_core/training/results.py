@@ -1,7 +1,7 @@
-"""The last step of a bundle: metrics, figures, card and `config.json`, from what was predicted.
+"""The results of a bundle: metrics, figures, card and `config.json`, from stored predictions.
 
-It needs neither the network nor the dataset, and runs without TensorFlow. So a bundle's numbers and
-texts are made anew from its own files when the way of measuring or the wording changes.
+This needs neither the network nor the dataset nor TensorFlow. A bundle's metrics and texts can
+therefore be rebuilt from its own files when their definition or wording changes.
 """
 
 from __future__ import annotations
@@ -26,12 +26,18 @@ from xray_core.training.card import model_card
 def write_results(
     folder: Path, config: dict[str, Any], predictions: pd.DataFrame, history: pd.DataFrame
 ) -> None:
-    """Write figures, card and `config.json` into a bundle's folder that holds all else.
+    """Write figures, card and `config.json` to a bundle's folder that has all other files.
 
-    Args:
-        config: all but the metrics of validation and test, which are computed here.
-        predictions: rows of `predictions.csv`.
-        history: one row an epoch.
+    Parameters
+    ----------
+    folder : pathlib.Path
+        The bundle's folder.
+    config : dict
+        All except the metrics of validation and test, which are computed here.
+    predictions : pandas.DataFrame
+        The rows of `predictions.csv`.
+    history : pandas.DataFrame
+        One row per epoch.
     """
     calibration = Calibration.from_dict(config["calibration"])
     metrics = {
@@ -45,39 +51,63 @@ def write_results(
     bundles.seal(folder, config)
 
 
-def finish_stored(bundle: Bundle) -> Bundle:
+def finish_stored(bundle: Bundle, *, notes: str | None = None) -> Bundle:
     """Rebuild metrics, figures and card of a bundle from its own files.
 
-    All other files are copied byte for byte. What only the network can give (calibration, input
-    check, robustness, metrics of the shifted validation images, effect of storage) stays as it is
-    stored. No image is predicted, so this is no further use of the test set.
+    All other files are copied byte for byte. What needs the network (calibration, input check,
+    robustness, metrics of the shifted validation images, effect of storage) is kept as stored. No
+    image is predicted, so the test set is not used again.
 
-    Raises:
-        BundleError: the bundle's `config.json` lacks what the card needs.
+    Parameters
+    ----------
+    bundle : Bundle
+        The bundle; it is replaced.
+    notes : str, optional
+        Replaces the bundle's notes in the model card (Markdown).
+
+    Returns
+    -------
+    Bundle
+
+    Raises
+    ------
+    BundleError
+        The bundle's `config.json` lacks an entry that the card needs.
     """
     config = {k: v for k, v in bundle.config.items() if k not in ("format", "files")}
+    if notes:
+        config["notes"] = notes
     try:
         unreadable = config["dataset"].get("unreadable", [])
         config["dataset"] = dataset_facts(bundle.dataset(), unreadable)
         with bundles.writing(bundle.folder) as partial:
             for name in bundle.config["files"]:
-                if not _is_made_here(name):
+                if not _is_result(name):
                     (partial / name).parent.mkdir(parents=True, exist_ok=True)
                     shutil.copyfile(bundle.folder / name, partial / name)
             write_results(partial, config, bundle.predictions(), bundle.history())
     except KeyError as error:
         raise BundleError(
-            f"The model {bundle.name} does not hold {error}, which its card needs: rebuild it from "
+            f"The model {bundle.name} has no entry {error}, which its card needs: rebuild it from "
             f"the dataset with `python -m xray_core finish {bundle.name}`."
         ) from error
     return open_bundle(bundle.folder)
 
 
 def dataset_facts(index: pd.DataFrame, unreadable: Sequence[str]) -> dict[str, Any]:
-    """What `config.json` tells of the images that a model was made from, and of those left out.
+    """Describe the images of a model for `config.json`.
 
-    Args:
-        index: with what `measure_index` measured, as `dataset.csv` holds it.
+    Parameters
+    ----------
+    index : pandas.DataFrame
+        The measured index, as in `dataset.csv`.
+    unreadable : sequence of str
+        Paths of the images that were left out.
+
+    Returns
+    -------
+    dict
+        fingerprint, images, patients, counts and unreadable.
     """
     counts = index.value_counts(["fold", "label", "subtype"]).rename("images").sort_index()
     return {
@@ -89,6 +119,6 @@ def dataset_facts(index: pd.DataFrame, unreadable: Sequence[str]) -> dict[str, A
     }
 
 
-def _is_made_here(name: str) -> bool:
-    """Whether a file of a bundle is the card or a figure; examples lie in their own folder."""
+def _is_result(name: str) -> bool:
+    """Whether a file is the card or a figure; the example images are in a folder of their own."""
     return name == bundles.CARD or ("/" not in name and name.endswith(".png"))

@@ -1,4 +1,4 @@
-"""One training from beginning to end: network, fit, finish, bundle."""
+"""One training from plan to bundle: load images, build network, fit, finish."""
 
 from __future__ import annotations
 
@@ -23,34 +23,50 @@ from xray_core.errors import BundleError
 from xray_core.model.architectures import build_network
 from xray_core.model.bundle import Bundle, clear_leftovers
 from xray_core.model.recipes import Recipe
-from xray_core.training.checkpoints import recorded_identity
-from xray_core.training.data import Loaded, load_images, named
+from xray_core.training.checkpoints import load_identity
+from xray_core.training.data import Loaded, list_paths, load_images
 from xray_core.training.finish import Provenance, finish
 from xray_core.training.fit import Fitted, fit
-from xray_core.training.plan import Plan, check_filled
+from xray_core.training.plan import Plan, check_classes
 
-UNREADABLE = "list of unreadable images"  # key of a run's identity
+UNREADABLE = "list of unreadable images"  # a key of the run's identity
 
 LIBRARIES = ("tensorflow", "keras", "numpy", "pillow", "opencv-python-headless", "scikit-learn")
 
 
 def train(plan: Plan, *, log: Callable[[str], None] = print) -> Bundle:
-    """Carry out a plan and leave a whole bundle at its target.
+    """Run a planned training and write its bundle.
 
-    Raises:
-        DatasetError: images cannot be read.
-        BundleError: another training of this name is running, or the one to resume is another.
-        RecipeError: the starting weights do not fit or cannot be downloaded.
+    Parameters
+    ----------
+    plan : Plan
+        As `plan_training` returns it.
+    log : callable
+        Receives one line of text per event.
+
+    Returns
+    -------
+    Bundle
+        The bundle at `plan.target`.
+
+    Raises
+    ------
+    DatasetError
+        Images cannot be read.
+    BundleError
+        Another training of this name is running, or the run to resume has another identity.
+    RecipeError
+        The initial weights do not fit or cannot be downloaded.
     """
     recipe = plan.recipe
     keras.utils.set_random_seed(plan.seed)
     tf.config.experimental.enable_op_determinism()
-    with _alone(plan):
+    with _training_lock(plan):
         if plan.resume and not plan.run_folder.exists():
-            log("There is no stopped training to resume, so a new one begins.")
+            log("There is no stopped training to resume. A new training starts.")
         loaded = _load(plan)
         if loaded.unreadable:
-            log(f"Left out because they could not be read: {named(loaded.unreadable)}.")
+            log(f"Left out because they cannot be read: {list_paths(loaded.unreadable)}.")
         with _precision(recipe.precision):
             network = build_network(recipe, backbone_weights=plan.backbone_weights)
         fitted = fit(
@@ -65,33 +81,33 @@ def train(plan: Plan, *, log: Callable[[str], None] = print) -> Bundle:
             resume=plan.resume,
             log=log,
         )
-        made = Provenance(recipe, fitted.history, _facts(plan, fitted))
+        provenance = Provenance(recipe, fitted.history, _facts(plan, fitted))
         network = _in_float32(network, recipe)
-        bundle = finish(network, made, loaded, plan.folder, plan.target, log=log)
+        bundle = finish(network, provenance, loaded, plan.folder, plan.target, log=log)
         shutil.rmtree(plan.run_folder, ignore_errors=True)
     return bundle
 
 
 def _load(plan: Plan) -> Loaded:
-    """The images of the plan, every one decoded before the first epoch.
+    """Decode all images of the plan before the first epoch.
 
-    A run that is resumed goes on without the training and validation images that it began without,
-    whether or not they can be read by now.
+    A resumed run leaves out the same training and validation images as when it was started, even
+    if they can be read now.
     """
-    recorded = recorded_identity(plan.run_folder).get(UNREADABLE, []) if plan.resume else []
+    recorded = load_identity(plan.run_folder).get(UNREADABLE, []) if plan.resume else []
     loaded = load_images(
         plan.index[~plan.index["path"].isin(recorded)],
         plan.folder,
         skip_unreadable=plan.skip_unreadable,
     )
-    check_filled(loaded.index)
+    check_classes(loaded.index)
     return replace(loaded, unreadable=tuple(sorted({*recorded, *loaded.unreadable})))
 
 
 def _images_identity(plan: Plan, loaded: Loaded) -> dict[str, Any]:
-    """What a resumed run must share of the images: those that the epochs depend on.
+    """The images that must be the same in a resumed run: those of training and validation.
 
-    Test images do not count. One that was damaged and is replaced keeps no training from ending.
+    A damaged test image may be replaced before a run is resumed.
     """
     used = ("train", "validation")
     left_out = plan.index["path"].isin(loaded.unreadable) & plan.index["fold"].isin(used)
@@ -102,12 +118,11 @@ def _images_identity(plan: Plan, loaded: Loaded) -> dict[str, Any]:
 
 
 @contextmanager
-def _alone(plan: Plan) -> Iterator[None]:
-    """Keep a second training of the same name out, and clear away what a killed one left half-made.
+def _training_lock(plan: Plan) -> Iterator[None]:
+    """Allow one training per name at a time, and remove incomplete files of an interrupted one.
 
-    The system lets go of the lock when a process ends, however it ends. The lock's file stays:
-    were it removed, a process that had opened it before could lock the removed file while a third
-    locks a new one, and two trainings would run at once.
+    The operating system releases the lock when the process ends. The lock file is not deleted: a
+    process that had opened it before could lock the deleted file while another locks a new one.
     """
     models = plan.target.parent
     models.mkdir(parents=True, exist_ok=True)
@@ -116,8 +131,8 @@ def _alone(plan: Plan) -> Iterator[None]:
         lock.acquire(timeout=0)
     except Timeout as error:
         raise BundleError(
-            f"A training called {plan.target.name} is running already: wait for it, or choose "
-            "another --name."
+            f"A training named {plan.target.name} is already running: wait until it ends, or "
+            "choose another --name."
         ) from error
     try:
         clear_leftovers(plan.target)
@@ -137,18 +152,18 @@ def _precision(policy: str) -> Iterator[None]:
 
 
 def _in_float32(network: keras.Model, recipe: Recipe) -> keras.Model:
-    """The network as it is used: the trained weights, every layer in float32."""
+    """The network with the trained weights and all layers in float32, as used for prediction."""
     if recipe.precision == "float32":
         return network
-    plain = build_network(recipe)
-    plain.set_weights(network.get_weights())
-    for layer, trained in zip(plain.layers, network.layers, strict=True):
+    converted = build_network(recipe)
+    converted.set_weights(network.get_weights())
+    for layer, trained in zip(converted.layers, network.layers, strict=True):
         layer.trainable = trained.trainable
-    return plain
+    return converted
 
 
 def _facts(plan: Plan, fitted: Fitted) -> dict[str, Any]:
-    """What the bundle tells of its making, beside the recipe."""
+    """The facts of the training for `config.json`, besides the recipe."""
     gpu = bool(tf.config.list_physical_devices("GPU"))
     return {
         "created": datetime.datetime.now(datetime.UTC).date().isoformat(),
@@ -173,7 +188,7 @@ def _facts(plan: Plan, fitted: Fitted) -> dict[str, Any]:
 
 def _git_commit() -> str | None:
     try:
-        answer = subprocess.run(
+        result = subprocess.run(
             ["git", "rev-parse", "HEAD"],
             cwd=Path(__file__).parent,
             capture_output=True,
@@ -183,4 +198,4 @@ def _git_commit() -> str | None:
         )
     except (OSError, subprocess.SubprocessError):
         return None
-    return answer.stdout.strip()
+    return result.stdout.strip()

@@ -1,4 +1,4 @@
-"""What is trained on what: the whole network on images, or its head on features that were kept."""
+"""Trainers: the whole network on images, or only its head on cached features."""
 
 from __future__ import annotations
 
@@ -14,19 +14,25 @@ from xray_core.training.data import ImageSet
 
 
 class Trainer(Protocol):
-    """What is trained on what: a model, its batches epoch by epoch, and its validation."""
+    """A model to be trained, its batches for each epoch, and its validation.
+
+    Attributes
+    ----------
+    model : keras.Model
+        The model that `fit` compiles and trains.
+    """
 
     model: keras.Model
 
     def batches(self, epoch: int) -> tf.data.Dataset:
-        """(input, label (B, 1), weight (B,)) for one epoch."""
+        """Get the batches of one epoch: input, label (B, 1), weight (B,)."""
 
     def validation_logits(self) -> np.ndarray:
-        """Log-odds (N,) of the validation images as the model stands."""
+        """Predict the log-odds (N,) of the validation images."""
 
 
 class NetworkTrainer:
-    """The whole network on augmented images."""
+    """Trains the whole network on augmented images."""
 
     def __init__(
         self,
@@ -42,17 +48,19 @@ class NetworkTrainer:
         self._to_logit = keras.Model(network.input, network.get_layer("logit").output)
 
     def batches(self, epoch: int) -> tf.data.Dataset:
+        """Get the batches of one epoch: pixels (B, 224, 224, 1), label (B, 1), weight (B,)."""
         return pipeline.training_batches(self._training, self._recipe, seed=self._seed, epoch=epoch)
 
     def validation_logits(self) -> np.ndarray:
+        """Predict the log-odds (N,) of the validation images."""
         return self._to_logit.predict(pipeline.image_batches(self._validation), verbose=0)[:, 0]
 
 
 class HeadTrainer:
-    """Only the head, on features that the frozen backbone gave once for each augmented view.
+    """Trains only the head, on features of the frozen backbone, cached for K augmented views.
 
-    Epoch e sees view (e - 1) modulo K of every image: with K views the backbone runs K times
-    instead of once an epoch.
+    Epoch e uses view (e - 1) modulo K of every image, so the backbone runs K times instead of once
+    per epoch.
     """
 
     def __init__(
@@ -76,6 +84,7 @@ class HeadTrainer:
         self._to_logit = keras.Model(features, network.get_layer("logit").output)
 
     def batches(self, epoch: int) -> tf.data.Dataset:
+        """Get the batches of one epoch: features (B, D), label (B, 1), weight (B,)."""
         view = self._views[(epoch - 1) % len(self._views)]
         rng = np.random.default_rng([self._seed, epoch])
         order = pipeline.epoch_order(self._label, self._recipe, rng)
@@ -84,10 +93,11 @@ class HeadTrainer:
         return tf.data.Dataset.from_tensor_slices(rows).batch(size).prefetch(tf.data.AUTOTUNE)
 
     def validation_logits(self) -> np.ndarray:
+        """Predict the log-odds (N,) of the validation images."""
         return self._to_logit.predict(self._validation, verbose=0, batch_size=256)[:, 0]
 
 
 def _objective(network: keras.Model, recipe: Recipe) -> keras.Model:
-    """The network up to the layer that the loss is taken of."""
+    """The network up to the layer to which the loss is applied."""
     layer = "softmax" if recipe.output == "softmax" else "probability"
     return keras.Model(network.input, network.get_layer(layer).output)

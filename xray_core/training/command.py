@@ -1,0 +1,160 @@
+"""The training command: options, plan, training, results on the terminal."""
+
+from __future__ import annotations
+
+import argparse
+import logging
+import os
+import shlex
+import sys
+from pathlib import Path
+
+from xray_core.errors import XrayError
+from xray_core.model.recipes import RECIPES, find_recipe
+from xray_core.training.plan import plan_training
+
+
+def main(arguments: list[str] | None = None) -> int:
+    """Run `python train.py`.
+
+    Parameters
+    ----------
+    arguments : list of str, optional
+        By default those of the command line.
+
+    Returns
+    -------
+    int
+        The exit status: 0, 1 after an error (one sentence on standard error), 130 if interrupted.
+    """
+    arguments = sys.argv[1:] if arguments is None else arguments
+    options = _parser().parse_args(arguments)
+    os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
+    logging.getLogger("tensorflow").setLevel(logging.ERROR)
+    try:
+        plan = plan_training(
+            find_recipe(options.recipe),
+            settings=options.settings,
+            epochs=options.epochs,
+            data=options.data,
+            models=options.models,
+            name=options.name,
+            overwrite=options.overwrite,
+            resume=options.resume,
+            limit=options.limit,
+            backbone_weights=options.backbone_weights,
+            seed=options.seed,
+            split_seed=options.split_seed,
+            skip_unreadable=options.skip_unreadable,
+            command=_reproducible_options(arguments),
+        )
+        from xray_core.training.run import train  # imports TensorFlow, so only after all checks
+
+        bundle = train(plan)
+    except XrayError as error:
+        print(error, file=sys.stderr)
+        return 1
+    except KeyboardInterrupt:
+        print(
+            "\nStopped. The finished epochs are kept: resume with the same options and --resume.",
+            file=sys.stderr,
+        )
+        return 130
+    from xray_core.evaluation.tables import metrics_table
+
+    for fold in ("validation", "test"):
+        print(f"\n{fold.capitalize()}\n{metrics_table(bundle.config['metrics'][fold])}")
+    print(f"\nThe model is in {bundle.folder}. Open it with: streamlit run app.py")
+    if options.models != Path("models"):
+        print(f"(with the environment variable XRAY_MODELS={options.models})")
+    return 0
+
+
+def _parser() -> argparse.ArgumentParser:
+    recipes = "\n".join(f"  {recipe.name:<16} {recipe.summary}" for recipe in RECIPES.values())
+    parser = argparse.ArgumentParser(
+        description="Train a model on the chest X-ray dataset, calibrate and evaluate it, and save "
+        "it as a bundle that the app can load.",
+        epilog=f"recipes:\n{recipes}\n\nexamples:\n"
+        "  python train.py --data data/chest_xray\n"
+        "  python train.py --recipe cnn --epochs 5 --limit 200 --name quick\n"
+        "  python train.py --set last_stage=conv5 --set augmentation.rotation=20\n"
+        "  python train.py --resume          (resumes a stopped run)",
+        formatter_class=argparse.RawDescriptionHelpFormatter,
+    )
+    option = parser.add_argument
+    option("--recipe", default="resnet50", metavar="NAME", help="what to train (default: resnet50)")
+    option(
+        "--set",
+        action="append",
+        default=[],
+        metavar="FIELD=VALUE",
+        dest="settings",
+        help="change a field of the recipe; may be given several times",
+    )
+    option(
+        "--data",
+        metavar="DIR",
+        help="folder of the dataset (default: $CHEST_XRAY_DIR, then data/chest_xray)",
+    )
+    option("--name", help="name of the bundle (default: that of the recipe, or the next free one)")
+    option(
+        "--models", type=Path, default=Path("models"), metavar="DIR", help="folder of the bundles"
+    )
+    option(
+        "--overwrite",
+        action="store_true",
+        help="replace a bundle of that name when the new one is complete",
+    )
+    option("--epochs", type=int, metavar="N", help="largest number of epochs")
+    option(
+        "--limit",
+        type=int,
+        metavar="N",
+        help="at most N images per class and fold, for a trial run",
+    )
+    option(
+        "--backbone-weights",
+        default="imagenet",
+        metavar="imagenet|none|FILE",
+        help="initial weights of the backbone (default: ImageNet, downloaded by Keras)",
+    )
+    option(
+        "--resume", action="store_true", help="resume a stopped run after its last finished epoch"
+    )
+    option(
+        "--skip-unreadable",
+        action="store_true",
+        help="leave out images that cannot be read, and record them in the bundle",
+    )
+    option(
+        "--seed",
+        type=int,
+        default=0,
+        metavar="N",
+        help="seed of the training, not of the split; equal seeds give equal results (default: 0)",
+    )
+    option(
+        "--split-seed",
+        type=int,
+        default=0,
+        metavar="N",
+        help="seed of the validation fold and of the images that --limit draws (default: 0)",
+    )
+    return parser
+
+
+def _reproducible_options(arguments: list[str]) -> str:
+    """The options needed to repeat the training, without the folders of this machine."""
+    kept, skip = [], False
+    for argument in arguments:
+        option, _, value = argument.partition("=")
+        if skip:
+            skip = False
+        elif option in ("--data", "--models", "--backbone-weights", "--name"):
+            skip = not value
+            if option == "--backbone-weights":
+                kept.append("--backbone-weights FILE")
+        elif option not in ("--overwrite", "--resume"):
+            kept.append(shlex.quote(argument))
+    return " ".join(kept)
