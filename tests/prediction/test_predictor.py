@@ -272,7 +272,7 @@ def test_what_is_no_image_raises(predictor):
 
 
 def test_cautions_that_the_file_gives_rise_to(predictor, image):
-    note = "The file says that this is not a chest (body part KNEE)."
+    note = "According to the file, this is not a chest (body part KNEE)."
     old = as_radiograph(image(*WELL), age_years=43.0, notes=(note,))
     reasons = predictor.predict(old).reasons
     assert wording.OLDER in reasons
