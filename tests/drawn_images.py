@@ -1,10 +1,20 @@
-"""Folders of noise images for tests. No two images are alike."""
+"""Images and folders of images for tests."""
 
+import io
 from collections.abc import Mapping
 from pathlib import Path
 
 import numpy as np
 from PIL import Image
+
+
+def encoded(image: Image.Image | np.ndarray, kind: str, **options: object) -> bytes:
+    """Return an image as a file of a Pillow format."""
+    if isinstance(image, np.ndarray):
+        image = Image.fromarray(image)
+    buffer = io.BytesIO()
+    image.save(buffer, kind, **options)
+    return buffer.getvalue()
 
 
 def write_image(path: Path, seed: int, size: tuple[int, int] = (24, 24)) -> None:

@@ -14,6 +14,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 from dicom_maker import as_bytes, dicom_image
+from drawn_images import encoded
 from PIL import Image, ImageChops
 from pydicom.encaps import encapsulate
 from pydicom.uid import JPEG2000Lossless, RLELossless
@@ -27,13 +28,6 @@ from xray_core.prediction import inputs
 from xray_core.prediction.inputs import prepare_input, prepare_input_or_reason
 
 GREY = np.random.default_rng(0).integers(0, 256, (90, 80), dtype="u1")
-
-
-def encoded(image: Image.Image | np.ndarray, kind: str, **options: object) -> bytes:
-    picture = Image.fromarray(image) if isinstance(image, np.ndarray) else image
-    buffer = io.BytesIO()
-    picture.save(buffer, kind, **options)
-    return buffer.getvalue()
 
 
 def wait_until(holds: Callable[[], bool]) -> None:

@@ -9,18 +9,11 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from drawn_images import encoded
 from PIL import Image
 
 from xray_core.errors import UnreadableImage
 from xray_core.imaging.radiograph import MAX_BYTES, read_radiograph
-
-
-def encoded(image: Image.Image | np.ndarray, kind: str, **options: object) -> bytes:
-    if isinstance(image, np.ndarray):
-        image = Image.fromarray(image)
-    buffer = io.BytesIO()
-    image.save(buffer, kind, **options)
-    return buffer.getvalue()
 
 
 def grey(*values: int, dtype: str = "u1") -> np.ndarray:

@@ -275,8 +275,8 @@ def test_a_file_that_is_not_an_image_raises(predictor):
         predictor.predict(b"no image")
 
 
-def test_facts_of_the_file_are_cautions(predictor, image):
-    note = "The file says that this is not a chest (body part KNEE)."
+def test_cautions_that_the_file_gives_rise_to(predictor, image):
+    note = "According to the file, this is not a chest (body part KNEE)."
     old = as_radiograph(image(*NORMAL), age_years=43.0, notes=(note,))
     reasons = predictor.predict(old).reasons
     assert wording.OLDER in reasons

@@ -74,7 +74,9 @@ def _measured(root: Path, path: str) -> tuple[dict[str, Any], np.ndarray | None]
         with open(os.path.join(root, path), "rb") as file:
             data = file.read()
     except OSError:
-        return row | {"problem": "The file cannot be opened: check its permissions."}, None
+        return row | {
+            "problem": "The file cannot be opened. Check that this program may read it."
+        }, None
     row["sha256"] = hashlib.sha256(data).hexdigest()
     try:
         image = read_radiograph(data)

@@ -28,7 +28,6 @@ from xray_core.imaging.file_types import DAMAGED, describe_unknown
 # Decoders that an upload can reach. Pillow has about forty more; few of them are hardened.
 PILLOW_FORMATS = ("JPEG", "PNG", "TIFF", "BMP", "GIF", "WEBP")
 
-_DEPTHS = (8, 10, 12, 14, 16)
 _ORIENTATION = ExifTags.Base.Orientation
 # TIFF 6.0, sections 8 and 15
 _BITS_PER_SAMPLE, _PHOTOMETRIC, _ROWS_PER_STRIP = 258, 262, 278
@@ -147,6 +146,22 @@ def has_colour(sample: Image.Image) -> bool:
     return bool(np.count_nonzero(apart > 20) > 0.005 * apart.size)
 
 
+def bit_depth(highest: float) -> int:
+    """Return the usual bit depth of a detector that holds a value.
+
+    Parameters
+    ----------
+    highest : float
+        The largest grey value, at most 65,535.
+
+    Returns
+    -------
+    int
+        The smallest of 8, 10, 12, 14 and 16.
+    """
+    return next(bits for bits in (8, 10, 12, 14, 16) if highest <= 2**bits - 1)
+
+
 def _too_many_pixels(most: int) -> str:
     return f"The image has more than {most // 10**6} megapixels, more than a radiograph has."
 
@@ -262,12 +277,12 @@ def _deep_levels(image: Image.Image, notes: list[str]) -> np.ndarray:
     if image.mode[0] == "F" and low >= 0 and high <= 1:
         scale = 255.0
     elif low >= 0 and high <= 65_535:
-        bits = next(depth for depth in _DEPTHS if high <= 2**depth - 1)
+        bits = bit_depth(high)
         if bits < 16:
             notes.append(f"The grey values use {bits} bits and were read on that scale.")
         scale = 255 / (2**bits - 1)
     else:
-        notes.append("The grey values have no known scale; darkest and brightest were stretched.")
+        notes.append("The grey values have no known scale. Their full range is shown.")
         shift, scale = low, 255 / (high - low) if high > low else 0.0
     # WhiteIsZero of TIFF, which Pillow undoes only for 8 bits and less.
     white_is_zero = getattr(image, "tag_v2", {}).get(_PHOTOMETRIC) == 0

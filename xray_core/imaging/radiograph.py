@@ -165,7 +165,9 @@ def _read_bytes(source: Source) -> bytes:
                 raise UnreadableImage(_too_many_bytes())
             data = path.read_bytes()
         except (OSError, ValueError):
-            raise UnreadableImage("The file cannot be opened; may this program read it?") from None
+            raise UnreadableImage(
+                "The file cannot be opened. Check that this program may read it."
+            ) from None
     elif hasattr(source, "read"):
         try:
             if source.seekable():

@@ -164,7 +164,7 @@ def test_a_deep_image_without_window_is_stretched_with_a_note() -> None:
     pixels[0, 0] = 4095  # a marker
     read = read_radiograph(image_bytes(pixels, 12))
     assert abs(float(np.median(read.pixels)) - 127.5) < 1
-    assert any("no display window" in note for note in read.notes)
+    assert any("has no window" in note for note in read.notes)
 
 
 @pytest.mark.parametrize("dtype", ["i1", "i2", "i4"])

@@ -62,12 +62,12 @@ def test_an_age_stored_as_a_number_is_in_years(number: object, representation: s
 @pytest.mark.parametrize(
     ("elements", "message"),
     [
-        ({"Modality": "CT"}, "no X-ray"),
-        ({"Modality": "MG"}, "no X-ray"),
+        ({"Modality": "CT"}, "not an X-ray"),
+        ({"Modality": "MG"}, "not an X-ray"),
         ({"BodyPartExamined": "HAND"}, "not a chest"),
-        ({"ViewPosition": "LL"}, "side view"),
-        ({"ViewPosition": "LATERAL"}, "side view"),
-        ({"SeriesDescription": "Chest LAT"}, "side view"),
+        ({"ViewPosition": "LL"}, "lateral view"),
+        ({"ViewPosition": "LATERAL"}, "lateral view"),
+        ({"SeriesDescription": "Chest LAT"}, "lateral view"),
         ({"PresentationIntentType": "FOR PROCESSING"}, "raw detector data"),
     ],
 )
@@ -97,7 +97,7 @@ def test_the_view_code_indicates_a_lateral_view() -> None:
     code = Dataset()
     code.CodeMeaning = "left lateral"
     read = read_radiograph(image_bytes(stored(0, 1), ViewCodeSequence=Sequence([code])))
-    assert any("side view" in note for note in read.notes)
+    assert any("lateral view" in note for note in read.notes)
 
 
 def test_no_identity_is_kept_shown_or_logged(

@@ -105,7 +105,7 @@ def decode_first_frame(file: DicomFile, reservation: Reservation) -> StoredImage
 
     Notes
     -----
-    `read_header` must come before: the sizes in `file.options` are believed here.
+    `read_header` must come before: it checks the sizes in `file.options`.
     """
     options = file.options
     start = file.stream.tell()
@@ -172,7 +172,7 @@ def _decode_native(
     if available < needed:
         share = 100 * available // needed
         raise UnreadableImage(
-            f"The DICOM file is incomplete: it holds {share}% of its image. Please export it again."
+            f"The DICOM file is incomplete: it contains {share}% of its image. Export it again."
         )
     syntax = ExplicitVRBigEndian if big else ExplicitVRLittleEndian
     # One frame only, and the byte that pads an odd length.
@@ -195,9 +195,9 @@ def _decode_compressed(frame: bytes, options: dict, declared: UID) -> tuple[np.n
             raise UnreadableImage(_undecodable(declared))
         return _decode_rle(frame, options), options["photometric_interpretation"]
     if (stream.rows, stream.columns) != (options["rows"], options["columns"]):
-        raise UnreadableImage("The DICOM file contradicts itself about the size of its image.")
+        raise UnreadableImage("The DICOM file states two different sizes for its image.")
     if stream.components not in (1, 3):
-        raise UnreadableImage("The DICOM file's image has an unusual number of colours.")
+        raise UnreadableImage("The image in the DICOM file has an unusual number of colours.")
     if stream.kind == "JPEG 2000" or (stream.kind == "JPEG" and stream.bits == 8):
         try:
             return _decode_with_pillow(frame, stream, options, declared)
@@ -341,7 +341,7 @@ def _decode_rle(frame: bytes, options: dict) -> np.ndarray:
     samples, width = options["samples_per_pixel"], options["bits_allocated"] // 8
     count, *offsets = struct.unpack("<16L", frame[:64])
     if count != samples * width or not 0 < count <= 15:
-        raise UnreadableImage("The DICOM file's compressed image is damaged.")
+        raise UnreadableImage("The compressed image in the DICOM file is damaged.")
     ends = [*offsets[1:count], len(frame)]
     planes = np.empty((samples, rows, columns, width), dtype=np.uint8)
     for segment in range(count):
@@ -360,9 +360,9 @@ def _decode_rle(frame: bytes, options: dict) -> np.ndarray:
 
 def _undecodable(syntax: UID) -> str:
     if any(video in syntax.name for video in ("MPEG", "HEVC", "AVC")):
-        return "This DICOM file holds a video, not an image."
+        return "This DICOM file contains a video, not an image."
     name = syntax.name if syntax.is_transfer_syntax and not syntax.is_private else "its coding"
     return (
-        f"The DICOM file's compressed image cannot be decoded ({name}). "
+        f"The compressed image in the DICOM file cannot be decoded ({name}). "
         "It may be damaged; please export it uncompressed."
     )

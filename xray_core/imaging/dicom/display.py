@@ -23,7 +23,7 @@ from pydicom.dataset import Dataset
 from pydicom.multival import MultiValue
 from pydicom.pixels import apply_color_lut, apply_modality_lut, apply_voi_lut, apply_windowing
 
-from xray_core.imaging.decode import has_colour
+from xray_core.imaging.decode import bit_depth, has_colour
 from xray_core.imaging.decoder_logs import suppress_logs
 from xray_core.imaging.decoding_memory import Reservation, assemble, sample_positions, strips
 from xray_core.imaging.dicom.decode import StoredImage, decode_first_frame
@@ -36,8 +36,6 @@ from xray_core.imaging.dicom.header import (
     type_cautions,
     value,
 )
-
-_DEPTHS = (8, 10, 12, 14, 16)
 
 
 @dataclass(frozen=True, eq=False)
@@ -213,13 +211,15 @@ def to_grey_levels(
 
     levels = transform.apply(units) if transform else None
     if levels is not None and _is_saturated(levels, counts):
-        notes.append("The file's display window leaves no detail; the full range is shown instead.")
+        notes.append(
+            "The window in the file leaves no detail. The full range of grey values is shown."
+        )
         levels = None
     if levels is None:
         low, high = _display_range(units, counts, bits if narrow else 32)
         transform = VoiTransform("", lambda values: stretch(values, low, high))
         if bits > 8 and not notes:
-            notes.append("The file names no display window; its full range of greys is shown.")
+            notes.append("The file has no window. The full range of grey values is shown.")
         levels = transform.apply(units)
 
     def finish(levels: np.ndarray, padding: np.ndarray) -> np.ndarray:
@@ -466,9 +466,8 @@ def _windowing(center: float, width: float, function: str) -> Callable[[np.ndarr
 def _lookup(table: Dataset) -> Callable[[np.ndarray], np.ndarray]:
     own = Dataset()
     own.VOILUTSequence = [table]
-    highest = max(table.LUTData)
     # Some writers declare 16 bits for entries of 12, so the entries decide.
-    scale = 255 / (2 ** next(depth for depth in _DEPTHS if highest < 2**depth) - 1)
+    scale = 255 / (2 ** bit_depth(max(table.LUTData)) - 1)
     return lambda units: apply_voi_lut(np.rint(units).astype(np.int32), own) * scale
 
 

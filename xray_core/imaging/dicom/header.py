@@ -244,13 +244,15 @@ def type_cautions(header: Dataset, frames: int) -> list[str]:
     modality = code_string(header, "Modality")
     body_part = code_string(header, "BodyPartExamined")
     if modality and modality not in _XRAY_MODALITIES:
-        notes.append(f"The file says that this is no X-ray (modality {modality}).")
+        notes.append(f"According to the file, this is not an X-ray (modality {modality}).")
     if body_part and not any(chest in body_part for chest in _CHEST):
-        notes.append(f"The file says that this is not a chest (body part {body_part}).")
+        notes.append(f"According to the file, this is not a chest (body part {body_part}).")
     if is_lateral(header):
-        notes.append("The file says that this is a side view; the model knows frontal images only.")
+        notes.append(
+            "According to the file, this is a lateral view. The model is for frontal views."
+        )
     if value(header, "PresentationIntentType") == "FOR PROCESSING":
-        notes.append("The file holds raw detector data, not an image made for viewing.")
+        notes.append("The file contains raw detector data, not an image processed for viewing.")
     return notes
 
 
@@ -311,7 +313,7 @@ class _MeteredStream(io.BytesIO):
     def read(self, size: int | None = -1, /) -> bytes:
         self.reads_left -= 1
         if self.reads_left < 0:
-            raise UnreadableImage("The DICOM file's header is too long to be that of an image.")
+            raise UnreadableImage("The header of the DICOM file is too long for an image.")
         return super().read(size)
 
 
@@ -360,19 +362,21 @@ def _decoding_options(header: Dataset, keyword: str, max_pixels: int) -> dict:
 
     rows, columns = number("Rows", 0), number("Columns", 0)
     if rows < 1 or columns < 1:
-        raise UnreadableImage("The DICOM file does not say how many rows and columns it has.")
+        raise UnreadableImage("The DICOM file does not state how many rows and columns it has.")
     samples = number("SamplesPerPixel", 1)
     if samples not in (1, 3):
-        raise UnreadableImage(f"The DICOM file has {samples} values a pixel; 1 or 3 can be read.")
+        raise UnreadableImage(f"The DICOM file has {samples} values per pixel; 1 or 3 can be read.")
     if rows * columns * samples > max_pixels:
         raise UnreadableImage(
-            f"The DICOM file claims {rows} x {columns} pixels, more than a radiograph has."
+            f"The DICOM file declares {rows} x {columns} pixels, more than a radiograph has."
         )
     allocated = {"FloatPixelData": 32, "DoubleFloatPixelData": 64}.get(
         keyword, number("BitsAllocated", 0)
     )
     if allocated not in (1, 8, 16, 32, 64):
-        raise UnreadableImage(f"The DICOM file stores {allocated} bits a pixel, which is unusual.")
+        raise UnreadableImage(
+            f"The DICOM file stores {allocated} bits per pixel, which cannot be read."
+        )
     photometric = str(value(header, "PhotometricInterpretation") or "").strip().upper()
     if samples == 1 and photometric not in ("MONOCHROME1", "PALETTE COLOR"):
         photometric = "MONOCHROME2"
@@ -394,10 +398,10 @@ def _decoding_options(header: Dataset, keyword: str, max_pixels: int) -> dict:
 
 def _not_an_image(header: Dataset, meta: Dataset) -> str:
     kind = UID(str(value(header, "SOPClassUID") or value(meta, "MediaStorageSOPClassUID") or ""))
-    words = f"{kind.name} {value(header, 'Modality') or ''}"
-    if "Media Storage Directory" in words:
-        return "This is the table of contents of a DICOM disc; please choose one of its images."
-    for sign, what in (
+    text = f"{kind.name} {value(header, 'Modality') or ''}"
+    if "Media Storage Directory" in text:
+        return "This is the table of contents of a DICOM disc; choose one of its images."
+    for word, content in (
         ("SR", "a report"),
         ("PDF", "a document"),
         ("CDA", "a document"),
@@ -407,6 +411,6 @@ def _not_an_image(header: Dataset, meta: Dataset) -> str:
         ("Presentation State", "display settings"),
         ("Key Object", "a list of images"),
     ):
-        if sign in words:
-            return f"This DICOM file holds {what}, not an image."
-    return "This DICOM file holds no image."
+        if word in text:
+            return f"This DICOM file contains {content}, not an image."
+    return "This DICOM file contains no image."
