@@ -65,8 +65,8 @@ def _parser() -> argparse.ArgumentParser:
 
     evaluate = commands.add_parser(
         "evaluate",
-        help="print the metrics of a model, each with its 95%% interval",
-        description="Print the metrics of a model on a test set, each with its 95%% interval.",
+        help="print the metrics, each with its 95%% interval",
+        description="Print the metrics of a model on a test set, each with its 95% interval.",
         epilog="example: python -m xray_core evaluate --model resnet50 --json metrics.json",
     )
     evaluate.set_defaults(run=_evaluate)
