@@ -91,7 +91,7 @@ def test_a_models_own_texts(server: Server, visitor: object) -> None:
     expect(visitor.get_by_text("Words of the card.")).to_be_attached()
     expect(visitor.get_by_text("A summary.")).to_be_attached()
     expect(visitor.get_by_text("Limits of use.")).to_be_visible()
-    expect(visitor.locator("h3", has_text="Limits")).to_contain_text("heading.png")
+    expect(visitor.locator("h2", has_text="Limits")).to_contain_text("heading.png")
     for tab in ("Model card", "Recipe", "Network", "Provenance"):
         visitor.get_by_role("tab", name=tab).click()
         assert_nothing_leads_elsewhere(visitor)
