@@ -39,6 +39,7 @@ _SHA256 = re.compile(r"[0-9a-f]{64}")
 _CONTROL_CHARACTER = re.compile(r"[\x00-\x1f\x7f\u2028\u2029\ud800-\udfff]")
 _MAX_DEPTH = 16  # levels of config.json, and of the groups of a weights file
 _MAX_TEXT = 4_096  # characters of a text in config.json
+_MAX_NOTES = 20_000  # characters of the notes, the one text of several lines
 _MAX_DIRECTORY_BYTES = 16_384  # of an .npz file's table of contents
 _MAX_WEIGHT_ITEMS = 20_000  # groups and arrays of a weights file; ResNet50 has about 600
 
@@ -107,7 +108,11 @@ def parse_config(text: str) -> dict[str, Any]:
         raise ValueError("it cannot be read as JSON") from None
     if not isinstance(config, dict):
         raise ValueError("it is not a JSON object")
-    waiting: list[tuple[Any, int]] = [(config, 0)]
+    notes = config.get("notes", "")
+    if not isinstance(notes, str) or len(notes) > _MAX_NOTES or _has_control_character(notes):
+        raise ValueError("its notes are too long or have control characters")
+    checked = {key: value for key, value in config.items() if key != "notes"}
+    waiting: list[tuple[Any, int]] = [(checked, 0)]
     while waiting:
         item, depth = waiting.pop()
         if depth > _MAX_DEPTH:
@@ -169,6 +174,10 @@ def check_config(config: dict[str, Any]) -> None:
             raise ValueError("it lists a file whose name leads outside the model's folder")
         if not _matches(digest, _SHA256):
             raise ValueError("it lists a file without its SHA-256")
+
+
+def _has_control_character(lines: str) -> bool:
+    return bool(_CONTROL_CHARACTER.search(lines.replace("\n", "")))
 
 
 def _is_bundle_path(name: str) -> bool:

@@ -13,6 +13,7 @@ from typing import Any
 
 import pandas as pd
 
+from xray_core.dataset.averages import read_averages, save_averages
 from xray_core.dataset.index import fingerprint
 from xray_core.errors import BundleError
 from xray_core.evaluation.figures import write_figures
@@ -54,9 +55,10 @@ def write_results(
 def finish_stored(bundle: Bundle, *, notes: str | None = None) -> Bundle:
     """Rebuild metrics, figures and card of a bundle from its own files.
 
-    All other files are copied byte for byte. What needs the network (calibration, input check,
-    robustness, metrics of the shifted validation images, effect of storage) is kept as stored. No
-    image is predicted, so the test set is not used again.
+    All other files are copied byte for byte, except that the arrays of `averages.npz` get today's
+    names. What needs the network (calibration, input check, robustness, metrics of the shifted
+    validation images, effect of storage) is kept as stored. No image is predicted, so the test set
+    is not used again.
 
     Parameters
     ----------
@@ -85,6 +87,9 @@ def finish_stored(bundle: Bundle, *, notes: str | None = None) -> Bundle:
                 if not _is_result(name):
                     (partial / name).parent.mkdir(parents=True, exist_ok=True)
                     shutil.copyfile(bundle.folder / name, partial / name)
+            if bundles.AVERAGES in bundle.config["files"]:  # under the names of today's format
+                averages = read_averages(bundle.folder / bundles.AVERAGES)
+                save_averages(averages, partial / bundles.AVERAGES)
             write_results(partial, config, bundle.predictions(), bundle.history())
     except KeyError as error:
         raise BundleError(
