@@ -99,7 +99,7 @@ def test_a_refused_picture_says_why_and_shows_no_probability(open_page, with_mod
     at = drop(open_page("prediction"), ("holiday.png", buffer.getvalue()))
 
     assert "</span> Not analysed</h2>" in words(at)
-    assert "in colour" in words(at)
+    assert "Colour image" in words(at)
     assert 'class="scale"' not in words(at)
 
 
