@@ -99,7 +99,7 @@ def test_a_refused_image_has_a_reason_and_no_probability(open_page, with_model):
     at = drop(open_page("prediction"), ("holiday.png", buffer.getvalue()))
 
     assert "</span> Not analysed</h2>" in words(at)
-    assert "in colour" in words(at)
+    assert "Colour image" in words(at)
     assert 'class="scale"' not in words(at)
 
 
