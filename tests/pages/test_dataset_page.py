@@ -56,7 +56,7 @@ def test_numbers_findings_and_gallery_of_a_folder(page: AppTest, dataset: Path) 
     # 20 + 2 + 4 normal patients, 20 + 2 + 4 with pneumonia, and the copy under another name
     assert numbers["Patients"] == "53"
     found = [label for label in labels(page) if "**" in label]
-    assert "**Grave**" in found[0]
+    assert "**Serious**" in found[0]
     assert any("both sides of the test split" in label for label in found)
     assert found.index(next(f for f in found if "Checked" in f)) > found.index(
         next(f for f in found if "Note" in f)
@@ -143,7 +143,7 @@ def test_changed_folder_is_noticed_without_a_restart(page: AppTest, dataset: Pat
 
 def test_wrong_folder_is_a_sentence_and_can_be_corrected(page: AppTest, dataset: Path) -> None:
     page.text_input(key="dataset_folder_field").set_value(str(dataset / "train")).run()
-    assert "holds no chest X-ray dataset" in page.error[0].value
+    assert "contains no chest X-ray dataset" in page.error[0].value
     assert not page.exception
     page.text_input(key="dataset_folder_field").set_value(str(dataset)).run()
     assert not page.error
