@@ -143,7 +143,7 @@ def test_changed_folder_is_noticed_without_a_restart(page: AppTest, dataset: Pat
 
 def test_wrong_folder_is_a_sentence_and_can_be_corrected(page: AppTest, dataset: Path) -> None:
     page.text_input(key="dataset_folder_field").set_value(str(dataset / "train")).run()
-    assert "holds no chest X-ray dataset" in page.error[0].value
+    assert "contains no chest X-ray dataset" in page.error[0].value
     assert not page.exception
     page.text_input(key="dataset_folder_field").set_value(str(dataset)).run()
     assert not page.error

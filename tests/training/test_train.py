@@ -381,14 +381,14 @@ def test_two_trainings_of_one_name_do_not_mix(
 
 def test_a_lock_taken_while_another_was_held_is_respected(dataset: Path, tmp_path: Path) -> None:
     fcntl = pytest.importorskip("fcntl")
-    from xray_core.training.run import _alone
+    from xray_core.training.run import _training_lock
 
     plan = plan_training(find_recipe("cnn"), data=str(dataset), models=tmp_path / "models")
-    with _alone(plan):
+    with _training_lock(plan):
         waiting = (tmp_path / "models" / ".cnn.lock").open("r+")  # opened, not yet locked
     fcntl.flock(waiting, fcntl.LOCK_EX | fcntl.LOCK_NB)
-    with pytest.raises(BundleError, match="already running"), _alone(plan):
+    with pytest.raises(BundleError, match="already running"), _training_lock(plan):
         pytest.fail("Two trainings ran at once.")
     waiting.close()
-    with _alone(plan):
+    with _training_lock(plan):
         pass

@@ -1,4 +1,4 @@
-"""Images that cannot be read: found before the first epoch, named, and left out when asked."""
+"""Images that cannot be read: reported before the first epoch, named, and left out when asked."""
 
 import shutil
 from collections import Counter
@@ -138,7 +138,7 @@ def test_a_fold_without_a_readable_image_of_a_class_is_refused(
     for path in files_of(plan(), "test"):
         if "NORMAL" in path:
             damage(folder, path)
-    with pytest.raises(DatasetError, match="test fold holds no readable NORMAL image"):
+    with pytest.raises(DatasetError, match="test fold contains no readable NORMAL image"):
         train(plan(skip_unreadable=True))
 
 
@@ -221,7 +221,7 @@ def test_an_image_damaged_during_the_epochs_ends_no_training(
         if line.startswith("Epoch 2/"):
             whole.append(damage(folder, path))
 
-    with pytest.raises(DatasetError, match="cannot be read any more"):
+    with pytest.raises(DatasetError, match="can no longer be read"):
         train(plan(), log=log)
     (folder / path).write_bytes(whole[0])
     bundle = train(plan(resume=True))
@@ -235,11 +235,11 @@ def test_a_run_is_not_resumed_with_other_images_to_train_or_choose_on(
 ) -> None:
     stop_after_one_epoch(plan())
     damage(folder, files_of(plan(), fold)[0])
-    with pytest.raises(BundleError, match="begun with another set of images"):
+    with pytest.raises(BundleError, match="started with another set of images"):
         train(plan(resume=True, skip_unreadable=True))
 
 
 def test_a_run_is_not_resumed_with_another_split(plan: Callable[..., Plan]) -> None:
     stop_after_one_epoch(plan())
-    with pytest.raises(BundleError, match="begun with another split seed"):
+    with pytest.raises(BundleError, match="started with another split seed"):
         train(plan(resume=True, split_seed=1))
