@@ -19,7 +19,7 @@ from browser_tools import LAPTOP, PHONE, ROOT, Server, drop
 from PIL import Image
 from playwright.sync_api import Page, expect
 
-from xray_core.model.bundle import seal, writing
+from xray_core.model.bundle import open_bundle, seal, writing
 from xray_core.training.card import model_card
 
 pytestmark = pytest.mark.browser
@@ -60,7 +60,7 @@ def server(
     """The app with two models, of which the first shows a full model card, and their images."""
     folder = tmp_path_factory.mktemp("accessibility")
     config = json.loads((micro_bundle / "config.json").read_text())
-    shipped = json.loads((ROOT / "models/resnet50/config.json").read_text())
+    shipped = dict(open_bundle(ROOT / "models/resnet50").config)
     for name in ("micro", "other"):
         with writing(folder / "models" / name) as bundle:
             shutil.copytree(micro_bundle, bundle, dirs_exist_ok=True)
