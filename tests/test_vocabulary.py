@@ -13,6 +13,7 @@ CONVERSION = {
     "xray_core/dataset/averages.py",
     "xray_core/model/bundle.py",
     "tests/model/test_bundle.py",
+    "tests/model/test_format_1.py",
 }
 FORMAT_1 = '"format": 1,'
 

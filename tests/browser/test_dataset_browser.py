@@ -62,7 +62,9 @@ def test_a_finding_opens_by_keyboard_and_shows_its_images(server: Server, page: 
     page.keyboard.press("Enter")
     image = page.get_by_alt_text("Image test/PNEUMONIA/person777_virus_1.jpeg")
     expect(image.first).to_be_visible(timeout=PATIENCE)
-    expect(page.locator(".st-key-finding_exact-across")).to_contain_text("results are too optimistic")
+    expect(page.locator(".st-key-finding_exact-across")).to_contain_text(
+        "results are too optimistic"
+    )
     shot(page, "dataset-finding")
 
 
