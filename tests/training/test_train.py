@@ -332,9 +332,7 @@ def test_evaluate_prints_intervals_and_writes_json(
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize(
-    "recipe", ["resnet50", "resnet50-frozen", "vgg16", "vgg16-flatten", "cnn", "cnn-softmax"]
-)
+@pytest.mark.parametrize("recipe", list(RECIPES))
 def test_every_recipe_gives_a_bundle_that_predicts(
     recipe: str, dataset: Path, tmp_path: Path
 ) -> None:

@@ -34,7 +34,8 @@ def _threshold(evaluation: Evaluation) -> float:
         format_func=lambda name: f"{_POINTS[name]} ({points[name]:.1%})",
         key="evaluation_point",
         help="The decision threshold gives both kinds of error the same weight. The exclusion "
-        "threshold has a sensitivity of 99% on the validation split. Both were fixed before the "
+        "threshold has a sensitivity of 99% on validation images and altered copies of them. Both "
+        "were fixed before the "
         "test split was used.",
     )
     if point or "evaluation_threshold" not in st.session_state:

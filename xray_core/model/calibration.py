@@ -200,8 +200,9 @@ def fit_calibration(
     least 1: validation images come from the same hospital as the training images, so a lower
     temperature would be overconfident elsewhere [2]_.
 
-    The uncertain band is the narrowest one, symmetric in log-odds, outside which 98% of the images
-    are classified correctly. The exclusion threshold is the highest threshold with a sensitivity
+    The uncertain band is the narrowest one, symmetric in log-odds, outside which the balanced
+    accuracy is at least 98%; its upper end is between 60% and 90%, and 90% where that accuracy is
+    not reached. The exclusion threshold is the highest threshold with a sensitivity
     of 99% on these images. They are few and from one hospital, so it is not evidence that
     pneumonia is excluded below it.
 

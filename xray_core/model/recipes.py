@@ -137,7 +137,7 @@ CHOICES: dict[str, tuple[Any, ...]] = {
     "precision": ("float32", "mixed_bfloat16"),
 }
 
-_FROZEN_AUGMENTATION = Augmentation(
+_STRONG_AUGMENTATION = Augmentation(
     flip_horizontal=True,
     flip_vertical=True,
     rotation=25.0,
@@ -198,7 +198,7 @@ RECIPES: dict[str, Recipe] = {
             dropout=0.5,
             epochs=15,
             cached_views=3,
-            augmentation=_FROZEN_AUGMENTATION,
+            augmentation=_STRONG_AUGMENTATION,
         ),
         Recipe(
             name="vgg16",

@@ -274,7 +274,8 @@ def _marker_augmentation(augmentation: dict[str, Any]) -> str:
 def _initial_weights(config: dict[str, Any]) -> str:
     if config["training"]["backbone_weights"] is None:
         return "Initial weights: random."
-    return f"Initial weights: ImageNet ({_WEIGHT_SOURCES[config['recipe']['backbone']]})."
+    source = _WEIGHT_SOURCES.get(config["recipe"]["backbone"], "see the documentation of Keras")
+    return f"Initial weights: ImageNet ({source})."
 
 
 def _storage(storage: dict[str, Any] | None) -> str:

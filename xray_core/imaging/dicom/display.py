@@ -6,7 +6,8 @@ Grey images pass through these steps, in the order of the grayscale transformati
 1. `mask_unused_bits` (Bits Stored) and `padding_mask` (Pixel Padding Value), on stored values;
 2. `apply_modality_transform` (Modality LUT or rescale), to modality units;
 3. one of `voi_transforms` (VOI LUT or window), to [0, 255];
-4. `invert_monochrome1`, on display values, so that bone is bright. Padding is then set to black.
+4. `invert_monochrome1`, on display values, as the file is meant to be displayed. Padding is then
+   set to black.
 
 Colour images are converted to their luminance instead.
 """
@@ -45,7 +46,7 @@ class DicomImage:
     Parameters
     ----------
     levels : ndarray of float32 or (from colour) uint8, shape (H, W)
-        Grey levels in [0, 255], bone bright.
+        Grey levels in [0, 255], as the file is meant to be displayed.
     original_size : tuple of int
         (height, width) as stored.
     had_colour : bool
@@ -223,8 +224,8 @@ def to_grey_levels(
         levels = transform.apply(units)
 
     def finish(levels: np.ndarray, padding: np.ndarray) -> np.ndarray:
-        upright = invert_monochrome1(levels, stored.photometric)
-        return np.where(padding, 0, np.nan_to_num(upright)).astype(np.float32)
+        displayed = invert_monochrome1(levels, stored.photometric)
+        return np.where(padding, 0, np.nan_to_num(displayed)).astype(np.float32)
 
     table = finish(levels, padding) if narrow else None
 
