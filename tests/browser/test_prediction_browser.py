@@ -189,7 +189,8 @@ def test_a_new_drop_resets_filter_and_file_names(server, page, image_png):
     page.get_by_text("Show file names").click()
     expect(page.get_by_role("checkbox", name="Show file names")).to_be_checked()
     # While a run starts, Streamlit may replace the input to which the browser gives the files.
-    page.wait_for_timeout(1000)
+    selected = page.get_by_role("combobox", name=re.compile("Selected image"))
+    expect(selected).to_have_value(re.compile("bad.png"), timeout=SLOW)
     idle = page.locator('[data-testid="stApp"][data-test-script-state="notRunning"]')
     expect(idle).to_be_visible(timeout=SLOW)
 
