@@ -1,4 +1,7 @@
-"""Quality checks of a dataset: leakage, labels, class balance, size of the validation fold."""
+"""Quality checks of a dataset: leakage, labels, class balance, size of the validation fold.
+
+Each check takes the table of `dataset_table`, one row per image, and returns a list of Finding.
+"""
 
 import re
 
@@ -28,15 +31,6 @@ def audit(table: pd.DataFrame) -> list[Finding]:
     """Run all checks; the most serious findings come first.
 
     Checks whose columns are missing (a bundle without measurements) are skipped.
-
-    Parameters
-    ----------
-    table : pandas.DataFrame
-        One row per image, as `dataset_table` returns it.
-
-    Returns
-    -------
-    list of Finding
     """
     measured = "sha256" in table
     findings = [*shared_patients(table), *images_per_patient(table)]
@@ -54,17 +48,7 @@ def audit(table: pd.DataFrame) -> list[Finding]:
 
 
 def shared_patients(table: pd.DataFrame) -> list[Finding]:
-    """Find patients with images in more than one split.
-
-    Parameters
-    ----------
-    table : pandas.DataFrame
-        One row per image, as `dataset_table` returns it.
-
-    Returns
-    -------
-    list of Finding
-    """
+    """Find patients with images in more than one split."""
     places = table[["patient", "split"]].drop_duplicates()
     in_two = places[places.duplicated("patient", keep=False)]
     tested = in_two.loc[in_two["split"] == "test", "patient"]
@@ -114,17 +98,7 @@ def shared_patients(table: pd.DataFrame) -> list[Finding]:
 
 
 def images_per_patient(table: pd.DataFrame) -> list[Finding]:
-    """Report how many patients have several images.
-
-    Parameters
-    ----------
-    table : pandas.DataFrame
-        One row per image, as `dataset_table` returns it.
-
-    Returns
-    -------
-    list of Finding
-    """
+    """Report how many patients have several images."""
     images = table.groupby("patient").size().sort_values(ascending=False)
     if images.max() == 1:
         return []
@@ -151,17 +125,7 @@ def images_per_patient(table: pd.DataFrame) -> list[Finding]:
 
 
 def unreadable(table: pd.DataFrame) -> list[Finding]:
-    """Find files that cannot be read.
-
-    Parameters
-    ----------
-    table : pandas.DataFrame
-        One row per image, as `dataset_table` returns it.
-
-    Returns
-    -------
-    list of Finding
-    """
+    """Find files that cannot be read."""
     broken = table[table["problem"] != ""] if "problem" in table else table.iloc[:0]
     if broken.empty:
         return []
@@ -176,15 +140,6 @@ def contradicting_names(table: pd.DataFrame) -> list[Finding]:
     """Find images whose folder and file name give different classes.
 
     Byte-for-byte copies are left to `duplicate_findings`.
-
-    Parameters
-    ----------
-    table : pandas.DataFrame
-        One row per image, as `dataset_table` returns it.
-
-    Returns
-    -------
-    list of Finding
     """
     named_pneumonia = table["path"].map(subtype_of) != "none"
     named_normal = table["path"].str.contains(r"/(?:NORMAL2-)?IM-\d+-[^/]*$", case=False)
@@ -207,17 +162,7 @@ def contradicting_names(table: pd.DataFrame) -> list[Finding]:
 
 
 def imbalance(table: pd.DataFrame) -> list[Finding]:
-    """Report the class balance of the training images and of the test split.
-
-    Parameters
-    ----------
-    table : pandas.DataFrame
-        One row per image, as `dataset_table` returns it.
-
-    Returns
-    -------
-    list of Finding
-    """
+    """Report the class balance of the training images and of the test split."""
     tested = table["split"] == "test"
     pneumonia = table["label"] == "PNEUMONIA"
     training, test = float(pneumonia[~tested].mean()), float(pneumonia[tested].mean())
@@ -257,15 +202,6 @@ def validation_size(table: pd.DataFrame) -> list[Finding]:
     """Report whether Kaggle's val split and the validation fold are large enough for model choices.
 
     The criterion is the width of the exact 95% interval of an accuracy of 90% on as many patients.
-
-    Parameters
-    ----------
-    table : pandas.DataFrame
-        One row per image, as `dataset_table` returns it.
-
-    Returns
-    -------
-    list of Finding
     """
     findings = []
     val = table[table["split"] == "val"]

@@ -1,4 +1,7 @@
-"""Shortcut features: image properties that separate the classes without the lungs."""
+"""Shortcut features: image properties that separate the classes without the lungs.
+
+Each check takes the table of `dataset_table`, one row per image, and returns a list of Finding.
+"""
 
 import pandas as pd
 
@@ -72,17 +75,7 @@ def property_table(table: pd.DataFrame) -> pd.DataFrame:
 
 
 def shortcut_findings(table: pd.DataFrame) -> list[Finding]:
-    """Find properties that separate the classes, strongest first.
-
-    Parameters
-    ----------
-    table : pandas.DataFrame
-        One row per image, as `dataset_table` returns it.
-
-    Returns
-    -------
-    list of Finding
-    """
+    """Find properties that separate the classes, strongest first."""
     table = with_derived(table)
     parts = _parts(table)
     present = [name for name in PROPERTIES if name in table]
@@ -101,17 +94,7 @@ def shortcut_findings(table: pd.DataFrame) -> list[Finding]:
 
 
 def shift_findings(table: pd.DataFrame) -> list[Finding]:
-    """Check whether properties separate the test images from the training images of one class.
-
-    Parameters
-    ----------
-    table : pandas.DataFrame
-        One row per image, as `dataset_table` returns it.
-
-    Returns
-    -------
-    list of Finding
-    """
+    """Check whether properties separate the test images from the training images of one class."""
     table = with_derived(table)
     rows = []
     for label, images in table.groupby("label"):
