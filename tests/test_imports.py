@@ -18,6 +18,7 @@ REPOSITORY = Path(__file__).parents[1]
 JOBS = ("dataset", "training", "prediction", "evaluation", "pacs")
 FLOORS = {
     **dict.fromkeys(("xray_core.errors", "xray_core.labels"), 0),
+    "xray_core.command_line": 1,
     **dict.fromkeys(("xray_core.imaging", "xray_core.stats"), 1),
     "xray_core.model": 2,
     **{f"xray_core.{job}": 3 for job in JOBS},

@@ -4,13 +4,11 @@ from __future__ import annotations
 
 import argparse
 import json
-import logging
-import os
-import sys
 from pathlib import Path
 
 from tqdm import tqdm
 
+from xray_core.command_line import run_command
 from xray_core.errors import XrayError
 
 
@@ -28,17 +26,9 @@ def main(arguments: list[str] | None = None) -> int:
         The exit status: 0, 1 after an error (one sentence on standard error), 130 if interrupted.
     """
     options = _parser().parse_args(arguments)
-    os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
-    logging.getLogger("tensorflow").setLevel(logging.ERROR)
-    try:
-        options.run(options)
-    except XrayError as error:
-        print(error, file=sys.stderr)
-        return 1
-    except KeyboardInterrupt:
-        print("\nStopped. Run the same command again to resume.", file=sys.stderr)
-        return 130
-    return 0
+    return run_command(
+        lambda: options.run(options), interrupted="Run the same command again to resume."
+    )
 
 
 def _parser() -> argparse.ArgumentParser:

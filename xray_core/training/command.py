@@ -3,13 +3,11 @@
 from __future__ import annotations
 
 import argparse
-import logging
-import os
 import shlex
 import sys
 from pathlib import Path
 
-from xray_core.errors import XrayError
+from xray_core.command_line import run_command
 from xray_core.model.recipes import RECIPES, find_recipe
 from xray_core.training.plan import plan_training
 
@@ -29,37 +27,32 @@ def main(arguments: list[str] | None = None) -> int:
     """
     arguments = sys.argv[1:] if arguments is None else arguments
     options = _parser().parse_args(arguments)
-    os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
-    logging.getLogger("tensorflow").setLevel(logging.ERROR)
-    try:
-        plan = plan_training(
-            find_recipe(options.recipe),
-            settings=options.settings,
-            epochs=options.epochs,
-            data=options.data,
-            models=options.models,
-            name=options.name,
-            overwrite=options.overwrite,
-            resume=options.resume,
-            limit=options.limit,
-            backbone_weights=options.backbone_weights,
-            seed=options.seed,
-            split_seed=options.split_seed,
-            skip_unreadable=options.skip_unreadable,
-            command=_reproducible_options(arguments),
-        )
-        from xray_core.training.run import train  # imports TensorFlow, so only after all checks
+    return run_command(
+        lambda: _train(options, arguments),
+        interrupted="The finished epochs are kept: resume with the same options and --resume.",
+    )
 
-        bundle = train(plan)
-    except XrayError as error:
-        print(error, file=sys.stderr)
-        return 1
-    except KeyboardInterrupt:
-        print(
-            "\nStopped. The finished epochs are kept: resume with the same options and --resume.",
-            file=sys.stderr,
-        )
-        return 130
+
+def _train(options: argparse.Namespace, arguments: list[str]) -> None:
+    plan = plan_training(
+        find_recipe(options.recipe),
+        settings=options.settings,
+        epochs=options.epochs,
+        data=options.data,
+        models=options.models,
+        name=options.name,
+        overwrite=options.overwrite,
+        resume=options.resume,
+        limit=options.limit,
+        backbone_weights=options.backbone_weights,
+        seed=options.seed,
+        split_seed=options.split_seed,
+        skip_unreadable=options.skip_unreadable,
+        command=_reproducible_options(arguments),
+    )
+    from xray_core.training.run import train  # imports TensorFlow, so only after all checks
+
+    bundle = train(plan)
     from xray_core.evaluation.tables import metrics_table
 
     for fold in ("validation", "test"):
@@ -67,7 +60,6 @@ def main(arguments: list[str] | None = None) -> int:
     print(f"\nThe model is in {bundle.folder}. Open it with: streamlit run app.py")
     if options.models != Path("models"):
         print(f"(with the environment variable XRAY_MODELS={options.models})")
-    return 0
 
 
 def _parser() -> argparse.ArgumentParser:
