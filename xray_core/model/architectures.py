@@ -48,7 +48,8 @@ def build_network(
     Returns
     -------
     keras.Model
-        Input (B, H, W, 1) float32, grey in [0, 255]; output: probability (B, 1) float32.
+        Input (B, H, W, 1) float32, grey in [0, 255]. Output of a classifier: probability of
+        pneumonia (B, 1); of a segmentation: probability of lung (B, H, W, 1), both float32.
 
     Raises
     ------
@@ -56,6 +57,8 @@ def build_network(
         The weights do not fit the backbone, or cannot be downloaded.
     """
     image = keras.Input((*input_size, 1), name="image")  # (B, H, W, 1)
+    if recipe.kind == "segmentation":
+        return keras.Model(image, _lung_mask(recipe, image), name=recipe.name.replace("-", "_"))
     if recipe.backbone is None:
         x = _preprocess(image, recipe.preprocessing, channels=1)  # (B, H, W, 1)
         for number, filters in enumerate(recipe.filters, start=1):
@@ -115,11 +118,48 @@ def _preprocess(image: Any, kind: str, *, channels: int) -> Any:
     if channels > 1:
         # (B, H, W, 1) -> (B, H, W, channels)
         x = layers.Concatenate(name="three_channels", dtype="float32")([image] * channels)
+    if kind == "standardize":
+        # Per image, so that brightness and contrast do not matter.
+        return layers.LayerNormalization(
+            axis=(1, 2, 3), center=False, scale=False, name="preprocessing", dtype="float32"
+        )(x)
     if kind == "rescale":
         return layers.Rescaling(1 / 255, name="preprocessing", dtype="float32")(x)
     # All channels hold the same grey levels, so the channel order affects only the means.
     offset = [-mean for mean in CAFFE_MEANS] if channels == 3 else -sum(CAFFE_MEANS) / 3
     return layers.Rescaling(1.0, offset=offset, name="preprocessing", dtype="float32")(x)
+
+
+def _lung_mask(recipe: Recipe, image: Any) -> Any:
+    """Return the probability of lung for every pixel: (B, H, W, 1) -> (B, H, W, 1).
+
+    A small U-Net (Ronneberger et al., MICCAI 2015). Its finest resolution is half of the input's.
+    """
+    x = _preprocess(image, recipe.preprocessing, channels=1)
+    skipped = []
+    for number, filters in enumerate(recipe.filters, start=1):
+        x = _convolution(
+            x, filters, f"down{number}a", strides=2
+        )  # (B, h, w, c) -> (B, h/2, w/2, f)
+        x = _convolution(x, filters, f"down{number}b")
+        skipped.append(x)
+    for number, (filters, skip) in enumerate(
+        zip(recipe.filters[-2::-1], skipped[-2::-1], strict=True), start=1
+    ):
+        x = layers.UpSampling2D(2, name=f"up{number}")(x)  # (B, h, w, c) -> (B, 2h, 2w, c)
+        x = layers.Concatenate(name=f"join{number}")([x, skip])
+        x = _convolution(x, filters, f"up{number}a")
+    x = layers.Conv2D(1, 3, padding="same", name="half")(x)  # (B, H/2, W/2, 1)
+    x = layers.UpSampling2D(2, interpolation="bilinear", name="lung_logit")(x)  # (B, H, W, 1)
+    return layers.Activation("sigmoid", name="lungs", dtype="float32")(x)
+
+
+def _convolution(x: Any, filters: int, name: str, strides: int = 1) -> Any:
+    x = layers.Conv2D(
+        filters, 3, strides=strides, padding="same", use_bias=False, name=f"{name}_conv"
+    )(x)
+    x = layers.BatchNormalization(momentum=0.9, name=f"{name}_norm")(x)
+    return layers.Activation("relu", name=f"{name}_relu")(x)
 
 
 def _backbone(recipe: Recipe, image: Any, weights: str | Path | None) -> tuple[Any, Any]:

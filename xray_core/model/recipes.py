@@ -56,12 +56,14 @@ class Recipe:
 
     name: str
     summary: str
+    kind: str = "classifier"  # "segmentation": finds the lungs; only filters and training apply
     # Network
     backbone: str | None = None  # None: a network from scratch, made of `filters`
     last_stage: str = "conv5"  # resnet50 only: "conv5" (complete) or "conv4" (ResNet50-C4)
-    filters: tuple[int, ...] = ()  # from scratch only: one convolution and pooling each
+    filters: tuple[int, ...] = ()  # from scratch: of each convolution block, or of each resolution
     pool: int = 2  # from scratch only: side of the max-pooling window
     preprocessing: str = "caffe"  # "caffe": ImageNet means subtracted, BGR; "rescale": 1/255
+    lung_margin: float = 0.0  # of the crop to the lungs, as a share of its size; 0: no crop
     pooling: str = "average"  # of the last feature maps
     dense: int = 0  # units of the hidden layer; 0: no hidden layer
     batch_norm: bool = False  # after the hidden layer
@@ -126,9 +128,10 @@ class Recipe:
 
 
 CHOICES: dict[str, tuple[Any, ...]] = {
+    "kind": ("classifier", "segmentation"),
     "backbone": (None, "resnet50", "vgg16"),
     "last_stage": ("conv4", "conv5"),
-    "preprocessing": ("caffe", "rescale"),
+    "preprocessing": ("caffe", "rescale", "standardize"),
     "pooling": ("average", "flatten"),
     "output": ("sigmoid", "softmax"),
     "optimizer": ("adam", "adamw"),
@@ -245,6 +248,35 @@ RECIPES: dict[str, Recipe] = {
             output="softmax",
             epochs=20,
             augmentation=_GENTLE_AUGMENTATION,
+        ),
+        Recipe(
+            name="lungs",
+            summary="U-Net of five resolutions that finds the lungs, from scratch; needs --masks.",
+            kind="segmentation",
+            filters=(16, 32, 48, 64, 96),
+            preprocessing="standardize",
+            learning_rate=2e-3,
+            schedule="cosine",
+            imbalance="none",
+            batch_size=16,
+            epochs=10,
+            augmentation=Augmentation(
+                flip_horizontal=True,
+                rotation=20.0,
+                zoom=(0.65, 1.4),
+                stretch=0.3,
+                shear=0.1,
+                shift=25.0,
+                gamma=(0.5, 2.0),
+                gain=(0.6, 1.4),
+                offset=40.0,
+                blur=2.0,
+                noise=12.0,
+                resolution=56,
+                sharpen=1.5,
+                erase=0.3,
+                marker=0.3,
+            ),
         ),
     )
 }

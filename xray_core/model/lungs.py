@@ -1,0 +1,240 @@
+"""Lung masks: cleaning, measurements, plausibility, and the crop to the lungs.
+
+A mask comes from the segmentation network (recipe `lungs`). It shows where the lungs are, whether
+the image can be a frontal chest X-ray, and how much of a heat map lies inside the lungs.
+"""
+
+from __future__ import annotations
+
+from dataclasses import asdict, dataclass, fields
+from typing import Any, NamedTuple
+
+import cv2
+import numpy as np
+from numpy.typing import NDArray
+from PIL import Image
+
+FloatArray = NDArray[np.float32]
+Mask = NDArray[np.bool_]
+
+MASK_THRESHOLD = 0.5
+SMALLEST_FIELD = 0.01
+"""Smallest area of a lung field, as a share of the image; smaller components are removed."""
+
+
+class LungFields(NamedTuple):
+    """Measurements of a cleaned mask. All values are shares; lengths refer to the image's sides.
+
+    Attributes
+    ----------
+    larger, smaller : float
+        Areas of the two lung fields; `smaller` is 0 if there is only one field.
+    distance : float
+        Horizontal distance of the centroids of the two fields.
+    offset : float
+        Vertical distance of the centroids.
+    cut : float
+        Share of the outlines of the fields that lies on the edges of the image.
+    height, width : float
+        Size of the box around both fields.
+    """
+
+    larger: float
+    smaller: float
+    distance: float
+    offset: float
+    cut: float
+    height: float
+    width: float
+
+
+def clean_mask(probability: NDArray[Any]) -> Mask:
+    """Turn the output of the segmentation network into a mask of at most two lung fields.
+
+    Parameters
+    ----------
+    probability : ndarray, shape (H, W)
+        Probability that a pixel belongs to a lung, in [0, 1].
+
+    Returns
+    -------
+    ndarray of bool, shape (H, W)
+        The two largest connected components of the pixels above 50%, without components smaller
+        than 1% of the image.
+    """
+    labels, order = _components(np.asarray(probability) > MASK_THRESHOLD)
+    return np.isin(labels, order)
+
+
+def _components(mask: NDArray[Any]) -> tuple[NDArray[np.int32], list[int]]:
+    """Label the connected components, and list the (at most two) largest, largest first."""
+    count, labels, stats, _ = cv2.connectedComponentsWithStats(
+        mask.astype(np.uint8), connectivity=4
+    )
+    areas = stats[1:count, cv2.CC_STAT_AREA]
+    order = [int(n) + 1 for n in np.argsort(-areas, kind="stable")[:2]]
+    return labels, [n for n in order if areas[n - 1] >= SMALLEST_FIELD * mask.size]
+
+
+def measure_fields(mask: Mask) -> LungFields:
+    """Measure the lung fields of a mask.
+
+    Parameters
+    ----------
+    mask : ndarray of bool, shape (H, W)
+        As `clean_mask` returns it.
+
+    Returns
+    -------
+    LungFields
+        All zero for an empty mask.
+    """
+    labels, order = _components(mask)
+    if not order:
+        return LungFields(*[0.0] * 7)
+    height, width = mask.shape
+    parts = [labels == number for number in order]
+    areas = [float(part.mean()) for part in parts]
+    centres = [np.argwhere(part).mean(axis=0) / (height, width) for part in parts]
+    both = np.isin(labels, order)
+    rows, columns = np.flatnonzero(both.any(axis=1)), np.flatnonzero(both.any(axis=0))
+    padded = np.pad(both, 1).astype(np.uint8)
+    outline = padded[1:-1, 1:-1] - cv2.erode(padded, np.ones((3, 3), np.uint8))[1:-1, 1:-1]
+    edge = np.ones(mask.shape, bool)
+    edge[1:-1, 1:-1] = False
+    return LungFields(
+        larger=areas[0],
+        smaller=areas[1] if len(areas) > 1 else 0.0,
+        distance=float(abs(centres[0][1] - centres[-1][1])),
+        offset=float(abs(centres[0][0] - centres[-1][0])),
+        cut=float((edge & both).sum() / max(1, outline.sum())),
+        height=float((rows[-1] - rows[0] + 1) / height),
+        width=float((columns[-1] - columns[0] + 1) / width),
+    )
+
+
+@dataclass(frozen=True)
+class LungLimits:
+    """Limits between which the lung fields of a frontal chest X-ray lie.
+
+    Attributes
+    ----------
+    area, smaller, ratio, distance, offset, cut, height, width : (float, float)
+        Smallest and largest value of the area of both fields, the area of the smaller field, its
+        ratio to the larger one, and the measurements of the same name in `LungFields`.
+    """
+
+    area: tuple[float, float]
+    smaller: tuple[float, float]
+    ratio: tuple[float, float]
+    distance: tuple[float, float]
+    offset: tuple[float, float]
+    cut: tuple[float, float]
+    height: tuple[float, float]
+    width: tuple[float, float]
+
+    def are_plausible(self, lungs: LungFields) -> bool:
+        """Tell whether two lung fields were found, of plausible size and place."""
+        return all(
+            low <= _value(lungs, name) <= high
+            for name, (low, high) in ((one.name, getattr(self, one.name)) for one in fields(self))
+        )
+
+    def to_dict(self) -> dict[str, Any]:
+        """Return the limits as plain data for `config.json`."""
+        return asdict(self)
+
+    @classmethod
+    def from_dict(cls, data: dict[str, Any]) -> LungLimits:
+        """Read what `to_dict` returned.
+
+        Raises
+        ------
+        ValueError
+            A limit is missing, unknown, not a pair of numbers, or in the wrong order.
+        """
+        names = {one.name for one in fields(cls)}
+        pairs = {
+            name: tuple(value) for name, value in data.items() if isinstance(value, (list, tuple))
+        }
+        if (
+            set(data) != names
+            or not all(
+                len(pair) == 2 and all(type(n) in (int, float) for n in pair) and pair[0] <= pair[1]
+                for pair in pairs.values()
+            )
+            or len(pairs) != len(names)
+        ):
+            raise ValueError("its limits of the lung fields are not pairs of numbers")
+        return cls(**pairs)
+
+
+def _value(lungs: LungFields, name: str) -> float:
+    if name == "area":
+        return lungs.larger + lungs.smaller
+    if name == "ratio":
+        return lungs.smaller / lungs.larger if lungs.larger else 0.0
+    return float(getattr(lungs, name))
+
+
+class Box(NamedTuple):
+    """A rectangle in an image, as shares of its height and width: [top, bottom) x [left, right)."""
+
+    top: float
+    left: float
+    bottom: float
+    right: float
+
+
+WHOLE = Box(0.0, 0.0, 1.0, 1.0)
+
+
+def lung_box(mask: Mask, margin: float) -> Box:
+    """Return the box around the lungs with a margin, within the image.
+
+    Parameters
+    ----------
+    mask : ndarray of bool, shape (H, W)
+        As `clean_mask` returns it.
+    margin : float
+        Width of the margin on each side, as a share of the box.
+
+    Returns
+    -------
+    Box
+        The whole image for an empty mask.
+    """
+    if not mask.any():
+        return WHOLE
+    edges = []
+    for axis in (1, 0):
+        lit = np.flatnonzero(mask.any(axis=axis))
+        first, last = lit[0] / mask.shape[1 - axis], (lit[-1] + 1) / mask.shape[1 - axis]
+        space = margin * (last - first)
+        edges.append((max(0.0, float(first - space)), min(1.0, float(last + space))))
+    (top, bottom), (left, right) = edges
+    return Box(top, left, bottom, right)
+
+
+def crop_to_box(image: FloatArray, box: Box) -> FloatArray:
+    """Crop a model input and enlarge the crop to the size of the model input.
+
+    Parameters
+    ----------
+    image : ndarray of float32, shape (H, W, 1)
+        A model input, grey levels in [0, 255].
+    box : Box
+        The part of it that is kept.
+
+    Returns
+    -------
+    ndarray of float32, shape (H, W, 1)
+        Whole grey levels in [0, 255], as `imaging.pixels.to_model_input` returns them.
+    """
+    if box == WHOLE:
+        return image
+    height, width = image.shape[:2]
+    corners = (box.left * width, box.top * height, box.right * width, box.bottom * height)
+    plane = Image.fromarray(np.ascontiguousarray(image[..., 0], dtype=np.float32))
+    crop = plane.resize((width, height), Image.Resampling.BILINEAR, box=corners)
+    return np.clip(np.rint(np.asarray(crop)), 0, 255).astype(np.float32)[..., np.newaxis]
