@@ -72,13 +72,20 @@ def _parser() -> argparse.ArgumentParser:
         "finish",
         help="rebuild a bundle from its weights, without training",
         description="Rebuild a bundle from its weights, without training: calibration, input "
-        "check, predictions, metrics, figures and model card.",
+        "check, predictions, metrics, figures and model card; for a segmentation limits of the lung "
+        "fields, metrics and model card.",
         epilog="examples: python -m xray_core finish resnet50 --data data/chest_xray; "
-        "python -m xray_core finish resnet50 --stored",
+        "python -m xray_core finish resnet50 --stored; "
+        "python -m xray_core finish lungs --masks data/lung_masks",
     )
     finish.set_defaults(run=_finish)
     finish.add_argument("name", metavar="NAME", help="name of the bundle")
     finish.add_argument("--data", metavar="DIR", help="the dataset that it was trained on")
+    finish.add_argument(
+        "--masks",
+        metavar="DIR",
+        help="for a segmentation: the lung masks that it was trained on (default: $LUNG_MASKS_DIR)",
+    )
     finish.add_argument(
         "--skip-unreadable",
         action="store_true",
@@ -180,27 +187,42 @@ def _finish(options: argparse.Namespace) -> None:
     from xray_core.model.bundle import open_bundle
 
     notes = None if options.notes is None else _read_notes(options.notes)
+    bundle = open_bundle(options.models / options.name, kind=None)
+    if options.masks is not None and bundle.kind != "segmentation":
+        raise XrayError(f"--masks works only with a segmentation, and {bundle.name} is none.")
     if options.stored:
-        if options.data is not None or options.skip_unreadable:
-            raise XrayError("--stored reads no dataset: leave out --data and --skip-unreadable.")
-        from xray_core.training.results import finish_stored
-
-        bundle = finish_stored(open_bundle(options.models / options.name), notes=notes)
+        if options.data is not None or options.skip_unreadable or options.masks is not None:
+            raise XrayError(
+                "--stored reads no dataset: leave out --data, --masks and --skip-unreadable."
+            )
+        if bundle.kind == "segmentation":
+            from xray_core.training.segmentation_results import finish_stored
+        else:
+            from xray_core.training.results import finish_stored
+        bundle = finish_stored(bundle, notes=notes)
         print(
             f"Metrics, figures and card of {bundle.folder} were rebuilt from stored predictions. "
             "No image was predicted: this is no further use of the test set."
         )
         return
     from xray_core.dataset.index import find_dataset
-    from xray_core.training.finish import finish_again
 
     folder = find_dataset(options.data)
-    bundle = finish_again(
-        open_bundle(options.models / options.name),
-        folder,
-        skip_unreadable=options.skip_unreadable,
-        notes=notes,
-    )
+    if bundle.kind == "segmentation":
+        from xray_core.training.finish_segmentation import finish_segmentation_again
+        from xray_core.training.masks import find_masks
+
+        if options.skip_unreadable:
+            raise XrayError(
+                "A segmentation is rebuilt from all images of its training: leave out "
+                "--skip-unreadable."
+            )
+        masks = find_masks(options.masks)
+        bundle = finish_segmentation_again(bundle, folder, masks, notes=notes)
+    else:
+        from xray_core.training.finish import finish_again
+
+        bundle = finish_again(bundle, folder, skip_unreadable=options.skip_unreadable, notes=notes)
     print(f"{bundle.folder} was rebuilt.")
 
 

@@ -28,6 +28,7 @@ from xray_core.labels import LABELS, REFUSED, UNREADABLE, VERDICTS
 from xray_core.model import bundle_checks
 from xray_core.model.bundle_checks import Kind
 from xray_core.model.calibration import Calibration
+from xray_core.model.lungs import LungLimits
 from xray_core.model.recipes import Recipe
 
 if TYPE_CHECKING:
@@ -43,16 +44,21 @@ NEIGHBOURS = "neighbours.npz"
 HISTORY = "history.csv"
 DATASET = "dataset.csv"
 PREDICTIONS = "predictions.csv"
+SEGMENTATION = "segmentation.csv"
 CARD = "MODEL_CARD.md"
 AVERAGES = "averages.npz"
 EXAMPLES = tuple(f"examples/{label.lower()}.png" for label in LABELS)
-REQUIRED_FILES = (WEIGHTS, GATE, NEIGHBOURS, HISTORY, DATASET, PREDICTIONS, CARD)
+REQUIRED_FILES: dict[Kind, tuple[str, ...]] = {
+    "classifier": (WEIGHTS, GATE, NEIGHBOURS, HISTORY, DATASET, PREDICTIONS, CARD),
+    "segmentation": (WEIGHTS, HISTORY, SEGMENTATION, CARD),
+}
 
 _IMAGE_COLUMNS = ("file", "fold", "label", "subtype", "patient")
 REQUIRED_COLUMNS = {
     PREDICTIONS: (*_IMAGE_COLUMNS, "logit", "probability", "verdict", "gate"),
     DATASET: ("path", "label"),
     HISTORY: ("epoch",),
+    SEGMENTATION: (*_IMAGE_COLUMNS, "dice", "iou", "area", "reference_area"),
 }
 TEXT_COLUMNS = (*_IMAGE_COLUMNS, "path", "verdict", "gate", "sha256")
 
@@ -64,6 +70,7 @@ MAX_BYTES = {
     HISTORY: 4_000_000,
     DATASET: 64_000_000,
     PREDICTIONS: 64_000_000,
+    SEGMENTATION: 64_000_000,
     CARD: 1_000_000,
 }
 MAX_BYTES_OTHER = 16_000_000  # of any other file
@@ -114,6 +121,11 @@ class Bundle:
         """Recipe that the network was built and trained from."""
         return bundle_checks.read_recipe(self.config["recipe"])
 
+    @cached_property
+    def lung_limits(self) -> LungLimits:
+        """Limits of plausible lung fields; only a segmentation has them."""
+        return LungLimits.from_dict(self.config["lungs"]["limits"])
+
     @property
     def gate_file(self) -> Path:
         """Path of the gate, for `xray_core.model.gate.Gate.load`."""
@@ -152,6 +164,31 @@ class Bundle:
             raise BundleError(_damaged(self.name, PREDICTIONS))
         return table
 
+    def segmentation(self) -> pd.DataFrame:
+        """Read how well the masks of a segmentation fit the validation and test images.
+
+        Returns
+        -------
+        DataFrame
+            One row per image, with the columns `REQUIRED_COLUMNS[SEGMENTATION]`: Dice coefficient
+            and intersection over union, and the areas of mask and reference as shares of the image.
+
+        Raises
+        ------
+        BundleError
+            The table has a value that no mask has.
+        """
+        table = self._table(SEGMENTATION)
+        shares = table[["dice", "iou", "area", "reference_area"]]
+        if not (
+            table["label"].isin(LABELS).all()
+            and table["fold"].isin(("validation", "test")).all()
+            and ((shares >= 0) & (shares <= 1)).all(axis=None)
+            and all(bundle_checks.is_relative_path(path) for path in table["file"].fillna(""))
+        ):
+            raise BundleError(_damaged(self.name, SEGMENTATION))
+        return table
+
     def dataset(self) -> pd.DataFrame:
         """Read the index of the images that the model was trained on, with their measurements."""
         return self._table(DATASET)
@@ -181,7 +218,9 @@ class Bundle:
         Returns
         -------
         keras.Model
-            Not trainable. Input (B, 224, 224, 1), grey in [0, 255]; output: probability (B, 1).
+            Not trainable. Input (B, 224, 224, 1), grey in [0, 255]. Output of a classifier:
+            probability of pneumonia (B, 1); of a segmentation: probability of lung
+            (B, 224, 224, 1).
 
         Raises
         ------
@@ -223,7 +262,11 @@ class Bundle:
                 na_values=[""],
             )
             numbers = table.select_dtypes("number")
-            expected = {PREDICTIONS: ["logit", "probability"], HISTORY: [*table]}.get(name, [])
+            expected = {
+                PREDICTIONS: ["logit", "probability"],
+                HISTORY: [*table],
+                SEGMENTATION: ["dice", "iou", "area", "reference_area"],
+            }.get(name, [])
             if (
                 any(column not in numbers for column in expected)
                 or np.isinf(numbers.to_numpy(np.float64)).any()
@@ -241,7 +284,7 @@ def _damaged(model: str, file: str) -> str:
     )
 
 
-def open_bundle(path: str | Path, *, kind: Kind = "classifier") -> Bundle:
+def open_bundle(path: str | Path, *, kind: Kind | None = "classifier") -> Bundle:
     """Open a bundle and check that it is complete and unchanged.
 
     If the replacement of the bundle was interrupted, it is restored first. A bundle of format 1
@@ -251,8 +294,8 @@ def open_bundle(path: str | Path, *, kind: Kind = "classifier") -> Bundle:
     ----------
     path : str or Path
         Folder of the bundle.
-    kind : {"classifier", "segmentation"}
-        Task of the network that the caller needs.
+    kind : {"classifier", "segmentation"} or None
+        Task of the network that the caller needs; None for any.
 
     Raises
     ------
@@ -261,7 +304,7 @@ def open_bundle(path: str | Path, *, kind: Kind = "classifier") -> Bundle:
         has content that no model has, such as a link or a number that is not finite.
     """
     bundle = _open_any_kind(Path(path))
-    if bundle.kind != kind:
+    if kind is not None and bundle.kind != kind:
         raise BundleError(
             f"The model {bundle.name} is of the kind {bundle.kind}; a model of the kind {kind} is "
             "needed here. Choose another model."
@@ -300,22 +343,27 @@ def _read_bundle(folder: Path) -> Bundle:
             config = convert_format_1(config)
         bundle_checks.check_config(config)
         bundle = Bundle(folder, config)
-        _ = bundle.calibration, bundle.recipe
+        if bundle.recipe.kind != bundle.kind:
+            raise ValueError("its recipe is of another kind")
+        _ = bundle.calibration if bundle.kind == "classifier" else bundle.lung_limits
     except ValueError as error:  # includes UnicodeDecodeError
         why = f": {error}" if type(error) is ValueError else ""
         raise BundleError(f"The model {folder.name} has a damaged {CONFIG}{why}.") from error
     files: dict[str, str] = config["files"]
+    required = REQUIRED_FILES[bundle.kind]
     present = [name for name in (AVERAGES, *EXAMPLES) if os.path.lexists(folder / name)]
-    for name in (*REQUIRED_FILES, *present, *files):
+    for name in (*required, *present, *files):
         bundle_checks.check_file(folder, name, MAX_BYTES.get(name, MAX_BYTES_OTHER))
         if name not in files or sha256(folder / name) != files[name]:
             raise BundleError(
                 f"The model {folder.name} is not as it was saved: {name} was changed. Download it "
                 "again or train it again."
             )
-    for name, columns in REQUIRED_COLUMNS.items():
+    for name in required:
+        if name not in REQUIRED_COLUMNS:
+            continue
         try:
-            bundle_checks.check_table(folder / name, columns)
+            bundle_checks.check_table(folder / name, REQUIRED_COLUMNS[name])
         except ValueError as error:
             raise BundleError(_damaged(folder.name, name)) from error
     return bundle
