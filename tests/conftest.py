@@ -191,7 +191,7 @@ def _write_micro_bundle(target: Path) -> None:
                 "input_size": [224, 224],
                 "calibration": calibration.to_dict(),
                 "gate": {"caution": gate.caution, "refuse": gate.refuse},
-                "cautions": {"border_share": 0.6},
+                "cautions": {"map_in_lungs": 0.5},
                 "layers": describe_layers(network),
                 "dataset": {
                     "fingerprint": "0" * 64,

@@ -80,6 +80,12 @@ def _parser() -> argparse.ArgumentParser:
     finish.add_argument("name", metavar="NAME", help="name of the bundle")
     finish.add_argument("--data", metavar="DIR", help="the dataset that it was trained on")
     finish.add_argument(
+        "--lungs",
+        metavar="NAME|none",
+        help="bundle of the lung network beside it, copied into it for the input check and the "
+        "crop to the lungs (default: lungs)",
+    )
+    finish.add_argument(
         "--skip-unreadable",
         action="store_true",
         help="leave out images that cannot be read, and record them in the bundle",
@@ -181,8 +187,11 @@ def _finish(options: argparse.Namespace) -> None:
 
     notes = None if options.notes is None else _read_notes(options.notes)
     if options.stored:
-        if options.data is not None or options.skip_unreadable:
-            raise XrayError("--stored reads no dataset: leave out --data and --skip-unreadable.")
+        if options.data is not None or options.skip_unreadable or options.lungs is not None:
+            raise XrayError(
+                "--stored reads neither dataset nor networks: leave out --data, --lungs and "
+                "--skip-unreadable."
+            )
         from xray_core.training.results import finish_stored
 
         bundle = finish_stored(open_bundle(options.models / options.name), notes=notes)
@@ -193,11 +202,13 @@ def _finish(options: argparse.Namespace) -> None:
         return
     from xray_core.dataset.index import find_dataset
     from xray_core.training.finish import finish_again
+    from xray_core.training.plan import LUNGS
 
     folder = find_dataset(options.data)
     bundle = finish_again(
         open_bundle(options.models / options.name),
         folder,
+        lungs=options.lungs or LUNGS,
         skip_unreadable=options.skip_unreadable,
         notes=notes,
     )

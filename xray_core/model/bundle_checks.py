@@ -163,6 +163,8 @@ def check_config(config: dict[str, Any]) -> None:
     for key in ("gate", "dataset", "libraries", "training", "storage", "neighbours_report"):
         if not isinstance(config.get(key, {}), (dict, type(None))):
             raise ValueError(f"its entry {key} is not an object")
+    if config["kind"] == "classifier" and "lungs" in config:
+        _check_lungs(config["lungs"])
     limits = config.get("cautions", {})
     if not isinstance(limits, dict) or not all(_is_number(limit) for limit in limits.values()):
         raise ValueError("its limits of cautions are not numbers")
@@ -174,6 +176,18 @@ def check_config(config: dict[str, Any]) -> None:
             raise ValueError("it lists a file whose name leads outside the model's folder")
         if not _matches(digest, _SHA256):
             raise ValueError("it lists a file without its SHA-256")
+
+
+def _check_lungs(lungs: Any) -> None:
+    """Check the entry on a classifier's copy of the lung network, except recipe and limits."""
+    if not isinstance(lungs, dict) or not all(
+        isinstance(lungs.get(key), dict) for key in ("recipe", "limits")
+    ):
+        raise ValueError("its lung network has no recipe or no limits")
+    if not _matches(lungs.get("version"), _VERSION):
+        raise ValueError(
+            "the version of its lung network is not a short text of letters and digits"
+        )
 
 
 def _has_control_character(lines: str) -> bool:
@@ -232,6 +246,7 @@ def read_recipe(data: dict[str, Any]) -> Recipe:
         and 0 <= recipe.dense <= 65_536
         and 0 <= recipe.dropout < 1
         and _largest_activations(recipe) <= MAX_ACTIVATIONS
+        and (recipe.kind == "classifier" or (recipe.backbone is None and recipe.pool == 2))
     ):
         raise ValueError("its recipe describes a network that is impossible or too large")
     return recipe
@@ -399,6 +414,8 @@ def _minimum_weights(recipe: Recipe) -> int:
 
     The recipe determines only these. A backbone has at most 25 million, few enough for any memory.
     """
+    if recipe.kind == "segmentation":
+        return _segmentation_weights(recipe)
     weights = 0
     if recipe.backbone is None:
         channels, side = 1, _spatial_sides(recipe)[-1]
@@ -417,6 +434,18 @@ def _minimum_weights(recipe: Recipe) -> int:
     if recipe.batch_norm:
         weights += 4 * width
     return weights + (width + 1) * (2 if recipe.output == "softmax" else 1)
+
+
+def _segmentation_weights(recipe: Recipe) -> int:
+    """Count the weights of a segmentation network: convolutions without bias, normalised."""
+    weights, channels = 0, 1
+    for count in recipe.filters:
+        weights += 9 * (channels + count) * count + 8 * count
+        channels = count
+    for count in recipe.filters[-2::-1]:
+        weights += 9 * (channels + count) * count + 4 * count
+        channels = count
+    return weights + 9 * channels + 1
 
 
 def _check_array(item: Any) -> None:

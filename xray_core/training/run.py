@@ -83,7 +83,9 @@ def train(plan: Plan, *, log: Callable[[str], None] = print) -> Bundle:
         )
         provenance = Provenance(recipe, fitted.history, _facts(plan, fitted))
         network = _in_float32(network, recipe)
-        bundle = finish(network, provenance, loaded, plan.folder, plan.target, log=log)
+        bundle = finish(
+            network, provenance, loaded, plan.folder, plan.target, lungs=plan.lungs, log=log
+        )
         shutil.rmtree(plan.run_folder, ignore_errors=True)
     return bundle
 
