@@ -1,14 +1,23 @@
 """A tiny lung network with constructed weights for the drawn chest X-rays, and its bundle."""
 
 import json
-import shutil
 from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 import numpy as np
 
-from xray_core.model.bundle import WEIGHTS, embed_lungs, open_bundle, save_weights, seal, sha256
+from xray_core.model.bundle import (
+    REQUIRED_COLUMNS,
+    SEGMENTATION,
+    WEIGHTS,
+    embed_lungs,
+    open_bundle,
+    save_weights,
+    seal,
+    sha256,
+    writing,
+)
 from xray_core.model.lungs import LungLimits
 from xray_core.model.recipes import find_recipe
 
@@ -66,20 +75,27 @@ def build_lung_network() -> "keras.Model":
     return network
 
 
-def write_lung_bundle(models: Path, other: Path, name: str = "lungs") -> Path:
-    """Write a bundle of the kind "segmentation" with all files of the classifier `other`."""
-    folder = shutil.copytree(other, models / name)
-    save_weights(build_lung_network(), folder / WEIGHTS)
-    config = json.loads((folder / "config.json").read_text())
-    config |= {
-        "name": name,
-        "kind": "segmentation",
-        "version": f"2026-01-02-{sha256(folder / WEIGHTS)[:8]}",
-        "recipe": RECIPE.to_dict(),
-        "lungs": {"limits": LIMITS.to_dict()},
-    }
-    seal(folder, config)
-    return folder
+def write_lung_bundle(models: Path, name: str = "lungs") -> Path:
+    """Write a bundle of the kind "segmentation" with the constructed network."""
+    with writing(models / name) as folder:
+        save_weights(build_lung_network(), folder / WEIGHTS)
+        (folder / "history.csv").write_text("epoch\n1\n")
+        columns = ",".join(REQUIRED_COLUMNS[SEGMENTATION])
+        (folder / SEGMENTATION).write_text(
+            f"{columns}\ntest/NORMAL/1.png,test,NORMAL,none,1,0.9,0.8,0.25,0.25\n"
+        )
+        (folder / "MODEL_CARD.md").write_text("# lungs\n\nA network for tests.\n")
+        config = {
+            "name": name,
+            "kind": "segmentation",
+            "version": f"2026-01-02-{sha256(folder / WEIGHTS)[:8]}",
+            "recipe": RECIPE.to_dict(),
+            "input_size": [224, 224],
+            "lungs": {"limits": LIMITS.to_dict()},
+            "metrics": {"test": {}},
+        }
+        seal(folder, config)
+    return models / name
 
 
 def add_lungs(classifier: Path, lungs: Path, **recipe: float) -> Path:

@@ -72,18 +72,25 @@ def _parser() -> argparse.ArgumentParser:
         "finish",
         help="rebuild a bundle from its weights, without training",
         description="Rebuild a bundle from its weights, without training: calibration, input "
-        "check, predictions, metrics, figures and model card.",
+        "check, predictions, metrics, figures and model card; for a segmentation limits of the lung "
+        "fields, metrics and model card.",
         epilog="examples: python -m xray_core finish resnet50 --data data/chest_xray; "
-        "python -m xray_core finish resnet50 --stored",
+        "python -m xray_core finish resnet50 --stored; "
+        "python -m xray_core finish lungs --masks data/lung_masks",
     )
     finish.set_defaults(run=_finish)
     finish.add_argument("name", metavar="NAME", help="name of the bundle")
     finish.add_argument("--data", metavar="DIR", help="the dataset that it was trained on")
     finish.add_argument(
+        "--masks",
+        metavar="DIR",
+        help="for a segmentation: the lung masks that it was trained on (default: $LUNG_MASKS_DIR)",
+    )
+    finish.add_argument(
         "--lungs",
         metavar="NAME|none",
-        help="bundle of the lung network beside it, copied into it for the input check and the "
-        "crop to the lungs (default: lungs)",
+        help="for a classifier: the bundle beside it whose lung network is copied into it, for the "
+        "input check and the crop to the lungs (default: lungs)",
     )
     finish.add_argument(
         "--skip-unreadable",
@@ -186,32 +193,53 @@ def _finish(options: argparse.Namespace) -> None:
     from xray_core.model.bundle import open_bundle
 
     notes = None if options.notes is None else _read_notes(options.notes)
+    bundle = open_bundle(options.models / options.name, kind=None)
+    if options.masks is not None and bundle.kind != "segmentation":
+        raise XrayError(f"--masks works only with a segmentation, and {bundle.name} is none.")
+    if options.lungs is not None and bundle.kind == "segmentation":
+        raise XrayError(f"--lungs works only with a classifier, and {bundle.name} is none.")
     if options.stored:
-        if options.data is not None or options.skip_unreadable or options.lungs is not None:
+        given = (options.data, options.masks, options.lungs)
+        if any(option is not None for option in given) or options.skip_unreadable:
             raise XrayError(
-                "--stored reads neither dataset nor networks: leave out --data, --lungs and "
-                "--skip-unreadable."
+                "--stored reads neither dataset nor networks: leave out --data, --masks, --lungs "
+                "and --skip-unreadable."
             )
-        from xray_core.training.results import finish_stored
-
-        bundle = finish_stored(open_bundle(options.models / options.name), notes=notes)
+        if bundle.kind == "segmentation":
+            from xray_core.training.segmentation_results import finish_stored
+        else:
+            from xray_core.training.results import finish_stored
+        bundle = finish_stored(bundle, notes=notes)
         print(
             f"Metrics, figures and card of {bundle.folder} were rebuilt from stored predictions. "
             "No image was predicted: this is no further use of the test set."
         )
         return
     from xray_core.dataset.index import find_dataset
-    from xray_core.training.finish import finish_again
-    from xray_core.training.plan import LUNGS
 
     folder = find_dataset(options.data)
-    bundle = finish_again(
-        open_bundle(options.models / options.name),
-        folder,
-        lungs=options.lungs or LUNGS,
-        skip_unreadable=options.skip_unreadable,
-        notes=notes,
-    )
+    if bundle.kind == "segmentation":
+        from xray_core.training.finish_segmentation import finish_segmentation_again
+        from xray_core.training.masks import find_masks
+
+        if options.skip_unreadable:
+            raise XrayError(
+                "A segmentation is rebuilt from all images of its training: leave out "
+                "--skip-unreadable."
+            )
+        masks = find_masks(options.masks)
+        bundle = finish_segmentation_again(bundle, folder, masks, notes=notes)
+    else:
+        from xray_core.training.finish import finish_again
+        from xray_core.training.plan import LUNGS
+
+        bundle = finish_again(
+            bundle,
+            folder,
+            lungs=options.lungs or LUNGS,
+            skip_unreadable=options.skip_unreadable,
+            notes=notes,
+        )
     print(f"{bundle.folder} was rebuilt.")
 
 

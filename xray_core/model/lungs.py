@@ -6,6 +6,7 @@ the image can be a frontal chest X-ray, and how much of a heat map lies inside t
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import asdict, dataclass, fields
 from typing import TYPE_CHECKING, Any, NamedTuple
 
@@ -26,6 +27,21 @@ Mask = NDArray[np.bool_]
 MASK_THRESHOLD = 0.5
 SMALLEST_FIELD = 0.01
 """Smallest area of a lung field, as a share of the image; smaller components are removed."""
+
+
+SLACK = 0.1
+"""Share by which a limit of the lung fields lies beyond the fitted quantile."""
+LIMITED_SIDES = {
+    "area": ("low", "high"),
+    "smaller": ("low",),
+    "ratio": ("low",),
+    "distance": ("low", "high"),
+    "offset": ("high",),
+    "cut": ("high",),
+    "height": ("low",),
+    "width": ("low",),
+}
+"""The sides on which a measurement can show that an image is no frontal chest X-ray."""
 
 
 class LungFields(NamedTuple):
@@ -121,6 +137,24 @@ def measure_fields(mask: Mask) -> LungFields:
     )
 
 
+def overlap(mask: Mask, reference: Mask) -> tuple[float, float]:
+    """Return the Dice coefficient and the intersection over union of two masks.
+
+    Parameters
+    ----------
+    mask, reference : ndarray of bool, same shape
+
+    Returns
+    -------
+    dice, iou : float
+        In [0, 1]; both 1 if both masks are empty.
+    """
+    both, total = int((mask & reference).sum()), int(mask.sum()) + int(reference.sum())
+    if total == 0:
+        return 1.0, 1.0
+    return 2 * both / total, both / (total - both)
+
+
 @dataclass(frozen=True)
 class LungLimits:
     """Limits between which the lung fields of a frontal chest X-ray lie.
@@ -147,6 +181,35 @@ class LungLimits:
             low <= _value(lungs, name) <= high
             for name, (low, high) in ((one.name, getattr(self, one.name)) for one in fields(self))
         )
+
+    @classmethod
+    def fit(cls, lungs: Sequence[LungFields], quantile: float = 0.0005) -> LungLimits:
+        """Fit the limits to the lung fields of frontal chest X-rays.
+
+        Parameters
+        ----------
+        lungs : sequence of LungFields
+            Measurements of predicted masks.
+        quantile : float
+            Share of the images beyond each limit of `LIMITED_SIDES`, in [0, 0.5). The other limits
+            are 0 and 1.
+
+        Returns
+        -------
+        LungLimits
+            The quantiles, moved outwards by `SLACK` of their value.
+        """
+        limits = {}
+        for one in fields(cls):
+            values = [_value(image, one.name) for image in lungs]
+            sides = LIMITED_SIDES[one.name]
+            low, high = 0.0, 1.0
+            if "low" in sides:
+                low = (1 - SLACK) * float(np.quantile(values, quantile))
+            if "high" in sides:
+                high = min(1.0, (1 + SLACK) * float(np.quantile(values, 1 - quantile)))
+            limits[one.name] = (low, high)
+        return cls(**limits)
 
     def to_dict(self) -> dict[str, Any]:
         """Return the limits as plain data for `config.json`."""

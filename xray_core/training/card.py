@@ -119,11 +119,11 @@ used only the lungs would have an AUC of .5 without them, and the same AUC witho
 (Kermany et al., Cell 172, 2018): children aged 1 to 5 years, one hospital (Guangzhou), images of
 {config["dataset"]["patients"]} patients.
 
-{_image_counts(config["dataset"]["counts"])}
+{image_counts(config["dataset"]["counts"])}
 
 Kaggle's train and val folders were pooled and split by patient; no patient is in two folds. The
-test fold is the official one.{_limit(config)}
-{_unreadable(config["dataset"].get("unreadable", []))}
+test fold is the official one.{limit_note(config)}
+{unreadable_note(config["dataset"].get("unreadable", []))}
 Known shortcuts: the original images of the two classes differ in size and aspect ratio. All images
 are resized to 224 x 224, which removes the size but leaves a trace of the aspect ratio. Published
 ablations show that networks trained on this dataset still separate the classes with the lungs
@@ -143,7 +143,7 @@ Recipe `{recipe["name"]}`, {training["epochs"]} epochs (best: {training["best_ep
 ## Use of the test set
 
 {_test_use(config)}
-{_notes(config.get("notes"))}"""
+{notes_section(config.get("notes"))}"""
 
 
 def _table(metrics: dict[str, Any], names: dict[str, str]) -> str:
@@ -232,7 +232,8 @@ def _robustness(config: dict[str, Any], key: str) -> str:
     return "\n".join(rows)
 
 
-def _image_counts(counts: list[dict[str, Any]]) -> str:
+def image_counts(counts: list[dict[str, Any]]) -> str:
+    """Write the numbers of images by fold and class as a table."""
     rows = ["| fold | normal | bacterial pneumonia | viral pneumonia |", "|---|---|---|---|"]
     for fold in ("train", "validation", "test"):
         images = {
@@ -244,7 +245,8 @@ def _image_counts(counts: list[dict[str, Any]]) -> str:
     return "\n".join(rows)
 
 
-def _limit(config: dict[str, Any]) -> str:
+def limit_note(config: dict[str, Any]) -> str:
+    """Write that only some images were used; empty if all were."""
     if config["limit"] is None:
         return ""
     return (
@@ -253,7 +255,8 @@ def _limit(config: dict[str, Any]) -> str:
     )
 
 
-def _unreadable(paths: list[str]) -> str:
+def unreadable_note(paths: list[str]) -> str:
+    """Write which images could not be read; empty if there are none."""
     if not paths:
         return ""
     listed = ", ".join(f"`{path}`" for path in paths[:LISTED])
@@ -309,5 +312,6 @@ def _test_use(config: dict[str, Any]) -> str:
     )
 
 
-def _notes(notes: str | None) -> str:
+def notes_section(notes: str | None) -> str:
+    """Write the section of notes; empty if there are none."""
     return f"\n## Notes on this model\n\n{notes.strip()}\n" if notes else ""

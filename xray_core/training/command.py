@@ -39,6 +39,7 @@ def _train(options: argparse.Namespace, arguments: list[str]) -> None:
         settings=options.settings,
         epochs=options.epochs,
         data=options.data,
+        masks=options.masks,
         models=options.models,
         name=options.name,
         overwrite=options.overwrite,
@@ -54,10 +55,16 @@ def _train(options: argparse.Namespace, arguments: list[str]) -> None:
     from xray_core.training.run import train  # imports TensorFlow, so only after all checks
 
     bundle = train(plan)
-    from xray_core.evaluation.tables import metrics_table
+    if bundle.kind == "segmentation":
+        from xray_core.training.segmentation_card import results_table as metrics_table
+    else:
+        from xray_core.evaluation.tables import metrics_table
 
     for fold in ("validation", "test"):
         print(f"\n{fold.capitalize()}\n{metrics_table(bundle.config['metrics'][fold])}")
+    if bundle.kind == "segmentation":
+        print(f"\nThe model is in {bundle.folder}.")
+        return
     print(f"\nThe model is in {bundle.folder}. Open it with: streamlit run app.py")
     if options.models != Path("models"):
         print(f"(with the environment variable XRAY_MODELS={options.models})")
@@ -67,11 +74,12 @@ def _parser() -> argparse.ArgumentParser:
     recipes = "\n".join(f"  {recipe.name:<16} {recipe.summary}" for recipe in RECIPES.values())
     parser = argparse.ArgumentParser(
         description="Train a model on the chest X-ray dataset, calibrate and evaluate it, and save "
-        "it as a bundle that the app can load.",
+        "it as a bundle that the app can load. The recipe lungs trains a segmentation of the lungs.",
         epilog=f"recipes:\n{recipes}\n\nexamples:\n"
         "  python train.py --data data/chest_xray\n"
         "  python train.py --recipe cnn --epochs 5 --limit 200 --name quick\n"
         "  python train.py --set last_stage=conv5 --set augmentation.rotation=20\n"
+        "  python train.py --recipe lungs --masks data/lung_masks\n"
         "  python train.py --resume          (resumes a stopped run)",
         formatter_class=argparse.RawDescriptionHelpFormatter,
     )
@@ -89,6 +97,12 @@ def _parser() -> argparse.ArgumentParser:
         "--data",
         metavar="DIR",
         help="folder of the dataset (default: $CHEST_XRAY_DIR, then data/chest_xray)",
+    )
+    option(
+        "--masks",
+        metavar="DIR",
+        help="folder of the lung masks, DIR/{train,val,test}/{NORMAL,PNEUMONIA}/STEM.png, white for "
+        "lung; for --recipe lungs only, which needs it (default: $LUNG_MASKS_DIR)",
     )
     option("--name", help="name of the bundle (default: that of the recipe, or the next free one)")
     option(
@@ -151,10 +165,12 @@ def _reproducible_options(arguments: list[str]) -> str:
         option, _, value = argument.partition("=")
         if skip:
             skip = False
-        elif option in ("--data", "--models", "--backbone-weights", "--name"):
+        elif option in ("--data", "--masks", "--models", "--backbone-weights", "--name"):
             skip = not value
             if option == "--backbone-weights":
                 kept.append("--backbone-weights FILE")
+            if option == "--masks":
+                kept.append("--masks DIR")
         elif option not in ("--overwrite", "--resume"):
             kept.append(shlex.quote(argument))
     return " ".join(kept)

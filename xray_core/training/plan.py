@@ -15,6 +15,7 @@ from xray_core.errors import BundleError, DatasetError, RecipeError
 from xray_core.labels import LABELS
 from xray_core.model.bundle import Bundle, check_name, find_free_name, open_bundle
 from xray_core.model.recipes import Recipe
+from xray_core.training.masks import find_masks, without_mask
 from xray_core.training.settings import apply_settings, check_recipe, setting_names
 
 LUNGS = "lungs"  # name of the bundle of the lung network
@@ -32,7 +33,11 @@ class Plan:
     folder : pathlib.Path
         The dataset's folder; the paths of the index are relative to it.
     index : pandas.DataFrame
-        The images, after `limit`.
+        The images, after `limit`; for a segmentation only those with a mask.
+    masks : pathlib.Path or None
+        The folder of the lung masks; None for a classifier.
+    without_mask : tuple of str
+        Paths of the images that are left out because they have no mask.
     target : pathlib.Path
         The bundle to be written.
     run_folder : pathlib.Path
@@ -62,6 +67,8 @@ class Plan:
     recipe: Recipe
     folder: Path
     index: pd.DataFrame
+    masks: Path | None
+    without_mask: tuple[str, ...]
     target: Path
     run_folder: Path
     lungs: Bundle | None
@@ -81,6 +88,7 @@ def plan_training(
     settings: Sequence[str] = (),
     epochs: int | None = None,
     data: str | None = None,
+    masks: str | None = None,
     models: Path = Path("models"),
     name: str | None = None,
     overwrite: bool = False,
@@ -105,6 +113,8 @@ def plan_training(
         Largest number of epochs. `stem_epochs` and `cached_views` are reduced to it unless set.
     data : str, optional
         The dataset's folder; by default `CHEST_XRAY_DIR`, then `data/chest_xray`.
+    masks : str, optional
+        The folder of the lung masks, only for a segmentation; by default `LUNG_MASKS_DIR`.
     models : pathlib.Path
         The folder of the bundles.
     name : str, optional
@@ -148,10 +158,18 @@ def plan_training(
         )
     weights = None if backbone_weights == "none" or not recipe.backbone else backbone_weights
     initial_weights = _weights_identity(weights)
+    if masks is not None and recipe.kind != "segmentation":
+        raise RecipeError(
+            f"--masks works only with a segmentation (--recipe lungs), and the recipe {recipe.name} "
+            f"is a classifier: leave it out. Received: {masks}."
+        )
     name = name or find_free_name(models, recipe.name)
     check_name(models, name, overwrite=overwrite)
     folder = find_dataset(data)
     index = build_index(folder, seed=split_seed)
+    mask_folder = find_masks(masks) if recipe.kind == "segmentation" else None
+    missing = [] if mask_folder is None else without_mask(index, mask_folder)
+    index = index[~index["path"].isin(missing)].reset_index(drop=True)
     if limit is not None:
         index = limit_index(index, limit, split_seed)
     check_folds(index)
@@ -161,6 +179,8 @@ def plan_training(
         recipe=recipe,
         folder=folder,
         index=index,
+        masks=mask_folder,
+        without_mask=tuple(missing),
         target=models / name,
         run_folder=models / f".{name}.training",
         lungs=lung_bundle,
@@ -249,8 +269,9 @@ def check_classes(index: pd.DataFrame) -> None:
         for label in LABELS:
             if label not in present:
                 raise DatasetError(
-                    f"The {fold} fold contains no readable {label} image. Training needs images of "
-                    "both classes from several patients each, and a test folder with both."
+                    f"The {fold} fold contains no readable {label} image (for a segmentation, with "
+                    "a mask). Training needs images of both classes from several patients each, "
+                    "and a test folder with both."
                 )
 
 
