@@ -87,6 +87,12 @@ def _parser() -> argparse.ArgumentParser:
         help="for a segmentation: the lung masks that it was trained on (default: $LUNG_MASKS_DIR)",
     )
     finish.add_argument(
+        "--lungs",
+        metavar="NAME|none",
+        help="for a classifier: the bundle beside it whose lung network is copied into it, for the "
+        "input check and the crop to the lungs (default: lungs)",
+    )
+    finish.add_argument(
         "--skip-unreadable",
         action="store_true",
         help="leave out images that cannot be read, and record them in the bundle",
@@ -190,10 +196,14 @@ def _finish(options: argparse.Namespace) -> None:
     bundle = open_bundle(options.models / options.name, kind=None)
     if options.masks is not None and bundle.kind != "segmentation":
         raise XrayError(f"--masks works only with a segmentation, and {bundle.name} is none.")
+    if options.lungs is not None and bundle.kind == "segmentation":
+        raise XrayError(f"--lungs works only with a classifier, and {bundle.name} is none.")
     if options.stored:
-        if options.data is not None or options.skip_unreadable or options.masks is not None:
+        given = (options.data, options.masks, options.lungs)
+        if any(option is not None for option in given) or options.skip_unreadable:
             raise XrayError(
-                "--stored reads no dataset: leave out --data, --masks and --skip-unreadable."
+                "--stored reads neither dataset nor networks: leave out --data, --masks, --lungs "
+                "and --skip-unreadable."
             )
         if bundle.kind == "segmentation":
             from xray_core.training.segmentation_results import finish_stored
@@ -221,8 +231,15 @@ def _finish(options: argparse.Namespace) -> None:
         bundle = finish_segmentation_again(bundle, folder, masks, notes=notes)
     else:
         from xray_core.training.finish import finish_again
+        from xray_core.training.plan import LUNGS
 
-        bundle = finish_again(bundle, folder, skip_unreadable=options.skip_unreadable, notes=notes)
+        bundle = finish_again(
+            bundle,
+            folder,
+            lungs=options.lungs or LUNGS,
+            skip_unreadable=options.skip_unreadable,
+            notes=notes,
+        )
     print(f"{bundle.folder} was rebuilt.")
 
 

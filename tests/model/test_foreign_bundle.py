@@ -89,7 +89,7 @@ def put(*keys: str, value: Any) -> Callable[[Config], None]:
         (put("format", value=True), "has no format"),
         (put("metrics", value=[]), "no metrics"),
         (put("metrics", value={}), "no metrics of the test set"),
-        (put("cautions", value={"border_share": IMAGE}), "limits of cautions"),
+        (put("cautions", value={"map_in_lungs": IMAGE}), "limits of cautions"),
         (put("cautions", value=3), "limits of cautions"),
         (put("dataset", value=[IMAGE]), "dataset is not an object"),
         (put("files", value={f"{i}.png": "0" * 64 for i in range(1000)}), "too many files"),

@@ -28,7 +28,7 @@ from xray_core.labels import LABELS, REFUSED, UNREADABLE, VERDICTS
 from xray_core.model import bundle_checks
 from xray_core.model.bundle_checks import Kind
 from xray_core.model.calibration import Calibration
-from xray_core.model.lungs import LungLimits
+from xray_core.model.lungs import LungLimits, LungSegmenter
 from xray_core.model.recipes import Recipe
 
 if TYPE_CHECKING:
@@ -39,6 +39,7 @@ FORMAT = 2
 
 CONFIG = "config.json"
 WEIGHTS = "model.weights.h5"
+LUNG_WEIGHTS = "lungs.weights.h5"  # a classifier's copy of the lung network; may be absent
 GATE = "gate.npz"
 NEIGHBOURS = "neighbours.npz"
 HISTORY = "history.csv"
@@ -122,8 +123,14 @@ class Bundle:
         return bundle_checks.read_recipe(self.config["recipe"])
 
     @cached_property
+    def lung_recipe(self) -> Recipe | None:
+        """Recipe of a classifier's copy of the lung network; None without one."""
+        lungs = self.config.get("lungs") if self.kind == "classifier" else None
+        return None if lungs is None else bundle_checks.read_recipe(lungs["recipe"])
+
+    @cached_property
     def lung_limits(self) -> LungLimits:
-        """Limits of plausible lung fields; only a segmentation has them."""
+        """Limits of plausible lung fields: of a segmentation, or of a classifier's copy of one."""
         return LungLimits.from_dict(self.config["lungs"]["limits"])
 
     @property
@@ -227,25 +234,28 @@ class Bundle:
         BundleError
             The weights do not fit the recipe, are not finite, or are not stored in the bundle.
         """
-        try:
-            bundle_checks.check_weights(self.folder / WEIGHTS, self.recipe)
-        except (ValueError, OSError, RuntimeError, KeyError) as error:
-            why = f": {error}" if type(error) is ValueError else ""
-            raise BundleError(
-                f"The weights of the model {self.name} do not fit its recipe{why}. Train it again."
-            ) from error
+        return _load_network(
+            self.folder / WEIGHTS, self.recipe, f"The weights of the model {self.name}"
+        )
 
-        from xray_core.model.architectures import build_network
+    def load_lungs(self) -> LungSegmenter | None:
+        """Load a classifier's copy of the lung network.
 
-        try:
-            network = build_network(self.recipe)
-            _load_all_weights(network, self.folder / WEIGHTS)
-        except Exception as error:  # Keras and h5py raise many types of exceptions
-            raise BundleError(
-                f"The weights of the model {self.name} do not fit its recipe. Train it again."
-            ) from error
-        network.trainable = False
-        return network
+        Returns
+        -------
+        LungSegmenter or None
+            None if the bundle has none.
+
+        Raises
+        ------
+        BundleError
+            As `load_network` does, for the weights of the lung network.
+        """
+        if self.lung_recipe is None:
+            return None
+        weights = f"The weights of the lung network of the model {self.name}"
+        network = _load_network(self.folder / LUNG_WEIGHTS, self.lung_recipe, weights)
+        return LungSegmenter(network, self.lung_limits)
 
     def _table(self, name: str) -> pd.DataFrame:
         import numpy as np
@@ -275,6 +285,25 @@ class Bundle:
         except (ValueError, OSError) as error:
             raise BundleError(_damaged(self.name, name)) from error
         return table
+
+
+def _load_network(file: Path, recipe: Recipe, weights: str) -> keras.Model:
+    """Build the network of a recipe and load a file; `weights` names them in messages."""
+    try:
+        bundle_checks.check_weights(file, recipe)
+    except (ValueError, OSError, RuntimeError, KeyError) as error:
+        why = f": {error}" if type(error) is ValueError else ""
+        raise BundleError(f"{weights} do not fit its recipe{why}. Train it again.") from error
+
+    from xray_core.model.architectures import build_network
+
+    try:
+        network = build_network(recipe)
+        _load_all_weights(network, file)
+    except Exception as error:  # Keras and h5py raise many types of exceptions
+        raise BundleError(f"{weights} do not fit its recipe. Train it again.") from error
+    network.trainable = False
+    return network
 
 
 def _damaged(model: str, file: str) -> str:
@@ -345,13 +374,19 @@ def _read_bundle(folder: Path) -> Bundle:
         bundle = Bundle(folder, config)
         if bundle.recipe.kind != bundle.kind:
             raise ValueError("its recipe is of another kind")
-        _ = bundle.calibration if bundle.kind == "classifier" else bundle.lung_limits
+        if bundle.kind == "segmentation":
+            _ = bundle.lung_limits
+        else:
+            _ = bundle.calibration
+            _check_lungs(bundle)
     except ValueError as error:  # includes UnicodeDecodeError
         why = f": {error}" if type(error) is ValueError else ""
         raise BundleError(f"The model {folder.name} has a damaged {CONFIG}{why}.") from error
     files: dict[str, str] = config["files"]
     required = REQUIRED_FILES[bundle.kind]
-    present = [name for name in (AVERAGES, *EXAMPLES) if os.path.lexists(folder / name)]
+    present = [
+        name for name in (AVERAGES, *EXAMPLES, LUNG_WEIGHTS) if os.path.lexists(folder / name)
+    ]
     for name in (*required, *present, *files):
         bundle_checks.check_file(folder, name, MAX_BYTES.get(name, MAX_BYTES_OTHER))
         if name not in files or sha256(folder / name) != files[name]:
@@ -367,6 +402,18 @@ def _read_bundle(folder: Path) -> Bundle:
         except ValueError as error:
             raise BundleError(_damaged(folder.name, name)) from error
     return bundle
+
+
+def _check_lungs(bundle: Bundle) -> None:
+    """Check that a classifier has a lung network in its config and its files, or in neither."""
+    recipe = bundle.lung_recipe
+    if (recipe is None) == (LUNG_WEIGHTS in bundle.config["files"]):
+        raise ValueError(f"{LUNG_WEIGHTS} and its entry on the lung network do not go together")
+    if recipe is None:
+        return
+    if recipe.kind != "segmentation":
+        raise ValueError("the recipe of its lung network is of another kind")
+    _ = bundle.lung_limits
 
 
 def convert_format_1(config: dict[str, Any]) -> dict[str, Any]:
@@ -616,6 +663,29 @@ def seal(folder: Path, config: dict[str, Any]) -> None:
     )
     (folder / CONFIG).write_text(text + "\n", encoding="utf-8")
     _read_bundle(folder)
+
+
+def embed_lungs(lungs: Bundle, folder: Path) -> dict[str, Any]:
+    """Copy the lung network of a segmentation bundle into the folder of a new classifier bundle.
+
+    Parameters
+    ----------
+    lungs : Bundle
+        An opened bundle of the kind "segmentation".
+    folder : Path
+        Folder of the classifier bundle, before `seal`.
+
+    Returns
+    -------
+    dict
+        The entry `lungs` of the classifier's `config.json`.
+    """
+    shutil.copyfile(lungs.folder / WEIGHTS, folder / LUNG_WEIGHTS)
+    return {
+        "version": lungs.version,
+        "recipe": lungs.recipe.to_dict(),
+        "limits": lungs.config["lungs"]["limits"],
+    }
 
 
 def save_weights(network: keras.Model, path: Path) -> None:

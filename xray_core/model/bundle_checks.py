@@ -167,6 +167,8 @@ def check_config(config: dict[str, Any]) -> None:
     for key in ("gate", "dataset", "libraries", "training", "storage", "neighbours_report"):
         if not isinstance(config.get(key, {}), (dict, type(None))):
             raise ValueError(f"its entry {key} is not an object")
+    if config["kind"] == "classifier" and "lungs" in config:
+        _check_lungs(config["lungs"])
     limits = config.get("cautions", {})
     if not isinstance(limits, dict) or not all(_is_number(limit) for limit in limits.values()):
         raise ValueError("its limits of cautions are not numbers")
@@ -178,6 +180,18 @@ def check_config(config: dict[str, Any]) -> None:
             raise ValueError("it lists a file whose name leads outside the model's folder")
         if not _matches(digest, _SHA256):
             raise ValueError("it lists a file without its SHA-256")
+
+
+def _check_lungs(lungs: Any) -> None:
+    """Check the entry on a classifier's copy of the lung network, except recipe and limits."""
+    if not isinstance(lungs, dict) or not all(
+        isinstance(lungs.get(key), dict) for key in ("recipe", "limits")
+    ):
+        raise ValueError("its lung network has no recipe or no limits")
+    if not _matches(lungs.get("version"), _VERSION):
+        raise ValueError(
+            "the version of its lung network is not a short text of letters and digits"
+        )
 
 
 def _has_control_character(lines: str) -> bool:

@@ -9,7 +9,7 @@ from pathlib import Path
 
 from xray_core.command_line import run_command
 from xray_core.model.recipes import RECIPES, find_recipe
-from xray_core.training.plan import plan_training
+from xray_core.training.plan import LUNGS, plan_training
 
 
 def main(arguments: list[str] | None = None) -> int:
@@ -45,6 +45,7 @@ def _train(options: argparse.Namespace, arguments: list[str]) -> None:
         overwrite=options.overwrite,
         resume=options.resume,
         limit=options.limit,
+        lungs=options.lungs,
         backbone_weights=options.backbone_weights,
         seed=options.seed,
         split_seed=options.split_seed,
@@ -119,6 +120,13 @@ def _parser() -> argparse.ArgumentParser:
         type=int,
         metavar="N",
         help="at most N images per class and fold, for a trial run",
+    )
+    option(
+        "--lungs",
+        default=LUNGS,
+        metavar="NAME|none",
+        help="bundle of the lung network in the folder of the bundles, for the crop to the lungs "
+        f"and the input check (default: {LUNGS})",
     )
     option(
         "--backbone-weights",

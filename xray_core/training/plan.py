@@ -11,13 +11,14 @@ from typing import Any
 import pandas as pd
 
 from xray_core.dataset.index import build_index, check_folds, find_dataset, limit_index
-from xray_core.errors import DatasetError, RecipeError
+from xray_core.errors import BundleError, DatasetError, RecipeError
 from xray_core.labels import LABELS
-from xray_core.model.bundle import check_name, find_free_name
+from xray_core.model.bundle import Bundle, check_name, find_free_name, open_bundle
 from xray_core.model.recipes import Recipe
 from xray_core.training.masks import find_masks, without_mask
 from xray_core.training.settings import apply_settings, check_recipe, setting_names
 
+LUNGS = "lungs"  # name of the bundle of the lung network
 LARGEST_SEED = 2**32 - 1  # limit of the libraries
 
 
@@ -41,6 +42,8 @@ class Plan:
         The bundle to be written.
     run_folder : pathlib.Path
         Holds the state of the run until the bundle is complete.
+    lungs : Bundle or None
+        The lung network, a bundle of the kind "segmentation"; None for a training without one.
     backbone_weights : str or None
         "imagenet", a file, or None for random weights.
     identity : dict
@@ -68,6 +71,7 @@ class Plan:
     without_mask: tuple[str, ...]
     target: Path
     run_folder: Path
+    lungs: Bundle | None
     backbone_weights: str | None
     identity: dict[str, Any]
     seed: int
@@ -90,6 +94,7 @@ def plan_training(
     overwrite: bool = False,
     resume: bool = False,
     limit: int | None = None,
+    lungs: str = LUNGS,
     backbone_weights: str = "imagenet",
     seed: int = 0,
     split_seed: int = 0,
@@ -120,6 +125,8 @@ def plan_training(
         Continue a stopped run of that name; without one, start a new run.
     limit : int, optional
         Largest number of images per class and fold, drawn after the split.
+    lungs : str
+        Name of the bundle in `models` whose lung network is used, or "none".
     backbone_weights : str
         "imagenet", "none" or a file.
     seed, split_seed, skip_unreadable, command
@@ -167,6 +174,7 @@ def plan_training(
         index = limit_index(index, limit, split_seed)
     check_folds(index)
     check_classes(index)
+    lung_bundle = find_lungs(models, lungs, recipe)
     return Plan(
         recipe=recipe,
         folder=folder,
@@ -175,12 +183,14 @@ def plan_training(
         without_mask=tuple(missing),
         target=models / name,
         run_folder=models / f".{name}.training",
+        lungs=lung_bundle,
         backbone_weights=weights,
         identity={
             "recipe": recipe.to_dict(),
             "seed": seed,
             "split seed": split_seed,
             "backbone weights": initial_weights,
+            **_lungs_identity(recipe, lung_bundle),
         },
         seed=seed,
         split_seed=split_seed,
@@ -189,6 +199,46 @@ def plan_training(
         resume=resume,
         command=command,
     )
+
+
+def find_lungs(models: Path, name: str, recipe: Recipe) -> Bundle | None:
+    """Open the lung network that a classifier gets a copy of.
+
+    Parameters
+    ----------
+    models : pathlib.Path
+        The folder of the bundles.
+    name : str
+        Name of its bundle, or "none".
+    recipe : Recipe
+        Recipe of the classifier.
+
+    Returns
+    -------
+    Bundle or None
+        None for the name "none", and for a recipe of the kind "segmentation".
+
+    Raises
+    ------
+    BundleError
+        The bundle cannot be opened, or the recipe needs it and the name is "none".
+    """
+    if recipe.kind == "segmentation":
+        return None
+    if name == "none":
+        if recipe.lung_margin > 0:
+            raise BundleError(
+                f"The recipe {recipe.name} crops images to the lungs, so it needs a lung network: "
+                "leave out --lungs none, or set lung_margin=0."
+            )
+        return None
+    if not (models / name).is_dir():
+        without = "" if recipe.lung_margin > 0 else ", or leave it out with --lungs none"
+        raise BundleError(
+            f"There is no lung network called {name} in {models}: train one with `python train.py "
+            f"--recipe lungs --masks DIR`, copy its bundle there{without}."
+        )
+    return open_bundle(models / name, kind="segmentation")
 
 
 def _set_epochs(recipe: Recipe, epochs: int, named: set[str]) -> Recipe:
@@ -223,6 +273,11 @@ def check_classes(index: pd.DataFrame) -> None:
                     "a mask). Training needs images of both classes from several patients each, "
                     "and a test folder with both."
                 )
+
+
+def _lungs_identity(recipe: Recipe, lungs: Bundle | None) -> dict[str, str]:
+    """The version of the lung network, if the crop makes the training depend on it."""
+    return {"lung network": lungs.version} if lungs and recipe.lung_margin > 0 else {}
 
 
 def _weights_identity(weights: str | None) -> str | None:

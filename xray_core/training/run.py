@@ -92,7 +92,9 @@ def train(plan: Plan, *, log: Callable[[str], None] = print) -> Bundle:
                 network, provenance, loaded, plan.without_mask, plan.target, log=log
             )
         else:
-            bundle = finish(network, provenance, loaded, plan.folder, plan.target, log=log)
+            bundle = finish(
+                network, provenance, loaded, plan.folder, plan.target, lungs=plan.lungs, log=log
+            )
         shutil.rmtree(plan.run_folder, ignore_errors=True)
     return bundle
 
