@@ -42,6 +42,12 @@ class Augmentation:
     erase: float = 0.0  # probability of one rectangle filled with a constant grey level
     frame: float = 0.0  # probability of a border painted over, up to 18% of a side
     marker: float = 0.0  # probability of a side marker at a random place
+    crop: float = 1.0  # smallest share of the area in a random crop; 1: off
+    detail: float = 0.0  # probability of another contrast of coarse and of fine structures
+    recompress: float = 0.0  # probability of JPEG compression at quality 40 to 95
+    whole: float = 0.0  # probability of the whole image instead of the crop to the lungs
+    hide_lungs: float = 0.0  # probability that the lungs are replaced; the target is then 0.5
+    replace_outside: float = 0.0  # probability that all but the lungs is replaced
     degrade: float = 0.3  # probability of each of blur, noise, sharpen and resolution
 
 
@@ -81,6 +87,7 @@ class Recipe:
     weight_decay: float = 0.0
     schedule: str = "constant"  # "cosine" begins with a warm-up of half an epoch
     label_smoothing: float = 0.0
+    outside_weight: float = 0.0  # weight in the loss of the share of the evidence outside the lungs
     mixup: float = 0.0  # parameter of the beta distribution; 0: off
     imbalance: str = "class_weights"  # how class imbalance is handled
     batch_size: int = 32
@@ -111,6 +118,13 @@ class Recipe:
                     f"the {INPUT_SIZE[0]} pixels of a side, without a remainder. Received: "
                     f"{self.filters}."
                 )
+
+    @property
+    def trains_on_lungs(self) -> bool:
+        """Tell whether the training of a classifier needs the lungs of every image."""
+        how = self.augmentation
+        needs = (self.lung_margin, self.outside_weight, how.hide_lungs, how.replace_outside)
+        return self.kind == "classifier" and any(needs)
 
     def to_dict(self) -> dict[str, Any]:
         """Return the recipe as plain data, for a bundle's `config.json`."""
@@ -270,7 +284,7 @@ RECIPES: dict[str, Recipe] = {
             schedule="cosine",
             imbalance="none",
             batch_size=16,
-            epochs=10,
+            epochs=12,
             augmentation=Augmentation(
                 flip_horizontal=True,
                 rotation=20.0,

@@ -11,6 +11,7 @@ from collections.abc import Callable
 import cv2
 import numpy as np
 
+from xray_core.model.lungs import WHOLE, Box
 from xray_core.model.recipes import Augmentation
 
 Pixels = np.ndarray
@@ -33,7 +34,7 @@ def augment(pixels: Pixels, augmentation: Augmentation, rng: Generator) -> Pixel
     numpy.ndarray
         Same shape, type and range.
     """
-    return _change_grey_levels(_warp(pixels, augmentation, rng), augmentation, rng)
+    return change_grey_levels(_warp(pixels, augmentation, rng), augmentation, rng)
 
 
 def augment_with_mask(
@@ -57,13 +58,32 @@ def augment_with_mask(
     image, mask : numpy.ndarray
         Same shape, type and range. At edges, a moved mask has values between 0 and 1.
     """
-    matrix, fill = _draw_transform(pixels.shape, augmentation, rng)
-    image = _change_grey_levels(_transform(pixels, matrix, fill), augmentation, rng)
-    return image, _transform(mask, matrix, 0.0)
+    matrix, fill = draw_transform(pixels.shape, augmentation, rng)
+    image = change_grey_levels(transform(pixels, matrix, fill), augmentation, rng)
+    return image, transform(mask, matrix, 0.0)
 
 
-def _change_grey_levels(image: Pixels, augmentation: Augmentation, rng: Generator) -> Pixels:
-    """Apply all of an augmentation except its geometric changes."""
+def change_grey_levels(image: Pixels, augmentation: Augmentation, rng: Generator) -> Pixels:
+    """Apply all of an augmentation except its geometric changes.
+
+    Parameters
+    ----------
+    image : numpy.ndarray
+        Grey levels, float32 (H, W), in [0, 255].
+    augmentation : Augmentation
+    rng : numpy.random.Generator
+
+    Returns
+    -------
+    numpy.ndarray
+        Same shape, type and range.
+    """
+    if augmentation.detail and rng.random() < augmentation.detail:
+        image = _change_detail(image, rng)
+    if augmentation.recompress and rng.random() < augmentation.recompress:
+        if rng.random() < 0.5:
+            image = cv2.GaussianBlur(image, (0, 0), rng.uniform(0.3, 1.0))
+        image = recompress(image, int(rng.integers(40, 96)))
     if augmentation.marker and rng.random() < augmentation.marker:
         image = _add_marker(image, rng)
     if augmentation.gamma != (1.0, 1.0):
@@ -91,14 +111,35 @@ def _change_grey_levels(image: Pixels, augmentation: Augmentation, rng: Generato
 
 def _warp(pixels: Pixels, augmentation: Augmentation, rng: Generator) -> Pixels:
     """Mirror, rotate, zoom, stretch, shear and shift in one resampling."""
-    return _transform(pixels, *_draw_transform(pixels.shape, augmentation, rng))
+    return transform(pixels, *draw_transform(pixels.shape, augmentation, rng))
 
 
-def _draw_transform(
-    shape: tuple[int, ...], augmentation: Augmentation, rng: Generator
+def draw_transform(
+    shape: tuple[int, ...], augmentation: Augmentation, rng: Generator, *, box: Box = WHOLE
 ) -> tuple[np.ndarray | None, float]:
-    """Draw an affine matrix (2, 3), None for no change, and the grey level outside the image."""
+    """Draw the geometric changes of an augmentation, which are one affine transform.
+
+    Parameters
+    ----------
+    shape : (int, int)
+        Height and width of the image.
+    augmentation : Augmentation
+    rng : numpy.random.Generator
+    box : Box
+        The part of the image that is enlarged to its whole size first.
+
+    Returns
+    -------
+    matrix : numpy.ndarray or None
+        (2, 3), from positions in the image to positions in the result; None for no change.
+    fill : float
+        Grey level outside the image.
+    """
     height, width = shape
+    if augmentation.whole and rng.random() < augmentation.whole:
+        box = WHOLE
+    if augmentation.crop < 1:
+        box = _draw_crop(box, augmentation.crop, rng)
     angle = np.deg2rad(rng.uniform(-augmentation.rotation, augmentation.rotation))
     scale = _log_uniform(rng, *augmentation.zoom)
     ratio = np.sqrt(_log_uniform(rng, 1 / (1 + augmentation.stretch), 1 + augmentation.stretch))
@@ -116,13 +157,29 @@ def _draw_transform(
     fill = 0.0
     if augmentation.fill and rng.random() < augmentation.fill:
         fill = rng.uniform(0, 255)
-    if np.allclose(linear, np.eye(2)) and not shift.any():
+    if box == WHOLE and np.allclose(linear, np.eye(2)) and not shift.any():
         return None, fill
     centre = np.array([(width - 1) / 2, (height - 1) / 2])
-    return np.column_stack([linear, centre + shift - linear @ centre]), fill
+    # Positions are centres of pixels, so the box's own centre moves to the centre of the image.
+    inside = np.array(
+        [(box.left + box.right) / 2 * width - 0.5, (box.top + box.bottom) / 2 * height - 0.5]
+    )
+    linear = linear @ np.diag([1 / (box.right - box.left), 1 / (box.bottom - box.top)])
+    return np.column_stack([linear, centre + shift - linear @ inside]), fill
 
 
-def _transform(pixels: Pixels, matrix: np.ndarray | None, fill: float) -> Pixels:
+def _draw_crop(box: Box, smallest: float, rng: Generator) -> Box:
+    """Draw a part of a box: its area from `smallest` to 1, its aspect from 3:4 to 4:3, relative."""
+    area, aspect = rng.uniform(smallest, 1.0), _log_uniform(rng, 3 / 4, 4 / 3)
+    height = min(1.0, np.sqrt(area * aspect)) * (box.bottom - box.top)
+    width = min(1.0, np.sqrt(area / aspect)) * (box.right - box.left)
+    top = box.top + rng.uniform(0, box.bottom - box.top - height)
+    left = box.left + rng.uniform(0, box.right - box.left - width)
+    return Box(top, left, top + height, left + width)
+
+
+def transform(pixels: Pixels, matrix: np.ndarray | None, fill: float) -> Pixels:
+    """Apply what `draw_transform` returned to an image (H, W), by linear interpolation."""
     if matrix is None:
         return pixels
     height, width = pixels.shape
@@ -183,6 +240,14 @@ def _add_marker(image: Pixels, rng: Generator) -> Pixels:
     cv2.putText(ink, letter, (x, y), cv2.FONT_HERSHEY_SIMPLEX, size, 255, thick, cv2.LINE_AA)
     cover = ink.astype(np.float32) / np.float32(255)
     return image + cover * (np.float32(rng.uniform(170, 255)) - image)
+
+
+def _change_detail(image: Pixels, rng: Generator) -> Pixels:
+    """Change the contrast of coarse and of fine structures, as a detector's processing does."""
+    coarse = cv2.GaussianBlur(image, (0, 0), _log_uniform(rng, 6, 40))
+    fine, mean = image - coarse, coarse.mean()
+    changed = mean + (coarse - mean) * rng.uniform(0.5, 1.2) + fine * rng.uniform(0.6, 2.0)
+    return np.clip(changed, 0, 255).astype(np.float32)
 
 
 def _sharpen(image: Pixels, amount: float) -> Pixels:

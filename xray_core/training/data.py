@@ -12,7 +12,7 @@ import hashlib
 import os
 from collections.abc import Collection, Sequence
 from concurrent.futures import ThreadPoolExecutor
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 import numpy as np
@@ -25,10 +25,13 @@ from xray_core.errors import DatasetError, UnreadableImage
 from xray_core.imaging.pixels import to_model_input
 from xray_core.imaging.radiograph import MAX_BYTES, read_radiograph
 from xray_core.labels import PNEUMONIA
+from xray_core.model.lungs import LungSegmenter, classifier_input
 from xray_core.model.recipes import INPUT_SIZE, Recipe
 from xray_core.training.augmentation import augment, augment_with_mask, simulate_shift
+from xray_core.training.lung_augmentation import augment_lungs
 from xray_core.training.masks import mask_path, read_mask
 
+SEGMENTED = 64  # images in one pass of the lung network
 LISTED = 10  # largest number of paths in a message
 
 
@@ -45,7 +48,7 @@ class ImageSet:
     label : numpy.ndarray
         float32 (N,), 1 for pneumonia.
     masks : numpy.ndarray or None
-        bool (N, 224, 224, 1), true for lung; only for a segmentation.
+        bool (N, 224, 224, 1), true for lung; only where the training needs them.
     """
 
     table: pd.DataFrame
@@ -415,6 +418,115 @@ def image_batches(images: ImageSet, size: int = 64) -> tf.data.Dataset:
         .map(lambda pixels: tf.cast(pixels, tf.float32))
         .prefetch(tf.data.AUTOTUNE)
     )
+
+
+def model_inputs(images: ImageSet, segmenter: LungSegmenter | None, recipe: Recipe) -> ImageSet:
+    """Return the classifier's inputs of whole images: cropped to the lungs if the recipe says so.
+
+    Parameters
+    ----------
+    images : ImageSet
+        Whole images, or altered copies of them.
+    segmenter : LungSegmenter or None
+        Finds the lungs of these pixels; needed only for a recipe with a `lung_margin`.
+    recipe : Recipe
+        Recipe of the classifier.
+
+    Returns
+    -------
+    ImageSet
+        The same images, and the same pixels if the recipe has no `lung_margin`.
+    """
+    if recipe.lung_margin <= 0 or segmenter is None:
+        return images
+    pixels = np.empty_like(images.pixels)
+    for start in range(0, len(images), SEGMENTED):
+        whole = images.pixels[start : start + SEGMENTED].astype(np.float32)
+        for row, (image, mask) in enumerate(zip(whole, segmenter.masks(whole), strict=True), start):
+            pixels[row] = classifier_input(image, mask, recipe)
+    return replace(images, pixels=pixels)
+
+
+def find_lungs(images: ImageSet, segmenter: LungSegmenter) -> ImageSet:
+    """Add the masks that a lung network predicts to a set of images.
+
+    Parameters
+    ----------
+    images : ImageSet
+        Whole images.
+    segmenter : LungSegmenter
+        Finds the lungs.
+
+    Returns
+    -------
+    ImageSet
+        The same images with `masks`.
+    """
+    masks = np.empty(images.pixels.shape, np.bool_)
+    for start in range(0, len(images), SEGMENTED):
+        whole = images.pixels[start : start + SEGMENTED].astype(np.float32)
+        masks[start : start + SEGMENTED, ..., 0] = segmenter.masks(whole)
+    return replace(images, masks=masks)
+
+
+def lung_batches(
+    images: ImageSet, recipe: Recipe, grid: tuple[int, int], *, seed: int, epoch: int
+) -> tf.data.Dataset:
+    """Build the batches of one epoch for a classifier that is trained on the lungs.
+
+    Parameters
+    ----------
+    images : ImageSet
+        The training fold, with masks.
+    recipe : Recipe
+        Batch size, class balancing, augmentation and crop.
+    grid : (int, int)
+        Height and width of the network's map.
+    seed : int
+        Seed of the training.
+    epoch : int
+        Counted from 1.
+
+    Returns
+    -------
+    tf.data.Dataset
+        Inputs: pixels (B, 224, 224, 1) and lungs (B, h, w, 1); targets: label (B, 1) and 0 (B, 1),
+        the share of the evidence outside the lungs; their weights (B,) and (B,). All float32.
+    """
+    masks = images.masks
+    if masks is None:
+        raise ValueError("These images have no masks.")
+    rng = np.random.default_rng([seed, epoch])
+    order = epoch_order(images.label, recipe, rng)
+    seeds = rng.integers(0, 2**62, size=len(order))
+    class_weight = class_weights(images.label, recipe.imbalance)
+
+    def sample(position: int, seed: int) -> tuple[np.ndarray, ...]:
+        rng = np.random.default_rng(seed)
+        pixels, other = (
+            images.pixels[row, :, :, 0].astype(np.float32)
+            for row in (position, rng.integers(len(images)))
+        )
+        label, mask = float(images.label[position]), masks[position, :, :, 0]
+        one = augment_lungs(pixels, mask, label, other, recipe, grid, rng)
+        numbers = np.array([one.target, class_weight[position], one.has_lungs], np.float32)
+        return one.pixels[..., None], one.lungs[..., None], numbers
+
+    def tensors(position: tf.Tensor, seed: tf.Tensor) -> tuple[tf.Tensor, ...]:
+        # Not stateful: an image depends only on its seed, so images can be computed in parallel.
+        parts = tf.numpy_function(sample, [position, seed], [tf.float32] * 3, stateful=False)
+        shapes = ((*INPUT_SIZE, 1), (*grid, 1), (3,))
+        pixels, lungs, numbers = map(tf.ensure_shape, parts, shapes)
+        label, weight, has_lungs = numbers[:1], numbers[1], numbers[2]
+        return (pixels, lungs), (label, tf.zeros(1)), (weight, weight * has_lungs)
+
+    samples = tf.data.Dataset.from_tensor_slices((order, seeds)).map(
+        tensors, num_parallel_calls=tf.data.AUTOTUNE, deterministic=True
+    )
+    size = min(recipe.batch_size, len(images))
+    if recipe.imbalance == "balanced_batches":
+        size = 2 * max(1, size // 2)
+    return samples.batch(size, drop_remainder=True).prefetch(tf.data.AUTOTUNE)
 
 
 def augmented_view(images: ImageSet, recipe: Recipe, seed: int, view: int) -> tf.data.Dataset:

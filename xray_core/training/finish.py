@@ -26,20 +26,26 @@ from xray_core.model.architectures import describe_layers
 from xray_core.model.bundle import Bundle, open_bundle
 from xray_core.model.calibration import Calibration, fit_calibration
 from xray_core.model.gate import fit_gate
-from xray_core.model.lungs import LungSegmenter, classifier_input
+from xray_core.model.lungs import LungSegmenter
 from xray_core.model.neighbours import count_contradictions, fit_neighbours
 from xray_core.model.recipes import INPUT_SIZE, Recipe
 from xray_core.prediction import wording
 from xray_core.prediction.labelled import predict_labelled
 from xray_core.prediction.predictor import Predictor
 from xray_core.training import data as pipeline
-from xray_core.training.data import ImageSet, Loaded, image_batches, list_paths, load_images
+from xray_core.training.data import (
+    ImageSet,
+    Loaded,
+    image_batches,
+    list_paths,
+    load_images,
+    model_inputs,
+)
 from xray_core.training.examples import write_examples
 from xray_core.training.plan import LUNGS, check_classes, find_lungs
 from xray_core.training.results import dataset_facts, write_results
 from xray_core.training.robustness import measure_robustness
 
-BATCH = 64  # images that the lung network gets at once
 SURE_QUANTILE = 0.99  # one validation image in 100 gets the caution for extreme probabilities
 MAP_QUANTILE = 0.05  # at most one validation image with pneumonia in 20 gets the caution on maps
 CALIBRATION_COPIES = 4  # shifted copies of each validation image for fitting the calibration
@@ -296,33 +302,6 @@ def finish_again(
         layer.trainable = row["trained"]
     provenance = Provenance(bundle.recipe, bundle.history(), facts, config["storage"])
     return finish(network, provenance, loaded, folder, bundle.folder, lungs=lung_bundle, log=log)
-
-
-def model_inputs(images: ImageSet, segmenter: LungSegmenter | None, recipe: Recipe) -> ImageSet:
-    """Return the classifier's inputs of whole images: cropped to the lungs if the recipe says so.
-
-    Parameters
-    ----------
-    images : ImageSet
-        Whole images, or altered copies of them.
-    segmenter : LungSegmenter or None
-        Finds the lungs of these pixels; needed only for a recipe with a `lung_margin`.
-    recipe : Recipe
-        Recipe of the classifier.
-
-    Returns
-    -------
-    ImageSet
-        The same images, and the same pixels if the recipe has no `lung_margin`.
-    """
-    if recipe.lung_margin <= 0 or segmenter is None:
-        return images
-    pixels = np.empty_like(images.pixels)
-    for start in range(0, len(images), BATCH):
-        whole = images.pixels[start : start + BATCH].astype(np.float32)
-        for row, (image, mask) in enumerate(zip(whole, segmenter.masks(whole), strict=True), start):
-            pixels[row] = classifier_input(image, mask, recipe)
-    return replace(images, pixels=pixels)
 
 
 def _open_lungs(name: str, partial: Path, config: dict[str, Any]) -> LungSegmenter | None:

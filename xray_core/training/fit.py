@@ -19,6 +19,7 @@ import numpy as np
 import pandas as pd
 from tqdm import tqdm
 
+from xray_core.model.lungs import LungSegmenter
 from xray_core.model.recipes import Recipe
 from xray_core.training.checkpoints import (
     State,
@@ -58,6 +59,7 @@ def fit(
     validation: ImageSet,
     run_folder: Path,
     *,
+    segmenter: LungSegmenter | None = None,
     seed: int,
     split_seed: int = 0,
     identity: dict[str, Any],
@@ -80,6 +82,8 @@ def fit(
         The folds.
     run_folder : pathlib.Path
         Folder of the checkpoints; created if absent.
+    segmenter : LungSegmenter, optional
+        Finds the lungs of validation images, for a recipe with a `lung_margin`.
     seed : int
         Seed of the order, augmentation and dropout.
     split_seed : int
@@ -105,7 +109,15 @@ def fit(
         shutil.rmtree(run_folder, ignore_errors=True)
     run_folder.mkdir(parents=True, exist_ok=True)
 
-    trainer = build_trainer(network, recipe, training, validation, seed=seed, split_seed=split_seed)
+    trainer = build_trainer(
+        network,
+        recipe,
+        training,
+        validation,
+        segmenter=segmenter,
+        seed=seed,
+        split_seed=split_seed,
+    )
     model = trainer.model
     weights = keras.Model(model.input, model.output)  # never compiled: saves no optimizer
     steps = max(1, len(training) // min(recipe.batch_size, len(training)))
@@ -136,8 +148,11 @@ def fit(
             callbacks=[_Bar(epoch, recipe.epochs, steps)],
         )
         row: dict[str, float] = {"epoch": epoch}
-        row["loss"] = float(fitted.history["loss"][-1])
-        row |= {key: float(values[-1]) for key, values in fitted.history.items()}
+        # With several outputs, Keras prefixes the loss and the accuracy of each with its name.
+        row |= {
+            key.removeprefix("probability_"): float(values[-1])
+            for key, values in fitted.history.items()
+        }
         row |= trainer.validate()
         row["learning_rate"] = rate
         row["seconds"] = round(time.monotonic() - started, 2)

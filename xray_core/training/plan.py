@@ -226,14 +226,14 @@ def find_lungs(models: Path, name: str, recipe: Recipe) -> Bundle | None:
     if recipe.kind == "segmentation":
         return None
     if name == "none":
-        if recipe.lung_margin > 0:
+        if recipe.trains_on_lungs:
             raise BundleError(
-                f"The recipe {recipe.name} crops images to the lungs, so it needs a lung network: "
-                "leave out --lungs none, or set lung_margin=0."
+                f"The recipe {recipe.name} is trained on the lungs, so it needs a lung network: "
+                "leave out --lungs none."
             )
         return None
     if not (models / name).is_dir():
-        without = "" if recipe.lung_margin > 0 else ", or leave it out with --lungs none"
+        without = "" if recipe.trains_on_lungs else ", or leave it out with --lungs none"
         raise BundleError(
             f"There is no lung network called {name} in {models}: train one with `python train.py "
             f"--recipe lungs --masks DIR`, copy its bundle there{without}."
@@ -277,7 +277,7 @@ def check_classes(index: pd.DataFrame) -> None:
 
 def _lungs_identity(recipe: Recipe, lungs: Bundle | None) -> dict[str, str]:
     """The version of the lung network, if the crop makes the training depend on it."""
-    return {"lung network": lungs.version} if lungs and recipe.lung_margin > 0 else {}
+    return {"lung network": lungs.version} if lungs and recipe.trains_on_lungs else {}
 
 
 def _weights_identity(weights: str | None) -> str | None:

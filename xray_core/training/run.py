@@ -22,9 +22,10 @@ from xray_core.dataset.index import fingerprint
 from xray_core.errors import BundleError
 from xray_core.model.architectures import build_network
 from xray_core.model.bundle import Bundle, clear_leftovers
+from xray_core.model.lungs import LungSegmenter
 from xray_core.model.recipes import Recipe
 from xray_core.training.checkpoints import load_identity
-from xray_core.training.data import Loaded, list_paths, load_images, mask_fingerprint
+from xray_core.training.data import Loaded, find_lungs, list_paths, load_images, mask_fingerprint
 from xray_core.training.finish import Provenance, finish
 from xray_core.training.finish_segmentation import finish_segmentation
 from xray_core.training.fit import Fitted, fit
@@ -71,14 +72,20 @@ def train(plan: Plan, *, log: Callable[[str], None] = print) -> Bundle:
         if plan.without_mask:
             images = list_paths(plan.without_mask)
             log(f"Left out because they have no mask ({len(plan.without_mask)}): {images}.")
+        segmenter, training = None, loaded.folds["train"]
+        if recipe.trains_on_lungs and plan.lungs is not None:
+            segmenter = LungSegmenter(plan.lungs.load_network(), plan.lungs.lung_limits)
+            log("Finding the lungs in the training images ...")
+            training = find_lungs(training, segmenter)
         with _precision(recipe.precision):
             network = build_network(recipe, backbone_weights=plan.backbone_weights)
         fitted = fit(
             network,
             recipe,
-            loaded.folds["train"],
+            training,
             loaded.folds["validation"],
             plan.run_folder,
+            segmenter=segmenter,
             seed=plan.seed,
             split_seed=plan.split_seed,
             identity=plan.identity | _images_identity(plan, loaded),

@@ -83,7 +83,17 @@ def _moves(recipe: Recipe) -> bool:
     return bool(how.rotation or how.stretch or how.shear or how.shift or how.zoom != (1.0, 1.0))
 
 
+def _has_linear_map(recipe: Recipe) -> bool:
+    """Whether the log-odds are the average of a map, and the layers before it are trained."""
+    averaged = recipe.pooling == "average" and not recipe.dense and not recipe.batch_norm
+    trained = recipe.train_backbone or recipe.backbone is None
+    return averaged and trained and recipe.output == "sigmoid" and not recipe.mixup
+
+
 _DEGRADE_ON = "augmentation.degrade above 0"
+_LINEAR_MAP = (
+    "output=sigmoid, pooling=average, dense=0, mixup=0 and a trained network (--recipe resnet50)"
+)
 _FACTORS = "a pair (low, high) with 0 < low <= high"
 
 RULES: dict[str, FieldRule] = {
@@ -91,7 +101,22 @@ RULES: dict[str, FieldRule] = {
     "pooling": FieldRule(classifier_only=True),
     "output": FieldRule(classifier_only=True),
     "imbalance": FieldRule(off="none", classifier_only=True),
-    "lung_margin": FieldRule("0, or a share from 0 to 1", _share, off=0.0, classifier_only=True),
+    "lung_margin": FieldRule(
+        "0, or a share from 0 to 1",
+        _share,
+        works_with=_LINEAR_MAP,
+        has_effect=_has_linear_map,
+        off=0.0,
+        classifier_only=True,
+    ),
+    "outside_weight": FieldRule(
+        "0 or more",
+        _not_negative,
+        works_with=_LINEAR_MAP,
+        has_effect=_has_linear_map,
+        off=0.0,
+        classifier_only=True,
+    ),
     "last_stage": FieldRule(
         works_with="the backbone resnet50 (--recipe resnet50 or resnet50-frozen)",
         has_effect=lambda recipe: recipe.backbone == "resnet50",
@@ -223,6 +248,26 @@ AUGMENTATION_RULES: dict[str, FieldRule] = {
     "sharpen": FieldRule(
         "0 or more", _not_negative, works_with=_DEGRADE_ON, has_effect=_degrades, off=0.0
     ),
+    "crop": FieldRule("above 0 and at most 1", lambda value: 0 < value <= 1, off=1.0),
+    "detail": FieldRule("a share from 0 to 1", _share),
+    "recompress": FieldRule("a share from 0 to 1", _share),
+    "whole": FieldRule(
+        "a share from 0 to 1",
+        _share,
+        works_with="lung_margin above 0",
+        has_effect=lambda recipe: recipe.lung_margin > 0,
+        off=0.0,
+    ),
+    **{
+        name: FieldRule(
+            "a share from 0 to 1",
+            _share,
+            works_with=_LINEAR_MAP,
+            has_effect=lambda recipe: recipe.kind == "classifier" and _has_linear_map(recipe),
+            off=0.0,
+        )
+        for name in ("hide_lungs", "replace_outside")
+    },
     "erase": FieldRule("a share from 0 to 1", _share),
     "frame": FieldRule("a share from 0 to 1", _share),
     "marker": FieldRule("a share from 0 to 1", _share),

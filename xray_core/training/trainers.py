@@ -6,13 +6,14 @@ What differs between them in a training is here: model, loss, batches, validatio
 
 from __future__ import annotations
 
-from typing import Protocol
+from typing import Any, Protocol
 
 import keras
 import numpy as np
 import tensorflow as tf
 
-from xray_core.model.lungs import clean_mask, overlap
+from xray_core.model.architectures import last_spatial_layer
+from xray_core.model.lungs import LungSegmenter, clean_mask, overlap
 from xray_core.model.recipes import Recipe
 from xray_core.training import data as pipeline
 from xray_core.training.data import ImageSet
@@ -52,6 +53,7 @@ def build_trainer(
     training: ImageSet,
     validation: ImageSet,
     *,
+    segmenter: LungSegmenter | None = None,
     seed: int,
     split_seed: int,
 ) -> Trainer:
@@ -63,7 +65,10 @@ def build_trainer(
         As `build_network` returns it.
     recipe : Recipe
     training, validation : ImageSet
-        The folds; with masks for a segmentation.
+        The folds; with masks for a segmentation, the training fold also for a classifier that is
+        trained on the lungs.
+    segmenter : LungSegmenter, optional
+        Finds the lungs of validation images, for a recipe with a `lung_margin`.
     seed : int
         Seed of the order and the augmentation.
     split_seed : int
@@ -71,8 +76,12 @@ def build_trainer(
     """
     if recipe.kind == "segmentation":
         return SegmentationTrainer(network, recipe, training, validation, seed)
+    varied = pipeline.add_shifted_copies(validation, recipe.shifted_views, seed=split_seed)
+    originals, varied = len(validation), pipeline.model_inputs(varied, segmenter, recipe)
     kind = HeadTrainer if recipe.cached_views else NetworkTrainer
-    return kind(network, recipe, training, validation, seed, split_seed)
+    if recipe.trains_on_lungs:
+        kind = LungTrainer
+    return kind(network, recipe, training, varied, originals, seed)
 
 
 class _ClassifierTrainer:
@@ -80,12 +89,10 @@ class _ClassifierTrainer:
 
     model: keras.Model
 
-    def __init__(self, recipe: Recipe, validation: ImageSet, split_seed: int) -> None:
+    def __init__(self, recipe: Recipe, validation: ImageSet, originals: int) -> None:
         self._recipe = recipe
-        self._originals = len(validation)
-        self._validation = pipeline.add_shifted_copies(
-            validation, recipe.shifted_views, seed=split_seed
-        )
+        self._originals = originals  # the validation images, followed by their shifted copies
+        self._validation = validation
 
     def compile(self, optimizer: keras.optimizers.Optimizer) -> None:
         """Set optimizer, loss and accuracy."""
@@ -124,10 +131,10 @@ class NetworkTrainer(_ClassifierTrainer):
         recipe: Recipe,
         training: ImageSet,
         validation: ImageSet,
+        originals: int,
         seed: int,
-        split_seed: int,
     ) -> None:
-        super().__init__(recipe, validation, split_seed)
+        super().__init__(recipe, validation, originals)
         self.model = _objective(network, recipe)
         self._seed, self._training = seed, training
         self._to_logit = keras.Model(network.input, network.get_layer("logit").output)
@@ -139,6 +146,71 @@ class NetworkTrainer(_ClassifierTrainer):
     def validation_logits(self) -> np.ndarray:
         """Predict the log-odds (N,) of the validation images."""
         return self._to_logit.predict(pipeline.image_batches(self._validation), verbose=0)[:, 0]
+
+
+class LungTrainer(NetworkTrainer):
+    """Trains the whole network on images whose lungs are known.
+
+    Besides the class, the loss takes the share of the evidence that lies outside the lungs.
+    """
+
+    def __init__(
+        self,
+        network: keras.Model,
+        recipe: Recipe,
+        training: ImageSet,
+        validation: ImageSet,
+        originals: int,
+        seed: int,
+    ) -> None:
+        super().__init__(network, recipe, training, validation, originals, seed)
+        activations = network.get_layer(last_spatial_layer(network)).output  # (B, h, w, C)
+        lungs = keras.Input((*activations.shape[1:3], 1), name="lungs")
+        outside = EvidenceOutside(network.get_layer("logit"), name="outside", dtype="float32")
+        self._grid = activations.shape[1:3]
+        self.model = keras.Model(
+            [network.input, lungs], [self.model.output, outside([activations, lungs])]
+        )
+
+    def compile(self, optimizer: keras.optimizers.Optimizer) -> None:
+        """Set optimizer, both losses and accuracy."""
+        self.model.compile(
+            optimizer=optimizer,
+            loss=[build_loss(self._recipe), keras.losses.MeanAbsoluteError()],
+            loss_weights=[1.0, self._recipe.outside_weight],
+            weighted_metrics=[["accuracy"], []],
+        )
+
+    def batches(self, epoch: int) -> tf.data.Dataset:
+        """Get the batches of one epoch, as `data.lung_batches` builds them."""
+        return pipeline.lung_batches(
+            self._training, self._recipe, self._grid, seed=self._seed, epoch=epoch
+        )
+
+
+class EvidenceOutside(keras.layers.Layer):
+    """The share of the evidence for or against pneumonia that lies outside the lungs.
+
+    The logit of a dense unit on averaged activations is the mean of a map: the activations weighted
+    by the unit's kernel. The evidence is the absolute value of this map.
+
+    Parameters
+    ----------
+    logit : keras.layers.Dense
+        The unit.
+    """
+
+    def __init__(self, logit: keras.layers.Dense, **options: Any) -> None:
+        super().__init__(**options)
+        # A function, so that the weights do not belong to this layer as well.
+        self._kernel = lambda: logit.kernel
+
+    def call(self, inputs: list[Any]) -> Any:
+        """Map activations (B, h, w, C) and the lungs' share of each cell (B, h, w, 1) to (B, 1)."""
+        activations, lungs = inputs
+        evidence = keras.ops.abs(keras.ops.matmul(activations, self._kernel()))  # (B, h, w, 1)
+        outside = keras.ops.sum(evidence * (1 - lungs), axis=(1, 2))
+        return outside / (keras.ops.sum(evidence, axis=(1, 2)) + keras.config.epsilon())
 
 
 class HeadTrainer(_ClassifierTrainer):
@@ -154,10 +226,10 @@ class HeadTrainer(_ClassifierTrainer):
         recipe: Recipe,
         training: ImageSet,
         validation: ImageSet,
+        originals: int,
         seed: int,
-        split_seed: int,
     ) -> None:
-        super().__init__(recipe, validation, split_seed)
+        super().__init__(recipe, validation, originals)
         features = network.get_layer("features").output
         self.model = keras.Model(features, _objective(network, recipe).output)
         self._seed, self._label = seed, training.label
