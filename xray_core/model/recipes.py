@@ -43,6 +43,7 @@ class Augmentation:
     frame: float = 0.0  # probability of a border painted over, up to 18% of a side
     marker: float = 0.0  # probability of a side marker at a random place
     crop: float = 1.0  # smallest share of the area in a random crop; 1: off
+    part: float = 0.0  # probability of a small part, 5% to 40% of the area, instead of the crop
     detail: float = 0.0  # probability of another contrast of coarse and of fine structures
     recompress: float = 0.0  # probability of JPEG compression at quality 40 to 95
     whole: float = 0.0  # probability of the whole image instead of the crop to the lungs
@@ -302,6 +303,7 @@ RECIPES: dict[str, Recipe] = {
                 sharpen=1.5,
                 erase=0.3,
                 marker=0.3,
+                part=0.15,
             ),
         ),
     )

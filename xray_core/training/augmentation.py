@@ -14,6 +14,9 @@ import numpy as np
 from xray_core.model.lungs import WHOLE, Box
 from xray_core.model.recipes import Augmentation
 
+CROP_ASPECT = (3 / 4, 4 / 3)  # ratio of height to width, relative to the image
+PART_AREA, PART_ASPECT = (0.05, 0.4), (1 / 4, 4.0)
+
 Pixels = np.ndarray
 Generator = np.random.Generator
 
@@ -138,8 +141,10 @@ def draw_transform(
     height, width = shape
     if augmentation.whole and rng.random() < augmentation.whole:
         box = WHOLE
-    if augmentation.crop < 1:
-        box = _draw_crop(box, augmentation.crop, rng)
+    if augmentation.part and rng.random() < augmentation.part:
+        box = _draw_crop(box, PART_AREA, PART_ASPECT, rng)
+    elif augmentation.crop < 1:
+        box = _draw_crop(box, (augmentation.crop, 1.0), CROP_ASPECT, rng)
     angle = np.deg2rad(rng.uniform(-augmentation.rotation, augmentation.rotation))
     scale = _log_uniform(rng, *augmentation.zoom)
     ratio = np.sqrt(_log_uniform(rng, 1 / (1 + augmentation.stretch), 1 + augmentation.stretch))
@@ -168,11 +173,13 @@ def draw_transform(
     return np.column_stack([linear, centre + shift - linear @ inside]), fill
 
 
-def _draw_crop(box: Box, smallest: float, rng: Generator) -> Box:
-    """Draw a part of a box: its area from `smallest` to 1, its aspect from 3:4 to 4:3, relative."""
-    area, aspect = rng.uniform(smallest, 1.0), _log_uniform(rng, 3 / 4, 4 / 3)
-    height = min(1.0, np.sqrt(area * aspect)) * (box.bottom - box.top)
-    width = min(1.0, np.sqrt(area / aspect)) * (box.right - box.left)
+def _draw_crop(
+    box: Box, area: tuple[float, float], aspect: tuple[float, float], rng: Generator
+) -> Box:
+    """Draw a part of a box: its share of the area, and its ratio of height to width, relative."""
+    share, ratio = rng.uniform(*area), _log_uniform(rng, *aspect)
+    height = min(1.0, np.sqrt(share * ratio)) * (box.bottom - box.top)
+    width = min(1.0, np.sqrt(share / ratio)) * (box.right - box.left)
     top = box.top + rng.uniform(0, box.bottom - box.top - height)
     left = box.left + rng.uniform(0, box.right - box.left - width)
     return Box(top, left, top + height, left + width)

@@ -249,6 +249,7 @@ AUGMENTATION_RULES: dict[str, FieldRule] = {
         "0 or more", _not_negative, works_with=_DEGRADE_ON, has_effect=_degrades, off=0.0
     ),
     "crop": FieldRule("above 0 and at most 1", lambda value: 0 < value <= 1, off=1.0),
+    "part": FieldRule("a share from 0 to 1", _share),
     "detail": FieldRule("a share from 0 to 1", _share),
     "recompress": FieldRule("a share from 0 to 1", _share),
     "whole": FieldRule(
