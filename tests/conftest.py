@@ -82,6 +82,14 @@ def micro_bundle(micro_models: Path) -> Path:
     return micro_models / "micro"
 
 
+@pytest.fixture(scope="session")
+def micro_lungs(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """The folder of a small segmentation bundle; tests that change it copy it first."""
+    from segmentation_bundle import write_segmentation
+
+    return write_segmentation(tmp_path_factory.mktemp("segmentations") / "lungs")
+
+
 def _write_micro_bundle(target: Path) -> None:
     import keras
     import pandas as pd
