@@ -9,6 +9,25 @@ import pandas as pd
 from xray_core.model.lungs import LungFields, LungLimits
 from xray_core.model.recipes import find_recipe
 
+# Options of `train.py` for a small segmentation, and images of the test dataset without a mask.
+WITHOUT_MASK = ["test/NORMAL/IM-0049-0001.png", "train/PNEUMONIA/person48_virus_48.png"]
+SMALL_LUNGS = [
+    part
+    for setting in (
+        "filters=(8, 16, 16)",
+        "batch_size=4",
+        "learning_rate=0.01",
+        "schedule=constant",
+        "augmentation.rotation=5",
+        "augmentation.zoom=(0.9, 1.1)",
+        "augmentation.stretch=0",
+        "augmentation.shift=5",
+        "augmentation.erase=0",
+        "augmentation.gamma=(0.8, 1.2)",
+    )
+    for part in ("--set", setting)
+]
+
 
 def write_segmentation(target: Path) -> Path:
     """Write a segmentation of two resolutions to the folder `target`, which is returned."""

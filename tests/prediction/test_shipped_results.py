@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from xray_core import Predictor, open_bundle
+from xray_core import Predictor, list_bundles, open_bundle
 from xray_core.prediction import wording
 
 MODELS = Path(__file__).resolve().parents[2] / "models"
