@@ -15,8 +15,9 @@ from xray_core.model.architectures import build_network
 from xray_core.model.recipes import Augmentation, Recipe, find_recipe
 from xray_core.training import data as pipeline
 from xray_core.training.data import ImageSet, image_batches, load_images
-from xray_core.training.fit import Fitted, fit, validation_metrics
+from xray_core.training.fit import Fitted, fit
 from xray_core.training.optimizers import build_optimizer, set_stem_trainable
+from xray_core.training.trainers import validation_metrics
 
 TINY = replace(
     find_recipe("cnn"),
