@@ -683,7 +683,7 @@ def embed_lungs(lungs: Bundle, folder: Path) -> dict[str, Any]:
     shutil.copyfile(lungs.folder / WEIGHTS, folder / LUNG_WEIGHTS)
     return {
         "version": lungs.version,
-        "recipe": lungs.recipe.to_dict(),
+        "recipe": lungs.config["recipe"],
         "limits": lungs.config["lungs"]["limits"],
     }
 

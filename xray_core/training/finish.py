@@ -6,6 +6,7 @@ an existing bundle from its weights. What follows from stored predictions is in 
 
 from __future__ import annotations
 
+import json
 from collections.abc import Callable
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -134,7 +135,7 @@ def finish(
         validation_images, test_images = loaded.folds["validation"], loaded.folds["test"]
         two_outputs = _two_outputs(network)
         recipe = provenance.recipe
-        config: dict[str, Any] = {"recipe": recipe.to_dict()}
+        config: dict[str, Any] = {"kind": recipe.kind, "recipe": _plain(recipe)}
         if lungs is not None:
             config["lungs"] = bundles.embed_lungs(lungs, partial)
         segmenter = _open_lungs(target.name, partial, config)
@@ -328,7 +329,7 @@ def model_inputs(images: ImageSet, segmenter: LungSegmenter | None, recipe: Reci
 def _open_lungs(name: str, partial: Path, config: dict[str, Any]) -> LungSegmenter | None:
     """Load the copy of the lung network in a new bundle, and check that the recipe has what it
     needs."""
-    segmenter = Bundle(partial, {**config, "kind": "classifier"}).load_lungs()
+    segmenter = Bundle(partial, config).load_lungs()
     if segmenter is None and config["recipe"]["lung_margin"] > 0:
         raise BundleError(f"The model {name} crops images to the lungs: it needs a lung network.")
     return segmenter
@@ -361,6 +362,12 @@ def _outputs(two_outputs: keras.Model, images: ImageSet, inputs: ImageSet) -> Ou
             "with a lower learning rate."
         )
     return Outputs(images, features, logit[:, 0])
+
+
+def _plain(recipe: Recipe) -> dict[str, Any]:
+    """The recipe as it is read from `config.json`."""
+    plain: dict[str, Any] = json.loads(json.dumps(recipe.to_dict()))
+    return plain
 
 
 def _trained_prior(recipe: Recipe, index: pd.DataFrame) -> float:
