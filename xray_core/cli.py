@@ -72,8 +72,8 @@ def _parser() -> argparse.ArgumentParser:
         "finish",
         help="rebuild a bundle from its weights, without training",
         description="Rebuild a bundle from its weights, without training: calibration, input "
-        "check, predictions, metrics, figures and model card; for a segmentation limits of the lung "
-        "fields, metrics and model card.",
+        "check, predictions, metrics, figures and model card; for a segmentation: limits of the "
+        "lung fields, metrics and model card.",
         epilog="examples: python -m xray_core finish resnet50 --data data/chest_xray; "
         "python -m xray_core finish resnet50 --stored; "
         "python -m xray_core finish lungs --masks data/lung_masks",

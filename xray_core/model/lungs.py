@@ -88,7 +88,7 @@ def clean_mask(probability: NDArray[Any]) -> Mask:
     return np.isin(labels, order)
 
 
-def _components(mask: NDArray[Any]) -> tuple[NDArray[np.int32], list[int]]:
+def _components(mask: NDArray[Any]) -> tuple[NDArray[Any], list[int]]:
     """Label the connected components, and list the (at most two) largest, largest first."""
     count, labels, stats, _ = cv2.connectedComponentsWithStats(
         mask.astype(np.uint8), connectivity=4

@@ -55,14 +55,14 @@ def _train(options: argparse.Namespace, arguments: list[str]) -> None:
     from xray_core.training.run import train  # imports TensorFlow, so only after all checks
 
     bundle = train(plan)
-    if bundle.kind == "segmentation":
-        from xray_core.training.segmentation_card import results_table as metrics_table
-    else:
-        from xray_core.evaluation.tables import metrics_table
+    from xray_core.evaluation.tables import metrics_table
+    from xray_core.training.segmentation_card import results_table
 
+    segmentation = bundle.kind == "segmentation"
+    to_text = results_table if segmentation else metrics_table
     for fold in ("validation", "test"):
-        print(f"\n{fold.capitalize()}\n{metrics_table(bundle.config['metrics'][fold])}")
-    if bundle.kind == "segmentation":
+        print(f"\n{fold.capitalize()}\n{to_text(bundle.config['metrics'][fold])}")
+    if segmentation:
         print(f"\nThe model is in {bundle.folder}.")
         return
     print(f"\nThe model is in {bundle.folder}. Open it with: streamlit run app.py")
@@ -74,7 +74,8 @@ def _parser() -> argparse.ArgumentParser:
     recipes = "\n".join(f"  {recipe.name:<16} {recipe.summary}" for recipe in RECIPES.values())
     parser = argparse.ArgumentParser(
         description="Train a model on the chest X-ray dataset, calibrate and evaluate it, and save "
-        "it as a bundle that the app can load. The recipe lungs trains a segmentation of the lungs.",
+        "it as a bundle that the app can load. The recipe lungs trains a network that outlines the "
+        "lungs.",
         epilog=f"recipes:\n{recipes}\n\nexamples:\n"
         "  python train.py --data data/chest_xray\n"
         "  python train.py --recipe cnn --epochs 5 --limit 200 --name quick\n"
@@ -101,8 +102,8 @@ def _parser() -> argparse.ArgumentParser:
     option(
         "--masks",
         metavar="DIR",
-        help="folder of the lung masks, DIR/{train,val,test}/{NORMAL,PNEUMONIA}/STEM.png, white for "
-        "lung; for --recipe lungs only, which needs it (default: $LUNG_MASKS_DIR)",
+        help="folder of the lung masks, DIR/{train,val,test}/{NORMAL,PNEUMONIA}/STEM.png, white "
+        "for lung; only for --recipe lungs, which needs it (default: $LUNG_MASKS_DIR)",
     )
     option("--name", help="name of the bundle (default: that of the recipe, or the next free one)")
     option(

@@ -160,8 +160,8 @@ def plan_training(
     initial_weights = _weights_identity(weights)
     if masks is not None and recipe.kind != "segmentation":
         raise RecipeError(
-            f"--masks works only with a segmentation (--recipe lungs), and the recipe {recipe.name} "
-            f"is a classifier: leave it out. Received: {masks}."
+            "--masks works only with a segmentation (--recipe lungs), and the recipe "
+            f"{recipe.name} is a classifier: leave it out. Received: {masks}."
         )
     name = name or find_free_name(models, recipe.name)
     check_name(models, name, overwrite=overwrite)

@@ -105,9 +105,8 @@ Recipe `{recipe["name"]}`, {training["epochs"]} epochs (best: {training["best_ep
 
     python train.py {training["command"]}
 
-Large kernels are stored in half precision. Over the {config["storage"]["images"]} validation images,
-this changed the Dice coefficient of an image by at most
-{config["storage"]["largest_dice_change"]:.4f}.
+Large kernels are stored in half precision. Over the validation images, this changed the Dice
+coefficient of an image by at most {config["storage"]["largest_dice_change"]:.4f}.
 
 ## Use of the test set
 

@@ -196,14 +196,14 @@ class SegmentationTrainer:
         validation: ImageSet,
         seed: int,
     ) -> None:
-        self.model = network
+        # A model of its own, so that the network is not compiled: it would store the optimizer.
+        self.model = keras.Model(network.input, network.output)
         self._recipe, self._seed = recipe, seed
         self._training, self._validation = training, validation
 
     def compile(self, optimizer: keras.optimizers.Optimizer) -> None:
         """Set optimizer and loss."""
-        # XLA takes longer to compile this network than it saves on a processor.
-        self.model.compile(optimizer=optimizer, loss=build_loss(self._recipe), jit_compile=False)
+        self.model.compile(optimizer=optimizer, loss=build_loss(self._recipe))
 
     def batches(self, epoch: int) -> tf.data.Dataset:
         """Get the batches of one epoch: pixels and mask (B, 224, 224, 1)."""
