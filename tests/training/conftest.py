@@ -76,5 +76,6 @@ def trained_models(dataset: Path, tmp_path_factory: pytest.TempPathFactory) -> P
     models = tmp_path_factory.mktemp("models")
     arguments = ["--recipe", "cnn-softmax", "--data", str(dataset), "--models", str(models)]
     arguments += ["--limit", "4", "--epochs", "1", "--set", "filters=(4, 4, 4)"]
+    arguments += ["--lungs", "none"]
     assert train.main(arguments) == 0
     return models

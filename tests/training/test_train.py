@@ -18,7 +18,7 @@ from xray_core.training import command
 from xray_core.training.plan import plan_training
 
 REPOSITORY = Path(__file__).parents[2]
-QUICK = ["--limit", "4", "--epochs", "1", "--backbone-weights", "none"]
+QUICK = ["--limit", "4", "--epochs", "1", "--backbone-weights", "none", "--lungs", "none"]
 
 
 @pytest.fixture(autouse=True)
@@ -81,17 +81,20 @@ def test_options_that_do_not_fit(
 
 
 def test_a_taken_name_is_refused_and_a_free_one_found(
-    dataset: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+    dataset: Path, lung_bundle: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     (tmp_path / "models" / "cnn").mkdir(parents=True)
+    shutil.copytree(lung_bundle, tmp_path / "models" / "lungs")
     taken = ["--data", str(dataset), "--recipe", "cnn", "--name", "cnn"]
     assert "--overwrite" in refused(taken, capsys)
     plan = plan_training(find_recipe("cnn"), data=str(dataset))
     assert plan.target == Path("models/cnn-2")
 
 
-def test_fewer_epochs_shorten_what_a_recipe_does_in_its_last(dataset: Path) -> None:
-    options = {"data": str(dataset), "backbone_weights": "none"}
+def test_fewer_epochs_shorten_what_a_recipe_does_in_its_last(
+    dataset: Path, lung_bundle: Path
+) -> None:
+    options = {"data": str(dataset), "models": lung_bundle.parent, "backbone_weights": "none"}
     assert plan_training(find_recipe("resnet50"), epochs=1, **options).recipe.stem_epochs == 1
     assert plan_training(find_recipe("resnet50"), epochs=20, **options).recipe.stem_epochs == 2
     assert plan_training(find_recipe("vgg16"), epochs=2, **options).recipe.cached_views == 2
@@ -100,9 +103,17 @@ def test_fewer_epochs_shorten_what_a_recipe_does_in_its_last(dataset: Path) -> N
 
 
 @pytest.mark.parametrize("name", list(RECIPES))
+<<<<<<< HEAD
 def test_every_recipe_can_be_planned_for_one_epoch(name: str, dataset: Path, masks: Path) -> None:
     folder = str(masks) if RECIPES[name].kind == "segmentation" else None
     plan = plan_training(RECIPES[name], data=str(dataset), masks=folder, epochs=1, limit=4)
+=======
+def test_every_recipe_can_be_planned_for_one_epoch(
+    name: str, dataset: Path, lung_bundle: Path
+) -> None:
+    options = {"models": lung_bundle.parent, "epochs": 1, "limit": 4}
+    plan = plan_training(RECIPES[name], data=str(dataset), **options)
+>>>>>>> lungs-predict
     assert plan.recipe.epochs == 1
     assert plan.split_seed == 0
 
@@ -110,7 +121,9 @@ def test_every_recipe_can_be_planned_for_one_epoch(name: str, dataset: Path, mas
 @pytest.mark.parametrize("limit", [None, 4])
 def test_the_seed_changes_training_and_never_the_split(dataset: Path, limit: int | None) -> None:
     def index(**seeds: int) -> list[tuple[str, str]]:
-        plan = plan_training(find_recipe("cnn"), data=str(dataset), limit=limit, **seeds)
+        plan = plan_training(
+            find_recipe("cnn"), data=str(dataset), limit=limit, lungs="none", **seeds
+        )
         assert plan.identity["seed"] == seeds.get("seed", 0)
         return list(zip(plan.index["path"], plan.index["fold"], strict=True))
 
@@ -179,7 +192,7 @@ def test_what_follows_the_weights_can_be_rebuilt(
     shutil.copytree(trained_models, tmp_path / "models")
     folder = tmp_path / "models" / "cnn-softmax"
     before = open_bundle(folder)
-    assert main(["finish", "cnn-softmax", "--data", str(dataset)]) == 0
+    assert main(["finish", "cnn-softmax", "--data", str(dataset), "--lungs", "none"]) == 0
     after = open_bundle(folder)
     for name in ("predictions.csv", "gate.npz", "model.weights.h5"):
         if name.endswith(".csv"):
@@ -207,12 +220,12 @@ def test_no_test_image_is_predicted_before_everything_is_chosen(
 
         return call
 
-    def outputs(both: Any, images: Any) -> Any:
+    def outputs(both: Any, images: Any, inputs: Any) -> Any:
         steps.append(f"predict {images.table['fold'].iloc[0]}")
-        return predict(both, images)
+        return predict(both, images, inputs)
 
     predict = finish._outputs
-    choices = ("fit_calibration", "fit_gate", "fit_neighbours", "write_examples", "_border_limit")
+    choices = ("fit_calibration", "fit_gate", "fit_neighbours", "write_examples")
     for name in choices:
         monkeypatch.setattr(finish, name, noted(name, getattr(finish, name)))
     monkeypatch.setattr(finish, "_outputs", outputs)
@@ -252,7 +265,7 @@ def test_a_bundle_without_a_split_seed_keeps_its_split(
 
     shutil.copytree(trained_models, tmp_path / "models")
     before = without_split_seed(tmp_path / "models" / "cnn-softmax", seed=0)
-    after = finish_again(before, dataset)
+    after = finish_again(before, dataset, lungs="none")
     assert after.dataset().equals(before.dataset())
     assert after.config["split_seed"] == 0
 
@@ -270,7 +283,7 @@ def test_a_bundle_without_a_split_seed_was_split_by_its_seed(
         finish, "build_index", lambda folder, seed: asked.append(seed) or build(folder, seed=seed)
     )
     with pytest.raises(BundleError, match="are not those"):  # the seed draws other folds
-        finish.finish_again(bundle, dataset)
+        finish.finish_again(bundle, dataset, lungs="none")
     assert asked == [5]
 
 
@@ -285,13 +298,13 @@ def test_finishing_with_other_images_is_refused(
     before = edited.read_bytes()
     # Pixels as they were, and a size as it was: the last byte, of a PNG's end, does not matter.
     edited.write_bytes(before[:-1] + bytes([before[-1] ^ 1]))
-    assert main(["finish", "cnn-softmax", "--data", "set"]) == 1
+    assert main(["finish", "cnn-softmax", "--data", "set", "--lungs", "none"]) == 1
     assert "are not those" in capsys.readouterr().err
     edited.write_bytes(before)
     first = next((tmp_path / "set" / "test" / "NORMAL").iterdir())
     shutil.copy(first, first.with_name("IM-9999-0001.png"))
     first.unlink()
-    assert main(["finish", "cnn-softmax", "--data", "set"]) == 1
+    assert main(["finish", "cnn-softmax", "--data", "set", "--lungs", "none"]) == 1
     assert "are not those" in capsys.readouterr().err
 
 
@@ -308,7 +321,7 @@ def test_resume_without_a_stopped_run_starts_a_new_training(
 
     monkeypatch.setattr(run, "build_network", stop)
     arguments = ["--recipe", "cnn", "--data", str(dataset), "--models", str(tmp_path)]
-    assert train.main([*arguments, "--resume"]) == 1
+    assert train.main([*arguments, "--lungs", "none", "--resume"]) == 1
     assert "no stopped training to resume" in capsys.readouterr().out
 
 
@@ -358,6 +371,7 @@ def test_a_killed_training_is_resumed(dataset: Path, tmp_path: Path) -> None:
 
     command = [sys.executable, str(REPOSITORY / "train.py"), "--recipe", "cnn", "--data"]
     command += [str(dataset), "--models", str(tmp_path), "--set", "patience=99", "--epochs", "200"]
+    command += ["--lungs", "none"]
     environment = {"PYTHONPATH": str(REPOSITORY), "PATH": "", "HOME": str(tmp_path)}
     run = subprocess.Popen(command, env=environment)
     state = tmp_path / ".cnn.training"
@@ -387,7 +401,9 @@ def test_a_lock_taken_while_another_was_held_is_respected(dataset: Path, tmp_pat
     fcntl = pytest.importorskip("fcntl")
     from xray_core.training.run import _training_lock
 
-    plan = plan_training(find_recipe("cnn"), data=str(dataset), models=tmp_path / "models")
+    plan = plan_training(
+        find_recipe("cnn"), data=str(dataset), models=tmp_path / "models", lungs="none"
+    )
     with _training_lock(plan):
         waiting = (tmp_path / "models" / ".cnn.lock").open("r+")  # opened, not yet locked
     fcntl.flock(waiting, fcntl.LOCK_EX | fcntl.LOCK_NB)

@@ -108,7 +108,8 @@ def report_pdf(
     explanation = prediction.sentence or " ".join(prediction.reasons)
     top = _text(canvas, explanation, top - 4, inner, size=10.5)
     if prediction.probability is not None:
-        top = _scale(canvas, prediction.probability, bundle.calibration, top - 4, inner)
+        note = prediction.probability_note
+        top = _scale(canvas, prediction.probability, bundle.calibration, note, top - 4, inner)
         post_test = None if pre_test is None else prediction.post_test(pre_test)
         if pre_test is not None and post_test is not None:
             sentence = wording.describe_post_test(post_test, pre_test)
@@ -144,7 +145,8 @@ def _sections(
         section("Cautions", *(f"• {reason}" for reason in prediction.reasons))
     if prediction.map_note:
         method = METHOD_NAMES.get(prediction.method or "", "")
-        section(f"Map ({method})", prediction.map_note)
+        in_lungs = wording.describe_map_in_lungs(prediction.map_in_lungs)
+        section(f"Map ({method})", " ".join(filter(None, (prediction.map_note, in_lungs))))
     if prediction.neighbours is not None:
         section("Most similar training images", wording.nearest_images(prediction.neighbours))
     section("Model and performance", _describe_model(bundle))
@@ -168,9 +170,17 @@ def _describe_model(bundle: Bundle) -> str:
 
 
 def _scale(
-    canvas: "Canvas", probability: float, calibration: Calibration, top: float, width: float
+    canvas: "Canvas",
+    probability: float,
+    calibration: Calibration,
+    note: str,
+    top: float,
+    width: float,
 ) -> float:
-    """Draw a scale from 0 to 100% with the band, the thresholds and the image, all labelled."""
+    """Draw a scale from 0 to 100% with the band, the thresholds and the image, all labelled.
+
+    A probability with a `note` is drawn in pale grey beside its note.
+    """
     low, high = calibration.uncertain
     start, long = MARGIN + 24, width - 54  # room for 0% and 100% at the ends
     bar, thick = top - 34, 9.0
@@ -207,13 +217,14 @@ def _scale(
     canvas.drawCentredString(x_of((low + high) / 2), bar - 23, band)
 
     x = x_of(probability)
+    canvas.setFillColor(PALE if note else TEXT_COLOUR)
     mark = canvas.beginPath()
     mark.moveTo(x, bar + thick + 1)
     mark.lineTo(x - 6, bar + thick + 11)
     mark.lineTo(x + 6, bar + thick + 11)
     mark.close()
     canvas.drawPath(mark, fill=1, stroke=0)
-    label = f"this image: {wording.percent(probability)}"
+    label = f"this image: {wording.percent(probability)}" + (f" ({note})" if note else "")
     canvas.setFont("Helvetica-Bold", 9)
     half = canvas.stringWidth(label, "Helvetica-Bold", 9) / 2
     centre = min(max(x, MARGIN + half), MARGIN + width - half)

@@ -6,6 +6,7 @@ an existing bundle from its weights. What follows from stored predictions is in 
 
 from __future__ import annotations
 
+import json
 from collections.abc import Callable
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -29,6 +30,7 @@ from xray_core.model.gate import fit_gate
 from xray_core.model.lungs import LungSegmenter
 from xray_core.model.neighbours import count_contradictions, fit_neighbours
 from xray_core.model.recipes import INPUT_SIZE, Recipe
+from xray_core.model.unlike import UnlikeRule
 from xray_core.prediction import wording
 from xray_core.prediction.labelled import predict_labelled
 from xray_core.prediction.predictor import Predictor
@@ -46,6 +48,11 @@ from xray_core.training.plan import LUNGS, check_classes, find_lungs
 from xray_core.training.results import dataset_facts, write_results
 from xray_core.training.robustness import measure_robustness
 
+<<<<<<< HEAD
+=======
+UNLIKE_RULE = UnlikeRule("none")  # for images unlike the training images, of every new bundle
+BATCH = 64  # images that the lung network gets at once
+>>>>>>> lungs-predict
 SURE_QUANTILE = 0.99  # one validation image in 100 gets the caution for extreme probabilities
 MAP_QUANTILE = 0.05  # at most one validation image with pneumonia in 20 gets the caution on maps
 CALIBRATION_COPIES = 4  # shifted copies of each validation image for fitting the calibration
@@ -140,7 +147,7 @@ def finish(
         validation_images, test_images = loaded.folds["validation"], loaded.folds["test"]
         two_outputs = _two_outputs(network)
         recipe = provenance.recipe
-        config: dict[str, Any] = {"recipe": recipe.to_dict()}
+        config: dict[str, Any] = {"kind": recipe.kind, "recipe": _plain(recipe)}
         if lungs is not None:
             config["lungs"] = bundles.embed_lungs(lungs, partial)
         segmenter = _open_lungs(target.name, partial, config)
@@ -186,6 +193,7 @@ def finish(
             "labels": list(LABELS),
             "input_size": list(INPUT_SIZE),
             "calibration": calibration.to_dict(),
+            "unlike": UNLIKE_RULE.to_dict(),
             "gate": {"caution": gate.caution, "refuse": gate.refuse},
             "cautions": {"too_sure": _sure_limit(calibration.probability(validation.logit))},
             "layers": describe_layers(network),
@@ -307,7 +315,7 @@ def finish_again(
 def _open_lungs(name: str, partial: Path, config: dict[str, Any]) -> LungSegmenter | None:
     """Load the copy of the lung network in a new bundle, and check that the recipe has what it
     needs."""
-    segmenter = Bundle(partial, {**config, "kind": "classifier"}).load_lungs()
+    segmenter = Bundle(partial, config).load_lungs()
     if segmenter is None and config["recipe"]["lung_margin"] > 0:
         raise BundleError(f"The model {name} crops images to the lungs: it needs a lung network.")
     return segmenter
@@ -342,6 +350,12 @@ def _outputs(two_outputs: keras.Model, images: ImageSet, inputs: ImageSet) -> Ou
     return Outputs(images, features, logit[:, 0])
 
 
+def _plain(recipe: Recipe) -> dict[str, Any]:
+    """The recipe as it is read from `config.json`."""
+    plain: dict[str, Any] = json.loads(json.dumps(recipe.to_dict()))
+    return plain
+
+
 def _trained_prior(recipe: Recipe, index: pd.DataFrame) -> float:
     """The share of pneumonia in the training loss, including weights."""
     if recipe.imbalance != "none":
@@ -363,7 +377,8 @@ def _predictions(predictor: Predictor, outputs: Outputs, folder: Path) -> pd.Dat
         )
     refused = table["logit"].isna()
     table.loc[refused, "logit"] = outputs.logit[refused].astype(np.float64).round(6)
-    table["probability"] = predictor.calibration.probability(table["logit"]).round(6)
+    calibrated = predictor.calibration.probability(table.loc[refused, "logit"]).round(6)
+    table.loc[refused, "probability"] = calibrated
     return table
 
 
