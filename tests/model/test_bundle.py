@@ -140,7 +140,6 @@ def test_a_segmentation_is_not_opened_as_a_classifier(micro_lungs: Path) -> None
         open_bundle(micro_lungs)
 
 
-<<<<<<< HEAD
 def test_any_kind_of_bundle_is_opened_on_request(copy: Path, micro_lungs: Path) -> None:
     assert open_bundle(copy, kind=None).kind == "classifier"
     assert open_bundle(micro_lungs, kind=None).kind == "segmentation"
@@ -172,8 +171,6 @@ def test_an_incomplete_segmentation_names_the_missing_file(
         open_bundle(folder, kind="segmentation")
 
 
-def test_bundles_are_listed_by_kind(copy: Path, micro_lungs: Path) -> None:
-=======
 def test_a_classifier_holds_a_copy_of_the_lung_network(
     copy: Path, lung_bundle: Path, lungs_classifier: Path
 ) -> None:
@@ -188,8 +185,7 @@ def test_a_classifier_holds_a_copy_of_the_lung_network(
     assert sha256(lungs_classifier / "lungs.weights.h5") == sha256(lung_bundle / WEIGHTS)
 
 
-def test_bundles_are_listed_by_kind(copy: Path) -> None:
->>>>>>> lungs-predict
+def test_bundles_are_listed_by_kind(copy: Path, micro_lungs: Path) -> None:
     models = copy.parent
     shutil.copytree(micro_lungs, models / "lungs")
     (models / "broken").mkdir()

@@ -103,17 +103,12 @@ def test_fewer_epochs_shorten_what_a_recipe_does_in_its_last(
 
 
 @pytest.mark.parametrize("name", list(RECIPES))
-<<<<<<< HEAD
-def test_every_recipe_can_be_planned_for_one_epoch(name: str, dataset: Path, masks: Path) -> None:
-    folder = str(masks) if RECIPES[name].kind == "segmentation" else None
-    plan = plan_training(RECIPES[name], data=str(dataset), masks=folder, epochs=1, limit=4)
-=======
 def test_every_recipe_can_be_planned_for_one_epoch(
-    name: str, dataset: Path, lung_bundle: Path
+    name: str, dataset: Path, masks: Path, lung_bundle: Path
 ) -> None:
-    options = {"models": lung_bundle.parent, "epochs": 1, "limit": 4}
+    folder = str(masks) if RECIPES[name].kind == "segmentation" else None
+    options = {"models": lung_bundle.parent, "epochs": 1, "limit": 4, "masks": folder}
     plan = plan_training(RECIPES[name], data=str(dataset), **options)
->>>>>>> lungs-predict
     assert plan.recipe.epochs == 1
     assert plan.split_seed == 0
 

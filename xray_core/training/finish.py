@@ -48,11 +48,7 @@ from xray_core.training.plan import LUNGS, check_classes, find_lungs
 from xray_core.training.results import dataset_facts, write_results
 from xray_core.training.robustness import measure_robustness
 
-<<<<<<< HEAD
-=======
 UNLIKE_RULE = UnlikeRule("none")  # for images unlike the training images, of every new bundle
-BATCH = 64  # images that the lung network gets at once
->>>>>>> lungs-predict
 SURE_QUANTILE = 0.99  # one validation image in 100 gets the caution for extreme probabilities
 MAP_QUANTILE = 0.05  # at most one validation image with pneumonia in 20 gets the caution on maps
 CALIBRATION_COPIES = 4  # shifted copies of each validation image for fitting the calibration
