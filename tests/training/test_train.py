@@ -7,12 +7,16 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pytest
 
 import train
 from xray_core.dataset.index import build_index
 from xray_core.errors import BundleError, RecipeError
+from xray_core.imaging.pixels import to_model_input
+from xray_core.imaging.radiograph import read_radiograph
 from xray_core.model.bundle import Bundle, open_bundle, seal
+from xray_core.model.lungs import classifier_input
 from xray_core.model.recipes import RECIPES, find_recipe
 from xray_core.training import command
 from xray_core.training.plan import plan_training
@@ -348,15 +352,59 @@ def test_evaluate_prints_intervals_and_writes_json(
     "recipe", [name for name, recipe in RECIPES.items() if recipe.kind == "classifier"]
 )
 def test_every_classifier_gives_a_bundle_that_predicts(
-    recipe: str, dataset: Path, tmp_path: Path
+    recipe: str, dataset: Path, lung_bundle: Path, tmp_path: Path
 ) -> None:
     from xray_core.prediction.predictor import Predictor
 
+    shutil.copytree(lung_bundle, tmp_path / lung_bundle.name)
     arguments = ["--recipe", recipe, "--data", str(dataset), "--models", str(tmp_path), *QUICK]
+    arguments += ["--lungs", lung_bundle.name]
     assert train.main(arguments) == 0
     image = next((dataset / "test" / "NORMAL").iterdir())
     prediction = Predictor.load(tmp_path / recipe).predict(image, explain="gradcam")
     assert prediction.verdict in ("NORMAL", "PNEUMONIA", "UNCERTAIN", "REFUSED")
+
+
+def test_a_classifier_is_trained_on_the_lungs(
+    dataset: Path, lung_bundle: Path, tmp_path: Path
+) -> None:
+    import keras
+
+    models = tmp_path / "models"
+    shutil.copytree(lung_bundle, models / lung_bundle.name)
+    arguments = ["--recipe", "cnn", "--data", str(dataset), "--models", str(models)]
+    arguments += ["--limit", "4", "--epochs", "2", "--lungs", lung_bundle.name]
+    for setting in (
+        "filters=(4, 4)",
+        "pooling=average",
+        "dense=0",
+        "dropout_first=false",
+        "lung_margin=0.1",
+        "outside_weight=0.5",
+        "shifted_views=1",
+        "augmentation.hide_lungs=0.3",
+        "augmentation.replace_outside=0.3",
+        "augmentation.crop=0.5",
+        "augmentation.whole=0.2",
+    ):
+        arguments += ["--set", setting]
+    assert train.main(arguments) == 0
+    bundle = open_bundle(models / "cnn")
+    history = bundle.history()
+    assert {"loss", "accuracy", "outside_loss", "shifted_auc"} <= set(history)
+    assert history["outside_loss"].between(0, 1).all()
+    assert bundle.recipe.lung_margin == 0.1
+    segmenter = bundle.load_lungs()
+    assert segmenter is not None
+    # The stored log-odds are those of the cropped images.
+    stored = bundle.predictions().iloc[0]
+    image = to_model_input(read_radiograph(dataset / stored["file"]))
+    mask = segmenter.masks(image[np.newaxis])[0]
+    crop = classifier_input(image, mask, bundle.recipe)
+    network = bundle.load_network()
+    to_logit = keras.Model(network.input, network.get_layer("logit").output)
+    logit = float(to_logit.predict(crop[np.newaxis], verbose=0)[0, 0])
+    assert logit == pytest.approx(stored["logit"], abs=1e-4)
 
 
 @pytest.mark.slow
