@@ -129,7 +129,7 @@ def results_table(metrics: dict[str, Any]) -> str:
     str
     """
     return "\n".join(
-        f"{_GROUPS[name]} ({group['images']} images): "
+        f"{_GROUPS[name]} ({group['images']} image{'s' if group['images'] != 1 else ''}): "
         + ", ".join(f"{title} {_text(group[key])}" for key, title in _MEASURES.items())
         for name, group in metrics.items()
     )
