@@ -40,7 +40,7 @@ def segmentation_card(config: dict[str, Any]) -> str:
     parameters = sum(row["parameters"] for row in config["layers"])
     return f"""# {config["name"]}
 
-A U-Net of {len(recipe["filters"])} resolutions that outlines the lungs, trained from random weights.
+A U-Net of {len(recipe["filters"])} resolutions that outlines the lungs, trained from scratch.
 {parameters / 1e6:.2f} million parameters. Version {config["version"]}.
 
 ## Intended use
