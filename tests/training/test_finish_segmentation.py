@@ -114,6 +114,17 @@ def test_images_without_a_mask_are_left_out_and_recorded(bundle: Bundle) -> None
     assert len(bundle.segmentation().query("fold == 'test'")) == 11
 
 
+def test_the_card_names_the_sources_and_the_weaknesses(bundle: Bundle) -> None:
+    card = " ".join(bundle.card().split())
+    assert 'the "COVID-19 X-ray dataset" of V7 Labs (github.com/v7labs' in card
+    assert card.count("CC BY 4.0") == 2
+    assert "below the diaphragm varies by annotator" in card
+    assert "children aged 1 to 5 years from one hospital" in card
+    assert "the test images were predicted once" in card
+    value = bundle.config["metrics"]["test"]["bacteria"]["dice"]["value"]
+    assert f"| bacterial pneumonia | 4 | 4 | {value:.3f} (" in card
+
+
 def test_the_bundle_holds_no_mask(bundle: Bundle) -> None:
     assert sorted(bundle.config["files"]) == [
         "MODEL_CARD.md",
