@@ -140,6 +140,20 @@ def test_a_segmentation_is_not_opened_as_a_classifier(micro_lungs: Path) -> None
         open_bundle(micro_lungs)
 
 
+def test_a_classifier_holds_a_copy_of_the_lung_network(
+    copy: Path, lung_bundle: Path, lungs_classifier: Path
+) -> None:
+    assert open_bundle(copy).load_lungs() is None
+    lungs, bundle = open_bundle(lung_bundle, kind="segmentation"), open_bundle(lungs_classifier)
+    assert bundle.config["lungs"]["version"] == lungs.version
+    assert bundle.lung_recipe == lungs.recipe
+    assert bundle.lung_limits == lungs.lung_limits
+    copied = bundle.load_lungs()
+    assert copied is not None
+    assert copied.limits == lungs.lung_limits
+    assert sha256(lungs_classifier / "lungs.weights.h5") == sha256(lung_bundle / WEIGHTS)
+
+
 def test_any_kind_of_bundle_is_opened_on_request(copy: Path, micro_lungs: Path) -> None:
     assert open_bundle(copy, kind=None).kind == "classifier"
     assert open_bundle(micro_lungs, kind=None).kind == "segmentation"
@@ -169,20 +183,6 @@ def test_an_incomplete_segmentation_names_the_missing_file(
     (folder / name).unlink()
     with pytest.raises(BundleError, match=f"incomplete: {name} is missing"):
         open_bundle(folder, kind="segmentation")
-
-
-def test_a_classifier_holds_a_copy_of_the_lung_network(
-    copy: Path, lung_bundle: Path, lungs_classifier: Path
-) -> None:
-    assert open_bundle(copy).load_lungs() is None
-    lungs, bundle = open_bundle(lung_bundle, kind="segmentation"), open_bundle(lungs_classifier)
-    assert bundle.config["lungs"]["version"] == lungs.version
-    assert bundle.lung_recipe == lungs.recipe
-    assert bundle.lung_limits == lungs.lung_limits
-    copied = bundle.load_lungs()
-    assert copied is not None
-    assert copied.limits == lungs.lung_limits
-    assert sha256(lungs_classifier / "lungs.weights.h5") == sha256(lung_bundle / WEIGHTS)
 
 
 def test_bundles_are_listed_by_kind(copy: Path, micro_lungs: Path) -> None:

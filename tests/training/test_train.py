@@ -111,7 +111,7 @@ def test_every_recipe_can_be_planned_for_one_epoch(
     name: str, dataset: Path, masks: Path, lung_bundle: Path
 ) -> None:
     folder = str(masks) if RECIPES[name].kind == "segmentation" else None
-    options = {"models": lung_bundle.parent, "epochs": 1, "limit": 4, "masks": folder}
+    options = {"models": lung_bundle.parent, "masks": folder, "epochs": 1, "limit": 4}
     plan = plan_training(RECIPES[name], data=str(dataset), **options)
     assert plan.recipe.epochs == 1
     assert plan.split_seed == 0

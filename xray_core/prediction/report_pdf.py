@@ -57,6 +57,7 @@ def report_pdf(
     *,
     title: str = "",
     overlay: Overlay | None = None,
+    lungs_outlined: bool = False,
     rates: Mapping[str, Mapping[str, wording.Rate]] = NO_RATES,
     pre_test: float | None = None,
     file_name: str | None = None,
@@ -69,13 +70,16 @@ def report_pdf(
     prediction
         The result.
     pixels
-        The image, uint8 (H, W). Sides above 1000 pixels are reduced; the aspect ratio is kept.
+        The image, uint8 (H, W) or (H, W, 3). Sides above 1000 pixels are reduced; the aspect ratio
+        is kept.
     bundle
         The model that gave the result.
     title
         Name of the image, such as "Image 3".
     overlay
         The image with its map; without it the PDF has no map.
+    lungs_outlined
+        Whether `pixels` and `overlay` have the outline of the lungs, which is then explained.
     rates
         Accuracy on the test images by label and verdict, from
         `xray_core.evaluation.verdicts.verdict_rates`; shown if it applies to the image.
@@ -114,7 +118,7 @@ def report_pdf(
         if pre_test is not None and post_test is not None:
             sentence = wording.describe_post_test(post_test, pre_test)
             top = _text(canvas, sentence, top, inner, size=10.5)
-    top = _images(canvas, pixels, overlay, top - GAP, inner)
+    top = _images(canvas, pixels, overlay, lungs_outlined, top - GAP, inner)
     _text(canvas, wording.DISCLAIMER, FOOT, inner, size=9, bold=True)
     _sections(canvas, prediction, bundle, rates, top - GAP, FOOT + GAP, inner)
     canvas.showPage()
@@ -236,6 +240,7 @@ def _images(
     canvas: "Canvas",
     pixels: NDArray[np.uint8],
     overlay: Overlay | None,
+    lungs_outlined: bool,
     top: float,
     width: float,
 ) -> float:
@@ -252,8 +257,12 @@ def _images(
     for number, drawn in enumerate(images):
         drawn.thumbnail((LARGEST_SIDE, LARGEST_SIDE))
         canvas.drawImage(ImageReader(drawn), MARGIN + number * (slot + GAP), top - high, wide, high)
+    if lungs_outlined:
+        canvas.setFont("Helvetica", 8)
+        canvas.setFillColor(TEXT_COLOUR)
+        canvas.drawString(MARGIN, top - high - 11, wording.LUNGS_OUTLINED)
     if overlay is None:
-        return top - high
+        return top - high - (13 if lungs_outlined else 0)
     _legend(canvas, overlay, MARGIN + slot + GAP, top - high - 11)
     return top - high - 13
 

@@ -32,9 +32,10 @@ NO_LUNGS = (
 )
 UNLIKE_TRAINING = (
     "This image is unlike the training images (children aged 1 to 5, one hospital): possibly "
-    "another age, device or projection. The result is less reliable."
+    "another age, device or projection. The model is less reliable on such images."
 )
-RANKING_ONLY = "ranking only: unlike the images this model was trained on"
+RANKING_ONLY = "ranking only"
+LUNGS_OUTLINED = "Blue line: outline of the lungs, found by the lung network."
 TOO_SURE = "Probabilities near 0% or 100% can still be wrong."
 MAP_OUTSIDE_LUNGS = (
     "The Grad-CAM map lies mostly outside the lungs: a marker, a shoulder, a tube or the edge of "
