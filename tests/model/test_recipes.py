@@ -129,7 +129,14 @@ REFUSED: dict[str, list[tuple[str, list[str], str]]] = {
     "preprocessing": [("cnn", ["preprocessing=torch"], "must be one of caffe, rescale")],
     "lung_margin": [
         ("cnn", ["lung_margin=1.5"], "must be 0, or a share from 0 to 1"),
+        ("cnn", ["lung_margin=0.1"], "works only with output=sigmoid, pooling=average"),
         ("lungs", ["lung_margin=0.1"], "works only with a classifier"),
+    ],
+    "outside_weight": [
+        ("resnet50", ["outside_weight=-1"], "must be 0 or more"),
+        ("resnet50", ["outside_weight=0.5", "mixup=0.4"], "works only with output=sigmoid"),
+        ("cnn-softmax", ["outside_weight=0.5"], "works only with output=sigmoid"),
+        ("lungs", ["outside_weight=0.5"], "works only with a classifier"),
     ],
     "pooling": [
         ("cnn", ["pooling=max"], "must be one of average, flatten"),
@@ -289,6 +296,23 @@ REFUSED: dict[str, list[tuple[str, list[str], str]]] = {
         ("resnet50", ["augmentation.sharpen=-1"], "must be 0 or more"),
         ("resnet50", ["augmentation.degrade=0"], "'augmentation.sharpen' works only with"),
     ],
+    "augmentation.crop": [("cnn", ["augmentation.crop=0"], "must be above 0 and at most 1")],
+    "augmentation.part": [("cnn", ["augmentation.part=2"], "must be a share from 0 to 1")],
+    "augmentation.detail": [("cnn", ["augmentation.detail=2"], "must be a share from 0 to 1")],
+    "augmentation.recompress": [("cnn", ["augmentation.recompress=-1"], "a share from 0 to 1")],
+    "augmentation.whole": [
+        ("cnn", ["augmentation.whole=2"], "must be a share from 0 to 1"),
+        ("resnet50", ["augmentation.whole=0.2"], "works only with lung_margin above 0"),
+    ],
+    "augmentation.hide_lungs": [
+        ("resnet50", ["augmentation.hide_lungs=2"], "must be a share from 0 to 1"),
+        ("cnn", ["augmentation.hide_lungs=0.2"], "works only with output=sigmoid"),
+        ("lungs", ["augmentation.hide_lungs=0.2"], "works only with output=sigmoid"),
+    ],
+    "augmentation.replace_outside": [
+        ("resnet50", ["augmentation.replace_outside=2"], "must be a share from 0 to 1"),
+        ("vgg16", ["augmentation.replace_outside=0.2"], "works only with output=sigmoid"),
+    ],
     "augmentation.erase": [("cnn", ["augmentation.erase=1.5"], "must be a share from 0 to 1")],
     "augmentation.frame": [("cnn", ["augmentation.frame=-0.5"], "must be a share from 0 to 1")],
     "augmentation.marker": [("cnn", ["augmentation.marker=30"], "must be a share from 0 to 1")],
@@ -336,6 +360,8 @@ def test_every_named_recipe_is_valid(name: str) -> None:
         ("resnet50", ["optimizer=adam", "weight_decay=0"]),
         ("resnet50", ["stem_epochs=0", "stem_rate=1"]),
         ("resnet50", ["mixup=0.4"]),
+        ("resnet50", ["lung_margin=0.1", "outside_weight=0.5", "augmentation.whole=0.2"]),
+        ("resnet50", ["augmentation.hide_lungs=0.2", "augmentation.replace_outside=0.2"]),
         ("cnn-softmax", ["mixup=0", "label_smoothing=0"]),
         ("cnn-softmax", ["output=sigmoid", "mixup=0.4", "label_smoothing=0.1"]),
         ("vgg16", ["train_backbone=true", "cached_views=0"]),

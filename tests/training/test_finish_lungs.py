@@ -40,6 +40,9 @@ def chests(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return root
 
 
+CROPPED = ["lung_margin=0.1", "pooling=average", "dense=0", "dropout_first=false"]
+
+
 @pytest.fixture(scope="module")
 def cropping_models(
     chests: Path, lung_bundle: Path, tmp_path_factory: pytest.TempPathFactory
@@ -49,7 +52,8 @@ def cropping_models(
     shutil.copytree(lung_bundle, models / "lungs")
     arguments = ["--recipe", "cnn", "--data", str(chests), "--models", str(models)]
     arguments += ["--limit", "4", "--epochs", "1", "--set", "lung_margin=0.25"]
-    arguments += ["--set", "filters=(4, 4)", "--set", "pool=4", "--set", "dense=4"]
+    arguments += ["--set", "filters=(4, 4)", "--set", "pool=4", "--set", "dense=0"]
+    arguments += ["--set", "dropout_first=false"]
     assert train.main([*arguments, "--set", "pooling=average"]) == 0
     return models
 
@@ -150,7 +154,7 @@ def test_the_limit_is_a_low_quantile_and_at_most_one_half() -> None:
 @pytest.mark.parametrize(
     ("margin", "name", "words"),
     [
-        (0.1, "none", "crops images to the lungs, so it needs a lung network"),
+        (0.1, "none", "is trained on the lungs, so it needs a lung network"),
         (0.1, "lungs", "train one with `python train.py --recipe lungs --masks DIR`"),
         (0.0, "lungs", "or leave it out with --lungs none"),
         (0.0, "micro", "of the kind classifier"),
@@ -177,7 +181,7 @@ def test_only_a_crop_makes_a_training_depend_on_the_lung_network(
 
     options = {"data": str(chests), "models": lung_bundle.parent}
     plain = plan_training(find_recipe("cnn"), **options)
-    cropped = plan_training(find_recipe("cnn"), settings=["lung_margin=0.1"], **options)
+    cropped = plan_training(find_recipe("cnn"), settings=CROPPED, **options)
     assert plain.lungs is not None
     assert "lung network" not in plain.identity
     assert cropped.identity["lung network"] == cropped.lungs.version

@@ -63,7 +63,7 @@ def test_a_variable_for_masks_does_not_disturb_a_classifier(
     dataset: Path, masks: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setenv("LUNG_MASKS_DIR", str(masks))
-    plan = plan_training(find_recipe("cnn"), data=str(dataset))
+    plan = plan_training(find_recipe("cnn"), data=str(dataset), lungs="none")
     assert (plan.masks, plan.without_mask) == (None, ())
 
 
@@ -76,7 +76,7 @@ def test_a_class_without_masks_is_refused(dataset: Path, masks: Path, tmp_path: 
 
 def test_the_folds_are_those_of_the_classifiers(dataset: Path, fewer_masks: Path) -> None:
     lungs = plan_training(find_recipe("lungs"), data=str(dataset), masks=str(fewer_masks))
-    cnn = plan_training(find_recipe("cnn"), data=str(dataset))
+    cnn = plan_training(find_recipe("cnn"), data=str(dataset), lungs="none")
     fold = dict(zip(cnn.index["path"], cnn.index["fold"], strict=True))
     assert lungs.without_mask == tuple(WITHOUT_MASK)
     assert dict(zip(lungs.index["path"], lungs.index["fold"], strict=True)) == {
@@ -264,7 +264,7 @@ def test_rebuilding_gives_the_same_bundle(
 @pytest.mark.parametrize(
     ("options", "words"),
     [
-        (["--stored", "--masks", "m"], "--stored reads no dataset"),
+        (["--stored", "--masks", "m"], "--stored reads neither dataset nor networks"),
         (["--skip-unreadable"], "leave out --skip-unreadable"),
         ([], "set their folder with --masks"),
     ],

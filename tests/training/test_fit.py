@@ -288,10 +288,10 @@ def test_a_network_whose_numbers_are_not_finite_makes_no_bundle() -> None:
     logit = keras.layers.Dense(1, name="logit")(features)
     network = keras.Model(image, [features, logit])
     images = ImageSet(*_halves())
-    _outputs(network, images)
+    _outputs(network, images, images)
     network.get_layer("logit").set_weights([np.full((1, 1), np.inf), np.zeros(1)])
     with pytest.raises(BundleError, match="not finite"):
-        _outputs(network, images)
+        _outputs(network, images, images)
 
 
 def test_the_loss_of_a_segmentation_is_that_worked_out_by_hand() -> None:

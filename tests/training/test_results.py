@@ -74,7 +74,7 @@ def test_options_that_name_a_dataset_are_refused(
 ) -> None:
     arguments = ["finish", "cnn-softmax", "--stored", "--models", str(models), *option]
     assert main(arguments) == 1
-    assert "--stored reads no dataset" in capsys.readouterr().err
+    assert "--stored reads neither dataset nor networks" in capsys.readouterr().err
 
 
 def test_a_bundle_that_lacks_what_the_card_needs_is_left_as_it_is(models: Path) -> None:
