@@ -91,6 +91,18 @@ def _parser() -> argparse.ArgumentParser:
         "TensorFlow, and no further use of the test set",
     )
     finish.add_argument(
+        "--masks",
+        metavar="DIR",
+        help="lung masks, DIR/{train,val,test}/{NORMAL,PNEUMONIA}/STEM.png, for the test images "
+        "with hidden parts (default: $LUNG_MASKS_DIR)",
+    )
+    finish.add_argument(
+        "--external",
+        metavar="DIR",
+        help="images of other hospitals and the table of them, for the section on these in the "
+        "model card (default: $XRAY_EXTERNAL_DIR)",
+    )
+    finish.add_argument(
         "--notes",
         type=Path,
         metavar="FILE.md",
@@ -181,8 +193,11 @@ def _finish(options: argparse.Namespace) -> None:
 
     notes = None if options.notes is None else _read_notes(options.notes)
     if options.stored:
-        if options.data is not None or options.skip_unreadable:
-            raise XrayError("--stored reads no dataset: leave out --data and --skip-unreadable.")
+        if options.skip_unreadable or options.data or options.masks or options.external:
+            raise XrayError(
+                "--stored reads no dataset: leave out --data, --masks, --external and "
+                "--skip-unreadable."
+            )
         from xray_core.training.results import finish_stored
 
         bundle = finish_stored(open_bundle(options.models / options.name), notes=notes)
@@ -191,15 +206,21 @@ def _finish(options: argparse.Namespace) -> None:
             "No image was predicted: this is no further use of the test set."
         )
         return
+    from xray_core.dataset.external import find_external
     from xray_core.dataset.index import find_dataset
-    from xray_core.training.finish import finish_again
+    from xray_core.training.masks import find_masks_if_named
 
     folder = find_dataset(options.data)
+    masks, external = find_masks_if_named(options.masks), find_external(options.external)
+    from xray_core.training.finish import finish_again  # imports TensorFlow, so after all checks
+
     bundle = finish_again(
         open_bundle(options.models / options.name),
         folder,
         skip_unreadable=options.skip_unreadable,
         notes=notes,
+        masks=masks,
+        external=external,
     )
     print(f"{bundle.folder} was rebuilt.")
 

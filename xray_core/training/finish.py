@@ -16,9 +16,11 @@ import numpy as np
 import pandas as pd
 
 from xray_core.dataset.averages import average_images, save_averages
+from xray_core.dataset.external import read_external
 from xray_core.dataset.index import FOLDS, build_index, fingerprint, limit_index
 from xray_core.dataset.measure import measure_index
 from xray_core.errors import BundleError, DatasetError
+from xray_core.evaluation.external import summarize_external
 from xray_core.evaluation.tables import summary
 from xray_core.labels import LABELS, PNEUMONIA
 from xray_core.model import bundle as bundles
@@ -36,7 +38,7 @@ from xray_core.training.data import ImageSet, Loaded, image_batches, list_paths,
 from xray_core.training.examples import write_examples
 from xray_core.training.plan import check_classes
 from xray_core.training.results import dataset_facts, write_results
-from xray_core.training.robustness import measure_robustness
+from xray_core.training.robustness import LungMasks, measure_changes, measure_hidden, read_masks
 
 MAPPED_IMAGES = 200  # validation images whose maps give the usual share of a map at the border
 SURE_QUANTILE = 0.99  # one validation image in 100 gets the caution for extreme probabilities
@@ -91,6 +93,9 @@ def finish(
     folder: Path,
     target: Path,
     *,
+    masks: Path | None = None,
+    predict_masks: Callable[[ImageSet], np.ndarray] | None = None,
+    external: Path | None = None,
     log: Callable[[str], None] = print,
 ) -> Bundle:
     """Write a bundle from a trained network and the dataset that it was trained on.
@@ -109,6 +114,13 @@ def finish(
         The dataset's folder.
     target : pathlib.Path
         The bundle's folder; an existing bundle is replaced.
+    masks : pathlib.Path, optional
+        Folder of lung masks that people drew, for the test images with hidden parts.
+    predict_masks : callable, optional
+        Maps images to lung masks, bool (N, 224, 224); used if there is no folder of masks. With
+        neither, no lungs are hidden.
+    external : pathlib.Path, optional
+        Folder of images from other hospitals; see `xray_core.dataset.external`.
     log : callable
         Receives one line of text per step.
 
@@ -202,9 +214,27 @@ def finish(
                 np.concatenate(before), np.concatenate(after), calibration
             )
         log("Predicting changed versions of the test images ...")
-        config["robustness"] = measure_robustness(
-            test_images, test.logit, lambda images: _outputs(two_outputs, images).logit, calibration
-        )
+
+        def predict_logits(images: ImageSet) -> np.ndarray:
+            return _outputs(two_outputs, images).logit
+
+        def to_inputs(images: ImageSet) -> ImageSet:
+            return images  # the network gets whole images
+
+        lungs: LungMasks | None = None
+        if masks is not None:
+            lungs = read_masks(masks, test_images.table)
+        elif predict_masks is not None:
+            lungs = LungMasks("predicted", predict_masks(test_images))
+        config["robustness"] = {
+            "changed": measure_changes(
+                test_images, test.logit, to_inputs, predict_logits, calibration
+            ),
+            **measure_hidden(test_images, lungs, predict_logits, calibration),
+        }
+        if external is not None:
+            log("Predicting the images of other hospitals ...")
+            config["external"] = measure_external(predictor, external)
         config["metrics"] = {"shifted_validation": _shifted_summary(copies, calibration)}
         measured.to_csv(partial / bundles.DATASET, index=False)
         save_averages(average_images(measured, folder), partial / bundles.AVERAGES)
@@ -219,6 +249,9 @@ def finish_again(
     *,
     skip_unreadable: bool = False,
     notes: str | None = None,
+    masks: Path | None = None,
+    predict_masks: Callable[[ImageSet], np.ndarray] | None = None,
+    external: Path | None = None,
     log: Callable[[str], None] = print,
 ) -> Bundle:
     """Rebuild a bundle from its weights and the dataset that it was trained on.
@@ -236,6 +269,8 @@ def finish_again(
         Leave out further images that cannot be read.
     notes : str, optional
         Replaces the bundle's notes in the model card (Markdown).
+    masks, predict_masks, external
+        As for `finish`.
     log : callable
         Receives one line of text per step.
 
@@ -280,7 +315,61 @@ def finish_again(
     for layer, row in zip(network.layers, config["layers"], strict=True):
         layer.trainable = row["trained"]
     provenance = Provenance(bundle.recipe, bundle.history(), facts, config["storage"])
-    return finish(network, provenance, loaded, folder, bundle.folder, log=log)
+    return finish(
+        network,
+        provenance,
+        loaded,
+        folder,
+        bundle.folder,
+        masks=masks,
+        predict_masks=predict_masks,
+        external=external,
+        log=log,
+    )
+
+
+def measure_external(predictor: Predictor, folder: Path) -> list[dict[str, Any]]:
+    """Predict a table of images from other hospitals, as the app does, and evaluate the results.
+
+    Parameters
+    ----------
+    predictor : Predictor
+    folder : pathlib.Path
+        See `xray_core.dataset.external`.
+
+    Returns
+    -------
+    list of dict
+        As `summarize_external` returns it.
+
+    Raises
+    ------
+    DatasetError
+        The folder or its table is not as expected.
+    """
+    return summarize_external(predict_external(predictor, folder), predictor.calibration)
+
+
+def predict_external(predictor: Predictor, folder: Path) -> pd.DataFrame:
+    """Predict a table of images from other hospitals, as the app does.
+
+    Parameters
+    ----------
+    predictor, folder
+        As for `measure_external`, also for what is raised.
+
+    Returns
+    -------
+    pandas.DataFrame
+        The columns of `read_external`, with logit, probability, verdict and gate; see
+        `xray_core.prediction.labelled`.
+    """
+    table = read_external(folder)
+    index = table.rename(columns={"file": "path"}).assign(fold="external", subtype="none")
+    results = predict_labelled(predictor, index, folder)
+    return table.assign(
+        **{name: results[name] for name in ("logit", "probability", "verdict", "gate")}
+    )
 
 
 def _same_images(known: pd.DataFrame, loaded: Loaded, recorded: list[str]) -> bool:
