@@ -77,7 +77,7 @@ def _compare(a: pd.DataFrame, b: pd.DataFrame, other: str) -> str:
     """Compare the areas of two models on the labelled images that both analyse."""
     used = a["label"].isin(LABELS).to_numpy()
     for table in (a, b):
-        used &= ~table["verdict"].isin([REFUSED, UNREADABLE]).to_numpy()
+        used = used & ~table["verdict"].isin([REFUSED, UNREADABLE]).to_numpy()
     label = (a.loc[used, "label"] == PNEUMONIA).to_numpy()
     scores = np.stack([a.loc[used, "logit"], b.loc[used, "logit"]])
     areas, covariance = delong(label, scores, patient_codes(a.loc[used, "patient"]))

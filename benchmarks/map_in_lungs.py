@@ -7,7 +7,9 @@ that the input check does not refuse. An image without a mask or with an empty m
 """
 
 import sys
+from collections.abc import Sequence
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 from PIL import Image
@@ -30,9 +32,16 @@ def main() -> None:
     index = index[index["label"] == PNEUMONIA].reset_index(drop=True)
     masks = read_masks(find_masks(arguments.masks), index).masks
     predictor = Predictor.load(arguments.model)
+    paths = [folder / path for path in index["path"]]
+    row = {"fold": arguments.fold, **measure(predictor, paths, masks)}
+    print_table(predictor, [row], as_json=arguments.json)
+
+
+def measure(predictor: Predictor, paths: Sequence[Path], masks: np.ndarray) -> dict[str, Any]:
+    """Return the quartiles of the share of the map in the lungs, and how many images counted."""
     shares, of_lungs, refused, not_counted = [], [], 0, 0
-    for path, mask in zip(index["path"], masks, strict=True):
-        heatmap = predictor.predict(folder / path, explain="gradcam").heatmap
+    for path, mask in zip(paths, masks, strict=True):
+        heatmap = predictor.predict(path, explain="gradcam").heatmap
         if heatmap is None:
             refused += 1
         elif not (mask.any() and heatmap.any()):
@@ -40,18 +49,18 @@ def main() -> None:
         else:
             shares.append(share_inside(heatmap, mask))
             of_lungs.append(mask.mean())
-    quartiles = np.quantile(shares, (0.25, 0.5, 0.75))
-    row = {
-        "fold": arguments.fold,
+    if not shares:
+        sys.exit("No image with pneumonia has both a mask and a map that is not empty.")
+    low, median, high = (float(value) for value in np.quantile(shares, (0.25, 0.5, 0.75)))
+    return {
         "images": len(shares),
         "refused": refused,
         "no mask or empty map": not_counted,
-        "median share of the map in the lungs": float(quartiles[1]),
-        "lower quartile": float(quartiles[0]),
-        "upper quartile": float(quartiles[2]),
+        "median share of the map in the lungs": median,
+        "lower quartile": low,
+        "upper quartile": high,
         "median area of the lungs": float(np.median(of_lungs)),
     }
-    print_table(predictor, [row], as_json=arguments.json)
 
 
 def share_inside(heatmap: np.ndarray, mask: np.ndarray) -> float:

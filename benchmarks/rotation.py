@@ -44,7 +44,9 @@ def compare(
     patient = index["patient"].to_numpy()
     both = (before["logit"].notna() & after["logit"].notna()).to_numpy()
     p, q = (calibration.probability(table.loc[both, "logit"]) for table in (before, after))
-    other = np.array([calibration.verdict(a) != calibration.verdict(b) for a, b in zip(p, q, strict=True)])
+    other = np.array(
+        [calibration.verdict(a) != calibration.verdict(b) for a, b in zip(p, q, strict=True)]
+    )
     threshold = calibration.decision_threshold
     return {
         "number": len(index),
