@@ -2,6 +2,7 @@
 
 import io
 import os
+import shutil
 from collections.abc import Callable
 from dataclasses import asdict, replace
 from pathlib import Path
@@ -80,6 +81,25 @@ def micro_models(tmp_path_factory: pytest.TempPathFactory) -> Path:
 def micro_bundle(micro_models: Path) -> Path:
     """The folder of the bundle `micro`; tests that change it copy it first."""
     return micro_models / "micro"
+
+
+@pytest.fixture(scope="session")
+def lung_bundle(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """The folder of a bundle of the kind "segmentation", for the drawings of `lung_network`."""
+    from lung_network import write_lung_bundle
+
+    return write_lung_bundle(tmp_path_factory.mktemp("lung_models"))
+
+
+@pytest.fixture(scope="session")
+def lungs_classifier(
+    micro_bundle: Path, lung_bundle: Path, tmp_path_factory: pytest.TempPathFactory
+) -> Path:
+    """The folder of the bundle `micro` with a copy of the lung network, and without a crop."""
+    from lung_network import add_lungs
+
+    folder = tmp_path_factory.mktemp("lungs_models") / "micro"
+    return add_lungs(shutil.copytree(micro_bundle, folder), lung_bundle)
 
 
 def _write_micro_bundle(target: Path) -> None:
@@ -191,7 +211,7 @@ def _write_micro_bundle(target: Path) -> None:
                 "input_size": [224, 224],
                 "calibration": calibration.to_dict(),
                 "gate": {"caution": gate.caution, "refuse": gate.refuse},
-                "cautions": {"border_share": 0.6},
+                "cautions": {"map_in_lungs": 0.5},
                 "layers": describe_layers(network),
                 "dataset": {
                     "fingerprint": "0" * 64,

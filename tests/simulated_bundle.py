@@ -107,7 +107,7 @@ def write_bundle(models: Path, name: str = "resnet50", **options: float) -> Path
         "input_size": [224, 224],
         "calibration": CALIBRATION.to_dict(),
         "gate": {"caution": 3000.0, "refuse": 6000.0},
-        "cautions": {"border_share": 0.2},
+        "cautions": {"map_in_lungs": 0.4},
         "layers": [
             _layer("image", "InputLayer", [None, 224, 224, 1], 0, True),
             _layer("conv1_conv", "Conv2D", [None, 112, 112, 64], 9472, False),

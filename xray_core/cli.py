@@ -72,13 +72,21 @@ def _parser() -> argparse.ArgumentParser:
         "finish",
         help="rebuild a bundle from its weights, without training",
         description="Rebuild a bundle from its weights, without training: calibration, input "
-        "check, predictions, metrics, figures and model card.",
+        "check, predictions, metrics, figures and model card; for a segmentation: limits of the "
+        "lung fields, metrics and model card.",
         epilog="examples: python -m xray_core finish resnet50 --data data/chest_xray; "
-        "python -m xray_core finish resnet50 --stored",
+        "python -m xray_core finish resnet50 --stored; "
+        "python -m xray_core finish lungs --masks data/lung_masks",
     )
     finish.set_defaults(run=_finish)
     finish.add_argument("name", metavar="NAME", help="name of the bundle")
     finish.add_argument("--data", metavar="DIR", help="the dataset that it was trained on")
+    finish.add_argument(
+        "--lungs",
+        metavar="NAME|none",
+        help="for a classifier: the bundle beside it whose lung network is copied into it, for the "
+        "input check and the crop to the lungs (default: lungs)",
+    )
     finish.add_argument(
         "--skip-unreadable",
         action="store_true",
@@ -93,8 +101,9 @@ def _parser() -> argparse.ArgumentParser:
     finish.add_argument(
         "--masks",
         metavar="DIR",
-        help="lung masks, DIR/{train,val,test}/{NORMAL,PNEUMONIA}/STEM.png, for the test images "
-        "with hidden parts (default: $LUNG_MASKS_DIR)",
+        help="lung masks, DIR/{train,val,test}/{NORMAL,PNEUMONIA}/STEM.png: for a segmentation "
+        "those of its training; for a classifier they hide the lungs of test images, in place of "
+        "the masks of its lung network (default: $LUNG_MASKS_DIR)",
     )
     finish.add_argument(
         "--external",
@@ -192,15 +201,25 @@ def _finish(options: argparse.Namespace) -> None:
     from xray_core.model.bundle import open_bundle
 
     notes = None if options.notes is None else _read_notes(options.notes)
+    bundle = open_bundle(options.models / options.name, kind=None)
+    if bundle.kind == "segmentation":
+        for option in ("lungs", "external"):
+            if getattr(options, option) is not None:
+                raise XrayError(
+                    f"--{option} works only with a classifier, and {bundle.name} is none."
+                )
     if options.stored:
-        if options.skip_unreadable or options.data or options.masks or options.external:
+        given = (options.data, options.masks, options.lungs, options.external)
+        if any(option is not None for option in given) or options.skip_unreadable:
             raise XrayError(
-                "--stored reads no dataset: leave out --data, --masks, --external and "
-                "--skip-unreadable."
+                "--stored reads neither dataset nor networks: leave out --data, --masks, --lungs, "
+                "--external and --skip-unreadable."
             )
-        from xray_core.training.results import finish_stored
-
-        bundle = finish_stored(open_bundle(options.models / options.name), notes=notes)
+        if bundle.kind == "segmentation":
+            from xray_core.training.segmentation_results import finish_stored
+        else:
+            from xray_core.training.results import finish_stored
+        bundle = finish_stored(bundle, notes=notes)
         print(
             f"Metrics, figures and card of {bundle.folder} were rebuilt from stored predictions. "
             "No image was predicted: this is no further use of the test set."
@@ -208,20 +227,33 @@ def _finish(options: argparse.Namespace) -> None:
         return
     from xray_core.dataset.external import find_external
     from xray_core.dataset.index import find_dataset
-    from xray_core.training.masks import find_masks_if_named
+    from xray_core.training.masks import find_masks, find_masks_if_named
 
     folder = find_dataset(options.data)
-    masks, external = find_masks_if_named(options.masks), find_external(options.external)
-    from xray_core.training.finish import finish_again  # imports TensorFlow, so after all checks
+    if bundle.kind == "segmentation":
+        from xray_core.training.finish_segmentation import finish_segmentation_again
 
-    bundle = finish_again(
-        open_bundle(options.models / options.name),
-        folder,
-        skip_unreadable=options.skip_unreadable,
-        notes=notes,
-        masks=masks,
-        external=external,
-    )
+        if options.skip_unreadable:
+            raise XrayError(
+                "A segmentation is rebuilt from all images of its training: leave out "
+                "--skip-unreadable."
+            )
+        bundle = finish_segmentation_again(bundle, folder, find_masks(options.masks), notes=notes)
+    else:
+        from xray_core.training.plan import LUNGS
+
+        masks, external = find_masks_if_named(options.masks), find_external(options.external)
+        from xray_core.training.finish import finish_again  # imports TensorFlow: after all checks
+
+        bundle = finish_again(
+            bundle,
+            folder,
+            lungs=options.lungs or LUNGS,
+            skip_unreadable=options.skip_unreadable,
+            notes=notes,
+            masks=masks,
+            external=external,
+        )
     print(f"{bundle.folder} was rebuilt.")
 
 

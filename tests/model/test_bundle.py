@@ -15,6 +15,7 @@ from foreign_bundle import reseal
 
 from xray_core.errors import BundleError
 from xray_core.model.bundle import (
+    WEIGHTS,
     check_name,
     clear_leftovers,
     convert_format_1,
@@ -23,6 +24,7 @@ from xray_core.model.bundle import (
     open_bundle,
     save_weights,
     seal,
+    sha256,
     writing,
 )
 
@@ -137,6 +139,20 @@ def test_a_segmentation_is_not_opened_as_a_classifier(copy: Path) -> None:
     assert open_bundle(copy, kind="segmentation").kind == "segmentation"
     with pytest.raises(BundleError, match="of the kind segmentation"):
         open_bundle(copy)
+
+
+def test_a_classifier_holds_a_copy_of_the_lung_network(
+    copy: Path, lung_bundle: Path, lungs_classifier: Path
+) -> None:
+    assert open_bundle(copy).load_lungs() is None
+    lungs, bundle = open_bundle(lung_bundle, kind="segmentation"), open_bundle(lungs_classifier)
+    assert bundle.config["lungs"]["version"] == lungs.version
+    assert bundle.lung_recipe == lungs.recipe
+    assert bundle.lung_limits == lungs.lung_limits
+    copied = bundle.load_lungs()
+    assert copied is not None
+    assert copied.limits == lungs.lung_limits
+    assert sha256(lungs_classifier / "lungs.weights.h5") == sha256(lung_bundle / WEIGHTS)
 
 
 def test_bundles_are_listed_by_kind(copy: Path) -> None:

@@ -89,7 +89,7 @@ def put(*keys: str, value: Any) -> Callable[[Config], None]:
         (put("format", value=True), "has no format"),
         (put("metrics", value=[]), "no metrics"),
         (put("metrics", value={}), "no metrics of the test set"),
-        (put("cautions", value={"border_share": IMAGE}), "limits of cautions"),
+        (put("cautions", value={"map_in_lungs": IMAGE}), "limits of cautions"),
         (put("cautions", value=3), "limits of cautions"),
         (put("dataset", value=[IMAGE]), "dataset is not an object"),
         (put("files", value={f"{i}.png": "0" * 64 for i in range(1000)}), "too many files"),
@@ -629,6 +629,80 @@ def test_the_minimum_number_of_weights_is_that_of_keras(recipe: str) -> None:
             break
         backbone += layer.count_params()
     assert bundle_checks._minimum_weights(known) == network.count_params() - backbone
+
+
+# --- the lung network of a classifier
+
+
+@pytest.fixture
+def with_lungs(lungs_classifier: Path, tmp_path: Path) -> Path:
+    return Path(shutil.copytree(lungs_classifier, tmp_path / "lungs" / "micro"))
+
+
+@pytest.mark.parametrize(
+    ("change", "words"),
+    [
+        (put("lungs", value=[IMAGE]), "no recipe or no limits"),
+        (put("lungs", value=None), "no recipe or no limits"),
+        (put("lungs", "recipe", value=3), "no recipe or no limits"),
+        (put("lungs", "limits", value=[]), "no recipe or no limits"),
+        (put("lungs", "version", value=IMAGE), "version of its lung network"),
+        (put("lungs", "recipe", IMAGE, value=1), "unknown or of the wrong type"),
+        (put("lungs", "recipe", "filters", value=[10**9]), "impossible or too large"),
+        (put("lungs", "recipe", "kind", value="classifier"), "is of another kind"),
+        (put("lungs", "limits", "area", value=[0.1]), "not pairs of numbers"),
+        (put("lungs", "limits", IMAGE, value=[0, 1]), "not pairs of numbers"),
+        (put("lungs", "limits", "cut", value=[1, float("nan")]), "not finite"),
+        (put("recipe", "kind", value="segmentation"), "is of another kind"),
+        (lambda config: config.pop("lungs"), "do not go together"),
+    ],
+)
+def test_an_invalid_entry_on_the_lung_network_is_refused(
+    with_lungs: Path, change: Callable[[Config], None], words: str
+) -> None:
+    text = refusal(reseal(with_lungs, change))
+    assert words in text
+    assert IMAGE not in text
+
+
+def test_the_lung_network_must_be_in_the_config_and_in_the_files(with_lungs: Path) -> None:
+    (with_lungs / "lungs.weights.h5").unlink()
+    reseal(with_lungs, lambda config: config["files"].pop("lungs.weights.h5"))
+    assert "do not go together" in refusal(with_lungs)
+
+
+def test_changed_weights_of_the_lung_network_are_refused(with_lungs: Path) -> None:
+    with (with_lungs / "lungs.weights.h5").open("ab") as file:
+        file.write(b"1")
+    assert "lungs.weights.h5 was changed" in refusal(with_lungs)
+
+
+@pytest.mark.parametrize(
+    ("values", "words"),
+    [(h5py.SoftLink("/y"), "a link to somewhere else"), ([np.nan], "not finite")],
+)
+def test_the_weights_of_the_lung_network_are_checked(
+    with_lungs: Path, values: Any, words: str
+) -> None:
+    with h5py.File(with_lungs / "lungs.weights.h5", "r+") as file:
+        file["x"] = values
+    bundle = open_bundle(reseal(with_lungs))
+    with pytest.raises(
+        BundleError, match="weights of the lung network of the model micro"
+    ) as caught:
+        bundle.load_lungs()
+    assert words in str(caught.value)
+
+
+def test_no_lung_network_is_built_that_is_larger_than_its_weights(
+    with_lungs: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    from xray_core.model import architectures
+
+    monkeypatch.setattr(architectures, "build_network", lambda *_: pytest.fail("It was built."))
+    reseal(with_lungs, put("lungs", "recipe", "filters", value=[200]))
+    with pytest.raises(BundleError, match="fewer than the recipe's network has"):
+        open_bundle(with_lungs).load_lungs()
 
 
 # --- files that are opened, and code that is run

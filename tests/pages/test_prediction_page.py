@@ -336,7 +336,7 @@ def test_page_report_tables_and_command_line_have_the_same_sentences(
     from xray_core.prediction.screen import screen
 
     report = {"images": 16, "contradicted": 2, "network_right": 1, "agreed_right": 14}
-    cautions = {"border_share": -1.0, "too_sure": 0.5}  # every caution that can be
+    cautions = {"map_in_lungs": 1.1, "too_sure": 0.5}  # every caution that can be
     with_config(with_model, neighbours_report=report, cautions=cautions)
     files = {f"{n}.png": image_png(n, n % 2 == 1) for n in range(4)} | {"bad.png": b"nothing"}
     downloaded = {}

@@ -5,8 +5,9 @@ import numpy as np
 import pytest
 
 from xray_core.model.bundle import open_bundle
+from xray_core.model.lungs import Box
 from xray_core.model.recipes import find_recipe
-from xray_core.prediction.explain import METHODS, Explainer, GradCam, border_share, resize_map
+from xray_core.prediction.explain import METHODS, Explainer, GradCam, resize_map, share_inside
 
 MODELS = Path(__file__).resolve().parents[2] / "models"
 
@@ -218,14 +219,35 @@ def test_a_map_is_resized_smoothly_to_the_image():
     assert heatmap.min() >= 0
 
 
+def test_the_map_of_a_crop_is_put_back_at_its_place():
+    coarse = np.full((14, 14), 0.5, np.float32)
+    coarse[6:8, 6:8] = 1.0
+    heatmap = resize_map(coarse, (400, 200), Box(0.25, 0.1, 0.75, 0.5))
+    assert heatmap.shape == (400, 200)
+    inside = np.s_[100:300, 20:100]
+    assert heatmap[inside].min() > 0
+    assert np.array_equal(heatmap[inside], resize_map(coarse, (200, 80)))
+    heatmap[inside] = 0
+    assert not heatmap.any()
+
+
+@pytest.mark.parametrize("box", [Box(0.999, 0.0, 1.0, 1.0), Box(0.5, 0.5, 0.5001, 0.5001)])
+def test_a_crop_smaller_than_a_pixel_keeps_its_map(box):
+    heatmap = resize_map(np.ones((14, 14), np.float32), (20, 30), box)
+    assert heatmap.shape == (20, 30)
+    assert heatmap.max() == pytest.approx(1.0)
+
+
 @pytest.mark.parametrize(
-    ("heatmap", "share"),
-    [
-        (np.ones((100, 100)), 0.36),
-        (np.zeros((100, 100)), 0.0),
-        (np.pad(np.ones((80, 80)), 10), 0.0),
-        (np.pad(np.zeros((80, 80)), 10, constant_values=1), 1.0),
-    ],
+    ("rows", "share"), [(slice(None), 1.0), (slice(0, 25), 0.4), (slice(0, 0), 0.0)]
 )
-def test_border_share(heatmap, share):
-    assert border_share(heatmap.astype(np.float32)) == pytest.approx(share)
+def test_the_share_of_a_map_inside_a_mask(rows, share):
+    heatmap = np.zeros((50, 10), np.float32)
+    heatmap[15:40] = 0.3
+    mask = np.zeros((50, 10), bool)
+    mask[rows] = True
+    assert share_inside(heatmap, mask) == pytest.approx(share)
+
+
+def test_an_empty_map_has_no_share():
+    assert share_inside(np.zeros((5, 5), np.float32), np.ones((5, 5), bool)) is None

@@ -12,7 +12,9 @@ from xray_core.errors import XrayError
 from xray_core.prediction.screen import COLUMNS, cell, screen
 
 ROOT = Path(__file__).resolve().parents[2]
-HEADER = '"file","shown_as","verdict","probability","sentence","gate","reasons","model"\n'
+HEADER = (
+    '"file","shown_as","verdict","probability","sentence","gate","map_in_lungs","reasons","model"\n'
+)
 
 
 def rows(path):
@@ -262,7 +264,8 @@ def test_a_killed_and_resumed_run_has_each_file_once(tmp_path):
 
 def test_the_columns_are_those_of_the_contract():
     assert COLUMNS == (
-        "file", "shown_as", "verdict", "probability", "sentence", "gate", "reasons", "model",
+        "file", "shown_as", "verdict", "probability", "sentence", "gate", "map_in_lungs",
+        "reasons", "model",
     )  # fmt: skip
 
 

@@ -55,36 +55,41 @@ AGREE, DOUBT = similar(0, 20), similar(14, 6)
 
 
 @pytest.mark.parametrize(
-    ("verdict", "probability", "neighbours", "border", "expected"),
+    ("verdict", "probability", "neighbours", "inside", "expected"),
     [
-        ("PNEUMONIA", 0.9, AGREE, 0.2, ()),
-        ("PNEUMONIA", 0.9, AGREE, 0.7, (wording.MAP_AT_THE_BORDER,)),
-        ("NORMAL", 0.1, similar(20, 0), 0.7, ()),
-        ("PNEUMONIA", 0.9995, AGREE, 0.2, (wording.TOO_SURE,)),
-        ("NORMAL", 0.0005, similar(20, 0), 0.2, (wording.TOO_SURE,)),
-        ("PNEUMONIA", 0.99, AGREE, 0.2, ()),
-        ("UNCERTAIN", 0.5, DOUBT, 0.2, ()),
+        ("PNEUMONIA", 0.9, AGREE, 0.8, ()),
+        ("PNEUMONIA", 0.9, AGREE, 0.5, ()),
+        ("PNEUMONIA", 0.9, AGREE, None, ()),
+        ("PNEUMONIA", 0.9, AGREE, 0.3, (wording.MAP_OUTSIDE_LUNGS,)),
+        ("UNCERTAIN", 0.5, AGREE, 0.3, (wording.MAP_OUTSIDE_LUNGS,)),
+        ("NORMAL", 0.1, similar(20, 0), 0.3, ()),
+        ("PNEUMONIA", 0.9995, AGREE, 0.8, (wording.TOO_SURE,)),
+        ("NORMAL", 0.0005, similar(20, 0), 0.8, (wording.TOO_SURE,)),
+        ("PNEUMONIA", 0.99, AGREE, 0.8, ()),
+        ("UNCERTAIN", 0.5, DOUBT, 0.8, ()),
         (
             "PNEUMONIA",
             0.9995,
             DOUBT,
-            0.7,
+            0.3,
             (
                 "Most of the similar training images (14 of 20) are normal.",
-                wording.MAP_AT_THE_BORDER,
+                wording.MAP_OUTSIDE_LUNGS,
                 wording.TOO_SURE,
             ),
         ),
     ],
 )
-def test_cautions_of_the_result(verdict, probability, neighbours, border, expected):
-    assert wording.result_cautions(verdict, probability, neighbours, border, {}) == expected
+def test_cautions_of_the_result(verdict, probability, neighbours, inside, expected):
+    assert wording.result_cautions(verdict, probability, neighbours, inside, {}) == expected
 
 
 def test_limits_come_from_the_bundle_where_it_has_them():
-    config = {"cautions": {"too_sure": 0.7, "border_share": 0.1}}
+    config = {"cautions": {"too_sure": 0.7, "map_in_lungs": 0.1}}
     text = wording.result_cautions("PNEUMONIA", 0.8, AGREE, 0.2, config)
-    assert text == (wording.MAP_AT_THE_BORDER, wording.TOO_SURE)
+    assert text == (wording.TOO_SURE,)
+    text = wording.result_cautions("PNEUMONIA", 0.6, AGREE, 0.05, config)
+    assert text == (wording.MAP_OUTSIDE_LUNGS,)
 
 
 @pytest.mark.parametrize(

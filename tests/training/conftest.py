@@ -1,5 +1,6 @@
 """A small dataset of hand-made images, laid out and named like Kaggle's."""
 
+import os
 from collections.abc import Callable
 from pathlib import Path
 
@@ -27,12 +28,41 @@ def dataset(tmp_path_factory: pytest.TempPathFactory, image: Callable[..., np.nd
 
 
 @pytest.fixture(scope="session")
+def masks(dataset: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Lung masks of all images of the dataset: two ellipses each, a little different by image."""
+    root = tmp_path_factory.mktemp("lung_masks")
+    y, x = np.mgrid[0:224, 0:224] / 112 - 1
+    for number, path in enumerate(sorted(dataset.rglob("*.png"))):
+        height = 0.5 + 0.02 * (number % 5)
+        mask = ((abs(x) - 0.42) / 0.26) ** 2 + (y / height) ** 2 < 1
+        file = root / path.relative_to(dataset)
+        file.parent.mkdir(parents=True, exist_ok=True)
+        Image.fromarray(mask).save(file)
+    return root
+
+
+@pytest.fixture(scope="session")
+def trained_lungs(dataset: Path, masks: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A models folder in which `lungs` was trained for three epochs on a smaller network."""
+    import train
+
+    models = tmp_path_factory.mktemp("models")
+    arguments = ["--recipe", "lungs", "--data", str(dataset), "--masks", str(masks)]
+    arguments += ["--models", str(models), "--epochs", "3", "--set", "filters=(4, 8)"]
+    arguments += ["--set", "batch_size=8", "--set", "learning_rate=0.02"]
+    assert train.main(arguments) == 0
+    return models
+
+
+@pytest.fixture(scope="session")
 def trained_models(dataset: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A models folder in which `cnn-softmax` was trained on four images a class and fold."""
     import train
 
+    os.environ.pop("LUNG_MASKS_DIR", None)  # masks of other images
     models = tmp_path_factory.mktemp("models")
     arguments = ["--recipe", "cnn-softmax", "--data", str(dataset), "--models", str(models)]
     arguments += ["--limit", "4", "--epochs", "1", "--set", "filters=(4, 4, 4)"]
+    arguments += ["--lungs", "none"]
     assert train.main(arguments) == 0
     return models

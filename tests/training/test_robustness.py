@@ -7,7 +7,7 @@ import pandas as pd
 import pytest
 from PIL import Image
 
-from xray_core.errors import UnreadableImage
+from xray_core.errors import DatasetError, UnreadableImage
 from xray_core.model.calibration import Calibration
 from xray_core.training.data import ImageSet
 from xray_core.training.hidden import BORDER_HIDDEN, HIDDEN
@@ -157,6 +157,16 @@ def test_without_masks_only_the_border_is_hidden(images: ImageSet) -> None:
     assert found["masks"] == {"source": None, "left_out": 0}
 
 
+def test_where_the_network_finds_no_lungs_only_the_border_is_hidden(
+    images: ImageSet, masks: np.ndarray
+) -> None:
+    lungs = LungMasks("predicted", np.zeros_like(masks))
+    found = measure_hidden(images, lungs, lambda given: np.zeros(len(given)), CALIBRATION)
+    assert [row["name"] for row in found["hidden"]] == ["whole images", BORDER_HIDDEN]
+    assert found["hidden"][0]["images"] == 6
+    assert found["masks"] == {"source": "predicted", "left_out": 6}
+
+
 def test_masks_are_read_by_the_path_of_the_image(tmp_path: Path) -> None:
     table = pd.DataFrame({"path": ["test/NORMAL/a.jpeg", "test/PNEUMONIA/b.jpeg"]})
     drawn = np.zeros((224, 224), np.uint8)
@@ -168,6 +178,8 @@ def test_masks_are_read_by_the_path_of_the_image(tmp_path: Path) -> None:
     assert lungs.source == "human"
     assert not lungs.masks[0].any()
     assert np.array_equal(lungs.masks[1], drawn > 0)
+    with pytest.raises(DatasetError, match="No image of the dataset has a lung mask"):
+        read_masks(tmp_path, table[:1])
     file.write_bytes(b"not an image")
     with pytest.raises(UnreadableImage):
         read_masks(tmp_path, table)

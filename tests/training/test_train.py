@@ -15,15 +15,18 @@ from xray_core.errors import BundleError, RecipeError
 from xray_core.model.bundle import Bundle, open_bundle, seal
 from xray_core.model.recipes import RECIPES, find_recipe
 from xray_core.training import command
+from xray_core.training.hidden import BORDER_HIDDEN, HIDDEN
 from xray_core.training.plan import plan_training
+from xray_core.training.robustness import CHANGES
 
 REPOSITORY = Path(__file__).parents[2]
-QUICK = ["--limit", "4", "--epochs", "1", "--backbone-weights", "none"]
+QUICK = ["--limit", "4", "--epochs", "1", "--backbone-weights", "none", "--lungs", "none"]
 
 
 @pytest.fixture(autouse=True)
 def _no_dataset_elsewhere(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
-    monkeypatch.delenv("CHEST_XRAY_DIR", raising=False)
+    for variable in ("CHEST_XRAY_DIR", "LUNG_MASKS_DIR", "XRAY_EXTERNAL_DIR"):
+        monkeypatch.delenv(variable, raising=False)
     monkeypatch.chdir(tmp_path)
 
 
@@ -81,17 +84,20 @@ def test_options_that_do_not_fit(
 
 
 def test_a_taken_name_is_refused_and_a_free_one_found(
-    dataset: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+    dataset: Path, lung_bundle: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     (tmp_path / "models" / "cnn").mkdir(parents=True)
+    shutil.copytree(lung_bundle, tmp_path / "models" / "lungs")
     taken = ["--data", str(dataset), "--recipe", "cnn", "--name", "cnn"]
     assert "--overwrite" in refused(taken, capsys)
     plan = plan_training(find_recipe("cnn"), data=str(dataset))
     assert plan.target == Path("models/cnn-2")
 
 
-def test_fewer_epochs_shorten_what_a_recipe_does_in_its_last(dataset: Path) -> None:
-    options = {"data": str(dataset), "backbone_weights": "none"}
+def test_fewer_epochs_shorten_what_a_recipe_does_in_its_last(
+    dataset: Path, lung_bundle: Path
+) -> None:
+    options = {"data": str(dataset), "models": lung_bundle.parent, "backbone_weights": "none"}
     assert plan_training(find_recipe("resnet50"), epochs=1, **options).recipe.stem_epochs == 1
     assert plan_training(find_recipe("resnet50"), epochs=20, **options).recipe.stem_epochs == 2
     assert plan_training(find_recipe("vgg16"), epochs=2, **options).recipe.cached_views == 2
@@ -100,8 +106,11 @@ def test_fewer_epochs_shorten_what_a_recipe_does_in_its_last(dataset: Path) -> N
 
 
 @pytest.mark.parametrize("name", list(RECIPES))
-def test_every_recipe_can_be_planned_for_one_epoch(name: str, dataset: Path) -> None:
-    plan = plan_training(RECIPES[name], data=str(dataset), epochs=1, limit=4)
+def test_every_recipe_can_be_planned_for_one_epoch(
+    name: str, dataset: Path, lung_bundle: Path
+) -> None:
+    options = {"models": lung_bundle.parent, "epochs": 1, "limit": 4}
+    plan = plan_training(RECIPES[name], data=str(dataset), **options)
     assert plan.recipe.epochs == 1
     assert plan.split_seed == 0
 
@@ -109,7 +118,9 @@ def test_every_recipe_can_be_planned_for_one_epoch(name: str, dataset: Path) -> 
 @pytest.mark.parametrize("limit", [None, 4])
 def test_the_seed_changes_training_and_never_the_split(dataset: Path, limit: int | None) -> None:
     def index(**seeds: int) -> list[tuple[str, str]]:
-        plan = plan_training(find_recipe("cnn"), data=str(dataset), limit=limit, **seeds)
+        plan = plan_training(
+            find_recipe("cnn"), data=str(dataset), limit=limit, lungs="none", **seeds
+        )
         assert plan.identity["seed"] == seeds.get("seed", 0)
         return list(zip(plan.index["path"], plan.index["fold"], strict=True))
 
@@ -150,7 +161,10 @@ def test_a_training_leaves_a_whole_bundle_and_nothing_else(trained_models: Path)
     assert "What it must not be used for" in bundle.card()
     assert "JPEG quality 30" in bundle.card()
     assert "\n| |" not in bundle.card()  # no table has a column without a name
-    assert len(bundle.config["robustness"]["hidden"]) == 3
+    names = [row["name"] for row in bundle.config["robustness"]["hidden"]]
+    assert names == ["whole images", BORDER_HIDDEN]  # there was no mask
+    assert "so no lungs were hidden" in bundle.card()
+    assert "Not measured for this bundle" in bundle.card()
     assert bundle.config["neighbours_report"]["images"] <= 5
 
 
@@ -175,7 +189,7 @@ def test_what_follows_the_weights_can_be_rebuilt(
     shutil.copytree(trained_models, tmp_path / "models")
     folder = tmp_path / "models" / "cnn-softmax"
     before = open_bundle(folder)
-    assert main(["finish", "cnn-softmax", "--data", str(dataset)]) == 0
+    assert main(["finish", "cnn-softmax", "--data", str(dataset), "--lungs", "none"]) == 0
     after = open_bundle(folder)
     for name in ("predictions.csv", "gate.npz", "model.weights.h5"):
         if name.endswith(".csv"):
@@ -185,6 +199,87 @@ def test_what_follows_the_weights_can_be_rebuilt(
     assert after.config["calibration"] == before.config["calibration"]
     assert after.config["storage"] == before.config["storage"]
     assert after.dataset().equals(before.dataset())
+
+
+def test_a_rebuilt_bundle_measures_hidden_lungs_and_other_hospitals(
+    trained_models: Path, dataset: Path, masks: Path, tmp_path: Path, image: Callable[..., Any]
+) -> None:
+    from PIL import Image
+
+    from xray_core.__main__ import main
+
+    shutil.copytree(trained_models, tmp_path / "models")
+    hospitals = tmp_path / "hospitals"
+    hospitals.mkdir()
+    table = "set,file,label,patient,view\n"
+    for number in range(6):
+        Image.fromarray(image(700 + number, number % 2 == 1)).save(hospitals / f"{number}.png")
+        label = "PNEUMONIA" if number % 2 else "NORMAL"
+        table += f"clinic,{number}.png,{label},p{number},PA\n"
+    (hospitals / "images.csv").write_text(table)
+    options = ["--data", str(dataset), "--lungs", "none", "--external", str(hospitals)]
+    assert main(["finish", "cnn-softmax", *options, "--masks", str(masks)]) == 0
+    bundle = open_bundle(tmp_path / "models" / "cnn-softmax")
+    robustness = bundle.config["robustness"]
+    assert [row["name"] for row in robustness["hidden"]] == [
+        "whole images",
+        *HIDDEN,
+        BORDER_HIDDEN,
+    ]
+    assert robustness["masks"]["source"] == "human"
+    (clinic,) = bundle.config["external"]
+    assert (clinic["set"], clinic["images"]) == ("clinic", 6)
+    assert "### clinic" in bundle.card()
+    assert "The lungs were outlined by people" in bundle.card()
+    # What was measured is kept where nothing is predicted.
+    assert main(["finish", "cnn-softmax", "--stored"]) == 0
+    assert open_bundle(bundle.folder).config["external"] == bundle.config["external"]
+
+
+def test_a_lung_network_predicts_the_masks_where_none_were_drawn(
+    trained_models: Path,
+    trained_lungs: Path,
+    dataset: Path,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    import numpy as np
+
+    from xray_core.__main__ import main
+    from xray_core.training import finish
+
+    def predict_masks(images: Any, segmenter: Any) -> np.ndarray:
+        assert segmenter.limits is not None
+        masks = np.zeros(images.pixels.shape[:3], bool)
+        masks[:, 60:160, 40:95] = masks[:, 60:160, 130:185] = True
+        return masks
+
+    monkeypatch.setattr(finish, "predict_masks", predict_masks)
+    shutil.copytree(trained_models, tmp_path / "models")
+    shutil.copytree(trained_lungs / "lungs", tmp_path / "models" / "lungs")
+    assert main(["finish", "cnn-softmax", "--data", str(dataset)]) == 0
+    bundle = open_bundle(tmp_path / "models" / "cnn-softmax")
+    assert bundle.config["robustness"]["masks"]["source"] == "predicted"
+    assert "The lungs are those that the lung network finds" in bundle.card()
+
+
+@pytest.mark.parametrize("option", ["--masks", "--external"])
+def test_a_missing_folder_is_named_before_anything_is_predicted(
+    option: str, trained_models: Path, dataset: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    from xray_core.__main__ import main
+
+    arguments = ["finish", "cnn-softmax", "--models", str(trained_models), "--data", str(dataset)]
+    assert main([*arguments, option, "nowhere"]) == 1
+    assert "nowhere" in capsys.readouterr().err
+
+
+def test_masks_of_other_images_are_refused_before_a_training(
+    dataset: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    (tmp_path / "empty").mkdir()
+    arguments = ["--recipe", "cnn", "--data", str(dataset), "--lungs", "none", "--masks", "empty"]
+    assert "No image of the dataset has a lung mask" in refused(arguments, capsys)
 
 
 def test_no_test_image_is_predicted_before_everything_is_chosen(
@@ -203,12 +298,12 @@ def test_no_test_image_is_predicted_before_everything_is_chosen(
 
         return call
 
-    def outputs(both: Any, images: Any) -> Any:
+    def outputs(both: Any, images: Any, inputs: Any) -> Any:
         steps.append(f"predict {images.table['fold'].iloc[0]}")
-        return predict(both, images)
+        return predict(both, images, inputs)
 
     predict = finish._outputs
-    choices = ("fit_calibration", "fit_gate", "fit_neighbours", "write_examples", "_border_limit")
+    choices = ("fit_calibration", "fit_gate", "fit_neighbours", "write_examples")
     for name in choices:
         monkeypatch.setattr(finish, name, noted(name, getattr(finish, name)))
     monkeypatch.setattr(finish, "_outputs", outputs)
@@ -230,7 +325,8 @@ def test_no_test_image_is_predicted_before_everything_is_chosen(
     last_choice = max(steps.index(name) for name in choices)
     assert "predict test" not in steps[:last_choice]
     # As they are, with the weights before rounding, and once for each row of the two tables.
-    assert steps.count("predict test") == 2 + 16
+    versions = len(CHANGES) + 2  # of the hidden parts: whole images, and without the border
+    assert steps.count("predict test") == 2 + versions
     assert copied == [1]  # of the split's seed, not of the training's
 
 
@@ -248,7 +344,7 @@ def test_a_bundle_without_a_split_seed_keeps_its_split(
 
     shutil.copytree(trained_models, tmp_path / "models")
     before = without_split_seed(tmp_path / "models" / "cnn-softmax", seed=0)
-    after = finish_again(before, dataset)
+    after = finish_again(before, dataset, lungs="none")
     assert after.dataset().equals(before.dataset())
     assert after.config["split_seed"] == 0
 
@@ -266,7 +362,7 @@ def test_a_bundle_without_a_split_seed_was_split_by_its_seed(
         finish, "build_index", lambda folder, seed: asked.append(seed) or build(folder, seed=seed)
     )
     with pytest.raises(BundleError, match="are not those"):  # the seed draws other folds
-        finish.finish_again(bundle, dataset)
+        finish.finish_again(bundle, dataset, lungs="none")
     assert asked == [5]
 
 
@@ -281,13 +377,13 @@ def test_finishing_with_other_images_is_refused(
     before = edited.read_bytes()
     # Pixels as they were, and a size as it was: the last byte, of a PNG's end, does not matter.
     edited.write_bytes(before[:-1] + bytes([before[-1] ^ 1]))
-    assert main(["finish", "cnn-softmax", "--data", "set"]) == 1
+    assert main(["finish", "cnn-softmax", "--data", "set", "--lungs", "none"]) == 1
     assert "are not those" in capsys.readouterr().err
     edited.write_bytes(before)
     first = next((tmp_path / "set" / "test" / "NORMAL").iterdir())
     shutil.copy(first, first.with_name("IM-9999-0001.png"))
     first.unlink()
-    assert main(["finish", "cnn-softmax", "--data", "set"]) == 1
+    assert main(["finish", "cnn-softmax", "--data", "set", "--lungs", "none"]) == 1
     assert "are not those" in capsys.readouterr().err
 
 
@@ -304,7 +400,7 @@ def test_resume_without_a_stopped_run_starts_a_new_training(
 
     monkeypatch.setattr(run, "build_network", stop)
     arguments = ["--recipe", "cnn", "--data", str(dataset), "--models", str(tmp_path)]
-    assert train.main([*arguments, "--resume"]) == 1
+    assert train.main([*arguments, "--lungs", "none", "--resume"]) == 1
     assert "no stopped training to resume" in capsys.readouterr().out
 
 
@@ -352,6 +448,7 @@ def test_a_killed_training_is_resumed(dataset: Path, tmp_path: Path) -> None:
 
     command = [sys.executable, str(REPOSITORY / "train.py"), "--recipe", "cnn", "--data"]
     command += [str(dataset), "--models", str(tmp_path), "--set", "patience=99", "--epochs", "200"]
+    command += ["--lungs", "none"]
     environment = {"PYTHONPATH": str(REPOSITORY), "PATH": "", "HOME": str(tmp_path)}
     run = subprocess.Popen(command, env=environment)
     state = tmp_path / ".cnn.training"
@@ -381,7 +478,9 @@ def test_a_lock_taken_while_another_was_held_is_respected(dataset: Path, tmp_pat
     fcntl = pytest.importorskip("fcntl")
     from xray_core.training.run import _training_lock
 
-    plan = plan_training(find_recipe("cnn"), data=str(dataset), models=tmp_path / "models")
+    plan = plan_training(
+        find_recipe("cnn"), data=str(dataset), models=tmp_path / "models", lungs="none"
+    )
     with _training_lock(plan):
         waiting = (tmp_path / "models" / ".cnn.lock").open("r+")  # opened, not yet locked
     fcntl.flock(waiting, fcntl.LOCK_EX | fcntl.LOCK_NB)

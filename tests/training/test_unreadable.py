@@ -40,6 +40,7 @@ def plan(folder: Path, tmp_path: Path) -> Callable[..., Plan]:
             data=str(folder),
             models=tmp_path / "models",
             name="tiny",
+            lungs="none",
             **options,
         )
 
@@ -91,7 +92,8 @@ def test_the_command_refuses_an_unreadable_test_image_in_one_line(
 
     damage(folder, files_of(plan(), "test")[0])
     models = tmp_path / "models"
-    assert command.main(["--recipe", "cnn", "--data", str(folder), "--models", str(models)]) == 1
+    arguments = ["--recipe", "cnn", "--data", str(folder), "--models", str(models)]
+    assert command.main([*arguments, "--lungs", "none"]) == 1
     message = capsys.readouterr().err
     assert message.count("\n") == 1
     assert files_of(plan(), "test")[0] in message
@@ -166,14 +168,14 @@ def _finish_damaged_mended_and_further_damaged(
     bundle: Bundle, folder: Path, left_out: dict[str, bytes]
 ) -> None:
     """What `finish` makes of the images, as they are, mended, and with another one damaged."""
-    again = finish_again(bundle, folder)
+    again = finish_again(bundle, folder, lungs="none")
     assert again.predictions().equals(bundle.predictions())
     assert again.config["dataset"] == bundle.config["dataset"]
 
     test, training = sorted(left_out)
     for path, whole in left_out.items():
         (folder / path).write_bytes(whole)
-    mended = finish_again(bundle, folder)
+    mended = finish_again(bundle, folder, lungs="none")
     assert mended.config["dataset"]["unreadable"] == [training]
     assert test in set(mended.predictions()["file"])
     assert training not in set(mended.dataset()["path"])
@@ -181,8 +183,8 @@ def _finish_damaged_mended_and_further_damaged(
     other = bundle.predictions().query("fold == 'validation'")["file"].iloc[0]
     damage(folder, other)
     with pytest.raises(DatasetError, match="cannot be read"):
-        finish_again(mended, folder)
-    without = finish_again(mended, folder, skip_unreadable=True)
+        finish_again(mended, folder, lungs="none")
+    without = finish_again(mended, folder, lungs="none", skip_unreadable=True)
     assert without.config["dataset"]["unreadable"] == sorted([training, other])
     assert other not in set(without.predictions()["file"])
 

@@ -28,6 +28,7 @@ from xray_core.labels import LABELS, REFUSED, UNREADABLE, VERDICTS
 from xray_core.model import bundle_checks
 from xray_core.model.bundle_checks import Kind
 from xray_core.model.calibration import Calibration
+from xray_core.model.lungs import LungLimits, LungSegmenter
 from xray_core.model.recipes import Recipe
 
 if TYPE_CHECKING:
@@ -38,21 +39,27 @@ FORMAT = 2
 
 CONFIG = "config.json"
 WEIGHTS = "model.weights.h5"
+LUNG_WEIGHTS = "lungs.weights.h5"  # a classifier's copy of the lung network; may be absent
 GATE = "gate.npz"
 NEIGHBOURS = "neighbours.npz"
 HISTORY = "history.csv"
 DATASET = "dataset.csv"
 PREDICTIONS = "predictions.csv"
+SEGMENTATION = "segmentation.csv"
 CARD = "MODEL_CARD.md"
 AVERAGES = "averages.npz"
 EXAMPLES = tuple(f"examples/{label.lower()}.png" for label in LABELS)
-REQUIRED_FILES = (WEIGHTS, GATE, NEIGHBOURS, HISTORY, DATASET, PREDICTIONS, CARD)
+REQUIRED_FILES: dict[Kind, tuple[str, ...]] = {
+    "classifier": (WEIGHTS, GATE, NEIGHBOURS, HISTORY, DATASET, PREDICTIONS, CARD),
+    "segmentation": (WEIGHTS, HISTORY, SEGMENTATION, CARD),
+}
 
 _IMAGE_COLUMNS = ("file", "fold", "label", "subtype", "patient")
 REQUIRED_COLUMNS = {
     PREDICTIONS: (*_IMAGE_COLUMNS, "logit", "probability", "verdict", "gate"),
     DATASET: ("path", "label"),
     HISTORY: ("epoch",),
+    SEGMENTATION: (*_IMAGE_COLUMNS, "dice", "iou", "area", "reference_area"),
 }
 TEXT_COLUMNS = (*_IMAGE_COLUMNS, "path", "verdict", "gate", "sha256")
 
@@ -64,6 +71,7 @@ MAX_BYTES = {
     HISTORY: 4_000_000,
     DATASET: 64_000_000,
     PREDICTIONS: 64_000_000,
+    SEGMENTATION: 64_000_000,
     CARD: 1_000_000,
 }
 MAX_BYTES_OTHER = 16_000_000  # of any other file
@@ -114,6 +122,17 @@ class Bundle:
         """Recipe that the network was built and trained from."""
         return bundle_checks.read_recipe(self.config["recipe"])
 
+    @cached_property
+    def lung_recipe(self) -> Recipe | None:
+        """Recipe of a classifier's copy of the lung network; None without one."""
+        lungs = self.config.get("lungs") if self.kind == "classifier" else None
+        return None if lungs is None else bundle_checks.read_recipe(lungs["recipe"])
+
+    @cached_property
+    def lung_limits(self) -> LungLimits:
+        """Limits of plausible lung fields: of a segmentation, or of a classifier's copy of one."""
+        return LungLimits.from_dict(self.config["lungs"]["limits"])
+
     @property
     def gate_file(self) -> Path:
         """Path of the gate, for `xray_core.model.gate.Gate.load`."""
@@ -152,6 +171,31 @@ class Bundle:
             raise BundleError(_damaged(self.name, PREDICTIONS))
         return table
 
+    def segmentation(self) -> pd.DataFrame:
+        """Read how well the masks of a segmentation fit the validation and test images.
+
+        Returns
+        -------
+        DataFrame
+            One row per image, with the columns `REQUIRED_COLUMNS[SEGMENTATION]`: Dice coefficient
+            and intersection over union, and the areas of mask and reference as shares of the image.
+
+        Raises
+        ------
+        BundleError
+            The table has a value that no mask has.
+        """
+        table = self._table(SEGMENTATION)
+        shares = table[["dice", "iou", "area", "reference_area"]]
+        if not (
+            table["label"].isin(LABELS).all()
+            and table["fold"].isin(("validation", "test")).all()
+            and ((shares >= 0) & (shares <= 1)).all(axis=None)
+            and all(bundle_checks.is_relative_path(path) for path in table["file"].fillna(""))
+        ):
+            raise BundleError(_damaged(self.name, SEGMENTATION))
+        return table
+
     def dataset(self) -> pd.DataFrame:
         """Read the index of the images that the model was trained on, with their measurements."""
         return self._table(DATASET)
@@ -181,32 +225,37 @@ class Bundle:
         Returns
         -------
         keras.Model
-            Not trainable. Input (B, 224, 224, 1), grey in [0, 255]; output: probability (B, 1).
+            Not trainable. Input (B, 224, 224, 1), grey in [0, 255]. Output of a classifier:
+            probability of pneumonia (B, 1); of a segmentation: probability of lung
+            (B, 224, 224, 1).
 
         Raises
         ------
         BundleError
             The weights do not fit the recipe, are not finite, or are not stored in the bundle.
         """
-        try:
-            bundle_checks.check_weights(self.folder / WEIGHTS, self.recipe)
-        except (ValueError, OSError, RuntimeError, KeyError) as error:
-            why = f": {error}" if type(error) is ValueError else ""
-            raise BundleError(
-                f"The weights of the model {self.name} do not fit its recipe{why}. Train it again."
-            ) from error
+        return _load_network(
+            self.folder / WEIGHTS, self.recipe, f"The weights of the model {self.name}"
+        )
 
-        from xray_core.model.architectures import build_network
+    def load_lungs(self) -> LungSegmenter | None:
+        """Load a classifier's copy of the lung network.
 
-        try:
-            network = build_network(self.recipe)
-            _load_all_weights(network, self.folder / WEIGHTS)
-        except Exception as error:  # Keras and h5py raise many types of exceptions
-            raise BundleError(
-                f"The weights of the model {self.name} do not fit its recipe. Train it again."
-            ) from error
-        network.trainable = False
-        return network
+        Returns
+        -------
+        LungSegmenter or None
+            None if the bundle has none.
+
+        Raises
+        ------
+        BundleError
+            As `load_network` does, for the weights of the lung network.
+        """
+        if self.lung_recipe is None:
+            return None
+        weights = f"The weights of the lung network of the model {self.name}"
+        network = _load_network(self.folder / LUNG_WEIGHTS, self.lung_recipe, weights)
+        return LungSegmenter(network, self.lung_limits)
 
     def _table(self, name: str) -> pd.DataFrame:
         import numpy as np
@@ -223,7 +272,11 @@ class Bundle:
                 na_values=[""],
             )
             numbers = table.select_dtypes("number")
-            expected = {PREDICTIONS: ["logit", "probability"], HISTORY: [*table]}.get(name, [])
+            expected = {
+                PREDICTIONS: ["logit", "probability"],
+                HISTORY: [*table],
+                SEGMENTATION: ["dice", "iou", "area", "reference_area"],
+            }.get(name, [])
             if (
                 any(column not in numbers for column in expected)
                 or np.isinf(numbers.to_numpy(np.float64)).any()
@@ -234,6 +287,25 @@ class Bundle:
         return table
 
 
+def _load_network(file: Path, recipe: Recipe, weights: str) -> keras.Model:
+    """Build the network of a recipe and load a file; `weights` names them in messages."""
+    try:
+        bundle_checks.check_weights(file, recipe)
+    except (ValueError, OSError, RuntimeError, KeyError) as error:
+        why = f": {error}" if type(error) is ValueError else ""
+        raise BundleError(f"{weights} do not fit its recipe{why}. Train it again.") from error
+
+    from xray_core.model.architectures import build_network
+
+    try:
+        network = build_network(recipe)
+        _load_all_weights(network, file)
+    except Exception as error:  # Keras and h5py raise many types of exceptions
+        raise BundleError(f"{weights} do not fit its recipe. Train it again.") from error
+    network.trainable = False
+    return network
+
+
 def _damaged(model: str, file: str) -> str:
     return (
         f"The model {model} has a damaged {file}. Rebuild it with `python -m xray_core finish "
@@ -241,7 +313,7 @@ def _damaged(model: str, file: str) -> str:
     )
 
 
-def open_bundle(path: str | Path, *, kind: Kind = "classifier") -> Bundle:
+def open_bundle(path: str | Path, *, kind: Kind | None = "classifier") -> Bundle:
     """Open a bundle and check that it is complete and unchanged.
 
     If the replacement of the bundle was interrupted, it is restored first. A bundle of format 1
@@ -251,8 +323,8 @@ def open_bundle(path: str | Path, *, kind: Kind = "classifier") -> Bundle:
     ----------
     path : str or Path
         Folder of the bundle.
-    kind : {"classifier", "segmentation"}
-        Task of the network that the caller needs.
+    kind : {"classifier", "segmentation"} or None
+        Task of the network that the caller needs; None for any.
 
     Raises
     ------
@@ -261,7 +333,7 @@ def open_bundle(path: str | Path, *, kind: Kind = "classifier") -> Bundle:
         has content that no model has, such as a link or a number that is not finite.
     """
     bundle = _open_any_kind(Path(path))
-    if bundle.kind != kind:
+    if kind is not None and bundle.kind != kind:
         raise BundleError(
             f"The model {bundle.name} is of the kind {bundle.kind}; a model of the kind {kind} is "
             "needed here. Choose another model."
@@ -300,25 +372,48 @@ def _read_bundle(folder: Path) -> Bundle:
             config = convert_format_1(config)
         bundle_checks.check_config(config)
         bundle = Bundle(folder, config)
-        _ = bundle.calibration, bundle.recipe
+        if bundle.recipe.kind != bundle.kind:
+            raise ValueError("its recipe is of another kind")
+        if bundle.kind == "segmentation":
+            _ = bundle.lung_limits
+        else:
+            _ = bundle.calibration
+            _check_lungs(bundle)
     except ValueError as error:  # includes UnicodeDecodeError
         why = f": {error}" if type(error) is ValueError else ""
         raise BundleError(f"The model {folder.name} has a damaged {CONFIG}{why}.") from error
     files: dict[str, str] = config["files"]
-    present = [name for name in (AVERAGES, *EXAMPLES) if os.path.lexists(folder / name)]
-    for name in (*REQUIRED_FILES, *present, *files):
+    required = REQUIRED_FILES[bundle.kind]
+    present = [
+        name for name in (AVERAGES, *EXAMPLES, LUNG_WEIGHTS) if os.path.lexists(folder / name)
+    ]
+    for name in (*required, *present, *files):
         bundle_checks.check_file(folder, name, MAX_BYTES.get(name, MAX_BYTES_OTHER))
         if name not in files or sha256(folder / name) != files[name]:
             raise BundleError(
                 f"The model {folder.name} is not as it was saved: {name} was changed. Download it "
                 "again or train it again."
             )
-    for name, columns in REQUIRED_COLUMNS.items():
+    for name in required:
+        if name not in REQUIRED_COLUMNS:
+            continue
         try:
-            bundle_checks.check_table(folder / name, columns)
+            bundle_checks.check_table(folder / name, REQUIRED_COLUMNS[name])
         except ValueError as error:
             raise BundleError(_damaged(folder.name, name)) from error
     return bundle
+
+
+def _check_lungs(bundle: Bundle) -> None:
+    """Check that a classifier has a lung network in its config and its files, or in neither."""
+    recipe = bundle.lung_recipe
+    if (recipe is None) == (LUNG_WEIGHTS in bundle.config["files"]):
+        raise ValueError(f"{LUNG_WEIGHTS} and its entry on the lung network do not go together")
+    if recipe is None:
+        return
+    if recipe.kind != "segmentation":
+        raise ValueError("the recipe of its lung network is of another kind")
+    _ = bundle.lung_limits
 
 
 def convert_format_1(config: dict[str, Any]) -> dict[str, Any]:
@@ -568,6 +663,29 @@ def seal(folder: Path, config: dict[str, Any]) -> None:
     )
     (folder / CONFIG).write_text(text + "\n", encoding="utf-8")
     _read_bundle(folder)
+
+
+def embed_lungs(lungs: Bundle, folder: Path) -> dict[str, Any]:
+    """Copy the lung network of a segmentation bundle into the folder of a new classifier bundle.
+
+    Parameters
+    ----------
+    lungs : Bundle
+        An opened bundle of the kind "segmentation".
+    folder : Path
+        Folder of the classifier bundle, before `seal`.
+
+    Returns
+    -------
+    dict
+        The entry `lungs` of the classifier's `config.json`.
+    """
+    shutil.copyfile(lungs.folder / WEIGHTS, folder / LUNG_WEIGHTS)
+    return {
+        "version": lungs.version,
+        "recipe": lungs.config["recipe"],
+        "limits": lungs.config["lungs"]["limits"],
+    }
 
 
 def save_weights(network: keras.Model, path: Path) -> None:

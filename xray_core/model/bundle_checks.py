@@ -132,7 +132,8 @@ def parse_config(text: str) -> dict[str, Any]:
 def check_config(config: dict[str, Any]) -> None:
     """Check the entries of a `config.json` of the current format that other modules rely on.
 
-    `Calibration.from_dict` and `read_recipe` check the entries `calibration` and `recipe`.
+    `Calibration.from_dict`, `LungLimits.from_dict` and `read_recipe` check the entries
+    `calibration`, `lungs.limits` and `recipe`.
 
     Parameters
     ----------
@@ -149,20 +150,25 @@ def check_config(config: dict[str, Any]) -> None:
         raise ValueError(f"its kind is not {' or '.join(kinds)}")
     if not _matches(config.get("version"), _VERSION):
         raise ValueError("its version is not a short text of letters and digits")
-    if config.get("labels") != list(LABELS):
+    classifier = config["kind"] == "classifier"
+    if classifier and config.get("labels") != list(LABELS):
         raise ValueError(f"its labels are not {' and '.join(LABELS)}")
     if config.get("input_size") != list(INPUT_SIZE):
         raise ValueError(f"its input size is not {INPUT_SIZE[0]} x {INPUT_SIZE[1]}")
     if not _matches(config.get("name"), _PATH_PART):
         raise ValueError("its name is not valid as the name of a folder")
-    for key in ("calibration", "recipe", "files", "metrics"):
+    for key in ("calibration" if classifier else "lungs", "recipe", "files", "metrics"):
         if not isinstance(config.get(key), dict):
             raise ValueError(f"it has no {key}")
+    if not classifier and not isinstance(config["lungs"].get("limits"), dict):
+        raise ValueError("it has no limits of the lung fields")
     if not isinstance(config["metrics"].get("test"), dict):
         raise ValueError("it has no metrics of the test set")
     for key in ("gate", "dataset", "libraries", "training", "storage", "neighbours_report"):
         if not isinstance(config.get(key, {}), (dict, type(None))):
             raise ValueError(f"its entry {key} is not an object")
+    if config["kind"] == "classifier" and "lungs" in config:
+        _check_lungs(config["lungs"])
     limits = config.get("cautions", {})
     if not isinstance(limits, dict) or not all(_is_number(limit) for limit in limits.values()):
         raise ValueError("its limits of cautions are not numbers")
@@ -174,6 +180,18 @@ def check_config(config: dict[str, Any]) -> None:
             raise ValueError("it lists a file whose name leads outside the model's folder")
         if not _matches(digest, _SHA256):
             raise ValueError("it lists a file without its SHA-256")
+
+
+def _check_lungs(lungs: Any) -> None:
+    """Check the entry on a classifier's copy of the lung network, except recipe and limits."""
+    if not isinstance(lungs, dict) or not all(
+        isinstance(lungs.get(key), dict) for key in ("recipe", "limits")
+    ):
+        raise ValueError("its lung network has no recipe or no limits")
+    if not _matches(lungs.get("version"), _VERSION):
+        raise ValueError(
+            "the version of its lung network is not a short text of letters and digits"
+        )
 
 
 def _has_control_character(lines: str) -> bool:
@@ -390,6 +408,11 @@ def _spatial_sides(recipe: Recipe) -> list[int]:
 def _largest_activations(recipe: Recipe) -> int:
     if recipe.backbone is not None:
         return 0
+    if recipe.kind == "segmentation":
+        # The activations of each resolution, joined with those of the next coarser one.
+        joined = zip(recipe.filters, (*recipe.filters[1:], 0), strict=True)
+        sides = [INPUT_SIZE[0] // 2**number for number in range(1, len(recipe.filters) + 1)]
+        return max(side**2 * sum(counts) for side, counts in zip(sides, joined, strict=True))
     sides = _spatial_sides(recipe)
     return max(side**2 * count for side, count in zip(sides, recipe.filters, strict=False))
 
@@ -400,6 +423,13 @@ def _minimum_weights(recipe: Recipe) -> int:
     The recipe determines only these. A backbone has at most 25 million, few enough for any memory.
     """
     weights = 0
+    if recipe.kind == "segmentation":
+        down = [(1, recipe.filters[0]), *zip(recipe.filters, recipe.filters[1:], strict=False)]
+        twice = [pair for coarser, count in down for pair in ((coarser, count), (count, count))]
+        up = [(count + coarser, count) for count, coarser in down[1:]]
+        # Each convolution has no bias, and is followed by batch normalisation.
+        convolutions = sum((9 * channels + 4) * count for channels, count in (*twice, *up))
+        return convolutions + 9 * recipe.filters[0] + 1
     if recipe.backbone is None:
         channels, side = 1, _spatial_sides(recipe)[-1]
         for count in recipe.filters:

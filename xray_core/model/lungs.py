@@ -6,13 +6,20 @@ the image can be a frontal chest X-ray, and how much of a heat map lies inside t
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import asdict, dataclass, fields
-from typing import Any, NamedTuple
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 import cv2
 import numpy as np
 from numpy.typing import NDArray
 from PIL import Image
+
+from xray_core.model.engine import trace
+from xray_core.model.recipes import Recipe
+
+if TYPE_CHECKING:
+    import keras
 
 FloatArray = NDArray[np.float32]
 Mask = NDArray[np.bool_]
@@ -20,6 +27,21 @@ Mask = NDArray[np.bool_]
 MASK_THRESHOLD = 0.5
 SMALLEST_FIELD = 0.01
 """Smallest area of a lung field, as a share of the image; smaller components are removed."""
+
+
+SLACK = 0.1
+"""Share by which a limit of the lung fields lies beyond the fitted quantile."""
+LIMITED_SIDES = {
+    "area": ("low", "high"),
+    "smaller": ("low",),
+    "ratio": ("low",),
+    "distance": ("low", "high"),
+    "offset": ("high",),
+    "cut": ("high",),
+    "height": ("low",),
+    "width": ("low",),
+}
+"""The sides on which a measurement can show that an image is no frontal chest X-ray."""
 
 
 class LungFields(NamedTuple):
@@ -66,14 +88,16 @@ def clean_mask(probability: NDArray[Any]) -> Mask:
     return np.isin(labels, order)
 
 
-def _components(mask: NDArray[Any]) -> tuple[NDArray[np.int32], list[int]]:
+def _components(mask: NDArray[Any]) -> tuple[NDArray[Any], list[int]]:
     """Label the connected components, and list the (at most two) largest, largest first."""
     count, labels, stats, _ = cv2.connectedComponentsWithStats(
         mask.astype(np.uint8), connectivity=4
     )
     areas = stats[1:count, cv2.CC_STAT_AREA]
     order = [int(n) + 1 for n in np.argsort(-areas, kind="stable")[:2]]
-    return labels, [n for n in order if areas[n - 1] >= SMALLEST_FIELD * mask.size]
+    return np.asarray(labels, np.int32), [
+        n for n in order if areas[n - 1] >= SMALLEST_FIELD * mask.size
+    ]
 
 
 def measure_fields(mask: Mask) -> LungFields:
@@ -113,6 +137,24 @@ def measure_fields(mask: Mask) -> LungFields:
     )
 
 
+def overlap(mask: Mask, reference: Mask) -> tuple[float, float]:
+    """Return the Dice coefficient and the intersection over union of two masks.
+
+    Parameters
+    ----------
+    mask, reference : ndarray of bool, same shape
+
+    Returns
+    -------
+    dice, iou : float
+        In [0, 1]; both 1 if both masks are empty.
+    """
+    both, total = int((mask & reference).sum()), int(mask.sum()) + int(reference.sum())
+    if total == 0:
+        return 1.0, 1.0
+    return 2 * both / total, both / (total - both)
+
+
 @dataclass(frozen=True)
 class LungLimits:
     """Limits between which the lung fields of a frontal chest X-ray lie.
@@ -139,6 +181,35 @@ class LungLimits:
             low <= _value(lungs, name) <= high
             for name, (low, high) in ((one.name, getattr(self, one.name)) for one in fields(self))
         )
+
+    @classmethod
+    def fit(cls, lungs: Sequence[LungFields], quantile: float = 0.0005) -> LungLimits:
+        """Fit the limits to the lung fields of frontal chest X-rays.
+
+        Parameters
+        ----------
+        lungs : sequence of LungFields
+            Measurements of predicted masks.
+        quantile : float
+            Share of the images beyond each limit of `LIMITED_SIDES`, in [0, 0.5). The other limits
+            are 0 and 1.
+
+        Returns
+        -------
+        LungLimits
+            The quantiles, moved outwards by `SLACK` of their value.
+        """
+        limits = {}
+        for one in fields(cls):
+            values = [_value(image, one.name) for image in lungs]
+            sides = LIMITED_SIDES[one.name]
+            low, high = 0.0, 1.0
+            if "low" in sides:
+                low = (1 - SLACK) * float(np.quantile(values, quantile))
+            if "high" in sides:
+                high = min(1.0, (1 + SLACK) * float(np.quantile(values, 1 - quantile)))
+            limits[one.name] = (low, high)
+        return cls(**limits)
 
     def to_dict(self) -> dict[str, Any]:
         """Return the limits as plain data for `config.json`."""
@@ -238,3 +309,82 @@ def crop_to_box(image: FloatArray, box: Box) -> FloatArray:
     plane = Image.fromarray(np.ascontiguousarray(image[..., 0], dtype=np.float32))
     crop = plane.resize((width, height), Image.Resampling.BILINEAR, box=corners)
     return np.clip(np.rint(np.asarray(crop)), 0, 255).astype(np.float32)[..., np.newaxis]
+
+
+def classifier_box(mask: Mask, recipe: Recipe) -> Box:
+    """Return the part of an image that the classifier of a recipe gets.
+
+    Parameters
+    ----------
+    mask : ndarray of bool, shape (H, W)
+        The lungs, as `clean_mask` returns them.
+    recipe : Recipe
+        Recipe of the classifier. Without a `lung_margin` the classifier gets the whole image.
+    """
+    return lung_box(mask, recipe.lung_margin) if recipe.lung_margin > 0 else WHOLE
+
+
+def classifier_input(image: FloatArray, mask: Mask, recipe: Recipe) -> FloatArray:
+    """Return the input of the classifier of a recipe. Training and prediction both use it.
+
+    Parameters
+    ----------
+    image : ndarray of float32, shape (H, W, 1)
+        The whole image as model input, grey levels in [0, 255].
+    mask : ndarray of bool, shape (H, W)
+        Its lungs, as `clean_mask` returns them.
+    recipe : Recipe
+        Recipe of the classifier.
+
+    Returns
+    -------
+    ndarray of float32, shape (H, W, 1)
+        The image cropped to the lungs where the recipe has a `lung_margin`, else the image itself.
+    """
+    return crop_to_box(image, classifier_box(mask, recipe))
+
+
+def resize_mask(mask: Mask, shape: tuple[int, int]) -> Mask:
+    """Return a mask (h, w) at the size of its image, bool (H, W); its outline is interpolated.
+
+    The model input does not keep the aspect ratio, so height and width are scaled separately.
+    """
+    plane = Image.fromarray(mask.astype(np.uint8) * 255)
+    resized = plane.resize((shape[1], shape[0]), Image.Resampling.BILINEAR)
+    return np.asarray(resized) > 127
+
+
+class LungSegmenter:
+    """Finds the lungs in model inputs; safe to use from several threads at once.
+
+    Parameters
+    ----------
+    network : keras.Model
+        A network of the kind "segmentation": (B, H, W, 1) -> probability of lung (B, H, W, 1).
+    limits : LungLimits
+        Limits of the lung fields of a frontal chest X-ray.
+    """
+
+    def __init__(self, network: keras.Model, limits: LungLimits) -> None:
+        self.limits = limits
+        self._forward = trace(network)
+
+    def masks(self, images: FloatArray) -> list[Mask]:
+        """Return the cleaned masks of N images.
+
+        Parameters
+        ----------
+        images : ndarray of float32, shape (N, H, W, 1)
+            Model inputs, grey levels in [0, 255].
+
+        Returns
+        -------
+        list of ndarray of bool, shape (H, W)
+            As `clean_mask` returns them.
+        """
+        (probability,) = self._forward(images)
+        return [clean_mask(one) for one in probability[..., 0]]
+
+    def has_plausible_lungs(self, mask: Mask) -> bool:
+        """Tell whether a mask has two lung fields of plausible size and place."""
+        return self.limits.are_plausible(measure_fields(mask))

@@ -31,6 +31,7 @@ class Augmentation:
     stretch: float = 0.0  # relative change of the ratio of height to width
     shear: float = 0.0  # tangent of the angle
     shift: float = 0.0  # pixels, on both axes
+    fill: float = 0.0  # probability that the area outside the image is a random grey, not black
     gamma: tuple[float, float] = (1.0, 1.0)  # exponent, log-uniform
     gain: tuple[float, float] = (1.0, 1.0)  # factor of the grey levels
     offset: float = 0.0  # grey levels
@@ -51,7 +52,8 @@ class Recipe:
     Raises
     ------
     RecipeError
-        A field has a value that is not in `CHOICES`, or there is neither a backbone nor filters.
+        A field has a value that is not in `CHOICES`, there is neither a backbone nor filters, or a
+        segmentation has a backbone or so many filters that they do not halve its input evenly.
     """
 
     name: str
@@ -100,6 +102,15 @@ class Recipe:
                 )
         if self.backbone is None and not self.filters:
             raise RecipeError(f"Recipe {self.name!r} has neither a backbone nor filters.")
+        if self.kind == "segmentation":
+            if self.backbone is not None:
+                raise RecipeError(f"Recipe {self.name!r} is a segmentation and has a backbone.")
+            if any(side % 2 ** len(self.filters) for side in INPUT_SIZE):
+                raise RecipeError(
+                    f"Field 'filters' of recipe {self.name!r} must have fewer numbers: each halves "
+                    f"the {INPUT_SIZE[0]} pixels of a side, without a remainder. Received: "
+                    f"{self.filters}."
+                )
 
     def to_dict(self) -> dict[str, Any]:
         """Return the recipe as plain data, for a bundle's `config.json`."""
@@ -267,6 +278,7 @@ RECIPES: dict[str, Recipe] = {
                 stretch=0.3,
                 shear=0.1,
                 shift=25.0,
+                fill=0.5,
                 gamma=(0.5, 2.0),
                 gain=(0.6, 1.4),
                 offset=40.0,

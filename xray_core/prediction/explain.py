@@ -15,6 +15,8 @@ import numpy as np
 from numpy.typing import NDArray
 from PIL import Image
 
+from xray_core.model.lungs import WHOLE, Box, Mask
+
 if TYPE_CHECKING:
     import keras
 
@@ -27,9 +29,6 @@ METHOD_NAMES = {
 }
 SCORECAM_CHANNELS = 32
 """Channels used by Score-CAM, those that vary most over the image: one forward pass each."""
-
-BORDER_BAND = 0.1
-"""Width of the border, as a share of the image's height and width."""
 
 
 class GradCam:
@@ -171,7 +170,7 @@ class Explainer:
         method
             One of METHODS.
         image
-            The model input, float32 (1, H, W, 1).
+            The classifier's input, float32 (1, H, W, 1).
         activations
             The output of the last spatial layer for it, float32 (1, h, w, C).
 
@@ -229,35 +228,47 @@ def _second_output(output: Any) -> Any:
     return output[:, 1]
 
 
-def resize_map(coarse: NDArray[np.float32], shape: tuple[int, int]) -> NDArray[np.float32]:
-    """Return a map (h, w) at the size of its image: float32 (H, W) in [0, 1], bicubic.
+def resize_map(
+    coarse: NDArray[np.float32], shape: tuple[int, int], box: Box = WHOLE
+) -> NDArray[np.float32]:
+    """Return a map at the size of its image: float32 (H, W) in [0, 1], bicubic.
 
     The model input does not keep the aspect ratio, so height and width are scaled separately.
+
+    Parameters
+    ----------
+    coarse
+        The map (h, w) of the classifier's input.
+    shape
+        Height and width (H, W) of the whole image.
+    box
+        The part of the image that the classifier's input shows; the map is zero outside of it.
     """
+    height, width = shape
+    top, left = min(round(box.top * height), height - 1), min(round(box.left * width), width - 1)
+    bottom = max(round(box.bottom * height), top + 1)
+    right = max(round(box.right * width), left + 1)
     image = Image.fromarray(np.ascontiguousarray(coarse, dtype=np.float32))
-    resized = image.resize((shape[1], shape[0]), Image.Resampling.BICUBIC)
-    return np.clip(np.asarray(resized, dtype=np.float32), 0.0, 1.0)
+    resized = image.resize((right - left, bottom - top), Image.Resampling.BICUBIC)
+    whole = np.zeros(shape, np.float32)
+    whole[top:bottom, left:right] = np.clip(np.asarray(resized, dtype=np.float32), 0.0, 1.0)
+    return whole
 
 
-def border_share(heatmap: NDArray[np.float32], band: float = BORDER_BAND) -> float:
-    """Return the share of a map's sum that lies near the border of the image.
+def share_inside(heatmap: NDArray[np.float32], mask: Mask) -> float | None:
+    """Return the share of a map's sum that lies inside a mask of the same size.
 
     Parameters
     ----------
     heatmap
         float32 (H, W), not negative.
-    band
-        Width of the border as a share of height and width, on each side.
+    mask
+        bool (H, W).
 
     Returns
     -------
-    float
-        In [0, 1]: 1 - (1 - 2 band)^2 for a uniform map (36% for a band of 10%), 0 for an empty map.
+    float or None
+        In [0, 1]; None for an empty map.
     """
     total = float(heatmap.sum(dtype=np.float64))
-    if total <= 0:
-        return 0.0
-    height, width = heatmap.shape
-    rows, columns = round(height * band), round(width * band)
-    inner = heatmap[rows : height - rows, columns : width - columns]
-    return 1.0 - float(inner.sum(dtype=np.float64)) / total
+    return float(heatmap[mask].sum(dtype=np.float64)) / total if total > 0 else None

@@ -20,6 +20,7 @@ COLUMNS = (
     "probability",
     "verdict",
     "gate",
+    "map_in_lungs",
 )
 
 
@@ -48,16 +49,19 @@ def predict_labelled(
     pandas.DataFrame
         One row per image. An image refused by the network's input check keeps the probability that
         the network gives, so that an evaluation can count it. An image that is unreadable, or
-        refused for its pixels alone, has none (NaN).
+        refused for its pixels alone, has none (NaN). `map_in_lungs` is NaN where the image was
+        refused, its map is empty, or the model has no lung network.
     """
     logits: list[float] = []
     verdicts: list[str] = []
     gates: list[str] = []
+    inside: list[float] = []
     images = (folder / path for path in index["path"])
     for done, prediction in enumerate(predictor.predict_many(images), start=1):
         logits.append(np.nan if prediction.logit is None else prediction.logit)
         verdicts.append(prediction.verdict)
         gates.append(prediction.gate or "refused")
+        inside.append(np.nan if prediction.map_in_lungs is None else prediction.map_in_lungs)
         if progress is not None:
             progress(done, len(index))
     logit = np.array(logits, np.float64)
@@ -67,4 +71,5 @@ def predict_labelled(
     table["probability"] = predictor.calibration.probability(logit).round(6)
     table["verdict"] = verdicts
     table["gate"] = gates
+    table["map_in_lungs"] = np.array(inside, np.float64).round(4)
     return table

@@ -13,7 +13,8 @@ from xray_core.model.gate import Gate, Outcome
 
 FloatArray = NDArray[np.float32]
 Distances = Callable[[FloatArray], NDArray[np.float64]]
-"""Model inputs (N, H, W, 1) -> their squared distances (N,) to the training images."""
+"""Model inputs (N, H, W, 1) -> their squared distances (N,) to the training images; infinite where
+no two plausible lung fields were found, so that no correction leads to such an image."""
 
 MUCH_NEARER = 0.5
 """A correction is suggested if it reduces the distance to less than this share."""

@@ -1,6 +1,7 @@
 """From an image to a result: a `Predictor` holds a trained model and returns a `Prediction`.
 
-One forward pass gives the features for the input check, the logit for the probability, and the
+The lung network finds the lungs, and the image is cropped to them where the recipe asks for it. One
+forward pass then gives the features for the input check, the logit for the probability, and the
 activations for a map. The Grad-CAM map is computed for every image, as one of the cautions needs
 it: an image has the same reasons with and without a requested map.
 """
@@ -23,10 +24,20 @@ from xray_core.imaging.radiograph import Radiograph, read_radiograph
 from xray_core.labels import SHOWN_AS, Verdict
 from xray_core.model.bundle import Bundle, open_bundle
 from xray_core.model.calibration import PRIOR, shift_prior
+from xray_core.model.engine import trace
 from xray_core.model.gate import Gate, Outcome
+from xray_core.model.lungs import (
+    WHOLE,
+    Box,
+    LungSegmenter,
+    Mask,
+    classifier_box,
+    classifier_input,
+    resize_mask,
+)
 from xray_core.model.neighbours import NearestImages, Neighbours
 from xray_core.prediction import wording
-from xray_core.prediction.explain import METHODS, Explainer, GradCam, border_share, resize_map
+from xray_core.prediction.explain import METHODS, Explainer, GradCam, resize_map, share_inside
 from xray_core.prediction.inputs import (
     PreparedInput,
     Source,
@@ -67,6 +78,15 @@ class Prediction:
     heatmap
         The map, float32 (H, W) in [0, 1] at the size of the image; all zero where no area raised
         the score. None if it was not requested, or the image was refused.
+    lung_mask
+        The lungs in the whole image at the size of the model input, bool (224, 224). None if
+        refused or unreadable, or if the model has no lung network. `lungs` has the image's size.
+    map_in_lungs
+        Share in [0, 1] of the Grad-CAM map's sum that lies inside the lungs, computed at the size
+        of the model input, whether or not a map was requested. None without lungs, or where no area
+        raised the score.
+    image_shape
+        Height and width of the image; None if refused or unreadable.
     model
         Name and version of the model.
     logit
@@ -95,6 +115,9 @@ class Prediction:
     sentence: str = ""
     accuracy_applies: bool = False
     heatmap: FloatArray | None = field(default=None, compare=False, repr=False)
+    lung_mask: Mask | None = field(default=None, compare=False, repr=False)
+    map_in_lungs: float | None = None
+    image_shape: tuple[int, int] | None = None
     model: str = ""
     logit: float | None = None
     gate: Outcome | None = None
@@ -109,6 +132,13 @@ class Prediction:
     def shown_as(self) -> str:
         """The result in words, as page, PDF and tables show it."""
         return SHOWN_AS[self.verdict]
+
+    @property
+    def lungs(self) -> Mask | None:
+        """The lungs, bool (H, W) at the size of the image; None as for `lung_mask`."""
+        if self.lung_mask is None or self.image_shape is None:
+            return None
+        return resize_mask(self.lung_mask, self.image_shape)
 
     def post_test(self, pre_test: float) -> float | None:
         """Return the post-test probability of pneumonia.
@@ -130,8 +160,10 @@ class Prediction:
 
 
 class _Pass(NamedTuple):
-    """The outputs of one forward pass over N images."""
+    """The outputs of the networks for N images."""
 
+    masks: list[Mask] | list[None]  # the lungs, (224, 224) each; None without a lung network
+    inputs: FloatArray  # (N, 224, 224, 1), cropped where the recipe asks for it
     features: FloatArray  # (N, D)
     logit: FloatArray  # (N,)
     activations: FloatArray  # (N, h, w, C)
@@ -149,11 +181,18 @@ class Predictor:
         network: "keras.Model",
         gate: Gate,
         neighbours: Neighbours,
+        lungs: LungSegmenter | None = None,
     ) -> None:
+        if lungs is None and bundle.recipe.lung_margin > 0:
+            raise BundleError(
+                f"The model {bundle.name} crops images to the lungs and has no lung network: "
+                "download it again or train it again."
+            )
         self.bundle = bundle
         self.network = network
         self.gate = gate
         self.neighbours = neighbours
+        self.lungs = lungs
         self.calibration = bundle.calibration
         self.model = f"{bundle.name} {bundle.version}"
         self._explainer: Explainer | None = None
@@ -173,7 +212,8 @@ class Predictor:
         Raises
         ------
         BundleError
-            The bundle is missing, incomplete or changed.
+            The bundle is missing, incomplete or changed, or has no lung network though its recipe
+            crops images to the lungs.
         """
         bundle = open_bundle(path)
         network = bundle.load_network()
@@ -183,10 +223,10 @@ class Predictor:
             raise BundleError(
                 f"The parts of the model {bundle.name} do not fit one another: train it again."
             )
-        return cls(bundle, network, gate, neighbours)
+        return cls(bundle, network, gate, neighbours, bundle.load_lungs())
 
     def model_input(self, source: Source) -> FloatArray:
-        """Return the model input of an image, float32 (224, 224, 1) in [0, 255]."""
+        """Return the model input of the whole image, float32 (224, 224, 1) in [0, 255]."""
         radiograph = source if isinstance(source, Radiograph) else read_radiograph(source)
         return to_model_input(radiograph)
 
@@ -292,24 +332,39 @@ class Predictor:
         ]
 
     def _run(self, images: FloatArray) -> _Pass:
+        """Find the lungs in whole images (N, 224, 224, 1), crop them, and run the classifier."""
+        if self.lungs is None:
+            return _Pass([None] * len(images), images, *self._classify(images))
+        masks = self.lungs.masks(images)
+        recipe = self.bundle.recipe
+        inputs = np.stack(
+            [
+                classifier_input(image, mask, recipe)
+                for image, mask in zip(images, masks, strict=True)
+            ]
+        )
+        return _Pass(masks, inputs, *self._classify(inputs))
+
+    def _classify(self, inputs: FloatArray) -> tuple[FloatArray, FloatArray, FloatArray]:
         """(N, 224, 224, 1) -> features (N, D), logit (N,), activations (N, h, w, C)."""
-        features, logit, activations = self._forward(images)
-        return _Pass(features.numpy(), logit.numpy()[:, 0], activations.numpy())
+        features, logit, activations = self._forward(inputs)
+        return features, logit[:, 0], activations
 
     def _assess_batch(self, inputs: list[PreparedInput], outputs: _Pass) -> list[Prediction]:
         distances = self.gate.squared_distance(outputs.features)
         nearest = self.neighbours.nearest(outputs.features)
         maps = self._gradcam.coarse_maps(outputs.activations)
         return [
-            self._assess(prepared, float(logit), float(distance), neighbours, coarse)
-            for prepared, logit, distance, neighbours, coarse in zip(
-                inputs, outputs.logit, distances, nearest, maps, strict=True
+            self._assess(prepared, mask, float(logit), float(distance), neighbours, coarse)
+            for prepared, mask, logit, distance, neighbours, coarse in zip(
+                inputs, outputs.masks, outputs.logit, distances, nearest, maps, strict=True
             )
         ]
 
     def _assess(
         self,
         prepared: PreparedInput,
+        mask: Mask | None,
         logit: float,
         distance: float,
         neighbours: NearestImages,
@@ -317,15 +372,14 @@ class Predictor:
     ) -> Prediction:
         if not (math.isfinite(logit) and math.isfinite(distance)):
             return self._refused(prepared.refusals or (NOT_FINITE,))
-        outcome = "refused" if prepared.refusals else self.gate.outcome(distance)
+        refusals = prepared.refusals or self._refusals(mask, distance)
+        outcome = "refused" if refusals else self.gate.outcome(distance)
         relative = None if prepared.refusals else distance / self.gate.caution
         correction = suggest_correction(
             prepared.image, prepared.inner, distance, outcome, self.gate, self._distances
         )
         if outcome == "refused" or (correction is not None and correction.changes_orientation):
-            reasons = prepared.refusals or (wording.NOT_A_CHEST_IMAGE,)
-            if correction is not None:
-                reasons = (correction.sentence,)
+            reasons = refusals if correction is None else (correction.sentence,)
             return replace(
                 self._refused(reasons), gate_distance=relative, correction=correction, logit=logit
             )
@@ -335,10 +389,9 @@ class Predictor:
         image_cautions = wording.image_cautions(
             prepared.radiograph, outcome, has_border=correction is not None
         )
-        # At the size of the model input, for which the limit was determined.
-        at_border = border_share(resize_map(coarse, prepared.image.shape[:2]))
+        map_in_lungs = self._share_in_lungs(coarse, mask)
         result_cautions = wording.result_cautions(
-            verdict, probability, neighbours, at_border, config
+            verdict, probability, neighbours, map_in_lungs, config
         )
         return Prediction(
             probability=probability,
@@ -348,6 +401,9 @@ class Predictor:
                 verdict, probability, self.calibration, wording.count_below_exclusion(config)
             ),
             accuracy_applies=not image_cautions,
+            lung_mask=mask,
+            map_in_lungs=map_in_lungs,
+            image_shape=prepared.shape,
             prior=self.calibration.prior,
             model=self.model,
             logit=logit,
@@ -360,34 +416,48 @@ class Predictor:
     def _refused(self, reasons: tuple[str, ...]) -> Prediction:
         return Prediction(None, "REFUSED", reasons, model=self.model, gate="refused")
 
+    def _refusals(self, mask: Mask | None, distance: float) -> tuple[str, ...]:
+        """Return why the networks refuse an image whose pixels were accepted, () if they do not."""
+        if self.gate.outcome(distance) == "refused":
+            return (wording.NOT_A_CHEST_IMAGE,)
+        return () if self._are_plausible(mask) else (wording.NO_LUNGS,)
+
+    def _are_plausible(self, mask: Mask | None) -> bool:
+        """Tell whether two plausible lung fields were found; True without a lung network."""
+        return self.lungs is None or mask is None or self.lungs.has_plausible_lungs(mask)
+
+    def _share_in_lungs(self, coarse: FloatArray, mask: Mask | None) -> float | None:
+        """Return the share of a map (h, w) inside the lungs, at the size of the model input."""
+        if mask is None:
+            return None
+        return share_inside(resize_map(coarse, mask.shape, self._box(mask)), mask)
+
+    def _box(self, mask: Mask | None) -> Box:
+        """Return the part of the image that the classifier gets."""
+        return WHOLE if mask is None else classifier_box(mask, self.bundle.recipe)
+
     def _distances(self, images: FloatArray) -> NDArray[np.float64]:
-        """(N, 224, 224, 1) -> squared distances (N,) to the training images."""
-        return self.gate.squared_distance(self._run(images).features)
+        """Return the squared distances (N,) of whole images (N, 224, 224, 1) to training images.
+
+        They are infinite for images without two plausible lung fields.
+        """
+        outputs = self._run(images)
+        plausible = [self._are_plausible(mask) for mask in outputs.masks]
+        return np.where(plausible, self.gate.squared_distance(outputs.features), np.inf)
 
     def _map(self, method: str, prepared: PreparedInput, outputs: _Pass) -> FloatArray:
         with self._explainer_lock:
             if self._explainer is None:
                 self._explainer = Explainer(self.network)
-        coarse = self._explainer.coarse_map(method, prepared.image[np.newaxis], outputs.activations)
-        return resize_map(coarse, prepared.shape)
+        coarse = self._explainer.coarse_map(method, outputs.inputs, outputs.activations)
+        return resize_map(coarse, prepared.shape, self._box(outputs.masks[0]))
 
 
 def _compiled(network: "keras.Model") -> Any:
-    """Return the network as a function of (N, H, W, 1), traced once for all N.
-
-    Calling the Keras model runs layer by layer, at a third of the speed, and `Model.predict` has a
-    larger overhead than the network for a single image. Tracing here rather than on first use keeps
-    threads from tracing at the same time.
-    """
+    """Return the network as a function: (N, H, W, 1) -> features, logit, last activations."""
     import keras
-    import tensorflow as tf
 
     from xray_core.model.architectures import last_spatial_layer
 
     names = ("features", "logit", last_spatial_layer(network))
-    whole = keras.Model(network.inputs, [network.get_layer(name).output for name in names])
-    signature = tf.TensorSpec((None, *network.input_shape[1:]), tf.float32)
-    # Without autograph, which would write generated code to the temporary folder.
-    forward = tf.function(lambda images: whole(images, training=False), autograph=False)
-    traced = forward.get_concrete_function(signature)
-    return lambda images: traced(tf.constant(images))
+    return trace(keras.Model(network.inputs, [network.get_layer(name).output for name in names]))

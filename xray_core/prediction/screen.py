@@ -17,7 +17,16 @@ from typing import NamedTuple
 from xray_core.errors import XrayError
 from xray_core.prediction.predictor import Prediction, Predictor
 
-RESULT_COLUMNS = ("shown_as", "verdict", "probability", "sentence", "gate", "reasons", "model")
+RESULT_COLUMNS = (
+    "shown_as",
+    "verdict",
+    "probability",
+    "sentence",
+    "gate",
+    "map_in_lungs",
+    "reasons",
+    "model",
+)
 COLUMNS = ("file", *RESULT_COLUMNS)
 IGNORED = frozenset({"__MACOSX", "Thumbs.db", "desktop.ini", "DICOMDIR"})
 
@@ -237,6 +246,7 @@ def result_cells(prediction: Prediction) -> list[str | float]:
         "" if probability is None else round(probability, 6),
         cell(prediction.sentence),
         prediction.gate or "",
+        "" if prediction.map_in_lungs is None else round(prediction.map_in_lungs, 4),
         cell(" ".join(prediction.reasons)),
         cell(prediction.model),
     ]

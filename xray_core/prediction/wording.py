@@ -26,14 +26,18 @@ NOT_A_CHEST_IMAGE = (
     "This does not look like a frontal chest X-ray such as those the model was trained on, so no "
     "probability is given."
 )
+NO_LUNGS = (
+    "Two lung fields of plausible size and place were not found. The model needs a frontal chest "
+    "X-ray that shows both lungs."
+)
 UNLIKE_TRAINING = (
     "This image is unlike the training images (children aged 1 to 5, one hospital): possibly "
     "another age, device or projection. The result is less reliable."
 )
 TOO_SURE = "Probabilities near 0% or 100% can still be wrong."
-MAP_AT_THE_BORDER = (
-    "The Grad-CAM map lies mainly near the border of the image, where there is little or no lung: "
-    "a marker, a shoulder, a tube or the edge may have raised the score. Review the lungs yourself."
+MAP_OUTSIDE_LUNGS = (
+    "The Grad-CAM map lies mostly outside the lungs: a marker, a shoulder, a tube or the edge of "
+    "the image may have raised the score. Review the lungs yourself."
 )
 HAS_BORDER = (
     "A border surrounds the image and was analysed as part of it. Crop the image and read the new "
@@ -45,10 +49,11 @@ ACCURACY_DOES_NOT_APPLY = (
     "The accuracy on the test set does not apply to this image: see the cautions."
 )
 
-LIMITS = {"border_share": 0.6, "too_sure": 0.999}
-"""Default limits for cautions, for bundles whose config has none: the share of a map's sum near the
-border, and the probability of either class above which TOO_SURE is shown. The latter should concern
-few images: a caution on most images would be ignored."""
+LIMITS = {"map_in_lungs": 0.5, "too_sure": 0.999}
+"""Default limits for cautions, for bundles whose config has none: the share of a map's sum inside
+the lungs below which MAP_OUTSIDE_LUNGS is shown, and the probability of either class above which
+TOO_SURE is shown. The latter should concern few images: a caution on most images would be ignored.
+"""
 
 
 def percent(probability: float) -> str:
@@ -205,7 +210,7 @@ def result_cautions(
     verdict: str,
     probability: float,
     neighbours: NearestImages,
-    border_share: float,
+    map_in_lungs: float | None,
     config: Mapping[str, Any],
 ) -> tuple[str, ...]:
     """Return the cautions that concern the result, the most serious first.
@@ -218,17 +223,21 @@ def result_cautions(
         Calibrated probability of pneumonia in [0, 1].
     neighbours
         The most similar training images.
-    border_share
-        Share in [0, 1] of the Grad-CAM map near the border. It is not used where no pneumonia was
-        detected, since the map then shows small contributions that may lie anywhere.
+    map_in_lungs
+        Share in [0, 1] of the Grad-CAM map inside the lungs, or None. It is not used where no
+        pneumonia was detected, since the map then shows small contributions that may lie anywhere.
     config
         The config of the bundle.
     """
     cautions = []
     if verdict in ("NORMAL", "PNEUMONIA") and neighbours.vote != verdict:
         cautions.append(neighbours_disagree(neighbours, config.get("neighbours_report")))
-    if verdict != "NORMAL" and border_share > limit(config, "border_share"):
-        cautions.append(MAP_AT_THE_BORDER)
+    if (
+        verdict != "NORMAL"
+        and map_in_lungs is not None
+        and map_in_lungs < limit(config, "map_in_lungs")
+    ):
+        cautions.append(MAP_OUTSIDE_LUNGS)
     sure = limit(config, "too_sure")
     if probability > sure or probability < 1 - sure:
         cautions.append(TOO_SURE)

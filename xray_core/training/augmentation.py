@@ -33,7 +33,37 @@ def augment(pixels: Pixels, augmentation: Augmentation, rng: Generator) -> Pixel
     numpy.ndarray
         Same shape, type and range.
     """
-    image = _warp(pixels, augmentation, rng)
+    return _change_grey_levels(_warp(pixels, augmentation, rng), augmentation, rng)
+
+
+def augment_with_mask(
+    pixels: Pixels, mask: Pixels, augmentation: Augmentation, rng: Generator
+) -> tuple[Pixels, Pixels]:
+    """Augment an image at random, and move its mask with it.
+
+    Parameters
+    ----------
+    pixels : numpy.ndarray
+        Grey levels, float32 (H, W), in [0, 255].
+    mask : numpy.ndarray
+        float32 (H, W), in [0, 1].
+    augmentation : Augmentation
+        The recipe's augmentation. Only its geometric changes apply to the mask, which is 0 outside
+        the image.
+    rng : numpy.random.Generator
+
+    Returns
+    -------
+    image, mask : numpy.ndarray
+        Same shape, type and range. At edges, a moved mask has values between 0 and 1.
+    """
+    matrix, fill = _draw_transform(pixels.shape, augmentation, rng)
+    image = _change_grey_levels(_transform(pixels, matrix, fill), augmentation, rng)
+    return image, _transform(mask, matrix, 0.0)
+
+
+def _change_grey_levels(image: Pixels, augmentation: Augmentation, rng: Generator) -> Pixels:
+    """Apply all of an augmentation except its geometric changes."""
     if augmentation.marker and rng.random() < augmentation.marker:
         image = _add_marker(image, rng)
     if augmentation.gamma != (1.0, 1.0):
@@ -60,8 +90,15 @@ def augment(pixels: Pixels, augmentation: Augmentation, rng: Generator) -> Pixel
 
 
 def _warp(pixels: Pixels, augmentation: Augmentation, rng: Generator) -> Pixels:
-    """Mirror, rotate, zoom, stretch, shear and shift in one resampling; black outside."""
-    height, width = pixels.shape
+    """Mirror, rotate, zoom, stretch, shear and shift in one resampling."""
+    return _transform(pixels, *_draw_transform(pixels.shape, augmentation, rng))
+
+
+def _draw_transform(
+    shape: tuple[int, ...], augmentation: Augmentation, rng: Generator
+) -> tuple[np.ndarray | None, float]:
+    """Draw an affine matrix (2, 3), None for no change, and the grey level outside the image."""
+    height, width = shape
     angle = np.deg2rad(rng.uniform(-augmentation.rotation, augmentation.rotation))
     scale = _log_uniform(rng, *augmentation.zoom)
     ratio = np.sqrt(_log_uniform(rng, 1 / (1 + augmentation.stretch), 1 + augmentation.stretch))
@@ -76,11 +113,20 @@ def _warp(pixels: Pixels, augmentation: Augmentation, rng: Generator) -> Pixels:
         @ np.array([[1.0, shear], [0.0, 1.0]])
         @ np.diag(mirror * [1 / ratio, ratio])
     )
+    fill = 0.0
+    if augmentation.fill and rng.random() < augmentation.fill:
+        fill = rng.uniform(0, 255)
     if np.allclose(linear, np.eye(2)) and not shift.any():
-        return pixels
+        return None, fill
     centre = np.array([(width - 1) / 2, (height - 1) / 2])
-    matrix = np.column_stack([linear, centre + shift - linear @ centre])
-    return cv2.warpAffine(pixels, matrix, (width, height), flags=cv2.INTER_LINEAR)
+    return np.column_stack([linear, centre + shift - linear @ centre]), fill
+
+
+def _transform(pixels: Pixels, matrix: np.ndarray | None, fill: float) -> Pixels:
+    if matrix is None:
+        return pixels
+    height, width = pixels.shape
+    return cv2.warpAffine(pixels, matrix, (width, height), flags=cv2.INTER_LINEAR, borderValue=fill)
 
 
 def _log_uniform(rng: Generator, low: float, high: float) -> float:

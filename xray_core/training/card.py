@@ -126,11 +126,11 @@ The test images with parts hidden, as a check for shortcuts. {_hidden_parts(conf
 (Kermany et al., Cell 172, 2018): children aged 1 to 5 years, one hospital (Guangzhou), images of
 {config["dataset"]["patients"]} patients.
 
-{_image_counts(config["dataset"]["counts"])}
+{image_counts(config["dataset"]["counts"])}
 
 Kaggle's train and val folders were pooled and split by patient; no patient is in two folds. The
-test fold is the official one.{_limit(config)}
-{_unreadable(config["dataset"].get("unreadable", []))}
+test fold is the official one.{limit_note(config)}
+{unreadable_note(config["dataset"].get("unreadable", []))}
 Known shortcuts: the original images of the two classes differ in size and aspect ratio. All images
 are resized to 224 x 224, which removes the size but leaves a trace of the aspect ratio. Published
 ablations show that networks trained on this dataset still separate the classes with the lungs
@@ -150,7 +150,7 @@ Recipe `{recipe["name"]}`, {training["epochs"]} epochs (best: {training["best_ep
 ## Use of the test set
 
 {_test_use(config)}
-{_notes(config.get("notes"))}"""
+{notes_section(config.get("notes"))}"""
 
 
 def _table(metrics: dict[str, Any], names: dict[str, str]) -> str:
@@ -248,6 +248,8 @@ def _hidden_parts(robustness: dict[str, Any]) -> str:
         return "Hidden parts are covered by a uniform grey level."
     if masks["source"] is None:
         return "There were neither masks of the lungs nor a lung network, so no lungs were hidden."
+    if len(robustness["hidden"]) == 2:  # whole images, and the border hidden
+        return "The lung network found lungs in none of the images, so no lungs were hidden."
     sources = {
         "human": "The lungs were outlined by people (V7 Labs, COVID-19 X-ray dataset, CC BY 4.0)",
         "predicted": "The lungs are those that the lung network finds",
@@ -274,7 +276,8 @@ something about the class in itself. The row with the mask alone shows what this
 it, and the dilated mask with a blurred edge shows less of it."""
 
 
-def _image_counts(counts: list[dict[str, Any]]) -> str:
+def image_counts(counts: list[dict[str, Any]]) -> str:
+    """Write the numbers of images by fold and class as a table."""
     rows = ["| fold | normal | bacterial pneumonia | viral pneumonia |", "|---|---|---|---|"]
     for fold in ("train", "validation", "test"):
         images = {
@@ -286,7 +289,8 @@ def _image_counts(counts: list[dict[str, Any]]) -> str:
     return "\n".join(rows)
 
 
-def _limit(config: dict[str, Any]) -> str:
+def limit_note(config: dict[str, Any]) -> str:
+    """Write that only some images were used; empty if all were."""
     if config["limit"] is None:
         return ""
     return (
@@ -295,7 +299,8 @@ def _limit(config: dict[str, Any]) -> str:
     )
 
 
-def _unreadable(paths: list[str]) -> str:
+def unreadable_note(paths: list[str]) -> str:
+    """Write which images could not be read; empty if there are none."""
     if not paths:
         return ""
     listed = ", ".join(f"`{path}`" for path in paths[:LISTED])
@@ -353,5 +358,6 @@ def _test_use(config: dict[str, Any]) -> str:
     )
 
 
-def _notes(notes: str | None) -> str:
+def notes_section(notes: str | None) -> str:
+    """Write the section of notes; empty if there are none."""
     return f"\n## Notes on this model\n\n{notes.strip()}\n" if notes else ""

@@ -9,7 +9,7 @@ from pathlib import Path
 
 from xray_core.command_line import run_command
 from xray_core.model.recipes import RECIPES, find_recipe
-from xray_core.training.plan import plan_training
+from xray_core.training.plan import LUNGS, plan_training
 
 
 def main(arguments: list[str] | None = None) -> int:
@@ -39,11 +39,13 @@ def _train(options: argparse.Namespace, arguments: list[str]) -> None:
         settings=options.settings,
         epochs=options.epochs,
         data=options.data,
+        masks=options.masks,
         models=options.models,
         name=options.name,
         overwrite=options.overwrite,
         resume=options.resume,
         limit=options.limit,
+        lungs=options.lungs,
         backbone_weights=options.backbone_weights,
         seed=options.seed,
         split_seed=options.split_seed,
@@ -54,9 +56,15 @@ def _train(options: argparse.Namespace, arguments: list[str]) -> None:
 
     bundle = train(plan)
     from xray_core.evaluation.tables import metrics_table
+    from xray_core.training.segmentation_card import results_table
 
+    segmentation = bundle.kind == "segmentation"
+    to_text = results_table if segmentation else metrics_table
     for fold in ("validation", "test"):
-        print(f"\n{fold.capitalize()}\n{metrics_table(bundle.config['metrics'][fold])}")
+        print(f"\n{fold.capitalize()}\n{to_text(bundle.config['metrics'][fold])}")
+    if segmentation:
+        print(f"\nThe model is in {bundle.folder}.")
+        return
     print(f"\nThe model is in {bundle.folder}. Open it with: streamlit run app.py")
     if options.models != Path("models"):
         print(f"(with the environment variable XRAY_MODELS={options.models})")
@@ -66,11 +74,13 @@ def _parser() -> argparse.ArgumentParser:
     recipes = "\n".join(f"  {recipe.name:<16} {recipe.summary}" for recipe in RECIPES.values())
     parser = argparse.ArgumentParser(
         description="Train a model on the chest X-ray dataset, calibrate and evaluate it, and save "
-        "it as a bundle that the app can load.",
+        "it as a bundle that the app can load. The recipe lungs trains a network that outlines the "
+        "lungs.",
         epilog=f"recipes:\n{recipes}\n\nexamples:\n"
         "  python train.py --data data/chest_xray\n"
         "  python train.py --recipe cnn --epochs 5 --limit 200 --name quick\n"
         "  python train.py --set last_stage=conv5 --set augmentation.rotation=20\n"
+        "  python train.py --recipe lungs --masks data/lung_masks\n"
         "  python train.py --resume          (resumes a stopped run)",
         formatter_class=argparse.RawDescriptionHelpFormatter,
     )
@@ -89,6 +99,13 @@ def _parser() -> argparse.ArgumentParser:
         metavar="DIR",
         help="folder of the dataset (default: $CHEST_XRAY_DIR, then data/chest_xray)",
     )
+    option(
+        "--masks",
+        metavar="DIR",
+        help="folder of the lung masks, DIR/{train,val,test}/{NORMAL,PNEUMONIA}/STEM.png, white "
+        "for lung: --recipe lungs needs them; for other recipes, they hide the lungs of test "
+        "images after the training (default: $LUNG_MASKS_DIR)",
+    )
     option("--name", help="name of the bundle (default: that of the recipe, or the next free one)")
     option(
         "--models", type=Path, default=Path("models"), metavar="DIR", help="folder of the bundles"
@@ -104,6 +121,13 @@ def _parser() -> argparse.ArgumentParser:
         type=int,
         metavar="N",
         help="at most N images per class and fold, for a trial run",
+    )
+    option(
+        "--lungs",
+        default=LUNGS,
+        metavar="NAME|none",
+        help="bundle of the lung network in the folder of the bundles, for the crop to the lungs "
+        f"and the input check (default: {LUNGS})",
     )
     option(
         "--backbone-weights",
@@ -143,10 +167,12 @@ def _reproducible_options(arguments: list[str]) -> str:
         option, _, value = argument.partition("=")
         if skip:
             skip = False
-        elif option in ("--data", "--models", "--backbone-weights", "--name"):
+        elif option in ("--data", "--masks", "--models", "--backbone-weights", "--name"):
             skip = not value
             if option == "--backbone-weights":
                 kept.append("--backbone-weights FILE")
+            if option == "--masks":
+                kept.append("--masks DIR")
         elif option not in ("--overwrite", "--resume"):
             kept.append(shlex.quote(argument))
     return " ".join(kept)

@@ -26,7 +26,8 @@ from xray_core.imaging.pixels import to_model_input
 from xray_core.imaging.radiograph import MAX_BYTES, read_radiograph
 from xray_core.labels import PNEUMONIA
 from xray_core.model.recipes import INPUT_SIZE, Recipe
-from xray_core.training.augmentation import augment, simulate_shift
+from xray_core.training.augmentation import augment, augment_with_mask, simulate_shift
+from xray_core.training.masks import mask_path, read_mask
 
 LISTED = 10  # largest number of paths in a message
 
@@ -43,11 +44,14 @@ class ImageSet:
         uint8 (N, 224, 224, 1), grey levels.
     label : numpy.ndarray
         float32 (N,), 1 for pneumonia.
+    masks : numpy.ndarray or None
+        bool (N, 224, 224, 1), true for lung; only for a segmentation.
     """
 
     table: pd.DataFrame
     pixels: np.ndarray
     label: np.ndarray
+    masks: np.ndarray | None = None
 
     def __len__(self) -> int:
         return len(self.label)
@@ -76,6 +80,7 @@ def load_images(
     index: pd.DataFrame,
     folder: Path,
     *,
+    masks: Path | None = None,
     skip_unreadable: bool = False,
     known_unreadable: Collection[str] = (),
 ) -> Loaded:
@@ -87,8 +92,10 @@ def load_images(
         As `build_index` returns it.
     folder : pathlib.Path
         The folder that the paths are relative to.
+    masks : pathlib.Path, optional
+        The folder of the lung masks, which are read as well.
     skip_unreadable : bool
-        Leave out images that cannot be read.
+        Leave out images that cannot be read, or whose mask cannot.
     known_unreadable : collection of str
         Paths that are left out without an error if they cannot be read.
 
@@ -104,28 +111,34 @@ def load_images(
     folds: dict[str, ImageSet] = {}
     unreadable: list[str] = []
     for fold in FOLDS:
-        folds[fold], damaged = _load_fold(index, folder, fold)
+        folds[fold], damaged = _load_fold(index, folder, fold, masks)
         unreadable += damaged
     refused = sorted(path for path in unreadable if path not in known_unreadable)
     if refused and not skip_unreadable:
         images = "1 image" if len(refused) == 1 else f"{len(refused)} images"
         raise DatasetError(
-            f"{images} of {folder} cannot be read ({list_paths(refused)}): replace them, or leave "
-            "them out with --skip-unreadable."
+            f"{images} of {folder}{' or the masks' if masks else ''} cannot be read "
+            f"({list_paths(refused)}): replace them, or leave them out with --skip-unreadable."
         )
     readable = index[~index["path"].isin(unreadable)].reset_index(drop=True)
     return Loaded(readable, folds, tuple(sorted(unreadable)))
 
 
-def _load_fold(index: pd.DataFrame, folder: Path, fold: str) -> tuple[ImageSet, list[str]]:
+def _load_fold(
+    index: pd.DataFrame, folder: Path, fold: str, mask_folder: Path | None
+) -> tuple[ImageSet, list[str]]:
     """The readable images of one fold, and the paths of the others."""
     table = index[index["fold"] == fold].reset_index(drop=True)
     pixels = np.empty((len(table), *INPUT_SIZE, 1), np.uint8)
+    masks = None if mask_folder is None else np.empty(pixels.shape, np.bool_)
     hashes = np.full(len(table), "", object)  # stays "" where a file cannot be read
 
     def read(row: int) -> None:
         with contextlib.suppress(UnreadableImage):
-            hashes[row], pixels[row] = read_image(folder / table["path"][row])
+            path = table["path"][row]
+            if masks is not None and mask_folder is not None:
+                masks[row] = read_mask(mask_path(mask_folder, path))
+            hashes[row], pixels[row] = read_image(folder / path)
 
     with ThreadPoolExecutor(os.cpu_count()) as readers:  # decoders release the GIL
         done = readers.map(read, range(len(table)))
@@ -136,7 +149,9 @@ def _load_fold(index: pd.DataFrame, folder: Path, fold: str) -> tuple[ImageSet, 
     damaged = list(table["path"][~readable])
     if damaged:
         table, pixels = table[readable].reset_index(drop=True), pixels[readable]
-    return ImageSet(table, pixels, (table["label"] == PNEUMONIA).to_numpy(np.float32)), damaged
+        masks = None if masks is None else masks[readable]
+    label = (table["label"] == PNEUMONIA).to_numpy(np.float32)
+    return ImageSet(table, pixels, label, masks), damaged
 
 
 def read_image(path: Path) -> tuple[str, np.ndarray]:
@@ -166,6 +181,25 @@ def read_image(path: Path) -> tuple[str, np.ndarray]:
     except OSError:
         raise UnreadableImage("The file cannot be opened.") from None
     return hashlib.sha256(data).hexdigest(), to_model_input(read_radiograph(data))
+
+
+def mask_fingerprint(images: ImageSet) -> str:
+    """Compute a SHA-256 over the paths and the masks of all images; equal for equal masks.
+
+    Parameters
+    ----------
+    images : ImageSet
+
+    Returns
+    -------
+    str
+        64 hex digits; those of no mask for a classifier's images.
+    """
+    digest = hashlib.sha256()
+    if images.masks is not None:
+        for path, mask in zip(images.table["path"], images.masks, strict=True):
+            digest.update(f"{path}\0".encode() + np.packbits(mask).tobytes())
+    return digest.hexdigest()
 
 
 def list_paths(paths: Sequence[str]) -> str:
@@ -279,6 +313,52 @@ def training_batches(images: ImageSet, recipe: Recipe, *, seed: int, epoch: int)
         batches = tf.data.Dataset.zip(batches, tf.data.Dataset.from_tensor_slices(share))
         batches = batches.map(_mix, deterministic=True)
     return batches.prefetch(tf.data.AUTOTUNE)
+
+
+def masked_batches(images: ImageSet, recipe: Recipe, *, seed: int, epoch: int) -> tf.data.Dataset:
+    """Build the batches of one epoch with masks; each mask is moved with its augmented image.
+
+    Parameters
+    ----------
+    images : ImageSet
+        The training fold, with masks.
+    recipe : Recipe
+        Batch size and augmentation.
+    seed : int
+        Seed of the training.
+    epoch : int
+        Counted from 1.
+
+    Returns
+    -------
+    tf.data.Dataset
+        pixels and mask (B, 224, 224, 1), float32.
+    """
+    rng = np.random.default_rng([seed, epoch])
+    order = epoch_order(images.label, recipe, rng)
+    seeds = rng.integers(0, 2**62, size=len(order))
+    masks = images.masks
+    if masks is None:
+        raise ValueError("These images have no masks.")
+
+    def pair(position: int, seed: int) -> tuple[np.ndarray, np.ndarray]:
+        pixels, mask = (
+            array[position, :, :, 0].astype(np.float32) for array in (images.pixels, masks)
+        )
+        how = recipe.augmentation
+        pixels, mask = augment_with_mask(pixels, mask, how, np.random.default_rng(seed))
+        return pixels[..., None], mask[..., None]
+
+    def tensors(position: tf.Tensor, seed: tf.Tensor) -> tuple[tf.Tensor, ...]:
+        # Not stateful: an image depends only on its seed, so images can be computed in parallel.
+        both = tf.numpy_function(pair, [position, seed], [tf.float32] * 2, stateful=False)
+        return tuple(tf.ensure_shape(part, (*INPUT_SIZE, 1)) for part in both)
+
+    pairs = tf.data.Dataset.from_tensor_slices((order, seeds)).map(
+        tensors, num_parallel_calls=tf.data.AUTOTUNE, deterministic=True
+    )
+    size = min(recipe.batch_size, len(images))
+    return pairs.batch(size, drop_remainder=True).prefetch(tf.data.AUTOTUNE)
 
 
 def _mix(batch: tuple[tf.Tensor, ...], share: tf.Tensor) -> tuple[tf.Tensor, ...]:

@@ -6,10 +6,11 @@ class is too blurred to resemble a radiograph, and the input check refuses it.
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from pathlib import Path
+from typing import Protocol
 
 import cv2
-import keras
 import numpy as np
 import pandas as pd
 from PIL import Image
@@ -25,9 +26,18 @@ TRIALS = 40
 NEARLY_EQUAL = 0.995  # correlation of two copies of one image; members must be below it
 
 
+class NetworkOutputs(Protocol):
+    """What a network returns for N images: `features` (N, D) and `logit` (N,)."""
+
+    @property
+    def features(self) -> np.ndarray: ...
+    @property
+    def logit(self) -> np.ndarray: ...
+
+
 def write_examples(
     folder: Path,
-    network: keras.Model,
+    outputs: Callable[[ImageSet], NetworkOutputs],
     images: ImageSet,
     calibration: Calibration,
     gate: Gate,
@@ -43,10 +53,10 @@ def write_examples(
     ----------
     folder : pathlib.Path
         Where to write; created if absent.
-    network : keras.Model
-        With the layers `features` and `logit`.
+    outputs : callable
+        Runs the network on whole images.
     images : ImageSet
-        The training fold.
+        The training fold, whole images.
     calibration : Calibration
     gate : Gate
     neighbours : Neighbours
@@ -56,9 +66,6 @@ def write_examples(
     list of pathlib.Path
         The files written.
     """
-    both = keras.Model(
-        network.input, [network.get_layer("features").output, network.get_layer("logit").output]
-    )
     folder.mkdir(parents=True, exist_ok=True)
     written = []
     for value, label in enumerate(LABELS):
@@ -66,14 +73,16 @@ def write_examples(
         if not groups:
             continue
         means = [images.pixels[group].astype(np.float32).mean(axis=0) for group in groups]
-        composites = np.rint(np.stack(means))  # (trials, 224, 224, 1)
-        features, logit = both.predict(composites, verbose=0)
+        composites = np.rint(np.stack(means)).astype(np.uint8)  # (trials, 224, 224, 1)
+        table = images.table.iloc[[group[0] for group in groups]]
+        label_of_all = np.full(len(groups), value, np.float32)
+        result = outputs(ImageSet(table, composites, label_of_all))
         best: tuple[int, np.ndarray] | None = None
         for image, distance, z, nearest in zip(
             composites,
-            gate.squared_distance(features),
-            logit[:, 0],
-            neighbours.nearest(features),
+            gate.squared_distance(result.features),
+            result.logit,
+            neighbours.nearest(result.features),
             strict=True,
         ):
             correct = calibration.verdict(float(calibration.probability(z))) == label
@@ -84,7 +93,7 @@ def write_examples(
                 best = (agreeing, image)
         if best is not None:
             path = folder / f"{label.lower()}.png"
-            Image.fromarray(best[1][..., 0].astype(np.uint8)).save(path, optimize=True)
+            Image.fromarray(best[1][..., 0]).save(path, optimize=True)
             written.append(path)
     return written
 

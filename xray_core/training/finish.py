@@ -6,6 +6,7 @@ an existing bundle from its weights. What follows from stored predictions is in 
 
 from __future__ import annotations
 
+import json
 from collections.abc import Callable
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -22,27 +23,28 @@ from xray_core.dataset.measure import measure_index
 from xray_core.errors import BundleError, DatasetError
 from xray_core.evaluation.external import summarize_external
 from xray_core.evaluation.tables import summary
-from xray_core.labels import LABELS, PNEUMONIA
+from xray_core.labels import LABELS, NORMAL, PNEUMONIA
 from xray_core.model import bundle as bundles
 from xray_core.model.architectures import describe_layers
 from xray_core.model.bundle import Bundle, open_bundle
 from xray_core.model.calibration import Calibration, fit_calibration
 from xray_core.model.gate import fit_gate
+from xray_core.model.lungs import LungSegmenter, classifier_input
 from xray_core.model.neighbours import count_contradictions, fit_neighbours
 from xray_core.model.recipes import INPUT_SIZE, Recipe
-from xray_core.prediction.explain import Explainer, border_share, resize_map
+from xray_core.prediction import wording
 from xray_core.prediction.labelled import predict_labelled
 from xray_core.prediction.predictor import Predictor
 from xray_core.training import data as pipeline
 from xray_core.training.data import ImageSet, Loaded, image_batches, list_paths, load_images
 from xray_core.training.examples import write_examples
-from xray_core.training.plan import check_classes
+from xray_core.training.plan import LUNGS, check_classes, find_lungs
 from xray_core.training.results import dataset_facts, write_results
 from xray_core.training.robustness import LungMasks, measure_changes, measure_hidden, read_masks
 
-MAPPED_IMAGES = 200  # validation images whose maps give the usual share of a map at the border
+BATCH = 64  # images that the lung network gets at once
 SURE_QUANTILE = 0.99  # one validation image in 100 gets the caution for extreme probabilities
-BORDER_QUANTILE = 0.95  # one validation image with pneumonia in 20 gets the caution
+MAP_QUANTILE = 0.05  # at most one validation image with pneumonia in 20 gets the caution on maps
 CALIBRATION_COPIES = 4  # shifted copies of each validation image for fitting the calibration
 
 
@@ -75,6 +77,7 @@ class Outputs:
     Attributes
     ----------
     images : ImageSet
+        The whole images, not cropped.
     features : numpy.ndarray
         float32 (N, D).
     logit : numpy.ndarray
@@ -93,8 +96,8 @@ def finish(
     folder: Path,
     target: Path,
     *,
+    lungs: Bundle | None = None,
     masks: Path | None = None,
-    predict_masks: Callable[[ImageSet], np.ndarray] | None = None,
     external: Path | None = None,
     log: Callable[[str], None] = print,
 ) -> Bundle:
@@ -114,11 +117,12 @@ def finish(
         The dataset's folder.
     target : pathlib.Path
         The bundle's folder; an existing bundle is replaced.
+    lungs : Bundle or None
+        The lung network, a bundle of the kind "segmentation". The new bundle gets a copy of it.
+        None only if the recipe has no `lung_margin`.
     masks : pathlib.Path, optional
-        Folder of lung masks that people drew, for the test images with hidden parts.
-    predict_masks : callable, optional
-        Maps images to lung masks, bool (N, 224, 224); used if there is no folder of masks. With
-        neither, no lungs are hidden.
+        Folder of lung masks that people drew, for the test images with hidden parts; without it,
+        the lung network predicts them.
     external : pathlib.Path, optional
         Folder of images from other hospitals; see `xray_core.dataset.external`.
     log : callable
@@ -136,9 +140,22 @@ def finish(
         A file can no longer be read.
     """
     index, measured = loaded.index, measure_index(loaded.index, folder)
+    # First of all, so that a fault in these folders costs no time.
+    drawn = None if masks is None else read_masks(masks, loaded.folds["test"].table)
+    if external is not None:
+        read_external(external)
     with bundles.writing(target) as partial:
         validation_images, test_images = loaded.folds["validation"], loaded.folds["test"]
         two_outputs = _two_outputs(network)
+        recipe = provenance.recipe
+        config: dict[str, Any] = {"kind": recipe.kind, "recipe": _plain(recipe)}
+        if lungs is not None:
+            config["lungs"] = bundles.embed_lungs(lungs, partial)
+        segmenter = _open_lungs(target.name, partial, config)
+
+        def outputs(images: ImageSet) -> Outputs:
+            return _outputs(two_outputs, images, model_inputs(images, segmenter, recipe))
+
         trained = network.get_weights()
         bundles.save_weights(network, partial / bundles.WEIGHTS)
         network.load_weights(partial / bundles.WEIGHTS)
@@ -147,7 +164,7 @@ def finish(
         varied = pipeline.add_shifted_copies(
             validation_images, CALIBRATION_COPIES, seed=provenance.facts["split_seed"] + 1
         )
-        copies = _outputs(two_outputs, varied)
+        copies = outputs(varied)
         originals = len(validation_images)  # they come first
         validation = Outputs(
             validation_images, copies.features[:originals], copies.logit[:originals]
@@ -155,10 +172,10 @@ def finish(
         calibration = fit_calibration(
             copies.logit,
             copies.images.label,
-            trained_prior=_trained_prior(provenance.recipe, index),
+            trained_prior=_trained_prior(recipe, index),
         )
         log("Computing the features of the training images ...")
-        training = _outputs(two_outputs, loaded.folds["train"])
+        training = outputs(loaded.folds["train"])
         gate = fit_gate(training.features, validation.features)
         gate.save(partial / bundles.GATE)
         table = training.images.table
@@ -167,33 +184,31 @@ def finish(
         )
         neighbours.save(partial / bundles.NEIGHBOURS)
         write_examples(
-            partial / "examples", network, training.images, calibration, gate, neighbours
+            partial / "examples", outputs, training.images, calibration, gate, neighbours
         )
         weights_hash = bundles.sha256(partial / bundles.WEIGHTS)
-        config: dict[str, Any] = {
+        config = {
+            **config,
             "name": target.name,
             "version": f"{provenance.facts['created']}-{weights_hash[:8]}",
-            "recipe": provenance.recipe.to_dict(),
             "labels": list(LABELS),
             "input_size": list(INPUT_SIZE),
             "calibration": calibration.to_dict(),
             "gate": {"caution": gate.caution, "refuse": gate.refuse},
-            "cautions": {
-                "border_share": _border_limit(network, validation_images),
-                "too_sure": _sure_limit(calibration.probability(validation.logit)),
-            },
+            "cautions": {"too_sure": _sure_limit(calibration.probability(validation.logit))},
             "layers": describe_layers(network),
             "dataset": dataset_facts(measured, loaded.unreadable),
             **provenance.facts,
         }
 
+        predictor = Predictor(Bundle(partial, config), network, gate, neighbours, segmenter)
+        rows = [_predictions(predictor, validation, folder)]
+        if segmenter is not None:
+            config["cautions"]["map_in_lungs"] = _map_limit(rows[0])
         log("Predicting the test images ...")
-        test = _outputs(two_outputs, test_images)
-        predictor = Predictor(Bundle(partial, config), network, gate, neighbours)
-        predictions = pd.concat(
-            [_predictions(predictor, outputs, folder) for outputs in (validation, test)],
-            ignore_index=True,
-        )
+        test = outputs(test_images)
+        rows.append(_predictions(predictor, test, folder))
+        predictions = pd.concat(rows, ignore_index=True)
         predictions.to_csv(partial / bundles.PREDICTIONS, index=False)
         config["neighbours_report"] = count_contradictions(
             neighbours.nearest(validation.features),
@@ -205,9 +220,7 @@ def finish(
             log("Predicting validation and test images with the weights before rounding ...")
             rounded = network.get_weights()
             network.set_weights(trained)
-            before = [
-                _outputs(two_outputs, images).logit for images in (validation_images, test_images)
-            ]
+            before = [outputs(images).logit for images in (validation_images, test_images)]
             network.set_weights(rounded)
             after = [validation.logit, test.logit]
             config["storage"] = _rounding(
@@ -215,22 +228,20 @@ def finish(
             )
         log("Predicting changed versions of the test images ...")
 
-        def predict_logits(images: ImageSet) -> np.ndarray:
-            return _outputs(two_outputs, images).logit
+        def predict_logits(inputs: ImageSet) -> np.ndarray:
+            return _outputs(two_outputs, inputs, inputs).logit
 
-        def to_inputs(images: ImageSet) -> ImageSet:
-            return images  # the network gets whole images
-
-        lungs: LungMasks | None = None
-        if masks is not None:
-            lungs = read_masks(masks, test_images.table)
-        elif predict_masks is not None:
-            lungs = LungMasks("predicted", predict_masks(test_images))
+        if drawn is None and segmenter is not None:
+            drawn = LungMasks("predicted", predict_masks(test_images, segmenter))
         config["robustness"] = {
             "changed": measure_changes(
-                test_images, test.logit, to_inputs, predict_logits, calibration
+                test_images,
+                test.logit,
+                lambda images: model_inputs(images, segmenter, recipe),
+                predict_logits,
+                calibration,
             ),
-            **measure_hidden(test_images, lungs, predict_logits, calibration),
+            **measure_hidden(test_images, drawn, predict_logits, calibration),
         }
         if external is not None:
             log("Predicting the images of other hospitals ...")
@@ -247,10 +258,10 @@ def finish_again(
     bundle: Bundle,
     folder: Path,
     *,
+    lungs: str = LUNGS,
     skip_unreadable: bool = False,
     notes: str | None = None,
     masks: Path | None = None,
-    predict_masks: Callable[[ImageSet], np.ndarray] | None = None,
     external: Path | None = None,
     log: Callable[[str], None] = print,
 ) -> Bundle:
@@ -265,11 +276,13 @@ def finish_again(
         The bundle; it is replaced.
     folder : pathlib.Path
         The dataset's folder.
+    lungs : str
+        Name of the bundle beside this one whose lung network is copied into it, or "none".
     skip_unreadable : bool
         Leave out further images that cannot be read.
     notes : str, optional
         Replaces the bundle's notes in the model card (Markdown).
-    masks, predict_masks, external
+    masks, external
         As for `finish`.
     log : callable
         Receives one line of text per step.
@@ -283,9 +296,10 @@ def finish_again(
     DatasetError
         Images cannot be read.
     BundleError
-        The images or their folds are not those of the training.
+        The images or their folds are not those of the training, or the lung network is missing.
     """
     config = bundle.config
+    lung_bundle = find_lungs(bundle.folder.parent, lungs, bundle.recipe)
     facts = {key: config[key] for key in ("created", "libraries", "seed", "git_commit", "limit")}
     # Older bundles have no split seed; their split was drawn with the training's seed.
     facts["split_seed"] = config.get("split_seed", config["seed"])
@@ -321,8 +335,8 @@ def finish_again(
         loaded,
         folder,
         bundle.folder,
+        lungs=lung_bundle,
         masks=masks,
-        predict_masks=predict_masks,
         external=external,
         log=log,
     )
@@ -372,6 +386,61 @@ def predict_external(predictor: Predictor, folder: Path) -> pd.DataFrame:
     )
 
 
+def model_inputs(images: ImageSet, segmenter: LungSegmenter | None, recipe: Recipe) -> ImageSet:
+    """Return the classifier's inputs of whole images: cropped to the lungs if the recipe says so.
+
+    Parameters
+    ----------
+    images : ImageSet
+        Whole images, or altered copies of them.
+    segmenter : LungSegmenter or None
+        Finds the lungs of these pixels; needed only for a recipe with a `lung_margin`.
+    recipe : Recipe
+        Recipe of the classifier.
+
+    Returns
+    -------
+    ImageSet
+        The same images, and the same pixels if the recipe has no `lung_margin`.
+    """
+    if recipe.lung_margin <= 0 or segmenter is None:
+        return images
+    masks = predict_masks(images, segmenter)
+    pixels = np.empty_like(images.pixels)
+    for row, (image, mask) in enumerate(zip(images.pixels, masks, strict=True)):
+        pixels[row] = classifier_input(image.astype(np.float32), mask, recipe)
+    return replace(images, pixels=pixels)
+
+
+def predict_masks(images: ImageSet, segmenter: LungSegmenter) -> np.ndarray:
+    """Find the lungs of whole images.
+
+    Parameters
+    ----------
+    images : ImageSet
+    segmenter : LungSegmenter
+
+    Returns
+    -------
+    numpy.ndarray
+        bool (N, 224, 224).
+    """
+    masks = np.zeros(images.pixels.shape[:3], bool)
+    for start in range(0, len(images), BATCH):
+        part = slice(start, start + BATCH)
+        masks[part] = segmenter.masks(images.pixels[part].astype(np.float32))
+    return masks
+
+
+def _open_lungs(name: str, partial: Path, config: dict[str, Any]) -> LungSegmenter | None:
+    """Load the copy of the lung network in a new bundle, and check that the recipe has what it
+    needs."""
+    segmenter = Bundle(partial, config).load_lungs()
+    if segmenter is None and config["recipe"]["lung_margin"] > 0:
+        raise BundleError(f"The model {name} crops images to the lungs: it needs a lung network.")
+    return segmenter
+
+
 def _same_images(known: pd.DataFrame, loaded: Loaded, recorded: list[str]) -> bool:
     """Whether the images are those of the training, except those unreadable then or now."""
     now = pd.concat([images.table for images in loaded.folds.values()])
@@ -390,14 +459,21 @@ def _two_outputs(network: keras.Model) -> keras.Model:
     )
 
 
-def _outputs(two_outputs: keras.Model, images: ImageSet) -> Outputs:
-    features, logit = two_outputs.predict(image_batches(images), verbose=0)
+def _outputs(two_outputs: keras.Model, images: ImageSet, inputs: ImageSet) -> Outputs:
+    """Run the network on the `inputs` of whole `images`."""
+    features, logit = two_outputs.predict(image_batches(inputs), verbose=0)
     if not (np.isfinite(features).all() and np.isfinite(logit).all()):
         raise BundleError(
             "An output of the network is not finite, so no bundle can be written. Train it again "
             "with a lower learning rate."
         )
     return Outputs(images, features, logit[:, 0])
+
+
+def _plain(recipe: Recipe) -> dict[str, Any]:
+    """The recipe as it is read from `config.json`."""
+    plain: dict[str, Any] = json.loads(json.dumps(recipe.to_dict()))
+    return plain
 
 
 def _trained_prior(recipe: Recipe, index: pd.DataFrame) -> float:
@@ -455,21 +531,14 @@ def _sure_limit(probability: np.ndarray) -> float:
     return float(np.quantile(np.maximum(probability, 1 - probability), SURE_QUANTILE))
 
 
-def _border_limit(network: keras.Model, images: ImageSet) -> float:
-    """The 95th percentile of the share of a map at the border, over images with pneumonia.
+def _map_limit(predictions: pd.DataFrame) -> float:
+    """The 5th percentile of the share of a map in the lungs, at most the default limit.
 
-    Normal images are left out, because a map of the pneumonia score has no target there.
+    Of validation images with pneumonia: a map of the pneumonia score has no target in others. Above
+    one half the caution, that the map lies mostly outside the lungs, would be false.
     """
-    explainer = Explainer(network)
-    to_activations = keras.Model(network.input, network.get_layer(explainer.layer).output)
-    pneumonia = np.flatnonzero(images.label == 1)
-    sample = np.random.default_rng(0).permutation(pneumonia)[:MAPPED_IMAGES]
-    pixels = images.pixels[sample].astype(np.float32)
-    activations = to_activations.predict(pixels, verbose=0)
-    shares = [
-        border_share(
-            resize_map(explainer.coarse_map("gradcam", image[None], activation[None]), INPUT_SIZE)
-        )
-        for image, activation in zip(pixels, activations, strict=True)
-    ]
-    return float(np.quantile(shares, BORDER_QUANTILE))
+    shares = predictions.loc[
+        (predictions["label"] == PNEUMONIA) & (predictions["verdict"] != NORMAL), "map_in_lungs"
+    ].dropna()
+    highest = wording.LIMITS["map_in_lungs"]
+    return min(highest, float(shares.quantile(MAP_QUANTILE))) if len(shares) else highest

@@ -20,7 +20,6 @@ import pandas as pd
 from tqdm import tqdm
 
 from xray_core.model.recipes import Recipe
-from xray_core.training import data as pipeline
 from xray_core.training.checkpoints import (
     State,
     checkpoint_folder,
@@ -29,8 +28,8 @@ from xray_core.training.checkpoints import (
     save_state,
 )
 from xray_core.training.data import ImageSet
-from xray_core.training.optimizers import build_loss, build_optimizer, set_stem_trainable
-from xray_core.training.trainers import HeadTrainer, NetworkTrainer, Trainer
+from xray_core.training.optimizers import build_optimizer, set_stem_trainable
+from xray_core.training.trainers import Trainer, build_trainer
 
 
 @dataclass(frozen=True)
@@ -67,9 +66,9 @@ def fit(
 ) -> Fitted:
     """Train a network in place; it ends with the weights of its best epoch.
 
-    The best epoch has the lowest validation loss, with equal weight for both classes, over the
-    validation images and the shifted copies that the recipe asks for. Once the stem is trained,
-    only epochs that trained it can be the best.
+    The best epoch has the lowest validation loss. For a classifier it has equal weight for both
+    classes, and is taken over the validation images and the shifted copies that the recipe asks
+    for. Once the stem is trained, only epochs that trained it can be the best.
 
     Parameters
     ----------
@@ -106,11 +105,7 @@ def fit(
         shutil.rmtree(run_folder, ignore_errors=True)
     run_folder.mkdir(parents=True, exist_ok=True)
 
-    varied = pipeline.add_shifted_copies(validation, recipe.shifted_views, seed=split_seed)
-    if recipe.cached_views:
-        trainer: Trainer = HeadTrainer(network, recipe, training, varied, seed)
-    else:
-        trainer = NetworkTrainer(network, recipe, training, varied, seed)
+    trainer = build_trainer(network, recipe, training, validation, seed=seed, split_seed=split_seed)
     model = trainer.model
     weights = keras.Model(model.input, model.output)  # never compiled: saves no optimizer
     steps = max(1, len(training) // min(recipe.batch_size, len(training)))
@@ -127,9 +122,7 @@ def fit(
         if stem_frozen != frozen:
             frozen = stem_frozen
             set_stem_trainable(model, recipe, trainable=not stem_frozen)
-            model.compile(
-                optimizer=optimizer, loss=build_loss(recipe), weighted_metrics=["accuracy"]
-            )
+            trainer.compile(optimizer)
         started = time.monotonic()
         _reseed(model, seed, epoch)
         rate = float(keras.ops.convert_to_numpy(optimizer.learning_rate))
@@ -144,17 +137,13 @@ def fit(
         )
         row: dict[str, float] = {"epoch": epoch}
         row["loss"] = float(fitted.history["loss"][-1])
-        row["accuracy"] = float(fitted.history["accuracy"][-1])
-        row |= validation_metrics(trainer.validation_logits(), varied.label, len(validation))
+        row |= {key: float(values[-1]) for key, values in fitted.history.items()}
+        row |= trainer.validate()
         row["learning_rate"] = rate
         row["seconds"] = round(time.monotonic() - started, 2)
         state.epoch = epoch
         state.history.append(row)
-        watched = row["val_loss"]
-        if "shifted_loss" in row:
-            watched = (watched + recipe.shifted_views * row["shifted_loss"]) / (
-                1 + recipe.shifted_views
-            )
+        watched = trainer.watched_loss(row)
         # Once the stem is trained, only epochs that train every layer may be the best.
         first_with_stem = not stem_frozen and epoch == recipe.epochs - recipe.stem_epochs + 1
         better = watched < state.best_loss or epoch == 1 or first_with_stem
@@ -162,7 +151,7 @@ def fit(
             state.best_epoch, state.best_loss = epoch, watched
         save_state(run_folder, state, weights, optimizer, better=better)
         left = (time.monotonic() - clock) / (epoch - done_before) * (recipe.epochs - epoch)
-        log(_progress_line(row, recipe.epochs, left, better=better))
+        log(_progress_line(row, trainer, recipe.epochs, left, better=better))
     if state.epoch < recipe.epochs:
         log(
             f"Stopped early: no improvement on epoch {state.best_epoch} "
@@ -171,43 +160,6 @@ def fit(
     weights.load_weights(checkpoint_folder(run_folder, state.epoch) / "best.weights.h5")
     set_stem_trainable(model, recipe, trainable=True)
     return Fitted(pd.DataFrame(state.history), state.best_epoch, state.seconds())
-
-
-def validation_metrics(logit: np.ndarray, label: np.ndarray, originals: int) -> dict[str, float]:
-    """Compute loss, accuracy and AUC of the validation images and of their shifted copies.
-
-    Parameters
-    ----------
-    logit : numpy.ndarray
-        Log-odds (N,), the originals first.
-    label : numpy.ndarray
-        (N,), 1 for pneumonia.
-    originals : int
-        Number of images that are not copies.
-
-    Returns
-    -------
-    dict of str to float
-        `val_loss`, `val_accuracy`, `val_auc`, and the same with the prefix `shifted_` if there are
-        copies. The loss is the cross-entropy without label smoothing, with equal weight for both
-        classes.
-    """
-    from sklearn.metrics import roc_auc_score
-
-    metrics: dict[str, float] = {}
-    parts = {"val": slice(None, originals), "shifted": slice(originals, None)}
-    for name, part in parts.items():
-        z, y = logit[part].astype(np.float64), label[part]
-        if not len(y):
-            continue
-        losses = np.logaddexp(0, np.where(y == 1, -z, z))
-        metrics[f"{name}_loss"] = float(
-            np.mean([losses[y == value].mean() for value in (0, 1) if (y == value).any()])
-        )
-        metrics[f"{name}_accuracy"] = float(((z > 0) == (y == 1)).mean())
-        both = len(np.unique(y)) == 2 and bool(np.isfinite(z).all())
-        metrics[f"{name}_auc"] = float(roc_auc_score(y, z)) if both else float("nan")
-    return metrics
 
 
 def _reseed(model: keras.Model, seed: int, epoch: int) -> None:
@@ -235,11 +187,12 @@ class _Bar(keras.callbacks.Callback):
         self._bar.close()
 
 
-def _progress_line(row: dict[str, float], epochs: int, left: float, *, better: bool) -> str:
-    shift = f" · shifted AUC {row['shifted_auc']:.3f}" if "shifted_auc" in row else ""
+def _progress_line(
+    row: dict[str, float], trainer: Trainer, epochs: int, left: float, *, better: bool
+) -> str:
     return (
         f"Epoch {row['epoch']:.0f}/{epochs} · loss {row['loss']:.3f} · "
-        f"validation loss {row['val_loss']:.3f}, AUC {row['val_auc']:.3f}{shift} · "
+        f"validation loss {row['val_loss']:.3f}, {trainer.describe(row)} · "
         f"{row['seconds']:.0f} s{' · best so far' if better else ''}"
         f"{f' · at most {left / 60:.0f} min left' if row['epoch'] < epochs else ''}"
     )

@@ -21,11 +21,30 @@ def build_loss(recipe: Recipe) -> keras.losses.Loss:
     Returns
     -------
     keras.losses.Loss
-        Cross-entropy, binary for a sigmoid output, categorical for softmax.
+        Cross-entropy, binary for a sigmoid output, categorical for softmax; `OverlapLoss` for a
+        segmentation.
     """
+    if recipe.kind == "segmentation":
+        return OverlapLoss()
     if recipe.output == "softmax":
         return keras.losses.SparseCategoricalCrossentropy()
     return keras.losses.BinaryCrossentropy(label_smoothing=recipe.label_smoothing)
+
+
+class OverlapLoss(keras.losses.Loss):
+    """Loss of a segmentation: cross-entropy, averaged over the pixels, plus the soft Dice loss.
+
+    With y the mask and p the probability, the Dice loss of an image is
+    1 - (2 sum(y p) + 1) / (sum(y) + sum(p) + 1) (Milletari, Navab and Ahmadi, 3DV 2016, with p in
+    place of its square).
+    """
+
+    def call(self, y_true: Any, y_pred: Any) -> Any:
+        """Return the loss of each image: two (B, H, W, 1) -> (B,)."""
+        entropy = keras.ops.mean(keras.losses.binary_crossentropy(y_true, y_pred), axis=(1, 2))
+        both = keras.ops.sum(y_true * y_pred, axis=(1, 2, 3))
+        total = keras.ops.sum(y_true + y_pred, axis=(1, 2, 3))
+        return entropy + 1 - (2 * both + 1) / (total + 1)
 
 
 class StemRate:

@@ -11,12 +11,14 @@ from typing import Any
 import pandas as pd
 
 from xray_core.dataset.index import build_index, check_folds, find_dataset, limit_index
-from xray_core.errors import DatasetError, RecipeError
+from xray_core.errors import BundleError, DatasetError, RecipeError
 from xray_core.labels import LABELS
-from xray_core.model.bundle import check_name, find_free_name
+from xray_core.model.bundle import Bundle, check_name, find_free_name, open_bundle
 from xray_core.model.recipes import Recipe
+from xray_core.training.masks import find_masks, find_masks_if_named, without_mask
 from xray_core.training.settings import apply_settings, check_recipe, setting_names
 
+LUNGS = "lungs"  # name of the bundle of the lung network
 LARGEST_SEED = 2**32 - 1  # limit of the libraries
 
 
@@ -31,11 +33,20 @@ class Plan:
     folder : pathlib.Path
         The dataset's folder; the paths of the index are relative to it.
     index : pandas.DataFrame
-        The images, after `limit`.
+        The images, after `limit`; for a segmentation only those with a mask.
+    masks : pathlib.Path or None
+        The folder of the lung masks; None for a classifier.
+    test_masks : pathlib.Path or None
+        The folder of the lung masks for test images with hidden parts; None for a segmentation, or
+        if none was named.
+    without_mask : tuple of str
+        Paths of the images that are left out because they have no mask.
     target : pathlib.Path
         The bundle to be written.
     run_folder : pathlib.Path
         Holds the state of the run until the bundle is complete.
+    lungs : Bundle or None
+        The lung network, a bundle of the kind "segmentation"; None for a training without one.
     backbone_weights : str or None
         "imagenet", a file, or None for random weights.
     identity : dict
@@ -59,8 +70,12 @@ class Plan:
     recipe: Recipe
     folder: Path
     index: pd.DataFrame
+    masks: Path | None
+    test_masks: Path | None
+    without_mask: tuple[str, ...]
     target: Path
     run_folder: Path
+    lungs: Bundle | None
     backbone_weights: str | None
     identity: dict[str, Any]
     seed: int
@@ -77,11 +92,13 @@ def plan_training(
     settings: Sequence[str] = (),
     epochs: int | None = None,
     data: str | None = None,
+    masks: str | None = None,
     models: Path = Path("models"),
     name: str | None = None,
     overwrite: bool = False,
     resume: bool = False,
     limit: int | None = None,
+    lungs: str = LUNGS,
     backbone_weights: str = "imagenet",
     seed: int = 0,
     split_seed: int = 0,
@@ -100,6 +117,9 @@ def plan_training(
         Largest number of epochs. `stem_epochs` and `cached_views` are reduced to it unless set.
     data : str, optional
         The dataset's folder; by default `CHEST_XRAY_DIR`, then `data/chest_xray`.
+    masks : str, optional
+        The folder of the lung masks; by default `LUNG_MASKS_DIR`. A classifier uses them only for
+        test images with hidden parts, after the training.
     models : pathlib.Path
         The folder of the bundles.
     name : str, optional
@@ -110,6 +130,8 @@ def plan_training(
         Continue a stopped run of that name; without one, start a new run.
     limit : int, optional
         Largest number of images per class and fold, drawn after the split.
+    lungs : str
+        Name of the bundle in `models` whose lung network is used, or "none".
     backbone_weights : str
         "imagenet", "none" or a file.
     seed, split_seed, skip_unreadable, command
@@ -145,22 +167,34 @@ def plan_training(
     check_name(models, name, overwrite=overwrite)
     folder = find_dataset(data)
     index = build_index(folder, seed=split_seed)
+    mask_folder = find_masks(masks) if recipe.kind == "segmentation" else None
+    missing = [] if mask_folder is None else without_mask(index, mask_folder)
+    index = index[~index["path"].isin(missing)].reset_index(drop=True)
+    test_masks = find_masks_if_named(masks) if recipe.kind == "classifier" else None
+    if test_masks is not None:
+        without_mask(index[index["fold"] == "test"], test_masks)  # raises an error if all are
     if limit is not None:
         index = limit_index(index, limit, split_seed)
     check_folds(index)
     check_classes(index)
+    lung_bundle = find_lungs(models, lungs, recipe)
     return Plan(
         recipe=recipe,
         folder=folder,
         index=index,
+        masks=mask_folder,
+        test_masks=test_masks,
+        without_mask=tuple(missing),
         target=models / name,
         run_folder=models / f".{name}.training",
+        lungs=lung_bundle,
         backbone_weights=weights,
         identity={
             "recipe": recipe.to_dict(),
             "seed": seed,
             "split seed": split_seed,
             "backbone weights": initial_weights,
+            **_lungs_identity(recipe, lung_bundle),
         },
         seed=seed,
         split_seed=split_seed,
@@ -169,6 +203,46 @@ def plan_training(
         resume=resume,
         command=command,
     )
+
+
+def find_lungs(models: Path, name: str, recipe: Recipe) -> Bundle | None:
+    """Open the lung network that a classifier gets a copy of.
+
+    Parameters
+    ----------
+    models : pathlib.Path
+        The folder of the bundles.
+    name : str
+        Name of its bundle, or "none".
+    recipe : Recipe
+        Recipe of the classifier.
+
+    Returns
+    -------
+    Bundle or None
+        None for the name "none", and for a recipe of the kind "segmentation".
+
+    Raises
+    ------
+    BundleError
+        The bundle cannot be opened, or the recipe needs it and the name is "none".
+    """
+    if recipe.kind == "segmentation":
+        return None
+    if name == "none":
+        if recipe.lung_margin > 0:
+            raise BundleError(
+                f"The recipe {recipe.name} crops images to the lungs, so it needs a lung network: "
+                "leave out --lungs none, or set lung_margin=0."
+            )
+        return None
+    if not (models / name).is_dir():
+        without = "" if recipe.lung_margin > 0 else ", or leave it out with --lungs none"
+        raise BundleError(
+            f"There is no lung network called {name} in {models}: train one with `python train.py "
+            f"--recipe lungs --masks DIR`, copy its bundle there{without}."
+        )
+    return open_bundle(models / name, kind="segmentation")
 
 
 def _set_epochs(recipe: Recipe, epochs: int, named: set[str]) -> Recipe:
@@ -199,9 +273,15 @@ def check_classes(index: pd.DataFrame) -> None:
         for label in LABELS:
             if label not in present:
                 raise DatasetError(
-                    f"The {fold} fold contains no readable {label} image. Training needs images of "
-                    "both classes from several patients each, and a test folder with both."
+                    f"The {fold} fold contains no readable {label} image (for a segmentation, with "
+                    "a mask). Training needs images of both classes from several patients each, "
+                    "and a test folder with both."
                 )
+
+
+def _lungs_identity(recipe: Recipe, lungs: Bundle | None) -> dict[str, str]:
+    """The version of the lung network, if the crop makes the training depend on it."""
+    return {"lung network": lungs.version} if lungs and recipe.lung_margin > 0 else {}
 
 
 def _weights_identity(weights: str | None) -> str | None:

@@ -24,7 +24,7 @@ from xray_core.stats.intervals import wald_interval
 from xray_core.training.augmentation import change_contrast, recompress
 from xray_core.training.data import ImageSet
 from xray_core.training.hidden import BORDER_HIDDEN, HIDDEN, Mask, Pixels, hide_border
-from xray_core.training.masks import mask_path, read_mask
+from xray_core.training.masks import mask_path, read_mask, without_mask
 
 PredictLogits = Callable[[ImageSet], np.ndarray]
 ToInputs = Callable[[ImageSet], ImageSet]
@@ -146,14 +146,16 @@ def read_masks(folder: Path, table: pd.DataFrame) -> LungMasks:
 
     Raises
     ------
+    DatasetError
+        No image has a mask.
     UnreadableImage
-        A mask cannot be read as an image.
+        A mask cannot be read as an image, or shows no lung.
     """
+    missing = set(without_mask(table, folder))
     masks = np.zeros((len(table), *MODEL_SIZE), bool)
     for row, path in enumerate(table["path"]):
-        file = mask_path(folder, path)
-        if file.is_file():
-            masks[row] = read_mask(file)[..., 0]
+        if path not in missing:
+            masks[row] = read_mask(mask_path(folder, path))[..., 0]
     return LungMasks("human", masks)
 
 
@@ -213,7 +215,7 @@ def measure_hidden(
     images : ImageSet
         The images; those without a mask, or with one that covers all, are left out.
     lungs : LungMasks or None
-        None: only the border is hidden, and no image is left out.
+        With None, or if no image has a mask, only the border is hidden, in all images.
     predict_logits, calibration
         As for `measure_changes`.
 
@@ -223,7 +225,14 @@ def measure_hidden(
         hidden: rows as of `measure_changes`, for whole images, HIDDEN and the border. masks: source
         ("human", "predicted" or None) and left_out, the number of images left out.
     """
-    images, masks, left_out = _with_masks(images, lungs)
+    used = np.arange(0)
+    if lungs is not None:
+        share = lungs.masks.mean(axis=(1, 2))
+        used = np.flatnonzero((share > 0) & (share < 1))
+    left_out = len(images) - len(used) if lungs is not None else 0
+    if len(used):
+        table = images.table.iloc[used].reset_index(drop=True)
+        images = ImageSet(table, images.pixels[used], images.label[used])
     before = calibration.probability(predict_logits(images))
     rows = [_row("whole images", images, before, before, calibration)]
 
@@ -231,23 +240,12 @@ def measure_hidden(
         after = calibration.probability(predict_logits(hidden))
         rows.append(_row(name, images, before, after, calibration))
 
-    if lungs is not None:
+    if lungs is not None and len(used):
         for name, hide in HIDDEN.items():
-            add(name, hide_parts(images, masks, hide))
+            add(name, hide_parts(images, lungs.masks[used], hide))
     add(BORDER_HIDDEN, change_images(images, hide_border))
     source = None if lungs is None else lungs.source
     return {"hidden": rows, "masks": {"source": source, "left_out": left_out}}
-
-
-def _with_masks(images: ImageSet, lungs: LungMasks | None) -> tuple[ImageSet, np.ndarray, int]:
-    """The images that have a mask, their masks, and the number of the others."""
-    if lungs is None:
-        return images, np.zeros((0, *MODEL_SIZE), bool), 0
-    share = lungs.masks.mean(axis=(1, 2))
-    used = np.flatnonzero((share > 0) & (share < 1))
-    table = images.table.iloc[used].reset_index(drop=True)
-    chosen = ImageSet(table, images.pixels[used], images.label[used])
-    return chosen, lungs.masks[used], len(images) - len(used)
 
 
 def _row(

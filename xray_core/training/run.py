@@ -24,8 +24,9 @@ from xray_core.model.architectures import build_network
 from xray_core.model.bundle import Bundle, clear_leftovers
 from xray_core.model.recipes import Recipe
 from xray_core.training.checkpoints import load_identity
-from xray_core.training.data import Loaded, list_paths, load_images
+from xray_core.training.data import Loaded, list_paths, load_images, mask_fingerprint
 from xray_core.training.finish import Provenance, finish
+from xray_core.training.finish_segmentation import finish_segmentation
 from xray_core.training.fit import Fitted, fit
 from xray_core.training.plan import Plan, check_classes
 
@@ -67,6 +68,9 @@ def train(plan: Plan, *, log: Callable[[str], None] = print) -> Bundle:
         loaded = _load(plan)
         if loaded.unreadable:
             log(f"Left out because they cannot be read: {list_paths(loaded.unreadable)}.")
+        if plan.without_mask:
+            images = list_paths(plan.without_mask)
+            log(f"Left out because they have no mask ({len(plan.without_mask)}): {images}.")
         with _precision(recipe.precision):
             network = build_network(recipe, backbone_weights=plan.backbone_weights)
         fitted = fit(
@@ -83,7 +87,21 @@ def train(plan: Plan, *, log: Callable[[str], None] = print) -> Bundle:
         )
         provenance = Provenance(recipe, fitted.history, _facts(plan, fitted))
         network = _in_float32(network, recipe)
-        bundle = finish(network, provenance, loaded, plan.folder, plan.target, log=log)
+        if recipe.kind == "segmentation":
+            bundle = finish_segmentation(
+                network, provenance, loaded, plan.without_mask, plan.target, log=log
+            )
+        else:
+            bundle = finish(
+                network,
+                provenance,
+                loaded,
+                plan.folder,
+                plan.target,
+                lungs=plan.lungs,
+                masks=plan.test_masks,
+                log=log,
+            )
         shutil.rmtree(plan.run_folder, ignore_errors=True)
     return bundle
 
@@ -98,6 +116,7 @@ def _load(plan: Plan) -> Loaded:
     loaded = load_images(
         plan.index[~plan.index["path"].isin(recorded)],
         plan.folder,
+        masks=plan.masks,
         skip_unreadable=plan.skip_unreadable,
     )
     check_classes(loaded.index)
@@ -110,9 +129,12 @@ def _images_identity(plan: Plan, loaded: Loaded) -> dict[str, Any]:
     A damaged test image may be replaced before a run is resumed.
     """
     used = ("train", "validation")
+    folds = {fold: loaded.folds[fold] for fold in used}
+    masks = {fold: mask_fingerprint(images) for fold, images in folds.items()}
     left_out = plan.index["path"].isin(loaded.unreadable) & plan.index["fold"].isin(used)
     return {
-        "set of images": {fold: fingerprint(loaded.folds[fold].table) for fold in used},
+        "set of images": {fold: fingerprint(images.table) for fold, images in folds.items()},
+        **({"set of masks": masks} if plan.masks else {}),
         UNREADABLE: sorted(plan.index["path"][left_out]),
     }
 

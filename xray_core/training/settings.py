@@ -17,7 +17,7 @@ from typing import Any
 from xray_core.errors import RecipeError
 from xray_core.model.recipes import CHOICES, INPUT_SIZE, Augmentation, Recipe, as_tuple
 
-FIXED = ("name", "summary", "backbone", "augmentation")  # fields that cannot be set
+FIXED = ("name", "summary", "kind", "backbone", "augmentation")  # fields that cannot be set
 _NEVER_OFF = object()
 
 
@@ -37,6 +37,8 @@ class FieldRule:
         Whether the field has an effect in a recipe.
     off : object
         The value that means "not used", which is valid in every recipe.
+    classifier_only : bool
+        Whether the field has no effect in a segmentation.
     """
 
     valid_values: str = ""
@@ -44,6 +46,7 @@ class FieldRule:
     works_with: str = ""
     has_effect: Callable[[Recipe], bool] = lambda recipe: True
     off: Any = _NEVER_OFF
+    classifier_only: bool = False
 
 
 def _share(value: float) -> bool:
@@ -74,19 +77,30 @@ def _degrades(recipe: Recipe) -> bool:
     return recipe.augmentation.degrade > 0
 
 
+def _moves(recipe: Recipe) -> bool:
+    """Whether the augmentation moves parts of an image beyond its edges."""
+    how = recipe.augmentation
+    return bool(how.rotation or how.stretch or how.shear or how.shift or how.zoom != (1.0, 1.0))
+
+
 _DEGRADE_ON = "augmentation.degrade above 0"
 _FACTORS = "a pair (low, high) with 0 < low <= high"
 
 RULES: dict[str, FieldRule] = {
     **{name: FieldRule() for name in CHOICES if name not in FIXED},
+    "pooling": FieldRule(classifier_only=True),
+    "output": FieldRule(classifier_only=True),
+    "imbalance": FieldRule(off="none", classifier_only=True),
+    "lung_margin": FieldRule("0, or a share from 0 to 1", _share, off=0.0, classifier_only=True),
     "last_stage": FieldRule(
         works_with="the backbone resnet50 (--recipe resnet50 or resnet50-frozen)",
         has_effect=lambda recipe: recipe.backbone == "resnet50",
+        classifier_only=True,
     ),
     "filters": FieldRule(
         "whole numbers of at least 1",
         lambda value: len(value) > 0 and min(value) >= 1,
-        works_with="a network from scratch (--recipe cnn or cnn-softmax)",
+        works_with="a network from scratch (--recipe cnn, cnn-softmax or lungs)",
         has_effect=lambda recipe: recipe.backbone is None,
         off=(),
     ),
@@ -95,10 +109,11 @@ RULES: dict[str, FieldRule] = {
         lambda value: value >= 1,
         works_with="a network from scratch (--recipe cnn or cnn-softmax)",
         has_effect=lambda recipe: recipe.backbone is None,
+        classifier_only=True,
     ),
-    "dense": FieldRule("0 or more", _not_negative),
-    "batch_norm": FieldRule(),
-    "dropout": FieldRule("0 or more and below 1", _below_one),
+    "dense": FieldRule("0 or more", _not_negative, off=0, classifier_only=True),
+    "batch_norm": FieldRule(off=False, classifier_only=True),
+    "dropout": FieldRule("0 or more and below 1", _below_one, off=0.0, classifier_only=True),
     "dropout_first": FieldRule(
         works_with="dropout above 0 and a hidden layer (dense above 0, or batch_norm=true)",
         has_effect=lambda recipe: recipe.dropout > 0 and (recipe.dense > 0 or recipe.batch_norm),
@@ -142,6 +157,7 @@ RULES: dict[str, FieldRule] = {
         works_with="output=sigmoid",
         has_effect=lambda recipe: recipe.output == "sigmoid",
         off=0.0,
+        classifier_only=True,
     ),
     "mixup": FieldRule(
         "0 or more",
@@ -151,6 +167,7 @@ RULES: dict[str, FieldRule] = {
             recipe.output == "sigmoid" and not recipe.cached_views and recipe.batch_size > 1
         ),
         off=0.0,
+        classifier_only=True,
     ),
     "batch_size": FieldRule("at least 1", lambda value: value >= 1),
     "epochs": FieldRule("at least 1", lambda value: value >= 1),
@@ -162,7 +179,7 @@ RULES: dict[str, FieldRule] = {
         has_effect=lambda recipe: recipe.backbone is not None and not recipe.train_backbone,
         off=0,
     ),
-    "shifted_views": FieldRule("0 or more", _not_negative),
+    "shifted_views": FieldRule("0 or more", _not_negative, off=0, classifier_only=True),
 }
 
 AUGMENTATION_RULES: dict[str, FieldRule] = {
@@ -175,6 +192,13 @@ AUGMENTATION_RULES: dict[str, FieldRule] = {
     "shift": FieldRule(
         f"0 or more and below the image's {INPUT_SIZE[0]} pixels",
         lambda value: 0 <= value < INPUT_SIZE[0],
+    ),
+    "fill": FieldRule(
+        "a share from 0 to 1",
+        _share,
+        works_with="one of augmentation.rotation, zoom, stretch, shear and shift",
+        has_effect=_moves,
+        off=0.0,
     ),
     "gamma": FieldRule(_FACTORS, _factors),
     "gain": FieldRule(_FACTORS, _factors),
@@ -261,13 +285,16 @@ def _values(recipe: Recipe) -> Iterator[str]:
 
 def _effects(recipe: Recipe, named: Collection[str]) -> Iterator[str]:
     for name, rule, value, default in _entries(recipe):
-        if value == rule.off or rule.has_effect(recipe) or (value == default and name not in named):
+        not_here = rule.classifier_only and recipe.kind != "classifier"
+        has_effect = rule.has_effect(recipe) and not not_here
+        if value == rule.off or has_effect or (value == default and name not in named):
             continue
+        works_with = "a classifier" if not_here else rule.works_with
         instead = (
             "or leave it out" if rule.off is _NEVER_OFF else f"or set {name}={_text(rule.off)}"
         )
         yield (
-            f"Field {name!r} works only with {rule.works_with}: choose that, {instead}. "
+            f"Field {name!r} works only with {works_with}: choose that, {instead}. "
             f"Received: {_text(value)}."
         )
 
@@ -290,7 +317,7 @@ def _combinations(recipe: Recipe) -> Iterator[str]:
             "Field 'batch_size' must be even with imbalance=balanced_batches, which fills one half "
             f"with each class: set {recipe.batch_size + 1}. Received: {recipe.batch_size}."
         )
-    if min(INPUT_SIZE) < recipe.pool ** len(recipe.filters):
+    if recipe.kind == "classifier" and min(INPUT_SIZE) < recipe.pool ** len(recipe.filters):
         yield (
             f"Field 'pool' must leave some of the {INPUT_SIZE[0]} pixels after "
             f"{len(recipe.filters)} poolings: lower it, or give fewer filters. Received: "
