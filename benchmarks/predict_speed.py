@@ -4,7 +4,9 @@
 
 1. `Predictor.predict` of one image (read, check, resize, pass, gate, neighbours) against the bare
    network, compiled, on the same image already resized.
-2. `Predictor.predict_many` over the files against `model.predict` on their resized images.
+2. The lungs of one image (lung network, mask, its measurements, crop) against the same bare
+   network: what the lungs add to a prediction. At most 25 ms are accepted.
+3. `Predictor.predict_many` over the files against `model.predict` on their resized images.
 The two calls of each pair alternate, so that other load on the machine affects both.
 """
 
@@ -20,6 +22,7 @@ sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
 
 from xray_core import Predictor
 from xray_core.dataset.index import build_index, find_dataset
+from xray_core.model.lungs import classifier_input
 
 
 def main() -> None:
@@ -55,6 +58,15 @@ def main() -> None:
     print(f"one image: network {bare * 1e3:.1f} ms, predict {whole * 1e3:.1f} ms")
     print(f"  predict / network = {whole / bare:.2f}")
 
+    if predictor.lungs is not None:
+        bare, lungs = _turns(
+            lambda: network(one).numpy(),
+            lambda: _find_lungs(predictor, images[:1]),
+            arguments.rounds,
+        )
+        print(f"one image: network {bare * 1e3:.1f} ms, its lungs {lungs * 1e3:.1f} ms")
+        print(f"  lungs / network = {lungs / bare:.2f}")
+
     bare, whole = _turns(
         lambda: predictor.network.predict(images, batch_size=32, verbose=0),
         lambda: list(predictor.predict_many(paths)),
@@ -66,6 +78,13 @@ def main() -> None:
         f"predict_many {count / whole:.1f} images/s"
     )
     print(f"  predict_many / model.predict = {bare / whole:.2f} of its throughput")
+
+
+def _find_lungs(predictor: Predictor, images: np.ndarray) -> None:
+    """Do all that the lungs add to the prediction of one image (1, 224, 224, 1)."""
+    (mask,) = predictor.lungs.masks(images)
+    predictor.lungs.has_plausible_lungs(mask)
+    classifier_input(images[0], mask, predictor.bundle.recipe)
 
 
 def _turns(

@@ -102,6 +102,14 @@ def lungs_classifier(
     return add_lungs(shutil.copytree(micro_bundle, folder), lung_bundle)
 
 
+@pytest.fixture(scope="session")
+def micro_lungs(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """The folder of a small segmentation bundle; tests that change it copy it first."""
+    from segmentation_bundle import write_segmentation
+
+    return write_segmentation(tmp_path_factory.mktemp("segmentations") / "lungs")
+
+
 def _write_micro_bundle(target: Path) -> None:
     import keras
     import pandas as pd

@@ -7,12 +7,14 @@ import pytest
 
 from xray_core.evaluation.tables import summary
 from xray_core.imaging.radiograph import read_radiograph
-from xray_core.model.bundle import open_bundle
+from xray_core.model.bundle import list_bundles, open_bundle
 from xray_core.prediction.predictor import Predictor
 from xray_core.training.card import model_card
+from xray_core.training.segmentation_card import segmentation_card
 
 MODELS = Path(__file__).parents[1] / "models"
-SHIPPED = sorted(path.name for path in MODELS.iterdir() if (path / "config.json").is_file())
+SHIPPED = [name for name, _ in list_bundles(MODELS)]
+SEGMENTATIONS = [name for name, _ in list_bundles(MODELS, kind="segmentation")]
 
 
 @pytest.fixture(scope="module", params=SHIPPED)
@@ -47,6 +49,19 @@ def test_half_precision_changed_no_verdict(name: str) -> None:
     assert storage["images"] == 1147  # 523 validation and 624 test images
     assert storage["largest_probability_change"] <= 0.005
     assert storage["verdicts_changed"] == 0
+
+
+@pytest.mark.parametrize("name", SEGMENTATIONS)
+def test_every_shipped_segmentation_is_small_and_its_card_states_the_stored_metrics(
+    name: str,
+) -> None:
+    bundle = open_bundle(MODELS / name, kind="segmentation")
+    assert bundle.card() == segmentation_card(bundle.config)
+    assert (bundle.folder / "model.weights.h5").stat().st_size <= 2e6
+    table = bundle.segmentation()
+    for fold in ("validation", "test"):
+        stored = bundle.config["metrics"][fold]["all"]["dice"]["value"]
+        assert table.loc[table["fold"] == fold, "dice"].mean() == pytest.approx(stored)
 
 
 LEVEL = {"resnet50": 0.97, "cnn": 0.93, "cnn-softmax": 0.92}

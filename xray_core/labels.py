@@ -27,3 +27,7 @@ SHOWN_AS: dict[str, str] = {
     REFUSED: "Not analysed",
     UNREADABLE: "Unreadable",
 }
+"""The words for each verdict."""
+
+SHOWN_AS_UNLIKE = "Indeterminate: unlike the images this model was trained on"
+"""The words for UNCERTAIN where the reason is that the image is unlike the training images."""

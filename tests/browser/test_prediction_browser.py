@@ -40,11 +40,11 @@ def test_an_uploaded_image_shows_result_image_overlay_and_report(server, page, i
     expect(overlay).to_be_visible()
     expect(page.get_by_text("image.png")).to_have_count(0)
 
-    page.get_by_text("Outline", exact=True).click()
+    page.get_by_text("Map as outline", exact=True).click()
     expect(page.get_by_text("Outer line: half of the map's maximum")).to_be_visible()
     shot(page, "prediction-image")
 
-    page.get_by_text("Outline", exact=True).click()
+    page.get_by_text("Map as outline", exact=True).click()
     with page.expect_download() as download:  # while the page draws the map again
         page.get_by_role("button", name="Report (PDF)").click()
     report = Path(download.value.path()).read_bytes()

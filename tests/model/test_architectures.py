@@ -19,6 +19,7 @@ from xray_core.model.architectures import (
 from xray_core.model.recipes import RECIPES, find_recipe
 
 SIZE = (64, 64)
+CLASSIFIERS = [name for name, recipe in RECIPES.items() if recipe.kind == "classifier"]
 
 
 @pytest.fixture(scope="module")
@@ -32,8 +33,8 @@ def images() -> np.ndarray:
     return np.random.default_rng(0).integers(0, 256, (3, *SIZE, 1)).astype(np.float32)
 
 
-@pytest.mark.parametrize("name", list(RECIPES))
-def test_every_network_has_a_grey_input_and_named_outputs(
+@pytest.mark.parametrize("name", CLASSIFIERS)
+def test_every_classifier_has_a_grey_input_and_named_outputs(
     name: str, networks: dict[str, keras.Model]
 ) -> None:
     network = networks[name]
@@ -44,12 +45,25 @@ def test_every_network_has_a_grey_input_and_named_outputs(
     assert len(network.get_layer("features").output.shape) == 2
 
 
+def test_a_segmentation_gives_a_probability_for_every_pixel(
+    networks: dict[str, keras.Model], images: np.ndarray
+) -> None:
+    network = networks["lungs"]
+    assert network.layers[-1].name == "lungs"
+    assert network.count_params() <= 1_000_000
+    probability = network.predict(images, verbose=0)
+    assert probability.shape == (3, 64, 64, 1)
+    assert probability.dtype == np.float32
+    logit = keras.Model(network.input, network.get_layer("lung_logit").output)
+    assert np.allclose(probability, scipy.special.expit(logit.predict(images, verbose=0)))
+
+
 @pytest.mark.parametrize("name", list(RECIPES))
 def test_every_network_is_flat(name: str, networks: dict[str, keras.Model]) -> None:
     assert not [layer for layer in networks[name].layers if isinstance(layer, keras.Model)]
 
 
-@pytest.mark.parametrize("name", list(RECIPES))
+@pytest.mark.parametrize("name", CLASSIFIERS)
 def test_the_logit_is_the_log_odds_of_the_probability(
     name: str, networks: dict[str, keras.Model], images: np.ndarray
 ) -> None:

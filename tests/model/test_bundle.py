@@ -134,11 +134,10 @@ def test_a_classifier_is_the_kind_of_every_trained_model(copy: Path) -> None:
     assert open_bundle(copy).kind == "classifier"
 
 
-def test_a_segmentation_is_not_opened_as_a_classifier(copy: Path) -> None:
-    reseal(copy, lambda config: config.update(kind="segmentation"))
-    assert open_bundle(copy, kind="segmentation").kind == "segmentation"
+def test_a_segmentation_is_not_opened_as_a_classifier(micro_lungs: Path) -> None:
+    assert open_bundle(micro_lungs, kind="segmentation").kind == "segmentation"
     with pytest.raises(BundleError, match="of the kind segmentation"):
-        open_bundle(copy)
+        open_bundle(micro_lungs)
 
 
 def test_a_classifier_holds_a_copy_of_the_lung_network(
@@ -155,10 +154,40 @@ def test_a_classifier_holds_a_copy_of_the_lung_network(
     assert sha256(lungs_classifier / "lungs.weights.h5") == sha256(lung_bundle / WEIGHTS)
 
 
-def test_bundles_are_listed_by_kind(copy: Path) -> None:
+def test_any_kind_of_bundle_is_opened_on_request(copy: Path, micro_lungs: Path) -> None:
+    assert open_bundle(copy, kind=None).kind == "classifier"
+    assert open_bundle(micro_lungs, kind=None).kind == "segmentation"
+
+
+def test_a_segmentation_has_its_own_files(micro_lungs: Path) -> None:
+    bundle = open_bundle(micro_lungs, kind="segmentation")
+    assert sorted(path.name for path in micro_lungs.iterdir()) == [
+        "MODEL_CARD.md",
+        "config.json",
+        "history.csv",
+        "model.weights.h5",
+        "segmentation.csv",
+    ]
+    assert bundle.segmentation()["dice"].tolist() == [0.96, 0.92, 0.9] * 2
+    assert bundle.lung_limits.smaller == pytest.approx((0.9 * 0.12, 1.0))
+    network = bundle.load_network()
+    assert network.output_shape == (None, 224, 224, 1)
+    assert not network.trainable_weights
+
+
+@pytest.mark.parametrize("name", ["segmentation.csv", "history.csv", "model.weights.h5"])
+def test_an_incomplete_segmentation_names_the_missing_file(
+    micro_lungs: Path, tmp_path: Path, name: str
+) -> None:
+    folder = Path(shutil.copytree(micro_lungs, tmp_path / "lungs"))
+    (folder / name).unlink()
+    with pytest.raises(BundleError, match=f"incomplete: {name} is missing"):
+        open_bundle(folder, kind="segmentation")
+
+
+def test_bundles_are_listed_by_kind(copy: Path, micro_lungs: Path) -> None:
     models = copy.parent
-    lungs = Path(shutil.copytree(copy, models / "lungs"))
-    reseal(lungs, lambda config: config.update(kind="segmentation"))
+    shutil.copytree(micro_lungs, models / "lungs")
     (models / "broken").mkdir()
     assert [name for name, _ in list_bundles(models)] == ["broken", "micro"]
     assert [name for name, _ in list_bundles(models, kind="segmentation")] == ["broken", "lungs"]

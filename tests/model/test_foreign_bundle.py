@@ -91,6 +91,9 @@ def put(*keys: str, value: Any) -> Callable[[Config], None]:
         (put("metrics", value={}), "no metrics of the test set"),
         (put("cautions", value={"map_in_lungs": IMAGE}), "limits of cautions"),
         (put("cautions", value=3), "limits of cautions"),
+        (put("unlike", value=IMAGE), "unlike the training images is unknown"),
+        (put("unlike", value={"rule": "band", "high": 2}), "out of range"),
+        (put("unlike", value={"rule": IMAGE}), "unlike the training images is unknown"),
         (put("dataset", value=[IMAGE]), "dataset is not an object"),
         (put("files", value={f"{i}.png": "0" * 64 for i in range(1000)}), "too many files"),
         (put("files", "../outside/config.json", value="0" * 64), "leads outside"),
@@ -631,6 +634,128 @@ def test_the_minimum_number_of_weights_is_that_of_keras(recipe: str) -> None:
     assert bundle_checks._minimum_weights(known) == network.count_params() - backbone
 
 
+# --- segmentations
+
+
+@pytest.fixture
+def lungs(micro_lungs: Path, tmp_path: Path) -> Path:
+    return Path(shutil.copytree(micro_lungs, tmp_path / "models" / "lungs"))
+
+
+def segmentation_refusal(folder: Path) -> str:
+    with pytest.raises(BundleError) as caught:
+        open_bundle(folder, kind="segmentation")
+    assert "evil.example" not in str(caught.value)
+    return str(caught.value)
+
+
+@pytest.mark.parametrize(
+    ("change", "words"),
+    [
+        (put("recipe", "kind", value="classifier"), "recipe is of another kind"),
+        (put("recipe", "filters", value=[8] * 6), "from another version"),
+        (put("recipe", "filters", value=[60_000, 4]), "impossible or too large"),
+        (put("recipe", "filters", value=[4, 60_000]), "impossible or too large"),
+        (put("recipe", "filters", value=[0, 4]), "impossible or too large"),
+        (lambda config: config.pop("lungs"), "no limits of the lung fields"),
+        (put("lungs", value=[IMAGE]), "no limits of the lung fields"),
+        (put("lungs", "limits", value=IMAGE), "no limits of the lung fields"),
+        (put("lungs", "limits", value={}), "not pairs of numbers"),
+        (put("lungs", "limits", IMAGE, value=[0, 1]), "not pairs of numbers"),
+        (put("lungs", "limits", "area", value=[0.5, 0.1]), "not pairs of numbers"),
+        (put("lungs", "limits", "area", value=[0.5, IMAGE]), "not pairs of numbers"),
+        (put("lungs", "limits", "area", value=[0.5, float("nan")]), "not finite"),
+        (put("kind", value="classifier"), "labels are not"),
+        (put("metrics", value={}), "no metrics of the test set"),
+        (put("files", "../outside/config.json", value="0" * 64), "leads outside"),
+    ],
+)
+def test_an_invalid_config_of_a_segmentation_is_refused(
+    lungs: Path, change: Callable[[Config], None], words: str
+) -> None:
+    assert words in segmentation_refusal(reseal(lungs, change))
+
+
+def test_a_classifier_is_not_made_a_segmentation_by_its_kind(copy: Path) -> None:
+    reseal(copy, put("kind", value="segmentation"))
+    assert "no limits of the lung fields" in segmentation_refusal(copy)
+
+
+def test_a_link_in_a_segmentation_is_refused(lungs: Path, outside: Path) -> None:
+    (lungs / "segmentation.csv").unlink()
+    (lungs / "segmentation.csv").symlink_to(outside / "predictions.csv")
+    assert "segmentation.csv is a link" in segmentation_refusal(lungs)
+
+
+@pytest.mark.parametrize(
+    ("column", "value"),
+    [
+        ("file", "../../../etc/passwd"),
+        ("file", ""),
+        ("fold", "train"),
+        ("label", IMAGE),
+        ("dice", "1.5"),
+        ("dice", "nan"),
+        ("dice", IMAGE),
+        ("iou", "-0.1"),
+        ("area", "inf"),
+        ("reference_area", ""),
+    ],
+)
+def test_an_invalid_table_of_a_segmentation_is_refused(
+    lungs: Path, column: str, value: str
+) -> None:
+    edit(lungs, "segmentation.csv", replaced_in_row(column, value))
+    bundle = open_bundle(lungs, kind="segmentation")
+    with pytest.raises(BundleError, match=r"damaged segmentation\.csv"):
+        bundle.segmentation()
+
+
+@pytest.mark.parametrize(
+    ("change", "words"),
+    [
+        (external_link, "a link to somewhere else"),
+        (compressed, "compressed or incomplete"),
+        (one_value(np.nan), "not finite"),
+        (missing_layer, "do not fit its recipe."),
+    ],
+)
+@pytest.mark.filterwarnings("ignore:Skipping nested container")
+def test_invalid_weights_of_a_segmentation_are_refused(
+    lungs: Path, outside: Path, change: Callable[[h5py.File, Path], None], words: str
+) -> None:
+    with h5py.File(lungs / "model.weights.h5", "r+") as file:
+        change(file, outside)
+    bundle = open_bundle(reseal(lungs), kind="segmentation")
+    with pytest.raises(BundleError) as caught:
+        bundle.load_network()
+    assert words in str(caught.value)
+
+
+def test_no_segmentation_is_built_that_is_larger_than_its_weights(
+    lungs: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    from xray_core.model import architectures
+
+    monkeypatch.setattr(architectures, "build_network", lambda *_: pytest.fail("It was built."))
+    reseal(lungs, put("recipe", "filters", value=[4, 1_000]))
+    with pytest.raises(BundleError, match="fewer than the recipe's network has"):
+        open_bundle(lungs, kind="segmentation").load_network()
+
+
+@pytest.mark.parametrize("filters", [(4,), (4, 8), (16, 32, 48, 64, 96)])
+def test_the_minimum_number_of_weights_of_a_segmentation_is_that_of_keras(
+    filters: tuple[int, ...],
+) -> None:
+    from dataclasses import replace
+
+    from xray_core.model.architectures import build_network
+    from xray_core.model.recipes import RECIPES
+
+    recipe = replace(RECIPES["lungs"], filters=filters)
+    assert bundle_checks._minimum_weights(recipe) == build_network(recipe).count_params()
+
+
 # --- the lung network of a classifier
 
 
@@ -712,11 +837,15 @@ import os, sys
 from pathlib import Path
 sys.path.insert(0, os.environ["REPOSITORY"])
 from xray_core.errors import BundleError
+from xray_core.model.bundle import open_bundle
 from xray_core.prediction.predictor import Predictor
 
 def load_all(folder):
+    bundle = open_bundle(folder, kind=None)
+    if bundle.kind == "segmentation":
+        bundle.load_network(), bundle.segmentation(), bundle.history(), bundle.card()
+        return
     predictor = Predictor.load(folder)
-    bundle = predictor.bundle
     bundle.predictions(), bundle.dataset(), bundle.history(), bundle.card()
     for path in bundle.examples().values():
         predictor.predict(path)
@@ -811,6 +940,23 @@ def test_opening_runs_no_code_and_reads_nothing_outside(
 ) -> None:
     change(copy, outside)
     first, second = opened_and_run(tmp_path, micro_bundle, reseal(copy))
+    assert first.startswith(outcome)
+    assert second == "SEEN []"
+
+
+@pytest.mark.parametrize(
+    ("change", "outcome"), [(lambda_in_the_weights, "OPENED"), (linked_weights, "REFUSED")]
+)
+def test_opening_a_segmentation_runs_no_code_and_reads_nothing_outside(
+    lungs: Path,
+    outside: Path,
+    micro_bundle: Path,
+    tmp_path: Path,
+    change: Callable[[Path, Path], None],
+    outcome: str,
+) -> None:
+    change(lungs, outside)
+    first, second = opened_and_run(tmp_path, micro_bundle, reseal(lungs))
     assert first.startswith(outcome)
     assert second == "SEEN []"
 

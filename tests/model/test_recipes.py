@@ -17,7 +17,7 @@ from xray_core.training.settings import (
 )
 
 
-def test_the_six_recipes_are_there() -> None:
+def test_the_recipes_are_there() -> None:
     assert list(RECIPES) == [
         "resnet50",
         "resnet50-frozen",
@@ -25,6 +25,7 @@ def test_the_six_recipes_are_there() -> None:
         "vgg16-flatten",
         "cnn",
         "cnn-softmax",
+        "lungs",
     ]
 
 
@@ -117,26 +118,45 @@ REFUSED: dict[str, list[tuple[str, list[str], str]]] = {
         ("cnn", ["filters=(8, -8)"], "Received: (8, -8)"),
         ("cnn", ["filters=()"], "neither a backbone nor filters"),
         ("resnet50", ["filters=(8, 16)"], "works only with a network from scratch"),
+        ("lungs", ["filters=(8, 8, 8, 8, 8, 8)"], "each halves the 224 pixels of a side"),
     ],
     "pool": [
         ("cnn", ["pool=0"], "must be at least 1"),
         ("cnn", ["pool=4"], "must leave some of the 224 pixels after 5 poolings"),
         ("vgg16", ["pool=3"], "works only with a network from scratch"),
+        ("lungs", ["pool=3"], "works only with a classifier"),
     ],
     "preprocessing": [("cnn", ["preprocessing=torch"], "must be one of caffe, rescale")],
-    "pooling": [("cnn", ["pooling=max"], "must be one of average, flatten")],
-    "dense": [("cnn", ["dense=-1"], "must be 0 or more")],
-    "batch_norm": [("cnn", ["batch_norm=2"], "a value like False")],
+    "lung_margin": [
+        ("cnn", ["lung_margin=1.5"], "must be 0, or a share from 0 to 1"),
+        ("lungs", ["lung_margin=0.1"], "works only with a classifier"),
+    ],
+    "pooling": [
+        ("cnn", ["pooling=max"], "must be one of average, flatten"),
+        ("lungs", ["pooling=flatten"], "works only with a classifier"),
+    ],
+    "dense": [
+        ("cnn", ["dense=-1"], "must be 0 or more"),
+        ("lungs", ["dense=8"], "or set dense=0"),
+    ],
+    "batch_norm": [
+        ("cnn", ["batch_norm=2"], "a value like False"),
+        ("lungs", ["batch_norm=true"], "works only with a classifier"),
+    ],
     "dropout": [
         ("cnn", ["dropout=1.5"], "must be 0 or more and below 1"),
         ("cnn", ["dropout=1"], "Received: 1.0"),
         ("cnn", ["dropout=-0.1"], "Received: -0.1"),
+        ("lungs", ["dropout=0.5"], "works only with a classifier"),
     ],
     "dropout_first": [
         ("cnn", ["dropout=0"], "works only with dropout above 0"),
         ("vgg16", ["dense=0", "dropout=0.5", "dropout_first=true"], "a hidden layer"),
     ],
-    "output": [("cnn", ["output=tanh"], "must be one of sigmoid, softmax")],
+    "output": [
+        ("cnn", ["output=tanh"], "must be one of sigmoid, softmax"),
+        ("lungs", ["output=softmax"], "works only with a classifier"),
+    ],
     "train_backbone": [
         ("cnn", ["train_backbone=true"], "works only with a backbone"),
         ("vgg16", ["train_backbone=true"], "'cached_views' works only with a frozen backbone"),
@@ -173,14 +193,19 @@ REFUSED: dict[str, list[tuple[str, list[str], str]]] = {
         ("cnn", ["label_smoothing=1"], "must be 0 or more and below 1"),
         ("cnn", ["label_smoothing=-0.1"], "Received: -0.1"),
         ("cnn-softmax", ["label_smoothing=0.1"], "works only with output=sigmoid"),
+        ("lungs", ["label_smoothing=0.1"], "works only with a classifier"),
     ],
     "mixup": [
         ("cnn", ["mixup=-1"], "must be 0 or more"),
         ("cnn-softmax", ["mixup=0.4"], "works only with output=sigmoid"),
         ("vgg16", ["mixup=0.4"], "cached_views=0"),
         ("cnn", ["mixup=0.4", "batch_size=1"], "batch_size of 2 or more"),
+        ("lungs", ["mixup=0.4"], "works only with a classifier"),
     ],
-    "imbalance": [("cnn", ["imbalance=smote"], "must be one of class_weights")],
+    "imbalance": [
+        ("cnn", ["imbalance=smote"], "must be one of class_weights"),
+        ("lungs", ["imbalance=class_weights"], "or set imbalance=none"),
+    ],
     "batch_size": [
         ("cnn", ["batch_size=0"], "must be at least 1"),
         ("resnet50", ["batch_size=31"], "must be even with imbalance=balanced_batches"),
@@ -208,7 +233,10 @@ REFUSED: dict[str, list[tuple[str, list[str], str]]] = {
             "works only with an augmentation",
         ),
     ],
-    "shifted_views": [("cnn", ["shifted_views=-1"], "must be 0 or more")],
+    "shifted_views": [
+        ("cnn", ["shifted_views=-1"], "must be 0 or more"),
+        ("lungs", ["shifted_views=2"], "works only with a classifier"),
+    ],
     "augmentation.flip_horizontal": [
         ("cnn", ["augmentation.flip_horizontal=2"], "a value like True")
     ],
@@ -227,6 +255,19 @@ REFUSED: dict[str, list[tuple[str, list[str], str]]] = {
     "augmentation.shift": [
         ("cnn", ["augmentation.shift=-1"], "must be 0 or more and below"),
         ("cnn", ["augmentation.shift=224"], "the image's 224 pixels"),
+    ],
+    "augmentation.fill": [
+        ("lungs", ["augmentation.fill=2"], "must be a share from 0 to 1"),
+        (
+            "cnn",
+            [
+                "augmentation.fill=0.5",
+                "augmentation.rotation=0",
+                "augmentation.zoom=(1, 1)",
+                "augmentation.shift=0",
+            ],
+            "works only with one of augmentation.rotation",
+        ),
     ],
     "augmentation.gamma": [("cnn", ["augmentation.gamma=(0, 1)"], "0 < low <= high")],
     "augmentation.gain": [("cnn", ["augmentation.gain=(-1, 1)"], "0 < low <= high")],
@@ -300,12 +341,24 @@ def test_every_named_recipe_is_valid(name: str) -> None:
         ("vgg16", ["train_backbone=true", "cached_views=0"]),
         ("vgg16", ["mixup=0.4", "cached_views=0"]),
         ("cnn", ["optimizer=adamw", "weight_decay=0.01", "patience=99"]),
+        ("lungs", ["optimizer=adamw", "weight_decay=0.01", "filters=(4, 8)", "imbalance=none"]),
+        ("lungs", ["preprocessing=rescale", "precision=mixed_bfloat16", "augmentation.fill=0"]),
         ("cnn", ["filters=(4, 4, 4)", "pool=6", "learning_rate=1"]),
         ("cnn", ["augmentation.blur=1", "augmentation.degrade=1", "augmentation.zoom=(0.5, 2)"]),
     ],
 )
 def test_compatible_fields_are_accepted(recipe: str, settings: list[str]) -> None:
     check_recipe(apply_settings(find_recipe(recipe), settings), setting_names(settings))
+
+
+def test_the_kind_of_a_recipe_cannot_be_set() -> None:
+    with pytest.raises(RecipeError, match="no field 'kind'"):
+        apply_settings(find_recipe("cnn"), ["kind=segmentation"])
+
+
+def test_a_segmentation_has_no_backbone() -> None:
+    with pytest.raises(RecipeError, match="a segmentation and has a backbone"):
+        replace(find_recipe("lungs"), backbone="resnet50")
 
 
 def test_nan_is_refused() -> None:

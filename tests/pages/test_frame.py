@@ -19,6 +19,15 @@ def test_every_page_opens_without_a_model_and_says_how_to_train(open_page, page)
     assert at.sidebar.selectbox[0].label == "Model"
 
 
+@pytest.mark.parametrize("page", PAGES)
+def test_pages_offer_classifiers_only(open_page, with_model, micro_lungs, page):
+    shutil.copytree(micro_lungs, with_model / "lungs")
+    at = open_page(page)
+
+    assert not at.exception
+    assert at.sidebar.selectbox[0].options == ["micro"]
+
+
 def test_uploads_are_not_spooled_to_a_file(open_page):
     open_page("prediction")
 

@@ -433,3 +433,96 @@ def test_values_that_are_not_finite_reach_no_table(overflowing, image_png, tmp_p
     table = predict_labelled(overflowing, index, folder)
     assert table["verdict"].tolist() == ["REFUSED"]
     assert table[["logit", "probability"]].isna().all(axis=None)
+
+
+UNLIKE = "Indeterminate: unlike the images this model was trained on"
+
+
+@pytest.fixture
+def unlike(predictor, configured, monkeypatch):
+    """`unlike(source, **rule)`: the prediction of an image at twice the distance of cautions."""
+
+    def predict(source, **rule):
+        if rule:
+            configured(unlike=rule)
+        (features, *_) = predictor._forward(predictor.model_input(source)[np.newaxis])
+        distance = float(predictor.gate.squared_distance(features)[0])
+        gate = replace(predictor.gate, caution=distance / 2, refuse=distance * 2)
+        monkeypatch.setattr(predictor, "gate", gate)
+        return predictor.predict(source)
+
+    return predict
+
+
+def test_a_rule_makes_the_result_of_an_unlike_image_indeterminate(unlike, image_png, predictor):
+    source = image_png(*PNEUMONIA)
+    home = predictor.predict(source)
+    prediction = unlike(source, rule="never_firm")
+    assert (prediction.gate, prediction.verdict) == ("caution", "UNCERTAIN")
+    assert prediction.unlike
+    assert prediction.shown_as == UNLIKE
+    assert prediction.probability == home.probability
+    assert prediction.probability_note == wording.RANKING_ONLY
+    assert prediction.post_test(0.2) is None
+    assert "serves for ranking only" in prediction.sentence
+    assert "cannot tell" not in prediction.sentence
+    assert wording.UNLIKE_TRAINING in prediction.reasons
+    assert not prediction.accuracy_applies
+
+
+def test_a_rule_may_change_the_probability_of_an_unlike_image(unlike, image_png, predictor):
+    source = image_png(*PNEUMONIA)
+    home = predictor.predict(source)
+    prediction = unlike(source, rule="temperature", slope=1.0)
+    # At a relative distance of 2 the temperature is doubled.
+    odds = np.log(home.probability / (1 - home.probability)) / 2
+    assert prediction.probability == pytest.approx(1 / (1 + np.exp(-odds)), abs=1e-6)
+    assert prediction.unlike == (prediction.verdict == "UNCERTAIN")
+
+
+@pytest.mark.parametrize("rule", [{}, {"rule": "none"}])
+def test_without_a_rule_an_unlike_image_gets_its_result_with_a_caution(unlike, image_png, rule):
+    prediction = unlike(image_png(*PNEUMONIA), **rule)
+    assert (prediction.gate, prediction.verdict) == ("caution", "PNEUMONIA")
+    assert wording.UNLIKE_TRAINING in prediction.reasons
+    assert not prediction.unlike
+    assert prediction.probability_note == ""
+    assert prediction.post_test(0.5) == pytest.approx(prediction.probability)
+
+
+def test_a_rule_leaves_images_like_the_training_images_as_they_are(
+    predictor, configured, image_png
+):
+    before = [predictor.predict(image_png(*which)) for which in (NORMAL, PNEUMONIA)]
+    configured(unlike={"rule": "never_firm"})
+    assert [predictor.predict(image_png(*which)) for which in (NORMAL, PNEUMONIA)] == before
+
+
+def test_tables_hold_the_probability_and_the_verdict_of_the_rule(
+    unlike, predictor, image_png, tmp_path
+):
+    source = image_png(*PNEUMONIA)
+    folder = tmp_path / "images"
+    folder.mkdir()
+    (folder / "a.png").write_bytes(source)
+    prediction = unlike(source, rule="temperature", slope=30.0)
+    assert prediction.unlike
+    index = pd.DataFrame(
+        [
+            {
+                "path": "a.png",
+                "fold": "test",
+                "label": "PNEUMONIA",
+                "subtype": "virus",
+                "patient": "1",
+            }
+        ]
+    )
+    (row,) = predict_labelled(predictor, index, folder).to_dict("records")
+    assert row["verdict"] == "UNCERTAIN"
+    assert row["probability"] == pytest.approx(prediction.probability, abs=1e-5)
+    assert row["logit"] == pytest.approx(prediction.logit, abs=1e-4)
+    screen(folder, tmp_path / "out.csv", predictor, progress=False)
+    (row,) = csv.DictReader((tmp_path / "out.csv").read_text().splitlines())
+    assert (row["shown_as"], row["probability_note"]) == (UNLIKE, wording.RANKING_ONLY)
+    assert float(row["probability"]) == pytest.approx(prediction.probability, abs=1e-5)

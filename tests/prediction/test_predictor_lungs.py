@@ -144,10 +144,10 @@ def test_an_empty_map_has_no_share_inside_the_lungs(lungs_predictor, monkeypatch
 @pytest.mark.usefixtures("with_maps")
 def test_a_map_outside_the_lungs_is_a_caution(lungs_predictor, configured, monkeypatch):
     share = lungs_predictor.predict(CHEST).map_in_lungs
-    results = {}
+    fitted, results = lungs_predictor.calibration, {}
     for verdict in ("PNEUMONIA", "UNCERTAIN", "NORMAL"):
         calibration = replace(
-            lungs_predictor.calibration,
+            fitted,
             **{
                 "PNEUMONIA": {"shift": 1000.0},
                 "UNCERTAIN": {"uncertain": (0.0, 1.0)},

@@ -209,4 +209,4 @@ def test_equal_results_give_equal_files_without_identity(predictor, pneumonia):
 def test_many_cautions_still_fit_one_page(predictor, pneumonia, rates):
     long = replace(pneumonia[0], reasons=(wording.UNLIKE_TRAINING,) * 30)
     text = words(report_pdf(long, pneumonia[1], predictor.bundle, rates=rates, overlay=blue()))
-    assert text.count("The result is less reliable.") == 30
+    assert text.count("The model is less reliable on such images.") == 30

@@ -9,11 +9,11 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from xray_core import Predictor, open_bundle
+from xray_core import Predictor, list_bundles, open_bundle
 from xray_core.prediction import wording
 
 MODELS = Path(__file__).resolve().parents[2] / "models"
-SHIPPED = sorted(path.name for path in MODELS.iterdir() if (path / "config.json").is_file())
+SHIPPED = [name for name, _ in list_bundles(MODELS)]
 
 
 @pytest.fixture(scope="module", params=SHIPPED)

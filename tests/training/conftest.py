@@ -1,12 +1,14 @@
 """A small dataset of hand-made images, laid out and named like Kaggle's."""
 
 import os
+import shutil
 from collections.abc import Callable
 from pathlib import Path
 
 import numpy as np
 import pytest
 from PIL import Image
+from segmentation_bundle import SMALL_LUNGS, WITHOUT_MASK
 
 
 @pytest.fixture(scope="session")
@@ -42,14 +44,27 @@ def masks(dataset: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 @pytest.fixture(scope="session")
-def trained_lungs(dataset: Path, masks: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """A models folder in which `lungs` was trained for three epochs on a smaller network."""
+def fewer_masks(masks: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """The masks without two: one of an image of the training fold, one of the test fold."""
+    root = Path(shutil.copytree(masks, tmp_path_factory.mktemp("fewer") / "lung_masks"))
+    for path in WITHOUT_MASK:
+        (root / path).unlink()
+    return root
+
+
+@pytest.fixture(scope="session")
+def trained_lungs(
+    dataset: Path, fewer_masks: Path, tmp_path_factory: pytest.TempPathFactory
+) -> Path:
+    """A models folder in which a smaller `lungs` was trained for four epochs.
+
+    Two images have no mask: one of training, one of the test.
+    """
     import train
 
     models = tmp_path_factory.mktemp("models")
-    arguments = ["--recipe", "lungs", "--data", str(dataset), "--masks", str(masks)]
-    arguments += ["--models", str(models), "--epochs", "3", "--set", "filters=(4, 8)"]
-    arguments += ["--set", "batch_size=8", "--set", "learning_rate=0.02"]
+    arguments = ["--recipe", "lungs", "--data", str(dataset), "--masks", str(fewer_masks)]
+    arguments += ["--models", str(models), "--epochs", "4", *SMALL_LUNGS]
     assert train.main(arguments) == 0
     return models
 

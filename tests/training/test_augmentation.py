@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 
 from xray_core.model.recipes import Augmentation, find_recipe
-from xray_core.training.augmentation import SHIFTS, augment, simulate_shift
+from xray_core.training.augmentation import SHIFTS, augment, augment_with_mask, simulate_shift
 
 
 @pytest.fixture
@@ -140,3 +140,58 @@ def test_a_marker_is_small_bright_and_near_the_border() -> None:
 def test_sharpening_raises_the_contrast_of_edges(pixels: np.ndarray) -> None:
     image = augment(pixels, Augmentation(sharpen=1.5, degrade=1.0), rng(1))
     assert np.abs(np.diff(image)).mean() > np.abs(np.diff(pixels)).mean()
+
+
+@pytest.fixture
+def mask() -> np.ndarray:
+    mask = np.zeros((224, 224), np.float32)
+    mask[60:160, 40:90] = 1
+    mask[70:150, 130:190] = 1
+    return mask
+
+
+def test_a_mask_moves_with_its_image(mask: np.ndarray) -> None:
+    # The image is the mask itself, so all geometric changes must keep them equal.
+    how = replace(
+        Augmentation(),
+        **{
+            name: getattr(find_recipe("lungs").augmentation, name)
+            for name in ("flip_horizontal", "rotation", "zoom", "stretch", "shear", "shift")
+        },
+    )
+    moved = 0
+    for seed in range(20):
+        image, together = augment_with_mask(255 * mask, mask, how, rng(seed))
+        assert np.allclose(image, 255 * together, atol=0.01)
+        moved += not np.array_equal(together, mask)
+    assert moved == 20
+
+
+def test_changes_of_grey_levels_leave_the_mask_as_it_is(
+    pixels: np.ndarray, mask: np.ndarray
+) -> None:
+    how = Augmentation(gamma=(0.5, 0.6), offset=20.0, noise=10.0, erase=1.0, marker=1.0, frame=1.0)
+    image, together = augment_with_mask(pixels, mask, how, rng(1))
+    assert np.array_equal(together, mask)
+    assert np.abs(image - pixels).mean() > 5
+
+
+def test_an_image_with_a_mask_is_augmented_as_without(pixels: np.ndarray, mask: np.ndarray) -> None:
+    how = find_recipe("lungs").augmentation
+    for seed in range(5):
+        image, together = augment_with_mask(pixels, mask, how, rng(seed))
+        assert np.array_equal(image, augment(pixels, how, rng(seed)))
+        assert together.min() >= 0
+        assert together.max() <= 1
+
+
+def test_the_outside_of_an_image_is_black_or_a_random_grey(mask: np.ndarray) -> None:
+    white = np.full((224, 224), 255, np.float32)
+    small = Augmentation(zoom=(0.5, 0.5))
+    assert augment(white, small, rng())[0, 0] == 0
+    image, together = augment_with_mask(white, np.ones_like(mask), replace(small, fill=1.0), rng())
+    assert 0 < image[0, 0] < 255
+    assert image[0, 0] == image[0, -1] == image[-1, 0] == image[-1, -1]
+    assert together[0, 0] == 0
+    corners = [augment(white, replace(small, fill=0.5), rng(n))[0, 0] for n in range(60)]
+    assert 15 < sum(corner == 0 for corner in corners) < 45

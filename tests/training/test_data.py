@@ -17,6 +17,8 @@ from xray_core.training.data import (
     epoch_order,
     image_batches,
     load_images,
+    mask_fingerprint,
+    masked_batches,
     training_batches,
 )
 
@@ -105,3 +107,48 @@ def test_a_view_varies_every_image_once_in_order(images: ImageSet) -> None:
     recipe = replace(find_recipe("vgg16"), augmentation=Augmentation())
     view = np.concatenate([batch.numpy() for batch in augmented_view(images, recipe, 0, 0)])
     assert np.array_equal(view, images.pixels.astype(np.float32))
+
+
+@pytest.fixture(scope="module")
+def masked(dataset: Path, masks: Path) -> ImageSet:
+    return load_images(build_index(dataset), dataset, masks=masks).folds["train"]
+
+
+def test_every_batch_pairs_images_with_their_own_masks(masked: ImageSet) -> None:
+    recipe = replace(find_recipe("lungs"), augmentation=Augmentation(), batch_size=8)
+    of_image = {
+        image.tobytes(): mask.tobytes()
+        for image, mask in zip(
+            masked.pixels.astype(np.float32), masked.masks.astype(np.float32), strict=True
+        )
+    }
+    seen = 0
+    for pixels, mask in masked_batches(masked, recipe, seed=0, epoch=1):
+        assert pixels.shape == mask.shape == (8, 224, 224, 1)
+        for image, its in zip(pixels.numpy(), mask.numpy(), strict=True):
+            assert of_image[image.tobytes()] == its.tobytes()
+            seen += 1
+    assert seen == len(masked) // 8 * 8
+
+
+def test_an_epoch_with_masks_can_be_repeated_and_the_next_differs(masked: ImageSet) -> None:
+    recipe = replace(find_recipe("lungs"), batch_size=8)
+
+    def first(epoch: int) -> tuple[np.ndarray, np.ndarray]:
+        pixels, mask = next(iter(masked_batches(masked, recipe, seed=5, epoch=epoch)))
+        return pixels.numpy(), mask.numpy()
+
+    for one, same, other in zip(first(1), first(1), first(2), strict=True):
+        assert np.array_equal(one, same)
+        assert not np.array_equal(one, other)
+
+
+def test_the_fingerprint_of_masks_changes_with_one_pixel(
+    masked: ImageSet, images: ImageSet
+) -> None:
+    before = mask_fingerprint(masked)
+    assert before == mask_fingerprint(replace(masked))
+    changed = masked.masks.copy()
+    changed[3, 100, 100, 0] ^= True
+    assert mask_fingerprint(replace(masked, masks=changed)) != before
+    assert mask_fingerprint(images) != before

@@ -15,8 +15,9 @@ from xray_core.model.architectures import build_network
 from xray_core.model.recipes import Augmentation, Recipe, find_recipe
 from xray_core.training import data as pipeline
 from xray_core.training.data import ImageSet, image_batches, load_images
-from xray_core.training.fit import Fitted, fit, validation_metrics
-from xray_core.training.optimizers import build_optimizer, set_stem_trainable
+from xray_core.training.fit import Fitted, fit
+from xray_core.training.optimizers import build_loss, build_optimizer, set_stem_trainable
+from xray_core.training.trainers import validation_metrics
 
 TINY = replace(
     find_recipe("cnn"),
@@ -291,3 +292,16 @@ def test_a_network_whose_numbers_are_not_finite_makes_no_bundle() -> None:
     network.get_layer("logit").set_weights([np.full((1, 1), np.inf), np.zeros(1)])
     with pytest.raises(BundleError, match="not finite"):
         _outputs(network, images)
+
+
+def test_the_loss_of_a_segmentation_is_that_worked_out_by_hand() -> None:
+    # Four pixels, two of lung, with probability 0.8 inside and 0.4 outside. Cross-entropy:
+    # -(ln 0.8 + ln 0.6) / 2 = 0.36698. Dice loss: 1 - (2 * 1.6 + 1) / (2 + 2.4 + 1) = 0.22222.
+    mask = np.array([1, 1, 0, 0], np.float32).reshape(1, 2, 2, 1)
+    probability = np.array([0.8, 0.8, 0.4, 0.4], np.float32).reshape(1, 2, 2, 1)
+    loss = build_loss(find_recipe("lungs"))
+    assert float(loss(mask, probability)) == pytest.approx(0.36698 + 0.22222, abs=1e-4)
+    assert float(loss(mask, mask)) == pytest.approx(0, abs=1e-4)
+    # Of several images, the loss is the mean, and each has its own Dice loss.
+    both = loss(np.concatenate([mask, mask]), np.concatenate([probability, mask]))
+    assert float(both) == pytest.approx((0.36698 + 0.22222) / 2, abs=1e-4)

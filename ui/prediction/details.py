@@ -1,5 +1,6 @@
 """The details of one image: result and cautions, image and map, evidence, downloads."""
 
+from dataclasses import replace
 from functools import partial
 from typing import TYPE_CHECKING
 
@@ -7,8 +8,14 @@ import streamlit as st
 
 from ui.common.errors import show_errors
 from ui.prediction.cases import Case, visit, widget_key
-from ui.prediction.downloads import downloads
-from ui.prediction.overlay import COLOUR_MAPS, draw_outlines, draw_overlay, legend_html
+from ui.prediction.downloads import Shown, downloads
+from ui.prediction.overlay import (
+    COLOUR_MAPS,
+    draw_lungs,
+    draw_outlines,
+    draw_overlay,
+    legend_html,
+)
 from ui.prediction.result import cautions_html, pre_test_control, result_html
 from ui.prediction.view import DEFAULT_METHOD, View, encode_jpeg, make_view
 from xray_core.dataset.index import find_dataset
@@ -16,6 +23,7 @@ from xray_core.errors import DatasetError
 from xray_core.evaluation.verdicts import VerdictRate, verdict_rates
 from xray_core.labels import SHOWN_AS, SUBTYPES
 from xray_core.model.bundle import PREDICTIONS, Bundle
+from xray_core.model.lungs import Mask, resize_mask
 from xray_core.prediction import wording
 from xray_core.prediction.explain import METHOD_NAMES, METHODS
 from xray_core.prediction.orientation import Correction
@@ -42,16 +50,17 @@ def show_case(case: Case, predictor: "Predictor") -> None:
     """Draw the result and its cautions, then image, map, similar images, accuracy and downloads."""
     prediction = case.prediction
     calibration = case.calibration or predictor.calibration
-    if prediction.probability is None:
-        st.html(result_html(prediction, calibration, case.title))
+    result = result_html(prediction, calibration, case.title)
+    if prediction.probability is None or prediction.unlike:
+        st.html(result)
     else:
-        result, control = st.columns([4, 1], gap="medium")
+        left, control = st.columns([4, 1], gap="medium")
         with control:
             pre_test_control(prediction, calibration)
-        result.html(result_html(prediction, calibration, case.title))
-        cautions = cautions_html(prediction)
-        if cautions:
-            st.html(cautions)
+        left.html(result)
+    cautions = cautions_html(prediction)
+    if cautions:
+        st.html(cautions)
     if prediction.verdict == "UNREADABLE":
         return
     if case.discarded:
@@ -136,9 +145,15 @@ def _steps(correction: Correction) -> str:
     return ", ".join(step for step, needed in steps.items() if needed).capitalize()
 
 
-def _show_image(case: Case, view: View) -> None:
+def _show_image(case: Case, view: View, lungs: Mask | None = None) -> None:
+    """Show the image, with the outline of `lungs` (224, 224) if they are given."""
     caption = case.correction.description if case.is_corrected else "Image as analysed"
-    st.image(view.png, width="stretch", caption=caption, alt=caption)
+    shown = view.png
+    if lungs is not None:
+        caption = f"{caption}; blue line: lungs"
+        outlined = draw_lungs(view.pixels, resize_mask(lungs, view.pixels.shape))
+        shown = encode_jpeg(outlined)
+    st.image(shown, width="stretch", caption=caption, alt=caption)
 
 
 @st.fragment
@@ -148,14 +163,30 @@ def _analysed(case: Case, view: View, predictor: "Predictor") -> None:
         with left:
             images, controls = st.container(key="images"), st.container()
         with controls:
-            method, name, opacity, outline = _controls()
+            method, name, opacity, outline, show_lungs = _controls(case.prediction)
+            below = st.container(horizontal=True, vertical_alignment="center")
         prediction = _with_map(view, predictor, method)
         draw = draw_outlines if outline else partial(draw_overlay, name=name)
         overlay = draw(view.small, prediction.heatmap, opacity=opacity)
+        with below:
+            st.html(legend_html(overlay), width="stretch")
+            if prediction.map_in_lungs is not None:
+                share = wording.share(prediction.map_in_lungs)
+                st.html(
+                    f'<p class="legend">Grad-CAM map in lungs <b>{share}</b></p>', width="content"
+                )
+            with st.popover("About this map", type="tertiary", icon=":material/help:"):
+                st.markdown(ABOUT_THE_MAP)
+        lungs = prediction.lung_mask if show_lungs else None
+        outlined = view.small
+        if lungs is not None:
+            mask = resize_mask(lungs, view.small.shape)
+            outlined = draw_lungs(view.small, mask)
+            overlay = replace(overlay, pixels=draw_lungs(overlay.pixels, mask))
         with images:
             image, image_with_map = st.columns(2, gap="small")
             with image:
-                _show_image(case, view)
+                _show_image(case, view, lungs)
             with image_with_map:
                 st.image(
                     encode_jpeg(overlay.pixels),
@@ -164,16 +195,13 @@ def _analysed(case: Case, view: View, predictor: "Predictor") -> None:
                     alt=f"The image with its {METHOD_NAMES[method]} map",
                 )
         with controls:
-            with st.container(horizontal=True, vertical_alignment="center"):
-                st.html(legend_html(overlay), width="stretch")
-                with st.popover("About this map", type="tertiary", icon=":material/help:"):
-                    st.markdown(ABOUT_THE_MAP)
             st.caption(prediction.map_note or "")
         with right:
             rates = _accuracy_rates(predictor.bundle)
             _evidence(prediction, predictor.bundle, rates)
             _heading("Download")
-            downloads(case, view, prediction, predictor.bundle, rates, overlay)
+            shown = Shown(outlined, overlay, lungs_outlined=lungs is not None)
+            downloads(case, prediction, predictor.bundle, rates, shown)
 
 
 def _with_map(view: View, predictor: "Predictor", method: str) -> Prediction:
@@ -183,9 +211,13 @@ def _with_map(view: View, predictor: "Predictor", method: str) -> Prediction:
         return view.prediction(predictor, method)
 
 
-def _controls() -> tuple[str, str, float, bool]:
-    """Draw the map's controls in one row; return method, colour map, opacity, outline or not."""
-    one, two, three, four = st.columns([6, 6, 6, 5], vertical_alignment="bottom")
+def _controls(prediction: Prediction) -> tuple[str, str, float, bool, bool]:
+    """Draw the controls in one row.
+
+    Returns method, colour map and opacity, whether the map is drawn as an outline, and whether the
+    outline of the lungs is drawn.
+    """
+    one, two, three, four = st.columns([5, 5, 5, 6], vertical_alignment="bottom")
     method = one.selectbox(
         "Method",
         METHODS,
@@ -193,10 +225,13 @@ def _controls() -> tuple[str, str, float, bool]:
         format_func=METHOD_NAMES.get,
         key="map_method",
     )
-    outline = four.toggle("Outline", key="map_outline")
+    with four.container(gap=None):
+        outline = st.toggle("Map as outline", key="map_outline")
+        has_lungs = prediction.lung_mask is not None
+        lungs = has_lungs and st.toggle("Outline of the lungs", key="lung_outline")
     name = two.selectbox("Colours", COLOUR_MAPS, key="map_colours", disabled=outline)
     opacity = three.slider("Opacity", 0, 100, 60, step=5, format="%d%%", key="map_opacity")
-    return method, name, opacity / 100, outline
+    return method, name, opacity / 100, outline, lungs
 
 
 def _evidence(prediction: Prediction, bundle: Bundle, rates: Rates) -> None:

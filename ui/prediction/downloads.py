@@ -1,26 +1,40 @@
 """The downloads of one image: the report (PDF) and the result (CSV)."""
 
+from dataclasses import dataclass
+
+import numpy as np
 import streamlit as st
+from numpy.typing import NDArray
 
 from ui.prediction.cases import Case, widget_key
 from ui.prediction.result import pre_test
 from ui.prediction.table import table_csv
-from ui.prediction.view import View
 from xray_core.evaluation.verdicts import VerdictRate
 from xray_core.model.bundle import Bundle
 from xray_core.prediction.predictor import Prediction
 from xray_core.prediction.report_pdf import Overlay, report_pdf
 
 
+@dataclass(frozen=True)
+class Shown:
+    """What the page shows of an image: `image`, uint8 (h, w) or (h, w, 3), and `overlay`, its map.
+
+    `lungs_outlined` tells whether both have the outline of the lungs.
+    """
+
+    image: NDArray[np.uint8]
+    overlay: Overlay
+    lungs_outlined: bool
+
+
 def downloads(
     case: Case,
-    view: View,
     prediction: Prediction,
     bundle: Bundle,
     rates: dict[str, dict[str, VerdictRate]],
-    overlay: Overlay,
+    shown: Shown,
 ) -> None:
-    """Draw both downloads; `overlay` is the image with its map as shown.
+    """Draw both downloads, with the images as they are shown.
 
     Both files are made before the click, so that no rerun of the page can interrupt a download.
     """
@@ -31,10 +45,11 @@ def downloads(
     )
     report = report_pdf(
         prediction,
-        view.small,
+        shown.image,
         bundle,
         title=f"Image {case.number}" + (f" · {case.origin}" if case.origin else ""),
-        overlay=overlay,
+        overlay=shown.overlay,
+        lungs_outlined=shown.lungs_outlined,
         rates=rates,
         pre_test=pre_test(),
         file_name=case.name if include_name else None,

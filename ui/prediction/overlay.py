@@ -12,6 +12,7 @@ COLOUR_MAPS = {"Heat": "YlOrRd_r", "Blue to yellow": "cividis", "Rainbow": "turb
 
 OUTLINE_LEVELS = (0.5, 0.75)
 _OUTLINE = (255, 210, 40)
+_LUNGS = (90, 200, 255)
 OUTLINE_LEGEND = "Outer line: half of the map's maximum. Inner line: three quarters."
 COLOUR_LEGEND = ("low", "high (relative to this image)")
 
@@ -54,6 +55,19 @@ def draw_outlines(
             where = cv2.dilate(line, square).astype(bool)
             pixels[where] += np.float32(opacity) * (np.float32(colour) - pixels[where])
     return Overlay(np.rint(pixels).astype(np.uint8), (OUTLINE_LEGEND,))
+
+
+def draw_lungs(image: NDArray[np.uint8], lungs: NDArray[np.bool_]) -> NDArray[np.uint8]:
+    """Return an image, uint8 (H, W) or (H, W, 3), with the outline of its lungs, bool (H, W).
+
+    The line has a dark edge, so that it is visible on bright and dark areas.
+    """
+    pixels = image.copy() if image.ndim == 3 else np.repeat(image[..., np.newaxis], 3, axis=2)
+    lines, _ = cv2.findContours(lungs.astype(np.uint8), cv2.RETR_EXTERNAL, cv2.CHAIN_APPROX_TC89_L1)
+    width = max(1, round(max(image.shape[:2]) / 400))
+    for colour, thickness in (((0, 0, 0), 3 * width), (_LUNGS, width)):
+        cv2.polylines(pixels, lines, True, colour, thickness, cv2.LINE_AA)
+    return pixels
 
 
 def legend_html(overlay: Overlay) -> str:

@@ -20,9 +20,10 @@ def result_html(prediction: Prediction, calibration: Calibration, title: str) ->
     """
     verdict = prediction.verdict
     shown_as = f'<span aria-hidden="true">{SYMBOLS[verdict]}</span> {prediction.shown_as}'
+    tone = f"{verdict.lower()} unlike" if prediction.unlike else verdict.lower()
     meaning = prediction.sentence or " ".join(prediction.reasons)
     parts = [
-        f'<section class="result {verdict.lower()}" aria-label="Result">',
+        f'<section class="result {tone}" aria-label="Result">',
         '<div role="status" aria-live="polite">',
         f'<p class="which">{escape(title)}</p>',
         '<h2 class="verdict">',
@@ -31,7 +32,8 @@ def result_html(prediction: Prediction, calibration: Calibration, title: str) ->
         "</div>",
     ]
     if prediction.probability is not None:
-        parts.append(scale_html(prediction.probability, calibration))
+        note = prediction.probability_note
+        parts.append(scale_html(prediction.probability, calibration, note))
     return "".join([*parts, "</section>"])
 
 
@@ -75,25 +77,30 @@ def _keep_pre_test() -> None:
     st.session_state[_PRE_TEST] = st.session_state[_PRE_TEST_INPUT] / 100
 
 
-def scale_html(probability: float, calibration: Calibration) -> str:
-    """Return a scale from 0 to 100% with the indeterminate band, both thresholds and the image."""
+def scale_html(probability: float, calibration: Calibration, note: str = "") -> str:
+    """Return a scale from 0 to 100% with the indeterminate band, both thresholds and the image.
+
+    A probability with a `note` on its use is grey, with the note beside it.
+    """
     low, high = calibration.uncertain
     exclusion = share(calibration.exclusion_threshold)
+    grey, remark = (" ranking", f" ({note})") if note else ("", "")
     label = (
-        f"Probability of pneumonia {percent(probability)}. Indeterminate from {low:.0%} to "
+        f"Probability of pneumonia {percent(probability)}{remark}. Indeterminate from {low:.0%} to "
         f"{high:.0%}. Decision threshold {calibration.decision_threshold:.0%}, exclusion threshold "
         f"{exclusion}."
     )
     mark = min(max(probability, 0.004), 0.996)
-    side = "left" if mark < 0.08 else "right" if mark > 0.92 else "middle"
+    narrow = 0.3 if note else 0.08  # a longer text needs more room on one side
+    side = "left" if mark < narrow else "right" if mark > 1 - narrow else "middle"
     ticks = "".join(
         f'<span class="tick" style="left:{100 * place:.0f}%">{place:.0%}</span>'
         for place in (0.0, 0.25, 0.5, 0.75, 1.0)
     )
     return f"""
-<div class="scale" role="img" aria-label="{label}"><div aria-hidden="true">
+<div class="scale{grey}" role="img" aria-label="{label}"><div aria-hidden="true">
   <div class="marks"><span class="mark {side}" style="left:{100 * mark:.2f}%"
-    ><b>{percent(probability)}</b></span></div>
+    ><b>{percent(probability)}</b>{remark}</span></div>
   <div class="track">
     <span class="band" style="left:{100 * low:.2f}%;width:{100 * (high - low):.2f}%"></span>
     <span class="point" style="left:{100 * calibration.decision_threshold:.2f}%"></span>

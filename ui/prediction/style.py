@@ -39,6 +39,7 @@ h2.small { font-size: 1rem; margin: .2rem 0 -.6rem; padding: 0; font-weight: 600
   .st-key-images [data-testid="stColumn"] { min-width: 100% !important; }
 }
 p.legend { margin: 0; font-size: .8rem; color: var(--soft-ink); }
+p.legend b { color: var(--ink); }
 p.legend span {
   display: inline-block; width: 90px; height: 10px; border: 1px solid var(--soft-ink);
 }
@@ -52,6 +53,7 @@ p.legend span {
   margin: 0; padding: 0; font-size: 2.6rem; line-height: 1.1; font-weight: 700;
   color: var(--tone);
 }
+.result.unlike .verdict { font-size: 1.9rem; }
 .result .which { margin: 0; font-size: .85rem; color: var(--soft-ink); }
 .result .verdict span { font-size: .8em; }
 .result .meaning { margin: .15rem 0 0; font-size: 1.05rem; max-width: 60rem; }
@@ -85,6 +87,8 @@ p.legend span {
   border: 9px solid transparent; border-bottom-width: 0; border-top: 14px solid var(--tone);
   filter: drop-shadow(0 0 1px var(--ink));
 }
+.scale.ranking .mark { color: var(--soft-ink); }
+.scale.ranking .needle { border-top-color: var(--soft-ink); filter: none; }
 .scale .ticks { position: relative; height: 1.15rem; font-size: .75rem; color: var(--soft-ink); }
 .scale .tick { position: absolute; transform: translateX(-50%); }
 .scale .tick:first-child { transform: none; }
@@ -95,6 +99,7 @@ p.legend span {
 .scale .key i.band { width: 18px; }
 @media (max-width: 640px) {
   .result .verdict { font-size: 2.1rem; }
+  .result.unlike .verdict { font-size: 1.4rem; }
   .result .meaning { font-size: .95rem; }
 }
 </style>

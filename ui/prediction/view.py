@@ -53,7 +53,8 @@ class View:
     def size(self) -> int:
         """Bytes of memory, once the image was opened."""
         inputs = [self.prepared.image, self.prepared.inner]
-        maps = [prediction.heatmap for prediction in self.predictions.values()]
+        results = self.predictions.values()
+        maps = [array for result in results for array in (result.heatmap, result.lung_mask)]
         arrays = [array for array in (*inputs, *maps) if array is not None]
         # Three times the pixels: they are also held as PNG and at the size of the overlay.
         return 3 * self.pixels.nbytes + sum(array.nbytes for array in arrays)

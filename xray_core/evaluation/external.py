@@ -29,10 +29,10 @@ def summarize_external(predictions: pd.DataFrame, calibration: Calibration) -> l
     predictions
         The columns set, label ("" where there is no reliable one), patient ("" where unknown: the
         image is a patient of its own), view, sex ("" where unknown), age (years, NaN where
-        unknown), logit, probability and verdict.
+        unknown), logit and verdict.
     calibration
-        The model's. An image is indeterminate because it is unlike the training images where its
-        probability lies outside the uncertain band.
+        The model's. An image is indeterminate only because it is unlike the training images where
+        its probability by this calibration lies outside the uncertain band.
 
     Returns
     -------
@@ -60,8 +60,9 @@ def _summarize_set(name: str, images: pd.DataFrame, calibration: Calibration) ->
         patient=patient_codes(images["patient"]),
         age=_age_bands(images["age"]),
         unlike=[
-            verdict == UNCERTAIN and calibration.verdict(probability) != UNCERTAIN
-            for verdict, probability in zip(images["verdict"], images["probability"], strict=True)
+            verdict == UNCERTAIN
+            and calibration.verdict(float(calibration.probability(logit))) != UNCERTAIN
+            for verdict, logit in zip(images["verdict"], images["logit"], strict=True)
         ],
     )
     rows = []

@@ -30,6 +30,7 @@ from xray_core.model.bundle_checks import Kind
 from xray_core.model.calibration import Calibration
 from xray_core.model.lungs import LungLimits, LungSegmenter
 from xray_core.model.recipes import Recipe
+from xray_core.model.unlike import UnlikeRule
 
 if TYPE_CHECKING:
     import keras
@@ -116,6 +117,11 @@ class Bundle:
     def calibration(self) -> Calibration:
         """Calibration of the network's log-odds, with the decision and exclusion thresholds."""
         return Calibration.from_dict(self.config["calibration"])
+
+    @cached_property
+    def unlike_rule(self) -> UnlikeRule:
+        """Rule for images unlike the training images; "none" for a bundle that has no rule."""
+        return UnlikeRule.from_dict(self.config.get("unlike", {"rule": "none"}))
 
     @cached_property
     def recipe(self) -> Recipe:
@@ -377,7 +383,7 @@ def _read_bundle(folder: Path) -> Bundle:
         if bundle.kind == "segmentation":
             _ = bundle.lung_limits
         else:
-            _ = bundle.calibration
+            _ = bundle.calibration, bundle.unlike_rule
             _check_lungs(bundle)
     except ValueError as error:  # includes UnicodeDecodeError
         why = f": {error}" if type(error) is ValueError else ""

@@ -157,10 +157,11 @@ def check_config(config: dict[str, Any]) -> None:
         raise ValueError(f"its input size is not {INPUT_SIZE[0]} x {INPUT_SIZE[1]}")
     if not _matches(config.get("name"), _PATH_PART):
         raise ValueError("its name is not valid as the name of a folder")
-    for key in ("calibration" if classifier else "lungs", "recipe", "files", "metrics"):
+    for key in (*(["calibration"] if classifier else []), "recipe", "files", "metrics"):
         if not isinstance(config.get(key), dict):
             raise ValueError(f"it has no {key}")
-    if not classifier and not isinstance(config["lungs"].get("limits"), dict):
+    lungs = config.get("lungs")
+    if not classifier and not (isinstance(lungs, dict) and isinstance(lungs.get("limits"), dict)):
         raise ValueError("it has no limits of the lung fields")
     if not isinstance(config["metrics"].get("test"), dict):
         raise ValueError("it has no metrics of the test set")

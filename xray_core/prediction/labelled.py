@@ -53,12 +53,14 @@ def predict_labelled(
         refused, its map is empty, or the model has no lung network.
     """
     logits: list[float] = []
+    probabilities: list[float] = []
     verdicts: list[str] = []
     gates: list[str] = []
     inside: list[float] = []
     images = (folder / path for path in index["path"])
     for done, prediction in enumerate(predictor.predict_many(images), start=1):
         logits.append(np.nan if prediction.logit is None else prediction.logit)
+        probabilities.append(np.nan if prediction.probability is None else prediction.probability)
         verdicts.append(prediction.verdict)
         gates.append(prediction.gate or "refused")
         inside.append(np.nan if prediction.map_in_lungs is None else prediction.map_in_lungs)
@@ -68,7 +70,10 @@ def predict_labelled(
     table = index[["fold", "label", "subtype", "patient"]].reset_index(drop=True)
     table.insert(0, "file", index["path"].to_numpy())
     table["logit"] = logit.round(6)
-    table["probability"] = predictor.calibration.probability(logit).round(6)
+    probability = np.array(probabilities, np.float64)
+    # An image that the network's input check refuses has none, and its log-odds are calibrated.
+    calibrated = predictor.calibration.probability(logit)
+    table["probability"] = np.where(np.isnan(probability), calibrated, probability).round(6)
     table["verdict"] = verdicts
     table["gate"] = gates
     table["map_in_lungs"] = np.array(inside, np.float64).round(4)

@@ -21,7 +21,7 @@ from numpy.typing import NDArray
 from xray_core.errors import BundleError
 from xray_core.imaging.pixels import to_model_input
 from xray_core.imaging.radiograph import Radiograph, read_radiograph
-from xray_core.labels import SHOWN_AS, Verdict
+from xray_core.labels import SHOWN_AS, SHOWN_AS_UNLIKE, Verdict
 from xray_core.model.bundle import Bundle, open_bundle
 from xray_core.model.calibration import PRIOR, shift_prior
 from xray_core.model.engine import trace
@@ -103,6 +103,9 @@ class Prediction:
         The most similar training images; None if refused or unreadable.
     method
         Method of the map, one of `xray_core.prediction.explain.METHODS`.
+    unlike
+        Whether the result is UNCERTAIN by the model's rule for images unlike the training images.
+        The probability then serves for ranking only.
     map_note
         A sentence on what the map shows.
     prior
@@ -126,12 +129,18 @@ class Prediction:
     neighbours: NearestImages | None = None
     method: str | None = None
     map_note: str | None = None
+    unlike: bool = False
     prior: float = PRIOR
 
     @property
     def shown_as(self) -> str:
         """The result in words, as page, PDF and tables show it."""
-        return SHOWN_AS[self.verdict]
+        return SHOWN_AS_UNLIKE if self.unlike else SHOWN_AS[self.verdict]
+
+    @property
+    def probability_note(self) -> str:
+        """What limits the use of the probability; "" for a probability without limits."""
+        return wording.RANKING_ONLY if self.unlike else ""
 
     @property
     def lungs(self) -> Mask | None:
@@ -151,9 +160,9 @@ class Prediction:
         Returns
         -------
         float or None
-            In [0, 1]; None if the prediction has no probability.
+            In [0, 1]; None if the prediction has no probability, or one for ranking only.
         """
-        if self.probability is None:
+        if self.probability is None or self.unlike:
             return None
         shifted = shift_prior(np.asarray(self.probability), source=self.prior, target=pre_test)
         return float(shifted)
@@ -383,9 +392,9 @@ class Predictor:
             return replace(
                 self._refused(reasons), gate_distance=relative, correction=correction, logit=logit
             )
-        probability = float(self.calibration.probability(logit))
-        verdict: Verdict = self.calibration.verdict(probability)
-        config = self.bundle.config
+        config, rule = self.bundle.config, self.bundle.unlike_rule
+        probability, verdict = rule.apply(logit, distance / self.gate.caution, self.calibration)
+        unlike = outcome == "caution" and rule.rule != "none" and verdict == "UNCERTAIN"
         image_cautions = wording.image_cautions(
             prepared.radiograph, outcome, has_border=correction is not None
         )
@@ -398,7 +407,11 @@ class Predictor:
             verdict=verdict,
             reasons=(*image_cautions, *result_cautions),
             sentence=wording.explain_result(
-                verdict, probability, self.calibration, wording.count_below_exclusion(config)
+                verdict,
+                probability,
+                self.calibration,
+                wording.count_below_exclusion(config),
+                unlike=unlike,
             ),
             accuracy_applies=not image_cautions,
             lung_mask=mask,
@@ -411,6 +424,7 @@ class Predictor:
             gate_distance=relative,
             correction=correction,
             neighbours=neighbours,
+            unlike=unlike,
         )
 
     def _refused(self, reasons: tuple[str, ...]) -> Prediction:

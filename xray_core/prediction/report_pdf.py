@@ -57,6 +57,7 @@ def report_pdf(
     *,
     title: str = "",
     overlay: Overlay | None = None,
+    lungs_outlined: bool = False,
     rates: Mapping[str, Mapping[str, wording.Rate]] = NO_RATES,
     pre_test: float | None = None,
     file_name: str | None = None,
@@ -69,13 +70,16 @@ def report_pdf(
     prediction
         The result.
     pixels
-        The image, uint8 (H, W). Sides above 1000 pixels are reduced; the aspect ratio is kept.
+        The image, uint8 (H, W) or (H, W, 3). Sides above 1000 pixels are reduced; the aspect ratio
+        is kept.
     bundle
         The model that gave the result.
     title
         Name of the image, such as "Image 3".
     overlay
         The image with its map; without it the PDF has no map.
+    lungs_outlined
+        Whether `pixels` and `overlay` have the outline of the lungs, which is then explained.
     rates
         Accuracy on the test images by label and verdict, from
         `xray_core.evaluation.verdicts.verdict_rates`; shown if it applies to the image.
@@ -108,12 +112,13 @@ def report_pdf(
     explanation = prediction.sentence or " ".join(prediction.reasons)
     top = _text(canvas, explanation, top - 4, inner, size=10.5)
     if prediction.probability is not None:
-        top = _scale(canvas, prediction.probability, bundle.calibration, top - 4, inner)
+        note = prediction.probability_note
+        top = _scale(canvas, prediction.probability, bundle.calibration, note, top - 4, inner)
         post_test = None if pre_test is None else prediction.post_test(pre_test)
         if pre_test is not None and post_test is not None:
             sentence = wording.describe_post_test(post_test, pre_test)
             top = _text(canvas, sentence, top, inner, size=10.5)
-    top = _images(canvas, pixels, overlay, top - GAP, inner)
+    top = _images(canvas, pixels, overlay, lungs_outlined, top - GAP, inner)
     _text(canvas, wording.DISCLAIMER, FOOT, inner, size=9, bold=True)
     _sections(canvas, prediction, bundle, rates, top - GAP, FOOT + GAP, inner)
     canvas.showPage()
@@ -144,7 +149,8 @@ def _sections(
         section("Cautions", *(f"• {reason}" for reason in prediction.reasons))
     if prediction.map_note:
         method = METHOD_NAMES.get(prediction.method or "", "")
-        section(f"Map ({method})", prediction.map_note)
+        in_lungs = wording.describe_map_in_lungs(prediction.map_in_lungs)
+        section(f"Map ({method})", " ".join(filter(None, (prediction.map_note, in_lungs))))
     if prediction.neighbours is not None:
         section("Most similar training images", wording.nearest_images(prediction.neighbours))
     section("Model and performance", _describe_model(bundle))
@@ -168,9 +174,17 @@ def _describe_model(bundle: Bundle) -> str:
 
 
 def _scale(
-    canvas: "Canvas", probability: float, calibration: Calibration, top: float, width: float
+    canvas: "Canvas",
+    probability: float,
+    calibration: Calibration,
+    note: str,
+    top: float,
+    width: float,
 ) -> float:
-    """Draw a scale from 0 to 100% with the band, the thresholds and the image, all labelled."""
+    """Draw a scale from 0 to 100% with the band, the thresholds and the image, all labelled.
+
+    A probability with a `note` is drawn in pale grey beside its note.
+    """
     low, high = calibration.uncertain
     start, long = MARGIN + 24, width - 54  # room for 0% and 100% at the ends
     bar, thick = top - 34, 9.0
@@ -207,13 +221,14 @@ def _scale(
     canvas.drawCentredString(x_of((low + high) / 2), bar - 23, band)
 
     x = x_of(probability)
+    canvas.setFillColor(PALE if note else TEXT_COLOUR)
     mark = canvas.beginPath()
     mark.moveTo(x, bar + thick + 1)
     mark.lineTo(x - 6, bar + thick + 11)
     mark.lineTo(x + 6, bar + thick + 11)
     mark.close()
     canvas.drawPath(mark, fill=1, stroke=0)
-    label = f"this image: {wording.percent(probability)}"
+    label = f"this image: {wording.percent(probability)}" + (f" ({note})" if note else "")
     canvas.setFont("Helvetica-Bold", 9)
     half = canvas.stringWidth(label, "Helvetica-Bold", 9) / 2
     centre = min(max(x, MARGIN + half), MARGIN + width - half)
@@ -225,6 +240,7 @@ def _images(
     canvas: "Canvas",
     pixels: NDArray[np.uint8],
     overlay: Overlay | None,
+    lungs_outlined: bool,
     top: float,
     width: float,
 ) -> float:
@@ -241,8 +257,12 @@ def _images(
     for number, drawn in enumerate(images):
         drawn.thumbnail((LARGEST_SIDE, LARGEST_SIDE))
         canvas.drawImage(ImageReader(drawn), MARGIN + number * (slot + GAP), top - high, wide, high)
+    if lungs_outlined:
+        canvas.setFont("Helvetica", 8)
+        canvas.setFillColor(TEXT_COLOUR)
+        canvas.drawString(MARGIN, top - high - 11, wording.LUNGS_OUTLINED)
     if overlay is None:
-        return top - high
+        return top - high - (13 if lungs_outlined else 0)
     _legend(canvas, overlay, MARGIN + slot + GAP, top - high - 11)
     return top - high - 13
 

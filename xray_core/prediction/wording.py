@@ -32,8 +32,10 @@ NO_LUNGS = (
 )
 UNLIKE_TRAINING = (
     "This image is unlike the training images (children aged 1 to 5, one hospital): possibly "
-    "another age, device or projection. The result is less reliable."
+    "another age, device or projection. The model is less reliable on such images."
 )
+RANKING_ONLY = "ranking only"
+LUNGS_OUTLINED = "Blue line: outline of the lungs, found by the lung network."
 TOO_SURE = "Probabilities near 0% or 100% can still be wrong."
 MAP_OUTSIDE_LUNGS = (
     "The Grad-CAM map lies mostly outside the lungs: a marker, a shoulder, a tube or the edge of "
@@ -126,6 +128,8 @@ def explain_result(
     probability: float,
     calibration: Calibration,
     below: BelowExclusion | None = None,
+    *,
+    unlike: bool = False,
 ) -> str:
     """Return the result in one or two sentences for a clinician.
 
@@ -139,10 +143,18 @@ def explain_result(
         The calibration of the model.
     below
         Counts of validation images, stated where the probability is below the exclusion threshold.
+    unlike
+        Whether the result is UNCERTAIN because the image is unlike the training images.
     """
     chance = (
         f"probability {percent(probability)} at a pre-test probability of {calibration.prior:.0%}"
     )
+    if unlike:
+        return (
+            f"The model was not trained on images like this one, so its {chance} serves for "
+            "ranking only. Refer to a radiologist. Do not read this as weakly positive or weakly "
+            "negative."
+        )
     if verdict == "UNCERTAIN":
         return (
             f"The model cannot tell ({chance}). Refer to a radiologist. Do not read this as weakly "
@@ -304,6 +316,11 @@ def describe_map(verdict: str, heatmap: NDArray[np.float32]) -> str:
             f"pneumonia score. {limits}"
         )
     return f"The map shows which areas raised the network's score for pneumonia. {limits}"
+
+
+def describe_map_in_lungs(map_in_lungs: float | None) -> str:
+    """Return a sentence on the share in [0, 1] of the Grad-CAM map in the lungs, "" for None."""
+    return "" if map_in_lungs is None else f"Grad-CAM map in lungs: {share(map_in_lungs)}."
 
 
 class Rate(Protocol):

@@ -32,6 +32,7 @@ from xray_core.model.gate import fit_gate
 from xray_core.model.lungs import LungSegmenter, classifier_input
 from xray_core.model.neighbours import count_contradictions, fit_neighbours
 from xray_core.model.recipes import INPUT_SIZE, Recipe
+from xray_core.model.unlike import UnlikeRule
 from xray_core.prediction import wording
 from xray_core.prediction.labelled import predict_labelled
 from xray_core.prediction.predictor import Predictor
@@ -42,6 +43,7 @@ from xray_core.training.plan import LUNGS, check_classes, find_lungs
 from xray_core.training.results import dataset_facts, write_results
 from xray_core.training.robustness import LungMasks, measure_changes, measure_hidden, read_masks
 
+UNLIKE_RULE = UnlikeRule("none")  # for images unlike the training images, of every new bundle
 BATCH = 64  # images that the lung network gets at once
 SURE_QUANTILE = 0.99  # one validation image in 100 gets the caution for extreme probabilities
 MAP_QUANTILE = 0.05  # at most one validation image with pneumonia in 20 gets the caution on maps
@@ -194,6 +196,7 @@ def finish(
             "labels": list(LABELS),
             "input_size": list(INPUT_SIZE),
             "calibration": calibration.to_dict(),
+            "unlike": UNLIKE_RULE.to_dict(),
             "gate": {"caution": gate.caution, "refuse": gate.refuse},
             "cautions": {"too_sure": _sure_limit(calibration.probability(validation.logit))},
             "layers": describe_layers(network),
@@ -497,7 +500,8 @@ def _predictions(predictor: Predictor, outputs: Outputs, folder: Path) -> pd.Dat
         )
     refused = table["logit"].isna()
     table.loc[refused, "logit"] = outputs.logit[refused].astype(np.float64).round(6)
-    table["probability"] = predictor.calibration.probability(table["logit"]).round(6)
+    calibrated = predictor.calibration.probability(table.loc[refused, "logit"]).round(6)
+    table.loc[refused, "probability"] = calibrated
     return table
 
 

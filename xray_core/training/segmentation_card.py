@@ -40,7 +40,8 @@ def segmentation_card(config: dict[str, Any]) -> str:
     parameters = sum(row["parameters"] for row in config["layers"])
     return f"""# {config["name"]}
 
-{recipe["summary"]} {parameters / 1e6:.2f} million parameters. Version {config["version"]}.
+A U-Net of {len(recipe["filters"])} resolutions that outlines the lungs, trained from random weights.
+{parameters / 1e6:.2f} million parameters. Version {config["version"]}.
 
 ## Intended use
 
@@ -101,7 +102,7 @@ is in two folds. The test fold is the official one.{limit_note(config)}
 
 Recipe `{recipe["name"]}`, {training["epochs"]} epochs (best: {training["best_epoch"]}),
 {training["seconds"] / 60:.0f} minutes on {training["machine"]}. Seed {config["seed"]}, split seed
-{config["split_seed"]}. Initial weights: random.
+{config["split_seed"]}.
 
     python train.py {training["command"]}
 
@@ -129,7 +130,7 @@ def results_table(metrics: dict[str, Any]) -> str:
     str
     """
     return "\n".join(
-        f"{_GROUPS[name]} ({group['images']} images): "
+        f"{_GROUPS[name]} ({group['images']} image{'s' if group['images'] != 1 else ''}): "
         + ", ".join(f"{title} {_text(group[key])}" for key, title in _MEASURES.items())
         for name, group in metrics.items()
     )

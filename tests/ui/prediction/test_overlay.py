@@ -1,9 +1,17 @@
 """Drawing maps over images: colours, opacity and outlines."""
 
+import cv2
 import numpy as np
 import pytest
 
-from ui.prediction.overlay import COLOUR_MAPS, colours, draw_outlines, draw_overlay, legend_html
+from ui.prediction.overlay import (
+    COLOUR_MAPS,
+    colours,
+    draw_lungs,
+    draw_outlines,
+    draw_overlay,
+    legend_html,
+)
 
 GREY = np.full((9, 9), 100, np.uint8)
 
@@ -54,3 +62,27 @@ def test_an_outline_surrounds_the_high_values_with_a_dark_edge():
     ]
     assert "half of the map's maximum" in legend_html(drawn)
     assert drawn.colours is None
+
+
+@pytest.mark.parametrize("image", [GREY.repeat(20, 0).repeat(20, 1), None], ids=["grey", "colour"])
+def test_the_outline_of_the_lungs_follows_their_edge(image):
+    if image is None:
+        image = np.full((180, 180, 3), 100, np.uint8)
+    lungs = np.zeros((180, 180), bool)
+    lungs[40:140, 30:80] = lungs[50:150, 100:150] = True
+    before = image.copy()
+    drawn = draw_lungs(image, lungs)
+    assert np.array_equal(image, before)
+    assert drawn.shape == (180, 180, 3)
+    changed = (drawn != 100).any(axis=2)
+    edge = lungs ^ cv2.erode(lungs.astype(np.uint8), np.ones((3, 3), np.uint8)).astype(bool)
+    assert changed[edge].all()
+    near = cv2.dilate(edge.astype(np.uint8), np.ones((7, 7), np.uint8)).astype(bool)
+    assert not changed[~near].any()
+    blue = drawn[..., 2].astype(int) - drawn[..., 0] > 80
+    assert blue[edge].mean() > 0.9
+
+
+def test_no_lungs_have_no_outline():
+    drawn = draw_lungs(GREY, np.zeros(GREY.shape, bool))
+    assert (drawn == 100).all()

@@ -1,0 +1,149 @@
+"""The lungs, and results of images unlike the training images, on the Prediction page."""
+
+import csv
+import io
+import shutil
+from dataclasses import replace
+from pathlib import Path
+
+import numpy as np
+import pypdf
+import pytest
+import streamlit as st
+from foreign_bundle import reseal
+from lung_network import draw_chest
+from page_tools import page_text
+from PIL import Image
+from streamlit.delta_generator import DeltaGenerator
+from streamlit.testing.v1 import AppTest
+
+from xray_core.model.gate import Gate
+
+UNLIKE = "Indeterminate: unlike the images this model was trained on"
+CHEST = io.BytesIO()
+Image.fromarray(draw_chest()).save(CHEST, "PNG")
+
+
+def with_gate(folder: Path, caution: float, rule: str) -> None:
+    gate = Gate.load(folder / "gate.npz")
+    replace(gate, caution=caution, refuse=1e9).save(folder / "gate.npz")
+    reseal(folder, lambda config: config.update(unlike={"rule": rule}))
+
+
+@pytest.fixture
+def model(lungs_classifier: Path, models_folder: Path) -> Path:
+    """The bundle `micro` with a lung network; its check of the features accepts any image."""
+    folder = Path(shutil.copytree(lungs_classifier, models_folder / "micro"))
+    with_gate(folder, 1e8, "none")
+    return folder
+
+
+@pytest.fixture
+def downloaded(monkeypatch: pytest.MonkeyPatch) -> dict[str, bytes]:
+    """The files that the page offers, by label."""
+    files: dict[str, bytes] = {}
+
+    def record(*arguments: object, **options: object) -> None:
+        label, data = arguments[-2:]
+        files[label] = data
+
+    monkeypatch.setattr(DeltaGenerator, "download_button", record)
+    monkeypatch.setattr(st, "download_button", record)
+    return files
+
+
+@pytest.fixture
+def shown(monkeypatch: pytest.MonkeyPatch) -> list[np.ndarray]:
+    """The images that the page shows, the latest last."""
+    images: list[np.ndarray] = []
+
+    def record(image: bytes, **options: object) -> None:
+        images.append(np.asarray(Image.open(io.BytesIO(image))))
+
+    monkeypatch.setattr(st, "image", record)
+    return images
+
+
+def drop(at: AppTest) -> AppTest:
+    at.file_uploader[0].upload("a.png", CHEST.getvalue(), "application/octet-stream")
+    at = at.run()
+    assert not at.exception
+    assert not at.error
+    return at
+
+
+def report_text(data: bytes) -> str:
+    (page,) = pypdf.PdfReader(io.BytesIO(data)).pages
+    return " ".join(page.extract_text().split())
+
+
+def blue(image: np.ndarray) -> float:
+    """The share of the pixels that are much bluer than red."""
+    if image.ndim == 2:
+        return 0.0
+    return float((image[..., 2].astype(int) - image[..., 0] > 80).mean())
+
+
+def test_the_outline_of_the_lungs_is_drawn_on_request(open_page, model, downloaded, shown):
+    at = drop(open_page("prediction"))
+    image, overlay = shown[-2:]
+    assert np.array_equal(image, draw_chest())
+    assert "outline of the lungs" not in report_text(downloaded["Report (PDF)"])
+    toggle = at.toggle(key="lung_outline")
+    assert toggle.label == "Outline of the lungs"
+    assert not toggle.value
+
+    at = toggle.set_value(True).run()
+    assert not at.error
+    outlined, outlined_overlay = shown[-2:]
+    assert blue(outlined) > 0.005
+    assert blue(outlined_overlay) > blue(overlay) + 0.005
+    assert "Blue line: outline of the lungs" in report_text(downloaded["Report (PDF)"])
+    (page,) = pypdf.PdfReader(io.BytesIO(downloaded["Report (PDF)"])).pages
+    printed = [np.asarray(one.image.convert("RGB")) for one in page.images]
+    drawings = [image for image in printed if len(image) > 1]  # without the bar of colours
+    assert drawings
+    assert all(blue(image) > 0.005 for image in drawings)
+
+
+def test_the_share_of_the_map_in_the_lungs_is_shown(open_page, model, downloaded, monkeypatch):
+    from xray_core.prediction import predictor
+
+    monkeypatch.setattr(predictor, "share_inside", lambda heatmap, mask: 0.914)
+    at = drop(open_page("prediction"))
+    assert "Grad-CAM map in lungs <b>91%</b>" in page_text(at)
+    assert "Grad-CAM map in lungs: 91%." in report_text(downloaded["Report (PDF)"])
+    text = downloaded["Result (CSV)"].decode("utf-8-sig")
+    (row,) = csv.DictReader(io.StringIO(text))
+    assert (row["map_in_lungs"], row["probability_note"]) == ("0.914", "")
+
+
+def test_a_model_without_a_lung_network_has_no_outline(open_page, with_model, image_png):
+    at = open_page("prediction")
+    at.file_uploader[0].upload("a.png", image_png(1000, True), "application/octet-stream")
+    at = at.run()
+    assert [toggle.label for toggle in at.toggle] == ["Map as outline"]
+    assert "map in lungs" not in page_text(at)
+
+
+def test_the_result_of_an_unlike_image_has_its_reason(open_page, model, downloaded):
+    home = drop(open_page("prediction"))
+    assert home.number_input
+    assert "ranking only" not in page_text(home)
+    with_gate(model, 1e-9, "never_firm")
+
+    at = drop(open_page("prediction"))
+    text = page_text(at)
+    assert f"</span> {UNLIKE}</h2>" in text
+    assert '<div class="scale ranking"' in text
+    assert "(ranking only)" in text
+    assert "serves for ranking only" in text
+    assert not at.number_input  # a probability for ranking has no post-test probability
+    (row,) = csv.DictReader(io.StringIO(downloaded["Result (CSV)"].decode("utf-8-sig")))
+    assert (row["shown_as"], row["verdict"]) == (UNLIKE, "UNCERTAIN")
+    assert row["probability_note"] == "ranking only"
+    assert row["probability"] != ""
+    report = report_text(downloaded["Report (PDF)"])
+    assert UNLIKE in report
+    assert "(ranking only)" in report
+    assert row["sentence"] in report
