@@ -27,7 +27,14 @@ FLOORS = {
     **dict.fromkeys(("xray_core.__main__", "pages", "app"), 6),
 }
 # The imports between jobs that are allowed: training writes what evaluation and prediction read.
-FROM_TRAINING = ("command", "finish", "results", "card", "segmentation_results")
+FROM_TRAINING = (
+    "command",
+    "finish",
+    "results",
+    "card",
+    "card_external",
+    "segmentation_results",
+)
 TENSORFLOW = {"tensorflow", "keras", "tf_keras_vis"}
 DICOM = {"pydicom", "gdcm"}
 

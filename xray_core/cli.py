@@ -82,11 +82,6 @@ def _parser() -> argparse.ArgumentParser:
     finish.add_argument("name", metavar="NAME", help="name of the bundle")
     finish.add_argument("--data", metavar="DIR", help="the dataset that it was trained on")
     finish.add_argument(
-        "--masks",
-        metavar="DIR",
-        help="for a segmentation: the lung masks that it was trained on (default: $LUNG_MASKS_DIR)",
-    )
-    finish.add_argument(
         "--lungs",
         metavar="NAME|none",
         help="for a classifier: the bundle beside it whose lung network is copied into it, for the "
@@ -102,6 +97,19 @@ def _parser() -> argparse.ArgumentParser:
         action="store_true",
         help="rebuild only metrics, figures and card, from the stored predictions: no dataset, no "
         "TensorFlow, and no further use of the test set",
+    )
+    finish.add_argument(
+        "--masks",
+        metavar="DIR",
+        help="lung masks, DIR/{train,val,test}/{NORMAL,PNEUMONIA}/STEM.png: for a segmentation "
+        "those of its training; for a classifier they hide the lungs of test images, in place of "
+        "the masks of its lung network (default: $LUNG_MASKS_DIR)",
+    )
+    finish.add_argument(
+        "--external",
+        metavar="DIR",
+        help="images of other hospitals and the table of them, for the section on these in the "
+        "model card (default: $XRAY_EXTERNAL_DIR)",
     )
     finish.add_argument(
         "--notes",
@@ -194,16 +202,18 @@ def _finish(options: argparse.Namespace) -> None:
 
     notes = None if options.notes is None else _read_notes(options.notes)
     bundle = open_bundle(options.models / options.name, kind=None)
-    if options.masks is not None and bundle.kind != "segmentation":
-        raise XrayError(f"--masks works only with a segmentation, and {bundle.name} is none.")
-    if options.lungs is not None and bundle.kind == "segmentation":
-        raise XrayError(f"--lungs works only with a classifier, and {bundle.name} is none.")
+    if bundle.kind == "segmentation":
+        for option in ("lungs", "external"):
+            if getattr(options, option) is not None:
+                raise XrayError(
+                    f"--{option} works only with a classifier, and {bundle.name} is none."
+                )
     if options.stored:
-        given = (options.data, options.masks, options.lungs)
+        given = (options.data, options.masks, options.lungs, options.external)
         if any(option is not None for option in given) or options.skip_unreadable:
             raise XrayError(
-                "--stored reads neither dataset nor networks: leave out --data, --masks, --lungs "
-                "and --skip-unreadable."
+                "--stored reads neither dataset nor networks: leave out --data, --masks, --lungs, "
+                "--external and --skip-unreadable."
             )
         if bundle.kind == "segmentation":
             from xray_core.training.segmentation_results import finish_stored
@@ -215,23 +225,25 @@ def _finish(options: argparse.Namespace) -> None:
             "No image was predicted: this is no further use of the test set."
         )
         return
+    from xray_core.dataset.external import find_external
     from xray_core.dataset.index import find_dataset
+    from xray_core.training.masks import find_masks, find_masks_if_named
 
     folder = find_dataset(options.data)
     if bundle.kind == "segmentation":
         from xray_core.training.finish_segmentation import finish_segmentation_again
-        from xray_core.training.masks import find_masks
 
         if options.skip_unreadable:
             raise XrayError(
                 "A segmentation is rebuilt from all images of its training: leave out "
                 "--skip-unreadable."
             )
-        masks = find_masks(options.masks)
-        bundle = finish_segmentation_again(bundle, folder, masks, notes=notes)
+        bundle = finish_segmentation_again(bundle, folder, find_masks(options.masks), notes=notes)
     else:
-        from xray_core.training.finish import finish_again
         from xray_core.training.plan import LUNGS
+
+        masks, external = find_masks_if_named(options.masks), find_external(options.external)
+        from xray_core.training.finish import finish_again  # imports TensorFlow: after all checks
 
         bundle = finish_again(
             bundle,
@@ -239,6 +251,8 @@ def _finish(options: argparse.Namespace) -> None:
             lungs=options.lungs or LUNGS,
             skip_unreadable=options.skip_unreadable,
             notes=notes,
+            masks=masks,
+            external=external,
         )
     print(f"{bundle.folder} was rebuilt.")
 

@@ -11,7 +11,7 @@ from xray_core.__main__ import main
 from xray_core.errors import BundleError
 from xray_core.model.bundle import open_bundle, seal
 from xray_core.training.results import finish_stored
-from xray_core.training.robustness import CHANGES, HIDDEN
+from xray_core.training.robustness import CHANGES
 
 REPOSITORY = Path(__file__).parents[2]
 
@@ -68,7 +68,9 @@ def test_it_needs_no_dataset_and_no_tensorflow(models: Path) -> None:
     assert "no further use of the test set" in done.stdout
 
 
-@pytest.mark.parametrize("option", [["--data", "set"], ["--skip-unreadable"]])
+@pytest.mark.parametrize(
+    "option", [["--data", "set"], ["--masks", "m"], ["--external", "e"], ["--skip-unreadable"]]
+)
 def test_options_that_name_a_dataset_are_refused(
     option: list[str], models: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
@@ -93,7 +95,8 @@ def test_the_card_states_in_one_section_how_often_the_test_images_were_scored(mo
     sections = dict(part.split("\n", 1) for part in card.split("\n## ")[1:])
     use = " ".join(sections.pop("Use of the test set").split())
     assert "scored on the test images once as they are" in use
-    assert f"once in each of {len(CHANGES) + len(HIDDEN)} changed versions" in use
+    versions = len(CHANGES) + 2  # of the hidden parts: whole images, and without the border
+    assert f"once in each of {versions} other versions" in use
     assert "with the weights before rounding" in use
     assert "docs/experiments.md lists each time" in use
     for text in sections.values():

@@ -19,7 +19,9 @@ from xray_core.model.bundle import Bundle, open_bundle, seal
 from xray_core.model.lungs import classifier_input
 from xray_core.model.recipes import RECIPES, find_recipe
 from xray_core.training import command
+from xray_core.training.hidden import BORDER_HIDDEN, HIDDEN
 from xray_core.training.plan import plan_training
+from xray_core.training.robustness import CHANGES
 
 REPOSITORY = Path(__file__).parents[2]
 QUICK = ["--limit", "4", "--epochs", "1", "--backbone-weights", "none", "--lungs", "none"]
@@ -27,7 +29,8 @@ QUICK = ["--limit", "4", "--epochs", "1", "--backbone-weights", "none", "--lungs
 
 @pytest.fixture(autouse=True)
 def _no_dataset_elsewhere(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
-    monkeypatch.delenv("CHEST_XRAY_DIR", raising=False)
+    for variable in ("CHEST_XRAY_DIR", "LUNG_MASKS_DIR", "XRAY_EXTERNAL_DIR"):
+        monkeypatch.delenv(variable, raising=False)
     monkeypatch.chdir(tmp_path)
 
 
@@ -166,7 +169,10 @@ def test_a_training_leaves_a_whole_bundle_and_nothing_else(trained_models: Path)
     assert "What it must not be used for" in bundle.card()
     assert "JPEG quality 30" in bundle.card()
     assert "\n| |" not in bundle.card()  # no table has a column without a name
-    assert len(bundle.config["robustness"]["hidden"]) == 3
+    names = [row["name"] for row in bundle.config["robustness"]["hidden"]]
+    assert names == ["whole images", BORDER_HIDDEN]  # there was no mask
+    assert "so no lungs were hidden" in bundle.card()
+    assert "Not measured for this bundle" in bundle.card()
     assert bundle.config["neighbours_report"]["images"] <= 5
 
 
@@ -201,6 +207,87 @@ def test_what_follows_the_weights_can_be_rebuilt(
     assert after.config["calibration"] == before.config["calibration"]
     assert after.config["storage"] == before.config["storage"]
     assert after.dataset().equals(before.dataset())
+
+
+def test_a_rebuilt_bundle_measures_hidden_lungs_and_other_hospitals(
+    trained_models: Path, dataset: Path, masks: Path, tmp_path: Path, image: Callable[..., Any]
+) -> None:
+    from PIL import Image
+
+    from xray_core.__main__ import main
+
+    shutil.copytree(trained_models, tmp_path / "models")
+    hospitals = tmp_path / "hospitals"
+    hospitals.mkdir()
+    table = "set,file,label,patient,view\n"
+    for number in range(6):
+        Image.fromarray(image(700 + number, number % 2 == 1)).save(hospitals / f"{number}.png")
+        label = "PNEUMONIA" if number % 2 else "NORMAL"
+        table += f"clinic,{number}.png,{label},p{number},PA\n"
+    (hospitals / "images.csv").write_text(table)
+    options = ["--data", str(dataset), "--lungs", "none", "--external", str(hospitals)]
+    assert main(["finish", "cnn-softmax", *options, "--masks", str(masks)]) == 0
+    bundle = open_bundle(tmp_path / "models" / "cnn-softmax")
+    robustness = bundle.config["robustness"]
+    assert [row["name"] for row in robustness["hidden"]] == [
+        "whole images",
+        *HIDDEN,
+        BORDER_HIDDEN,
+    ]
+    assert robustness["masks"]["source"] == "human"
+    (clinic,) = bundle.config["external"]
+    assert (clinic["set"], clinic["images"]) == ("clinic", 6)
+    assert "### clinic" in bundle.card()
+    assert "The lungs were outlined by people" in bundle.card()
+    # What was measured is kept where nothing is predicted.
+    assert main(["finish", "cnn-softmax", "--stored"]) == 0
+    assert open_bundle(bundle.folder).config["external"] == bundle.config["external"]
+
+
+def test_a_lung_network_predicts_the_masks_where_none_were_drawn(
+    trained_models: Path,
+    trained_lungs: Path,
+    dataset: Path,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    import numpy as np
+
+    from xray_core.__main__ import main
+    from xray_core.training import finish
+
+    def predict_masks(images: Any, segmenter: Any) -> np.ndarray:
+        assert segmenter.limits is not None
+        masks = np.zeros(images.pixels.shape[:3], bool)
+        masks[:, 60:160, 40:95] = masks[:, 60:160, 130:185] = True
+        return masks
+
+    monkeypatch.setattr(finish, "predict_masks", predict_masks)
+    shutil.copytree(trained_models, tmp_path / "models")
+    shutil.copytree(trained_lungs / "lungs", tmp_path / "models" / "lungs")
+    assert main(["finish", "cnn-softmax", "--data", str(dataset)]) == 0
+    bundle = open_bundle(tmp_path / "models" / "cnn-softmax")
+    assert bundle.config["robustness"]["masks"]["source"] == "predicted"
+    assert "The lungs are those that the lung network finds" in bundle.card()
+
+
+@pytest.mark.parametrize("option", ["--masks", "--external"])
+def test_a_missing_folder_is_named_before_anything_is_predicted(
+    option: str, trained_models: Path, dataset: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    from xray_core.__main__ import main
+
+    arguments = ["finish", "cnn-softmax", "--models", str(trained_models), "--data", str(dataset)]
+    assert main([*arguments, option, "nowhere"]) == 1
+    assert "nowhere" in capsys.readouterr().err
+
+
+def test_masks_of_other_images_are_refused_before_a_training(
+    dataset: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    (tmp_path / "empty").mkdir()
+    arguments = ["--recipe", "cnn", "--data", str(dataset), "--lungs", "none", "--masks", "empty"]
+    assert "No image of the dataset has a lung mask" in refused(arguments, capsys)
 
 
 def test_no_test_image_is_predicted_before_everything_is_chosen(
@@ -246,7 +333,8 @@ def test_no_test_image_is_predicted_before_everything_is_chosen(
     last_choice = max(steps.index(name) for name in choices)
     assert "predict test" not in steps[:last_choice]
     # As they are, with the weights before rounding, and once for each row of the two tables.
-    assert steps.count("predict test") == 2 + 16
+    versions = len(CHANGES) + 2  # of the hidden parts: whole images, and without the border
+    assert steps.count("predict test") == 2 + versions
     assert copied == [1]  # of the split's seed, not of the training's
 
 

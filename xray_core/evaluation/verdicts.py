@@ -4,12 +4,10 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-import numpy as np
 import pandas as pd
 
 from xray_core.labels import NORMAL, PNEUMONIA, UNCERTAIN
-from xray_core.stats.bootstrap import PatientWeights
-from xray_core.stats.intervals import wilson_interval
+from xray_core.stats.bootstrap import share_by_patient
 
 VERDICTS = (PNEUMONIA, UNCERTAIN, NORMAL)
 
@@ -53,22 +51,12 @@ def verdict_rates(
 
 
 def _rates(images: pd.DataFrame) -> dict[str, VerdictRate]:
-    names, patient = np.unique(images["patient"].astype(str), return_inverse=True)
-    weights = PatientWeights(len(names))
-    has = images["verdict"].to_numpy()[:, None] == np.array(VERDICTS)  # (images, 3)
-    per_patient = np.zeros((len(names), len(VERDICTS)))
-    np.add.at(per_patient, patient, has)
-    counts = weights.sums(per_patient)  # (rows, 3)
-    with np.errstate(invalid="ignore"):  # the jackknife row without the only patient
-        shares = counts / counts.sum(axis=1, keepdims=True)
+    patient = images["patient"].to_numpy(str)
     rates = {}
-    for column, verdict in enumerate(VERDICTS):
-        share = shares[:, column]
-        estimate = weights.interval(share)
-        low, high = estimate.low, estimate.high
-        if weights.is_constant(share):
-            low, high = wilson_interval(estimate.value * len(names), len(names))
-        rates[verdict] = VerdictRate(int(has[:, column].sum()), estimate.value, low, high)
+    for verdict in VERDICTS:
+        has = (images["verdict"] == verdict).to_numpy()
+        share = share_by_patient(has, patient)
+        rates[verdict] = VerdictRate(int(has.sum()), share.value, share.low, share.high)
     return rates
 
 

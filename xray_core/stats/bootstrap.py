@@ -19,7 +19,7 @@ import numpy as np
 from scipy.special import ndtr, ndtri
 
 from xray_core.errors import XrayError
-from xray_core.stats.intervals import Z_95, Estimate
+from xray_core.stats.intervals import Z_95, Estimate, wilson_interval
 
 BLOCK_CELLS = 2**19  # rows x patients (or images) of a block: 2 MB as float32
 _MAX_JACKKNIFE_GROUPS = 400
@@ -225,6 +225,39 @@ class PatientWeights:
         """Return whether no draw differs from the estimate, so that the interval has no width."""
         draws = values[1 : 1 + self.bootstrap]
         return bool(np.all(np.isnan(draws) | (draws == values[0])))
+
+
+def share_by_patient(hits: np.ndarray, patient: np.ndarray) -> Estimate:
+    """Return a share of images with a 95% interval over patients.
+
+    Parameters
+    ----------
+    hits
+        (images,) bool, True for the images that are counted.
+    patient
+        (images,) keys; images with equal keys are of one patient.
+
+    Returns
+    -------
+    Estimate
+        In [0, 1], with the BCa interval of a bootstrap over patients. Where no draw differs from
+        the estimate, it is Wilson's with patients in place of images. NaN without images.
+    """
+    hits = np.asarray(hits, bool)
+    if not len(hits):
+        return Estimate(math.nan, math.nan, math.nan)
+    names, code = np.unique(np.asarray(patient).astype(str), return_inverse=True)
+    per_patient = np.zeros((len(names), 2))
+    np.add.at(per_patient, code, np.stack([hits, np.ones_like(hits)], axis=1))
+    weights = PatientWeights(len(names))
+    counts = weights.sums(per_patient)  # (rows, 2)
+    with np.errstate(invalid="ignore"):  # the jackknife row without the only patient
+        shares = counts[:, 0] / counts[:, 1]
+    estimate = weights.interval(shares)
+    if weights.is_constant(shares):
+        interval = wilson_interval(estimate.value * len(names), len(names))
+        estimate = Estimate(estimate.value, *interval)
+    return estimate
 
 
 def _bca_shares(value: float, draws: np.ndarray, jackknife: np.ndarray) -> tuple[float, float]:

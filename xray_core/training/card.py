@@ -7,6 +7,8 @@ from typing import Any
 from xray_core.evaluation.groups import SMALL_GROUP
 from xray_core.evaluation.tables import describe_calibration, estimate_from_json
 from xray_core.stats.intervals import format_estimate
+from xray_core.training.card_external import other_hospitals
+from xray_core.training.hidden import BLUR, DILATION, EDGE
 
 LISTED = 10  # largest number of unreadable images that the card lists
 _PERFORMANCE = {
@@ -19,6 +21,7 @@ _PERFORMANCE = {
 }
 _CALIBRATION = {"calibration_error": "Expected calibration error", "brier": "Brier score"}
 _COMPARED = ("roc_auc", "accuracy", "sensitivity", "specificity")
+_ROBUSTNESS = ("other_verdict", "crossed", "firm", "sensitivity", "specificity")
 _PERCENT = ("accuracy", "sensitivity", "specificity", "ppv", "npv")
 _WEIGHT_SOURCES = {
     "resnet50": "He, Zhang, Ren and Sun, CVPR 2016; MIT licence",
@@ -102,16 +105,20 @@ equal bins. 95% confidence intervals: bootstrap over patients.
 
 The test images after changes that occur between acquisition and reading. "Other result" is the
 share of images with another result (no pneumonia detected, indeterminate, pneumonia suspected).
-"Crossed" is the share that crossed the decision threshold. The input check is not applied.
+"Crossed" is the share that crossed the decision threshold. "Firm" is the share with a result that
+is not indeterminate. The input check is not applied.
 Intervals are DeLong's, with the images of a patient as one cluster, and differ slightly from the
 bootstrap intervals above. The table gives sensitivity and specificity without intervals.
 
 {_robustness(config, "changed")}
 
-The test images with parts covered by a uniform grey level, as a check for shortcuts. A network that
-used only the lungs would have an AUC of .5 without them, and the same AUC without the border.
+The test images with parts hidden, as a check for shortcuts. {_hidden_parts(config["robustness"])}
 
 {_robustness(config, "hidden")}
+
+## Other hospitals
+
+{other_hospitals(config.get("external"))}
 
 ## Training data
 
@@ -222,14 +229,51 @@ def _perfect_calibration(test: dict[str, Any]) -> str:
 
 def _robustness(config: dict[str, Any], key: str) -> str:
     rows = [
-        "| images | ROC AUC (95% interval) | other result | crossed | sensitivity | specificity |",
-        "|---|---|---|---|---|---|",
+        "| images | ROC AUC (95% interval) | other result | crossed | firm | sensitivity | "
+        "specificity |",
+        "|---|---|---|---|---|---|---|",
     ]
     for row in config["robustness"][key]:
-        shares = (row[k] for k in ("other_verdict", "crossed", "sensitivity", "specificity"))
-        cells = " | ".join(f"{share:.1%}" for share in shares)
+        # Bundles of earlier versions have no share of firm results.
+        shares = (row.get(k) for k in _ROBUSTNESS)
+        cells = " | ".join("not measured" if share is None else f"{share:.1%}" for share in shares)
         rows.append(f"| {row['name']} | {_value('roc_auc', row['roc_auc'])} | {cells} |")
     return "\n".join(rows)
+
+
+def _hidden_parts(robustness: dict[str, Any]) -> str:
+    """How the parts were hidden, and what that can and cannot show."""
+    masks = robustness.get("masks")
+    if masks is None:  # a bundle of an earlier version
+        return "Hidden parts are covered by a uniform grey level."
+    if masks["source"] is None:
+        return "There were neither masks of the lungs nor a lung network, so no lungs were hidden."
+    if len(robustness["hidden"]) == 2:  # whole images, and the border hidden
+        return "The lung network found lungs in none of the images, so no lungs were hidden."
+    sources = {
+        "human": "The lungs were outlined by people (V7 Labs, COVID-19 X-ray dataset, CC BY 4.0)",
+        "predicted": "The lungs are those that the lung network finds",
+    }
+    return f"""{sources[masks["source"]]};
+{masks["left_out"]} images without such a mask are left out. The whole image is the network's input:
+it is not cropped to the lungs.
+
+What fills a hidden part:
+
+- "Blurred surroundings" and "blurred lungs": the Gaussian-weighted mean of the shown pixels, with a
+  standard deviation of {BLUR:.0f} pixels (of 224). No grey level of the hidden part remains.
+- "The blurred image" and "blurred": the image after a Gaussian blur with a standard deviation of
+  {BLUR:.0f} pixels. The hidden part keeps its own grey levels, averaged over this distance, so a
+  large opacity can still be seen.
+- "Mean grey": the mean of the shown pixels; for the border, the mean of the whole image.
+- "Dilated mask with a blurred edge": filled with the blurred surroundings; the mask is dilated by
+  {DILATION} pixels, and its edge blurred with a standard deviation of {EDGE:.0f} pixels.
+
+A network that used only the lungs' grey levels would have an AUC of .5 where they are hidden, but
+for the outline: the edge of a filled area shows the mask. The shape of the lungs differs with age,
+position and inspiration, and an opacity can hide the border of the lung, so an outline tells
+something about the class in itself. The row with the mask alone shows what this network reads from
+it, and the dilated mask with a blurred edge shows less of it."""
 
 
 def image_counts(counts: list[dict[str, Any]]) -> str:
@@ -294,7 +338,9 @@ def _storage(storage: dict[str, Any] | None) -> str:
 
 def _test_use(config: dict[str, Any]) -> str:
     """How often the test images were scored; no other section of the card says so."""
-    changed = sum(len(config["robustness"][key]) - 1 for key in ("changed", "hidden"))
+    robustness = config["robustness"]
+    # The table of hidden parts begins with the whole images, which a network may get cropped.
+    versions = len(robustness["changed"]) - 1 + len(robustness["hidden"])
     rounding = ""
     if config.get("storage"):
         rounding = (
@@ -305,7 +351,7 @@ def _test_use(config: dict[str, Any]) -> str:
         "Epoch, temperature, thresholds and input check were chosen on the validation fold, partly "
         "with its shifted copies, not on test images. After that, the model was scored on the test "
         "images once as they are, which gives the results under Performance, and once in each of "
-        f"{changed} changed versions, which gives the tables under Robustness.{rounding} The "
+        f"{versions} other versions, which gives the tables under Robustness.{rounding} The "
         "recipes of this project were developed with results on this test set known: "
         "docs/experiments.md lists each time a model was scored on it. Test results are therefore "
         "optimistic, and results on new images may be lower."

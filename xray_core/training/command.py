@@ -103,7 +103,8 @@ def _parser() -> argparse.ArgumentParser:
         "--masks",
         metavar="DIR",
         help="folder of the lung masks, DIR/{train,val,test}/{NORMAL,PNEUMONIA}/STEM.png, white "
-        "for lung; only for --recipe lungs, which needs it (default: $LUNG_MASKS_DIR)",
+        "for lung: --recipe lungs needs them; for other recipes, they hide the lungs of test "
+        "images after the training (default: $LUNG_MASKS_DIR)",
     )
     option("--name", help="name of the bundle (default: that of the recipe, or the next free one)")
     option(

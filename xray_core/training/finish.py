@@ -17,9 +17,11 @@ import numpy as np
 import pandas as pd
 
 from xray_core.dataset.averages import average_images, save_averages
+from xray_core.dataset.external import read_external
 from xray_core.dataset.index import FOLDS, build_index, fingerprint, limit_index
 from xray_core.dataset.measure import measure_index
 from xray_core.errors import BundleError, DatasetError
+from xray_core.evaluation.external import summarize_external
 from xray_core.evaluation.tables import summary
 from xray_core.labels import LABELS, NORMAL, PNEUMONIA
 from xray_core.model import bundle as bundles
@@ -46,7 +48,7 @@ from xray_core.training.data import (
 from xray_core.training.examples import write_examples
 from xray_core.training.plan import LUNGS, check_classes, find_lungs
 from xray_core.training.results import dataset_facts, write_results
-from xray_core.training.robustness import measure_robustness
+from xray_core.training.robustness import LungMasks, measure_changes, measure_hidden, read_masks
 
 UNLIKE_RULE = UnlikeRule("none")  # for images unlike the training images, of every new bundle
 SURE_QUANTILE = 0.99  # one validation image in 100 gets the caution for extreme probabilities
@@ -103,6 +105,8 @@ def finish(
     target: Path,
     *,
     lungs: Bundle | None = None,
+    masks: Path | None = None,
+    external: Path | None = None,
     log: Callable[[str], None] = print,
 ) -> Bundle:
     """Write a bundle from a trained network and the dataset that it was trained on.
@@ -124,6 +128,11 @@ def finish(
     lungs : Bundle or None
         The lung network, a bundle of the kind "segmentation". The new bundle gets a copy of it.
         None only if the recipe has no `lung_margin`.
+    masks : pathlib.Path, optional
+        Folder of lung masks that people drew, for the test images with hidden parts; without it,
+        the lung network predicts them.
+    external : pathlib.Path, optional
+        Folder of images from other hospitals; see `xray_core.dataset.external`.
     log : callable
         Receives one line of text per step.
 
@@ -139,6 +148,10 @@ def finish(
         A file can no longer be read.
     """
     index, measured = loaded.index, measure_index(loaded.index, folder)
+    # First of all, so that a fault in these folders costs no time.
+    drawn = None if masks is None else read_masks(masks, loaded.folds["test"].table)
+    if external is not None:
+        read_external(external)
     with bundles.writing(target) as partial:
         validation_images, test_images = loaded.folds["validation"], loaded.folds["test"]
         two_outputs = _two_outputs(network)
@@ -223,9 +236,26 @@ def finish(
                 np.concatenate(before), np.concatenate(after), calibration
             )
         log("Predicting changed versions of the test images ...")
-        config["robustness"] = measure_robustness(
-            test_images, test.logit, lambda images: outputs(images).logit, calibration
-        )
+
+        def predict_logits(inputs: ImageSet) -> np.ndarray:
+            return _outputs(two_outputs, inputs, inputs).logit
+
+        if drawn is None and segmenter is not None:
+            found = np.asarray(pipeline.find_lungs(test_images, segmenter).masks)
+            drawn = LungMasks("predicted", found[..., 0])
+        config["robustness"] = {
+            "changed": measure_changes(
+                test_images,
+                test.logit,
+                lambda images: model_inputs(images, segmenter, recipe),
+                predict_logits,
+                calibration,
+            ),
+            **measure_hidden(test_images, drawn, predict_logits, calibration),
+        }
+        if external is not None:
+            log("Predicting the images of other hospitals ...")
+            config["external"] = measure_external(predictor, external)
         config["metrics"] = {"shifted_validation": _shifted_summary(copies, calibration)}
         measured.to_csv(partial / bundles.DATASET, index=False)
         save_averages(average_images(measured, folder), partial / bundles.AVERAGES)
@@ -241,6 +271,8 @@ def finish_again(
     lungs: str = LUNGS,
     skip_unreadable: bool = False,
     notes: str | None = None,
+    masks: Path | None = None,
+    external: Path | None = None,
     log: Callable[[str], None] = print,
 ) -> Bundle:
     """Rebuild a bundle from its weights and the dataset that it was trained on.
@@ -260,6 +292,8 @@ def finish_again(
         Leave out further images that cannot be read.
     notes : str, optional
         Replaces the bundle's notes in the model card (Markdown).
+    masks, external
+        As for `finish`.
     log : callable
         Receives one line of text per step.
 
@@ -305,7 +339,61 @@ def finish_again(
     for layer, row in zip(network.layers, config["layers"], strict=True):
         layer.trainable = row["trained"]
     provenance = Provenance(bundle.recipe, bundle.history(), facts, config["storage"])
-    return finish(network, provenance, loaded, folder, bundle.folder, lungs=lung_bundle, log=log)
+    return finish(
+        network,
+        provenance,
+        loaded,
+        folder,
+        bundle.folder,
+        lungs=lung_bundle,
+        masks=masks,
+        external=external,
+        log=log,
+    )
+
+
+def measure_external(predictor: Predictor, folder: Path) -> list[dict[str, Any]]:
+    """Predict a table of images from other hospitals, as the app does, and evaluate the results.
+
+    Parameters
+    ----------
+    predictor : Predictor
+    folder : pathlib.Path
+        See `xray_core.dataset.external`.
+
+    Returns
+    -------
+    list of dict
+        As `summarize_external` returns it.
+
+    Raises
+    ------
+    DatasetError
+        The folder or its table is not as expected.
+    """
+    return summarize_external(predict_external(predictor, folder), predictor.calibration)
+
+
+def predict_external(predictor: Predictor, folder: Path) -> pd.DataFrame:
+    """Predict a table of images from other hospitals, as the app does.
+
+    Parameters
+    ----------
+    predictor, folder
+        As for `measure_external`, also for what is raised.
+
+    Returns
+    -------
+    pandas.DataFrame
+        The columns of `read_external`, with logit, probability, verdict and gate; see
+        `xray_core.prediction.labelled`.
+    """
+    table = read_external(folder)
+    index = table.rename(columns={"file": "path"}).assign(fold="external", subtype="none")
+    results = predict_labelled(predictor, index, folder)
+    return table.assign(
+        **{name: results[name] for name in ("logit", "probability", "verdict", "gate")}
+    )
 
 
 def _open_lungs(name: str, partial: Path, config: dict[str, Any]) -> LungSegmenter | None:

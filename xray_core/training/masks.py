@@ -46,6 +46,11 @@ def find_masks(argument: str | os.PathLike[str] | None = None) -> Path:
     return folder
 
 
+def find_masks_if_named(argument: str | os.PathLike[str] | None = None) -> Path | None:
+    """Find the folder of the lung masks as `find_masks` does; None where none is named."""
+    return find_masks(argument) if argument or os.environ.get(ENVIRONMENT_VARIABLE) else None
+
+
 def without_mask(index: pd.DataFrame, masks: Path) -> list[str]:
     """List the paths of the images in an index that have no mask, sorted.
 

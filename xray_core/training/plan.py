@@ -15,7 +15,7 @@ from xray_core.errors import BundleError, DatasetError, RecipeError
 from xray_core.labels import LABELS
 from xray_core.model.bundle import Bundle, check_name, find_free_name, open_bundle
 from xray_core.model.recipes import Recipe
-from xray_core.training.masks import find_masks, without_mask
+from xray_core.training.masks import find_masks, find_masks_if_named, without_mask
 from xray_core.training.settings import apply_settings, check_recipe, setting_names
 
 LUNGS = "lungs"  # name of the bundle of the lung network
@@ -36,6 +36,9 @@ class Plan:
         The images, after `limit`; for a segmentation only those with a mask.
     masks : pathlib.Path or None
         The folder of the lung masks; None for a classifier.
+    test_masks : pathlib.Path or None
+        The folder of the lung masks for test images with hidden parts; None for a segmentation, or
+        if none was named.
     without_mask : tuple of str
         Paths of the images that are left out because they have no mask.
     target : pathlib.Path
@@ -68,6 +71,7 @@ class Plan:
     folder: Path
     index: pd.DataFrame
     masks: Path | None
+    test_masks: Path | None
     without_mask: tuple[str, ...]
     target: Path
     run_folder: Path
@@ -114,7 +118,8 @@ def plan_training(
     data : str, optional
         The dataset's folder; by default `CHEST_XRAY_DIR`, then `data/chest_xray`.
     masks : str, optional
-        The folder of the lung masks, only for a segmentation; by default `LUNG_MASKS_DIR`.
+        The folder of the lung masks; by default `LUNG_MASKS_DIR`. A classifier uses them only for
+        test images with hidden parts, after the training.
     models : pathlib.Path
         The folder of the bundles.
     name : str, optional
@@ -158,11 +163,6 @@ def plan_training(
         )
     weights = None if backbone_weights == "none" or not recipe.backbone else backbone_weights
     initial_weights = _weights_identity(weights)
-    if masks is not None and recipe.kind != "segmentation":
-        raise RecipeError(
-            "--masks works only with a segmentation (--recipe lungs), and the recipe "
-            f"{recipe.name} is a classifier: leave it out. Received: {masks}."
-        )
     name = name or find_free_name(models, recipe.name)
     check_name(models, name, overwrite=overwrite)
     folder = find_dataset(data)
@@ -170,6 +170,9 @@ def plan_training(
     mask_folder = find_masks(masks) if recipe.kind == "segmentation" else None
     missing = [] if mask_folder is None else without_mask(index, mask_folder)
     index = index[~index["path"].isin(missing)].reset_index(drop=True)
+    test_masks = find_masks_if_named(masks) if recipe.kind == "classifier" else None
+    if test_masks is not None:
+        without_mask(index[index["fold"] == "test"], test_masks)  # raises an error if all are
     if limit is not None:
         index = limit_index(index, limit, split_seed)
     check_folds(index)
@@ -180,6 +183,7 @@ def plan_training(
         folder=folder,
         index=index,
         masks=mask_folder,
+        test_masks=test_masks,
         without_mask=tuple(missing),
         target=models / name,
         run_folder=models / f".{name}.training",

@@ -6,28 +6,44 @@ lungs should: a network that still separates the classes without them uses short
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
+from dataclasses import dataclass
+from pathlib import Path
 from typing import Any
 
 import cv2
 import numpy as np
+import pandas as pd
 from scipy.ndimage import rotate
 
-from xray_core.imaging.pixels import to_model_input
+from xray_core.imaging.pixels import MODEL_SIZE, to_model_input
+from xray_core.labels import UNCERTAIN
 from xray_core.model.calibration import Calibration
 from xray_core.stats.delong import delong
 from xray_core.stats.intervals import wald_interval
 from xray_core.training.augmentation import change_contrast, recompress
 from xray_core.training.data import ImageSet
+from xray_core.training.hidden import BORDER_HIDDEN, HIDDEN, Mask, Pixels, hide_border
+from xray_core.training.masks import mask_path, read_mask, without_mask
 
-Pixels = np.ndarray
 PredictLogits = Callable[[ImageSet], np.ndarray]
+ToInputs = Callable[[ImageSet], ImageSet]
 
-BORDER = 0.15  # width of the border, as a share of height and width
-CENTRE = (
-    (0.15, 0.85),
-    (0.12, 0.88),
-)  # rows and columns that contain the lungs in nearly all images
+
+@dataclass(frozen=True)
+class LungMasks:
+    """The lungs of a set of images.
+
+    Attributes
+    ----------
+    source : str
+        "human" (drawn by people) or "predicted" (by the lung network).
+    masks : numpy.ndarray
+        bool (N, 224, 224), in the order of the images; all False for an image without a mask.
+    """
+
+    source: str
+    masks: np.ndarray
 
 
 def _enlarge(height: int, width: int) -> Callable[[Pixels], Pixels]:
@@ -41,24 +57,6 @@ def _reduce(side: int) -> Callable[[Pixels], Pixels]:
 
 def _rotate(degrees: float) -> Callable[[Pixels], Pixels]:
     return lambda image: rotate(image, degrees, reshape=False, order=1)
-
-
-def _hide_centre(image: Pixels) -> Pixels:
-    (top, bottom), (left, right) = CENTRE
-    height, width = image.shape
-    image = image.copy()
-    inside = np.s_[int(top * height) : int(bottom * height), int(left * width) : int(right * width)]
-    image[inside] = image.mean()
-    return image
-
-
-def _hide_border(image: Pixels) -> Pixels:
-    height, width = image.shape
-    rows, columns = int(BORDER * height), int(BORDER * width)
-    result = np.full_like(image, image.mean())
-    inside = np.s_[rows : height - rows, columns : width - columns]
-    result[inside] = image[inside]
-    return result
 
 
 CHANGES: dict[str, Callable[[Pixels], Pixels]] = {
@@ -77,10 +75,6 @@ CHANGES: dict[str, Callable[[Pixels], Pixels]] = {
     "rotated by -10 degrees": _rotate(-10),
     "mirrored": lambda image: image[:, ::-1],
 }
-HIDDEN: dict[str, Callable[[Pixels], Pixels]] = {
-    "the lungs hidden (a grey rectangle over the centre)": _hide_centre,
-    "the border hidden (the outer 15% on each side)": _hide_border,
-}
 
 
 def change_images(images: ImageSet, change: Callable[[Pixels], Pixels]) -> ImageSet:
@@ -98,19 +92,81 @@ def change_images(images: ImageSet, change: Callable[[Pixels], Pixels]) -> Image
     ImageSet
         The changed images, (N, 224, 224, 1).
     """
-    varied = [
-        to_model_input(
-            np.clip(np.ascontiguousarray(change(image[..., 0].astype(np.float32))), 0, 255)
-        )
-        for image in images.pixels
+    return _replace_pixels(images, map(change, _grey_levels(images)))
+
+
+def hide_parts(
+    images: ImageSet, masks: np.ndarray, hide: Callable[[Pixels, Mask], Pixels]
+) -> ImageSet:
+    """Hide parts of all images.
+
+    Parameters
+    ----------
+    images : ImageSet
+        The images.
+    masks : numpy.ndarray
+        The lungs, bool (N, 224, 224), in the order of the images.
+    hide : callable
+        Maps grey levels (H, W) and a mask (H, W) to grey levels (H, W), as those of HIDDEN do.
+
+    Returns
+    -------
+    ImageSet
+        (N, 224, 224, 1).
+    """
+    return _replace_pixels(images, map(hide, _grey_levels(images), masks))
+
+
+def _grey_levels(images: ImageSet) -> Iterable[Pixels]:
+    return (image[..., 0].astype(np.float32) for image in images.pixels)
+
+
+def _replace_pixels(images: ImageSet, changed: Iterable[Pixels]) -> ImageSet:
+    inputs = [
+        to_model_input(np.clip(np.ascontiguousarray(image), 0, 255).astype(np.float32))
+        for image in changed
     ]
-    return ImageSet(images.table, np.stack(varied).astype(np.uint8), images.label)
+    return ImageSet(images.table, np.stack(inputs).astype(np.uint8), images.label)
 
 
-def measure_robustness(
-    images: ImageSet, logit: np.ndarray, predict_logits: PredictLogits, calibration: Calibration
-) -> dict[str, list[dict[str, Any]]]:
-    """Measure the effect of each change; the input check is not applied.
+def read_masks(folder: Path, table: pd.DataFrame) -> LungMasks:
+    """Read the masks that people drew.
+
+    Parameters
+    ----------
+    folder : pathlib.Path
+        The folder of the masks; see `xray_core.training.masks`.
+    table : pandas.DataFrame
+        With the column `path`, relative to the folder of the dataset.
+
+    Returns
+    -------
+    LungMasks
+        Images may have none.
+
+    Raises
+    ------
+    DatasetError
+        No image has a mask.
+    UnreadableImage
+        A mask cannot be read as an image, or shows no lung.
+    """
+    missing = set(without_mask(table, folder))
+    masks = np.zeros((len(table), *MODEL_SIZE), bool)
+    for row, path in enumerate(table["path"]):
+        if path not in missing:
+            masks[row] = read_mask(mask_path(folder, path))[..., 0]
+    return LungMasks("human", masks)
+
+
+def measure_changes(
+    images: ImageSet,
+    logit: np.ndarray,
+    to_inputs: ToInputs,
+    predict_logits: PredictLogits,
+    calibration: Calibration,
+) -> list[dict[str, Any]]:
+    """Measure the effect of each of CHANGES; the input check is not applied.
 
     Parameters
     ----------
@@ -118,31 +174,78 @@ def measure_robustness(
         The unchanged images.
     logit : numpy.ndarray
         Log-odds (N,) of the unchanged images.
+    to_inputs : callable
+        Maps images to the inputs of the network, as in prediction: a network that gets a crop to
+        the lungs gets the crop of the changed image.
     predict_logits : callable
-        Maps an ImageSet to log-odds (N,).
+        Maps inputs to log-odds (N,).
     calibration : Calibration
         Probabilities, verdicts and the decision threshold.
 
     Returns
     -------
-    dict
-        "changed": rows for CHANGES; "hidden": rows for HIDDEN; both after a row for the unchanged
-        images. Each row has name, images, roc_auc (value and 95% interval; DeLong, with the images
-        of a patient as a cluster), other_verdict (share of images with another verdict than
-        before; uncertain is a verdict), crossed (share that crossed the decision threshold),
-        sensitivity and specificity at that threshold.
+    list of dict
+        A row for the unchanged images and one for each change: name, images, roc_auc (value and
+        95% interval; DeLong, with the images of a patient as a cluster), other_verdict (share of
+        images with another verdict than before; uncertain is a verdict), crossed (share that
+        crossed the decision threshold), firm (share whose verdict is not uncertain), sensitivity
+        and specificity at that threshold.
     """
     before = calibration.probability(logit)
-    unchanged = _row("as they are", images, before, before, calibration)
+    rows = [_row("as they are", images, before, before, calibration)]
+    for name, change in CHANGES.items():
+        inputs = to_inputs(change_images(images, change))
+        after = calibration.probability(predict_logits(inputs))
+        rows.append(_row(name, images, before, after, calibration))
+    return rows
 
-    def rows(changes: dict[str, Callable[[Pixels], Pixels]]) -> list[dict[str, Any]]:
-        result = [unchanged]
-        for name, change in changes.items():
-            after = calibration.probability(predict_logits(change_images(images, change)))
-            result.append(_row(name, images, before, after, calibration))
-        return result
 
-    return {"changed": rows(CHANGES), "hidden": rows(HIDDEN)}
+def measure_hidden(
+    images: ImageSet,
+    lungs: LungMasks | None,
+    predict_logits: PredictLogits,
+    calibration: Calibration,
+) -> dict[str, Any]:
+    """Measure the effect of hiding the lungs, or all else.
+
+    The whole image is the network's input: it is not cropped, and the input check is not applied.
+
+    Parameters
+    ----------
+    images : ImageSet
+        The images; those without a mask, or with one that covers all, are left out.
+    lungs : LungMasks or None
+        With None, or if no image has a mask, only the border is hidden, in all images.
+    predict_logits, calibration
+        As for `measure_changes`.
+
+    Returns
+    -------
+    dict
+        hidden: rows as of `measure_changes`, for whole images, HIDDEN and the border. masks: source
+        ("human", "predicted" or None) and left_out, the number of images left out.
+    """
+    used = np.arange(0)
+    if lungs is not None:
+        share = lungs.masks.mean(axis=(1, 2))
+        used = np.flatnonzero((share > 0) & (share < 1))
+    left_out = len(images) - len(used) if lungs is not None else 0
+    if len(used):
+        table = images.table.iloc[used].reset_index(drop=True)
+        images = ImageSet(table, images.pixels[used], images.label[used])
+    before = calibration.probability(predict_logits(images))
+    rows = [_row("whole images", images, before, before, calibration)]
+
+    def add(name: str, hidden: ImageSet) -> None:
+        after = calibration.probability(predict_logits(hidden))
+        rows.append(_row(name, images, before, after, calibration))
+
+    if lungs is not None and len(used):
+        for name, hide in HIDDEN.items():
+            add(name, hide_parts(images, lungs.masks[used], hide))
+    add(BORDER_HIDDEN, change_images(images, hide_border))
+    source = None if lungs is None else lungs.source
+    return {"hidden": rows, "masks": {"source": source, "left_out": left_out}}
 
 
 def _row(
@@ -161,6 +264,7 @@ def _row(
         "roc_auc": {"value": float(areas[0]), "low": low, "high": high},
         "other_verdict": float(np.mean([a != b for a, b in verdicts])),
         "crossed": float(np.mean((before > calibration.decision_threshold) != called)),
+        "firm": float(np.mean([verdict != UNCERTAIN for _, verdict in verdicts])),
         "sensitivity": float(called[pneumonia].mean()),
         "specificity": float((~called[~pneumonia]).mean()),
     }

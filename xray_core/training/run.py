@@ -100,7 +100,14 @@ def train(plan: Plan, *, log: Callable[[str], None] = print) -> Bundle:
             )
         else:
             bundle = finish(
-                network, provenance, loaded, plan.folder, plan.target, lungs=plan.lungs, log=log
+                network,
+                provenance,
+                loaded,
+                plan.folder,
+                plan.target,
+                lungs=plan.lungs,
+                masks=plan.test_masks,
+                log=log,
             )
         shutil.rmtree(plan.run_folder, ignore_errors=True)
     return bundle
