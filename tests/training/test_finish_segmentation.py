@@ -51,14 +51,6 @@ def test_masks_are_required_for_a_segmentation(
     assert "set their folder with --masks or LUNG_MASKS_DIR" in message
 
 
-def test_masks_are_refused_for_a_classifier(
-    dataset: Path, masks: Path, capsys: pytest.CaptureFixture[str]
-) -> None:
-    arguments = ["--recipe", "cnn", "--data", str(dataset), "--masks", str(masks)]
-    assert train.main(arguments) == 1
-    assert "--masks works only with a segmentation" in capsys.readouterr().err
-
-
 def test_a_variable_for_masks_does_not_disturb_a_classifier(
     dataset: Path, masks: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -280,14 +272,6 @@ def test_options_of_finish_that_do_not_fit(
     monkeypatch.setenv("CHEST_XRAY_DIR", str(dataset))
     assert main(["finish", "lungs", *options]) == 1
     assert words in capsys.readouterr().err
-
-
-def test_masks_are_refused_when_a_classifier_is_finished(
-    micro_models: Path, masks: Path, capsys: pytest.CaptureFixture[str]
-) -> None:
-    arguments = ["finish", "micro", "--models", str(micro_models), "--masks", str(masks)]
-    assert main(arguments) == 1
-    assert "--masks works only with a segmentation" in capsys.readouterr().err
 
 
 @pytest.mark.parametrize("change", ["another mask", "one mask more"])
