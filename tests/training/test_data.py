@@ -9,17 +9,19 @@ import pytest
 from xray_core.dataset.index import build_index
 from xray_core.model.recipes import Augmentation, find_recipe
 from xray_core.prediction.predictor import Predictor
-from xray_core.training.data import (
-    ImageSet,
-    add_shifted_copies,
+from xray_core.training.batches import (
     augmented_view,
     class_weights,
     epoch_order,
     image_batches,
-    load_images,
-    mask_fingerprint,
     masked_batches,
     training_batches,
+)
+from xray_core.training.data import (
+    ImageSet,
+    add_shifted_copies,
+    load_images,
+    mask_fingerprint,
 )
 
 

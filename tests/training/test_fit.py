@@ -13,8 +13,9 @@ from xray_core.dataset.index import build_index
 from xray_core.errors import BundleError
 from xray_core.model.architectures import build_network
 from xray_core.model.recipes import Augmentation, Recipe, find_recipe
-from xray_core.training import data as pipeline
-from xray_core.training.data import ImageSet, image_batches, load_images
+from xray_core.training import trainers
+from xray_core.training.batches import image_batches
+from xray_core.training.data import ImageSet, load_images
 from xray_core.training.fit import Fitted, fit
 from xray_core.training.optimizers import build_loss, build_optimizer, set_stem_trainable
 from xray_core.training.trainers import validation_metrics
@@ -126,9 +127,9 @@ def test_the_copies_to_choose_on_follow_the_split_s_seed(
     train: Train, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     asked: list[int] = []
-    shift = pipeline.add_shifted_copies
+    shift = trainers.add_shifted_copies
     monkeypatch.setattr(
-        pipeline,
+        trainers,
         "add_shifted_copies",
         lambda images, copies, seed: asked.append(seed) or shift(images, copies, seed=seed),
     )

@@ -9,7 +9,8 @@ import pytest
 from xray_core.model.lungs import Box, crop_to_box, lung_box
 from xray_core.model.recipes import Augmentation, Recipe
 from xray_core.training.augmentation import draw_transform, transform
-from xray_core.training.data import ImageSet, lung_batches
+from xray_core.training.batches import lung_batches
+from xray_core.training.data import ImageSet
 from xray_core.training.lung_augmentation import augment_lungs
 from xray_core.training.trainers import EvidenceOutside
 

@@ -1,8 +1,7 @@
-"""Training data: images decoded once into memory, and the batches of each epoch.
+"""Sets of images in memory: decoded once, with lung masks, shifted copies, crops to the lungs.
 
 Images are read by `xray_core.imaging`, as in prediction, and stored after the resize as integer
-grey levels, one byte per pixel without loss (50 kB per image). Order and augmentation of an epoch
-depend only on the seed and the epoch, so a resumed training sees the same images.
+grey levels, one byte per pixel without loss (50 kB per image).
 """
 
 from __future__ import annotations
@@ -17,7 +16,6 @@ from pathlib import Path
 
 import numpy as np
 import pandas as pd
-import tensorflow as tf
 from tqdm import tqdm
 
 from xray_core.dataset.index import FOLDS
@@ -27,8 +25,7 @@ from xray_core.imaging.radiograph import MAX_BYTES, read_radiograph
 from xray_core.labels import PNEUMONIA
 from xray_core.model.lungs import LungSegmenter, classifier_input
 from xray_core.model.recipes import INPUT_SIZE, Recipe
-from xray_core.training.augmentation import augment, augment_with_mask, simulate_shift
-from xray_core.training.lung_augmentation import augment_lungs
+from xray_core.training.augmentation import simulate_shift
 from xray_core.training.masks import mask_path, read_mask
 
 SEGMENTED = 64  # images in one pass of the lung network
@@ -221,154 +218,6 @@ def list_paths(paths: Sequence[str]) -> str:
     return ", ".join(paths[:LISTED]) + more
 
 
-def epoch_order(label: np.ndarray, recipe: Recipe, rng: np.random.Generator) -> np.ndarray:
-    """Draw the order of the images in one epoch, as a whole number of batches.
-
-    With balanced batches, each batch has as many normal images as images with pneumonia. Each class
-    is then drawn without replacement until all its images were used, and again from the start.
-
-    Parameters
-    ----------
-    label : numpy.ndarray
-        (N,), 1 for pneumonia.
-    recipe : Recipe
-        Batch size and class balancing.
-    rng : numpy.random.Generator
-
-    Returns
-    -------
-    numpy.ndarray
-        Positions of the images.
-    """
-    size = min(recipe.batch_size, len(label))
-    steps = max(1, len(label) // size)
-    if recipe.imbalance != "balanced_batches":
-        return rng.permutation(len(label))[: steps * size]
-    half = max(1, size // 2)
-    columns = [
-        _draw_repeatedly(np.flatnonzero(label == value), steps * half, rng).reshape(steps, half)
-        for value in (0, 1)
-    ]
-    return np.concatenate(columns, axis=1).reshape(-1)
-
-
-def _draw_repeatedly(positions: np.ndarray, count: int, rng: np.random.Generator) -> np.ndarray:
-    rounds = [rng.permutation(positions) for _ in range(-(-count // len(positions)))]
-    return np.concatenate(rounds)[:count]
-
-
-def class_weights(label: np.ndarray, imbalance: str) -> np.ndarray:
-    """Compute the weight of each image in the loss.
-
-    Parameters
-    ----------
-    label : numpy.ndarray
-        (N,), 1 for pneumonia.
-    imbalance : str
-        The recipe's field: with "class_weights" both classes have the same total weight, otherwise
-        every image has the weight 1.
-
-    Returns
-    -------
-    numpy.ndarray
-        float32 (N,).
-    """
-    if imbalance != "class_weights":
-        return np.ones(len(label), np.float32)
-    share = label.mean()
-    return np.where(label == 1, 0.5 / share, 0.5 / (1 - share)).astype(np.float32)
-
-
-def training_batches(images: ImageSet, recipe: Recipe, *, seed: int, epoch: int) -> tf.data.Dataset:
-    """Build the batches of one epoch, augmented, and mixed where the recipe asks for it.
-
-    Parameters
-    ----------
-    images : ImageSet
-        The training fold.
-    recipe : Recipe
-        Batch size, class balancing, augmentation and mixup.
-    seed : int
-        Seed of the training.
-    epoch : int
-        Counted from 1.
-
-    Returns
-    -------
-    tf.data.Dataset
-        pixels (B, 224, 224, 1), label (B, 1) and weight (B,), float32.
-    """
-    rng = np.random.default_rng([seed, epoch])
-    order = epoch_order(images.label, recipe, rng)
-    seeds = rng.integers(0, 2**62, size=len(order))
-    weight = class_weights(images.label, recipe.imbalance)
-
-    size = min(recipe.batch_size, len(images))
-    if recipe.imbalance == "balanced_batches":
-        size = 2 * max(1, size // 2)
-    batches = tf.data.Dataset.zip(
-        _augmented(images, recipe, order, seeds),
-        tf.data.Dataset.from_tensor_slices(images.label[order, None]),
-        tf.data.Dataset.from_tensor_slices(weight[order]),
-    ).batch(size, drop_remainder=True)
-    if recipe.mixup:
-        share = rng.beta(recipe.mixup, recipe.mixup, size=len(order) // size).astype(np.float32)
-        batches = tf.data.Dataset.zip(batches, tf.data.Dataset.from_tensor_slices(share))
-        batches = batches.map(_mix, deterministic=True)
-    return batches.prefetch(tf.data.AUTOTUNE)
-
-
-def masked_batches(images: ImageSet, recipe: Recipe, *, seed: int, epoch: int) -> tf.data.Dataset:
-    """Build the batches of one epoch with masks; each mask is moved with its augmented image.
-
-    Parameters
-    ----------
-    images : ImageSet
-        The training fold, with masks.
-    recipe : Recipe
-        Batch size and augmentation.
-    seed : int
-        Seed of the training.
-    epoch : int
-        Counted from 1.
-
-    Returns
-    -------
-    tf.data.Dataset
-        pixels and mask (B, 224, 224, 1), float32.
-    """
-    rng = np.random.default_rng([seed, epoch])
-    order = epoch_order(images.label, recipe, rng)
-    seeds = rng.integers(0, 2**62, size=len(order))
-    masks = images.masks
-    if masks is None:
-        raise ValueError("These images have no masks.")
-
-    def pair(position: int, seed: int) -> tuple[np.ndarray, np.ndarray]:
-        pixels, mask = (
-            array[position, :, :, 0].astype(np.float32) for array in (images.pixels, masks)
-        )
-        how = recipe.augmentation
-        pixels, mask = augment_with_mask(pixels, mask, how, np.random.default_rng(seed))
-        return pixels[..., None], mask[..., None]
-
-    def tensors(position: tf.Tensor, seed: tf.Tensor) -> tuple[tf.Tensor, ...]:
-        # Not stateful: an image depends only on its seed, so images can be computed in parallel.
-        both = tf.numpy_function(pair, [position, seed], [tf.float32] * 2, stateful=False)
-        return tuple(tf.ensure_shape(part, (*INPUT_SIZE, 1)) for part in both)
-
-    pairs = tf.data.Dataset.from_tensor_slices((order, seeds)).map(
-        tensors, num_parallel_calls=tf.data.AUTOTUNE, deterministic=True
-    )
-    size = min(recipe.batch_size, len(images))
-    return pairs.batch(size, drop_remainder=True).prefetch(tf.data.AUTOTUNE)
-
-
-def _mix(batch: tuple[tf.Tensor, ...], share: tf.Tensor) -> tuple[tf.Tensor, ...]:
-    """Mixup (Zhang et al., ICLR 2018) of each image with its mirror position in the batch."""
-    return tuple(share * part + (1 - share) * tf.reverse(part, [0]) for part in batch)
-
-
 def add_shifted_copies(images: ImageSet, copies: int, *, seed: int) -> ImageSet:
     """Append shifted copies, which simulate images from other hospitals.
 
@@ -396,28 +245,6 @@ def add_shifted_copies(images: ImageSet, copies: int, *, seed: int) -> ImageSet:
     repeats = copies + 1
     table = pd.concat([images.table] * repeats, ignore_index=True)
     return ImageSet(table, np.concatenate(parts), np.tile(images.label, repeats))
-
-
-def image_batches(images: ImageSet, size: int = 64) -> tf.data.Dataset:
-    """Build batches of unchanged images, in order.
-
-    Parameters
-    ----------
-    images : ImageSet
-    size : int
-        Images per batch.
-
-    Returns
-    -------
-    tf.data.Dataset
-        pixels (B, 224, 224, 1), float32.
-    """
-    return (
-        tf.data.Dataset.from_tensor_slices(images.pixels)
-        .batch(size)
-        .map(lambda pixels: tf.cast(pixels, tf.float32))
-        .prefetch(tf.data.AUTOTUNE)
-    )
 
 
 def model_inputs(images: ImageSet, segmenter: LungSegmenter | None, recipe: Recipe) -> ImageSet:
@@ -467,105 +294,3 @@ def find_lungs(images: ImageSet, segmenter: LungSegmenter) -> ImageSet:
         whole = images.pixels[start : start + SEGMENTED].astype(np.float32)
         masks[start : start + SEGMENTED, ..., 0] = segmenter.masks(whole)
     return replace(images, masks=masks)
-
-
-def lung_batches(
-    images: ImageSet, recipe: Recipe, grid: tuple[int, int], *, seed: int, epoch: int
-) -> tf.data.Dataset:
-    """Build the batches of one epoch for a classifier that is trained on the lungs.
-
-    Parameters
-    ----------
-    images : ImageSet
-        The training fold, with masks.
-    recipe : Recipe
-        Batch size, class balancing, augmentation and crop.
-    grid : (int, int)
-        Height and width of the network's map.
-    seed : int
-        Seed of the training.
-    epoch : int
-        Counted from 1.
-
-    Returns
-    -------
-    tf.data.Dataset
-        Inputs: pixels (B, 224, 224, 1) and lungs (B, h, w, 1); targets: label (B, 1) and 0 (B, 1),
-        the share of the evidence outside the lungs; their weights (B,) and (B,). All float32.
-    """
-    masks = images.masks
-    if masks is None:
-        raise ValueError("These images have no masks.")
-    rng = np.random.default_rng([seed, epoch])
-    order = epoch_order(images.label, recipe, rng)
-    seeds = rng.integers(0, 2**62, size=len(order))
-    class_weight = class_weights(images.label, recipe.imbalance)
-
-    def sample(position: int, seed: int) -> tuple[np.ndarray, ...]:
-        rng = np.random.default_rng(seed)
-        pixels, other = (
-            images.pixels[row, :, :, 0].astype(np.float32)
-            for row in (position, rng.integers(len(images)))
-        )
-        label, mask = float(images.label[position]), masks[position, :, :, 0]
-        one = augment_lungs(pixels, mask, label, other, recipe, grid, rng)
-        numbers = np.array([one.target, class_weight[position], one.has_lungs], np.float32)
-        return one.pixels[..., None], one.lungs[..., None], numbers
-
-    def tensors(position: tf.Tensor, seed: tf.Tensor) -> tuple[tf.Tensor, ...]:
-        # Not stateful: an image depends only on its seed, so images can be computed in parallel.
-        parts = tf.numpy_function(sample, [position, seed], [tf.float32] * 3, stateful=False)
-        shapes = ((*INPUT_SIZE, 1), (*grid, 1), (3,))
-        pixels, lungs, numbers = map(tf.ensure_shape, parts, shapes)
-        label, weight, has_lungs = numbers[:1], numbers[1], numbers[2]
-        return (pixels, lungs), (label, tf.zeros(1)), (weight, weight * has_lungs)
-
-    samples = tf.data.Dataset.from_tensor_slices((order, seeds)).map(
-        tensors, num_parallel_calls=tf.data.AUTOTUNE, deterministic=True
-    )
-    size = min(recipe.batch_size, len(images))
-    if recipe.imbalance == "balanced_batches":
-        size = 2 * max(1, size // 2)
-    return samples.batch(size, drop_remainder=True).prefetch(tf.data.AUTOTUNE)
-
-
-def augmented_view(images: ImageSet, recipe: Recipe, seed: int, view: int) -> tf.data.Dataset:
-    """Build batches of one augmented copy of every image, in order.
-
-    Parameters
-    ----------
-    images : ImageSet
-    recipe : Recipe
-        The augmentation.
-    seed : int
-        Seed of the training.
-    view : int
-        Number of the copy, from 0.
-
-    Returns
-    -------
-    tf.data.Dataset
-        pixels (B, 224, 224, 1), float32.
-    """
-    seeds = np.random.default_rng([seed, view, 0xF11E]).integers(0, 2**62, size=len(images))
-    images_in_order = _augmented(images, recipe, np.arange(len(images)), seeds)
-    return images_in_order.batch(64).prefetch(tf.data.AUTOTUNE)
-
-
-def _augmented(
-    images: ImageSet, recipe: Recipe, order: np.ndarray, seeds: np.ndarray
-) -> tf.data.Dataset:
-    """The images at the positions `order`, each augmented with its seed: (224, 224, 1) float32."""
-
-    def image(position: int, seed: int) -> np.ndarray:
-        pixels = images.pixels[position, :, :, 0].astype(np.float32)
-        return augment(pixels, recipe.augmentation, np.random.default_rng(seed))[..., None]
-
-    def tensor(position: tf.Tensor, seed: tf.Tensor) -> tf.Tensor:
-        # Not stateful: an image depends only on its seed, so images can be computed in parallel.
-        pixels = tf.numpy_function(image, [position, seed], tf.float32, stateful=False)
-        return tf.ensure_shape(pixels, (*INPUT_SIZE, 1))
-
-    return tf.data.Dataset.from_tensor_slices((order, seeds)).map(
-        tensor, num_parallel_calls=tf.data.AUTOTUNE, deterministic=True
-    )

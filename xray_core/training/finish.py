@@ -37,14 +37,8 @@ from xray_core.prediction import wording
 from xray_core.prediction.labelled import predict_labelled
 from xray_core.prediction.predictor import Predictor
 from xray_core.training import data as pipeline
-from xray_core.training.data import (
-    ImageSet,
-    Loaded,
-    image_batches,
-    list_paths,
-    load_images,
-    model_inputs,
-)
+from xray_core.training.batches import image_batches
+from xray_core.training.data import ImageSet, Loaded, list_paths, load_images, model_inputs
 from xray_core.training.examples import write_examples
 from xray_core.training.plan import LUNGS, check_classes, find_lungs
 from xray_core.training.results import dataset_facts, write_results
@@ -426,12 +420,23 @@ def _two_outputs(network: keras.Model) -> keras.Model:
 def _outputs(two_outputs: keras.Model, images: ImageSet, inputs: ImageSet) -> Outputs:
     """Run the network on the `inputs` of whole `images`."""
     features, logit = two_outputs.predict(image_batches(inputs), verbose=0)
-    if not (np.isfinite(features).all() and np.isfinite(logit).all()):
+    check_finite(features, logit)
+    return Outputs(images, features, logit[:, 0])
+
+
+def check_finite(*outputs: np.ndarray) -> None:
+    """Check that all outputs of a network are finite.
+
+    Raises
+    ------
+    BundleError
+        One is not.
+    """
+    if not all(np.isfinite(output).all() for output in outputs):
         raise BundleError(
             "An output of the network is not finite, so no bundle can be written. Train it again "
             "with a lower learning rate."
         )
-    return Outputs(images, features, logit[:, 0])
 
 
 def _plain(recipe: Recipe) -> dict[str, Any]:

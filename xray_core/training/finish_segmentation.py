@@ -21,14 +21,9 @@ from xray_core.model.architectures import describe_layers
 from xray_core.model.bundle import Bundle, open_bundle
 from xray_core.model.lungs import LungLimits, Mask, clean_mask, measure_fields, overlap
 from xray_core.model.recipes import INPUT_SIZE
-from xray_core.training.data import (
-    ImageSet,
-    Loaded,
-    image_batches,
-    load_images,
-    mask_fingerprint,
-)
-from xray_core.training.finish import Provenance
+from xray_core.training.batches import image_batches
+from xray_core.training.data import ImageSet, Loaded, load_images, mask_fingerprint
+from xray_core.training.finish import Provenance, check_finite
 from xray_core.training.masks import without_mask
 from xray_core.training.results import dataset_facts
 from xray_core.training.segmentation_results import write_results
@@ -192,11 +187,7 @@ def predict_masks(network: keras.Model, images: ImageSet) -> Iterator[Mask]:
     """
     for pixels in image_batches(images):
         probability = network.predict_on_batch(pixels)
-        if not np.isfinite(probability).all():
-            raise BundleError(
-                "An output of the network is not finite, so no bundle can be written. Train it "
-                "again with a lower learning rate."
-            )
+        check_finite(probability)
         yield from (clean_mask(one[..., 0]) for one in probability)
 
 

@@ -7,7 +7,8 @@ therefore be rebuilt from its own files when their definition or wording changes
 from __future__ import annotations
 
 import shutil
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -76,27 +77,54 @@ def finish_stored(bundle: Bundle, *, notes: str | None = None) -> Bundle:
     BundleError
         The bundle's `config.json` lacks an entry that the card needs.
     """
+    with rewriting(bundle, notes) as (partial, config):
+        unreadable = config["dataset"].get("unreadable", [])
+        config["dataset"] = dataset_facts(bundle.dataset(), unreadable)
+        if bundles.AVERAGES in bundle.config["files"]:  # under the names of today's format
+            averages = read_averages(bundle.folder / bundles.AVERAGES)
+            save_averages(averages, partial / bundles.AVERAGES)
+        write_results(partial, config, bundle.predictions(), bundle.history())
+    return open_bundle(bundle.folder)
+
+
+@contextmanager
+def rewriting(bundle: Bundle, notes: str | None) -> Iterator[tuple[Path, dict[str, Any]]]:
+    """Replace a bundle by a copy of it in which the results are written again.
+
+    Parameters
+    ----------
+    bundle : Bundle
+        A bundle of any kind.
+    notes : str, optional
+        Replaces the bundle's notes.
+
+    Yields
+    ------
+    partial : pathlib.Path
+        The folder of the copy, with all files except card and figures.
+    config : dict
+        The content of its `config.json`.
+
+    Raises
+    ------
+    BundleError
+        The caller did not find an entry in `config`.
+    """
     config = {k: v for k, v in bundle.config.items() if k not in ("format", "files")}
     if notes:
         config["notes"] = notes
     try:
-        unreadable = config["dataset"].get("unreadable", [])
-        config["dataset"] = dataset_facts(bundle.dataset(), unreadable)
         with bundles.writing(bundle.folder) as partial:
             for name in bundle.config["files"]:
                 if not _is_result(name):
                     (partial / name).parent.mkdir(parents=True, exist_ok=True)
                     shutil.copyfile(bundle.folder / name, partial / name)
-            if bundles.AVERAGES in bundle.config["files"]:  # under the names of today's format
-                averages = read_averages(bundle.folder / bundles.AVERAGES)
-                save_averages(averages, partial / bundles.AVERAGES)
-            write_results(partial, config, bundle.predictions(), bundle.history())
+            yield partial, config
     except KeyError as error:
         raise BundleError(
             f"The model {bundle.name} has no entry {error}, which its card needs: rebuild it from "
             f"the dataset with `python -m xray_core finish {bundle.name}`."
         ) from error
-    return open_bundle(bundle.folder)
 
 
 def dataset_facts(index: pd.DataFrame, unreadable: Sequence[str]) -> dict[str, Any]:

@@ -5,7 +5,6 @@ This needs neither the network nor the dataset nor TensorFlow.
 
 from __future__ import annotations
 
-import shutil
 from collections.abc import Callable
 from dataclasses import asdict
 from pathlib import Path
@@ -14,11 +13,11 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
-from xray_core.errors import BundleError
 from xray_core.evaluation.tables import finite
 from xray_core.model import bundle as bundles
 from xray_core.model.bundle import Bundle, open_bundle
 from xray_core.stats.bootstrap import PatientWeights
+from xray_core.training.results import rewriting
 from xray_core.training.segmentation_card import segmentation_card
 
 LOW_QUANTILE = 0.05  # the quantile of the Dice coefficient that stands for difficult images
@@ -63,19 +62,8 @@ def finish_stored(bundle: Bundle, *, notes: str | None = None) -> Bundle:
     BundleError
         The bundle's `config.json` lacks an entry that the card needs.
     """
-    config = {k: v for k, v in bundle.config.items() if k not in ("format", "files")}
-    if notes:
-        config["notes"] = notes
-    try:
-        with bundles.writing(bundle.folder) as partial:
-            for name in (bundles.WEIGHTS, bundles.HISTORY, bundles.SEGMENTATION):
-                shutil.copyfile(bundle.folder / name, partial / name)
-            write_results(partial, config, bundle.segmentation())
-    except KeyError as error:
-        raise BundleError(
-            f"The model {bundle.name} has no entry {error}, which its card needs: rebuild it from "
-            f"the dataset with `python -m xray_core finish {bundle.name}`."
-        ) from error
+    with rewriting(bundle, notes) as (partial, config):
+        write_results(partial, config, bundle.segmentation())
     return open_bundle(bundle.folder, kind="segmentation")
 
 

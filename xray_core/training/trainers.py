@@ -6,6 +6,7 @@ What differs between them in a training is here: model, loss, batches, validatio
 
 from __future__ import annotations
 
+from abc import ABC, abstractmethod
 from typing import Any, Protocol
 
 import keras
@@ -15,8 +16,8 @@ import tensorflow as tf
 from xray_core.model.architectures import last_spatial_layer
 from xray_core.model.lungs import LungSegmenter, clean_mask, overlap
 from xray_core.model.recipes import Recipe
-from xray_core.training import data as pipeline
-from xray_core.training.data import ImageSet
+from xray_core.training import batches
+from xray_core.training.data import ImageSet, add_shifted_copies, model_inputs
 from xray_core.training.optimizers import build_loss
 
 
@@ -76,23 +77,36 @@ def build_trainer(
     """
     if recipe.kind == "segmentation":
         return SegmentationTrainer(network, recipe, training, validation, seed)
-    varied = pipeline.add_shifted_copies(validation, recipe.shifted_views, seed=split_seed)
-    originals, varied = len(validation), pipeline.model_inputs(varied, segmenter, recipe)
+    varied = add_shifted_copies(validation, recipe.shifted_views, seed=split_seed)
+    originals, varied = len(validation), model_inputs(varied, segmenter, recipe)
     kind = HeadTrainer if recipe.cached_views else NetworkTrainer
     if recipe.trains_on_lungs:
         kind = LungTrainer
     return kind(network, recipe, training, varied, originals, seed)
 
 
-class _ClassifierTrainer:
+class _ClassifierTrainer(ABC):
     """What the trainers of a classifier share: loss, and validation on images and their copies."""
 
     model: keras.Model
 
-    def __init__(self, recipe: Recipe, validation: ImageSet, originals: int) -> None:
-        self._recipe = recipe
+    def __init__(
+        self,
+        network: keras.Model,
+        recipe: Recipe,
+        training: ImageSet,
+        validation: ImageSet,
+        originals: int,
+        seed: int,
+    ) -> None:
+        self._recipe, self._seed, self._training = recipe, seed, training
         self._originals = originals  # the validation images, followed by their shifted copies
         self._validation = validation
+        self._build(network)
+
+    @abstractmethod
+    def _build(self, network: keras.Model) -> None:
+        """Build `model`, the part of the network that is trained."""
 
     def compile(self, optimizer: keras.optimizers.Optimizer) -> None:
         """Set optimizer, loss and accuracy."""
@@ -105,9 +119,9 @@ class _ClassifierTrainer:
         logit = self.validation_logits()
         return validation_metrics(logit, self._validation.label, self._originals)
 
+    @abstractmethod
     def validation_logits(self) -> np.ndarray:
         """Predict the log-odds (N,) of the validation images and their shifted copies."""
-        raise NotImplementedError
 
     def watched_loss(self, row: dict[str, float]) -> float:
         """Get the loss over the validation images and all copies, each with equal weight."""
@@ -125,27 +139,17 @@ class _ClassifierTrainer:
 class NetworkTrainer(_ClassifierTrainer):
     """Trains the whole network on augmented images."""
 
-    def __init__(
-        self,
-        network: keras.Model,
-        recipe: Recipe,
-        training: ImageSet,
-        validation: ImageSet,
-        originals: int,
-        seed: int,
-    ) -> None:
-        super().__init__(recipe, validation, originals)
-        self.model = _objective(network, recipe)
-        self._seed, self._training = seed, training
+    def _build(self, network: keras.Model) -> None:
+        self.model = _objective(network, self._recipe)
         self._to_logit = keras.Model(network.input, network.get_layer("logit").output)
 
     def batches(self, epoch: int) -> tf.data.Dataset:
         """Get the batches of one epoch: pixels (B, 224, 224, 1), label (B, 1), weight (B,)."""
-        return pipeline.training_batches(self._training, self._recipe, seed=self._seed, epoch=epoch)
+        return batches.training_batches(self._training, self._recipe, seed=self._seed, epoch=epoch)
 
     def validation_logits(self) -> np.ndarray:
         """Predict the log-odds (N,) of the validation images."""
-        return self._to_logit.predict(pipeline.image_batches(self._validation), verbose=0)[:, 0]
+        return self._to_logit.predict(batches.image_batches(self._validation), verbose=0)[:, 0]
 
 
 class LungTrainer(NetworkTrainer):
@@ -154,16 +158,8 @@ class LungTrainer(NetworkTrainer):
     Besides the class, the loss takes the share of the evidence that lies outside the lungs.
     """
 
-    def __init__(
-        self,
-        network: keras.Model,
-        recipe: Recipe,
-        training: ImageSet,
-        validation: ImageSet,
-        originals: int,
-        seed: int,
-    ) -> None:
-        super().__init__(network, recipe, training, validation, originals, seed)
+    def _build(self, network: keras.Model) -> None:
+        super()._build(network)
         activations = network.get_layer(last_spatial_layer(network)).output  # (B, h, w, C)
         lungs = keras.Input((*activations.shape[1:3], 1), name="lungs")
         outside = EvidenceOutside(network.get_layer("logit"), name="outside", dtype="float32")
@@ -182,8 +178,8 @@ class LungTrainer(NetworkTrainer):
         )
 
     def batches(self, epoch: int) -> tf.data.Dataset:
-        """Get the batches of one epoch, as `data.lung_batches` builds them."""
-        return pipeline.lung_batches(
+        """Get the batches of one epoch, as `batches.lung_batches` builds them."""
+        return batches.lung_batches(
             self._training, self._recipe, self._grid, seed=self._seed, epoch=epoch
         )
 
@@ -220,36 +216,29 @@ class HeadTrainer(_ClassifierTrainer):
     per epoch.
     """
 
-    def __init__(
-        self,
-        network: keras.Model,
-        recipe: Recipe,
-        training: ImageSet,
-        validation: ImageSet,
-        originals: int,
-        seed: int,
-    ) -> None:
-        super().__init__(recipe, validation, originals)
+    def _build(self, network: keras.Model) -> None:
+        recipe, training = self._recipe, self._training
         features = network.get_layer("features").output
         self.model = keras.Model(features, _objective(network, recipe).output)
-        self._seed, self._label = seed, training.label
-        self._weight = pipeline.class_weights(training.label, recipe.imbalance)
+        self._weight = batches.class_weights(training.label, recipe.imbalance)
         to_features = keras.Model(network.input, features)
         self._views = [
-            to_features.predict(pipeline.augmented_view(training, recipe, seed, view), verbose=0)
+            to_features.predict(
+                batches.augmented_view(training, recipe, self._seed, view), verbose=0
+            )
             for view in range(min(recipe.cached_views, recipe.epochs))
         ]
-        batches = pipeline.image_batches(self._validation)
-        self._features = to_features.predict(batches, verbose=0)
+        whole = batches.image_batches(self._validation)
+        self._features = to_features.predict(whole, verbose=0)
         self._to_logit = keras.Model(features, network.get_layer("logit").output)
 
     def batches(self, epoch: int) -> tf.data.Dataset:
         """Get the batches of one epoch: features (B, D), label (B, 1), weight (B,)."""
         view = self._views[(epoch - 1) % len(self._views)]
         rng = np.random.default_rng([self._seed, epoch])
-        order = pipeline.epoch_order(self._label, self._recipe, rng)
-        size = min(self._recipe.batch_size, len(self._label))
-        rows = (view[order], self._label[order, None], self._weight[order])
+        order = batches.epoch_order(self._training.label, self._recipe, rng)
+        size = min(self._recipe.batch_size, len(self._training.label))
+        rows = (view[order], self._training.label[order, None], self._weight[order])
         return tf.data.Dataset.from_tensor_slices(rows).batch(size).prefetch(tf.data.AUTOTUNE)
 
     def validation_logits(self) -> np.ndarray:
@@ -279,7 +268,7 @@ class SegmentationTrainer:
 
     def batches(self, epoch: int) -> tf.data.Dataset:
         """Get the batches of one epoch: pixels and mask (B, 224, 224, 1)."""
-        return pipeline.masked_batches(self._training, self._recipe, seed=self._seed, epoch=epoch)
+        return batches.masked_batches(self._training, self._recipe, seed=self._seed, epoch=epoch)
 
     def validate(self) -> dict[str, float]:
         """Measure loss, mean Dice and its 5th percentile on the validation images."""
@@ -289,7 +278,7 @@ class SegmentationTrainer:
         loss = build_loss(self._recipe)
         losses: list[np.ndarray] = []
         dice: list[float] = []
-        for pixels in pipeline.image_batches(self._validation):
+        for pixels in batches.image_batches(self._validation):
             reference = masks[len(dice) : len(dice) + len(pixels)]
             probability = self.model.predict_on_batch(pixels)
             losses.append(np.asarray(loss.call(reference.astype(np.float32), probability)))
