@@ -16,7 +16,7 @@ from xray_core.model.lungs import classifier_input
 from xray_core.model.recipes import find_recipe
 from xray_core.training.data import ImageSet
 from xray_core.training.finish import _map_limit, finish_again, model_inputs
-from xray_core.training.plan import find_lungs
+from xray_core.training.plan import SHIPPED, find_lungs
 
 
 @pytest.fixture(scope="module")
@@ -156,8 +156,8 @@ def test_the_limit_is_a_low_quantile_and_at_most_one_half() -> None:
     ("margin", "name", "words"),
     [
         (0.1, "none", "is trained on the lungs, so it needs a lung network"),
-        (0.1, "lungs", "train one with `python train.py --recipe lungs --masks DIR`"),
-        (0.0, "lungs", "or leave it out with --lungs none"),
+        (0.1, "other", "train one with `python train.py --recipe lungs --masks DIR`"),
+        (0.0, "other", "or leave it out with --lungs none"),
         (0.0, "micro", "of the kind classifier"),
     ],
 )
@@ -173,6 +173,12 @@ def test_a_missing_lung_network_is_a_sentence(
     assert ("--lungs none" in str(refusal.value)) == (margin == 0.0 or name == "none") or (
         name == "micro"
     )
+
+
+def test_a_folder_of_models_without_a_lung_network_gets_the_shipped_one(tmp_path: Path) -> None:
+    bundle = find_lungs(tmp_path, "lungs", find_recipe("resnet50"))
+    assert bundle is not None
+    assert bundle.folder == SHIPPED / "lungs"
 
 
 def test_only_a_crop_makes_a_training_depend_on_the_lung_network(

@@ -256,13 +256,13 @@ def test_a_lung_network_predicts_the_masks_where_none_were_drawn(
     from xray_core.__main__ import main
     from xray_core.training import data
 
-    def find_lungs(images: Any, segmenter: Any) -> Any:
+    def add_lung_masks(images: Any, segmenter: Any) -> Any:
         assert segmenter.limits is not None
         masks = np.zeros(images.pixels.shape[:3], bool)
         masks[:, 60:160, 40:95] = masks[:, 60:160, 130:185] = True
         return replace(images, masks=masks[..., np.newaxis])
 
-    monkeypatch.setattr(data, "find_lungs", find_lungs)
+    monkeypatch.setattr(data, "add_lung_masks", add_lung_masks)
     shutil.copytree(trained_models, tmp_path / "models")
     shutil.copytree(trained_lungs / "lungs", tmp_path / "models" / "lungs")
     assert main(["finish", "cnn-softmax", "--data", str(dataset)]) == 0

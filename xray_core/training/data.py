@@ -274,7 +274,7 @@ def model_inputs(images: ImageSet, segmenter: LungSegmenter | None, recipe: Reci
     return replace(images, pixels=pixels)
 
 
-def find_lungs(images: ImageSet, segmenter: LungSegmenter) -> ImageSet:
+def add_lung_masks(images: ImageSet, segmenter: LungSegmenter) -> ImageSet:
     """Add the masks that a lung network predicts to a set of images.
 
     Parameters

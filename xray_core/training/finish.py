@@ -235,7 +235,7 @@ def finish(
             return _outputs(two_outputs, inputs, inputs).logit
 
         if drawn is None and segmenter is not None:
-            found = np.asarray(pipeline.find_lungs(test_images, segmenter).masks)
+            found = np.asarray(pipeline.add_lung_masks(test_images, segmenter).masks)
             drawn = LungMasks("predicted", found[..., 0])
         config["robustness"] = {
             "changed": measure_changes(

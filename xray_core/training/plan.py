@@ -19,6 +19,7 @@ from xray_core.training.masks import find_masks, find_masks_if_named, without_ma
 from xray_core.training.settings import apply_settings, check_recipe, setting_names
 
 LUNGS = "lungs"  # name of the bundle of the lung network
+SHIPPED = Path(__file__).resolve().parents[2] / "models"
 LARGEST_SEED = 2**32 - 1  # limit of the libraries
 
 
@@ -211,7 +212,7 @@ def find_lungs(models: Path, name: str, recipe: Recipe) -> Bundle | None:
     Parameters
     ----------
     models : pathlib.Path
-        The folder of the bundles.
+        The folder of the bundles. A bundle that is not there is looked up in the project's own.
     name : str
         Name of its bundle, or "none".
     recipe : Recipe
@@ -236,13 +237,14 @@ def find_lungs(models: Path, name: str, recipe: Recipe) -> Bundle | None:
                 "leave out --lungs none."
             )
         return None
-    if not (models / name).is_dir():
+    folder = next((one / name for one in (models, SHIPPED) if (one / name).is_dir()), None)
+    if folder is None:
         without = "" if recipe.trains_on_lungs else ", or leave it out with --lungs none"
         raise BundleError(
             f"There is no lung network called {name} in {models}: train one with `python train.py "
             f"--recipe lungs --masks DIR`, copy its bundle there{without}."
         )
-    return open_bundle(models / name, kind="segmentation")
+    return open_bundle(folder, kind="segmentation")
 
 
 def _set_epochs(recipe: Recipe, epochs: int, named: set[str]) -> Recipe:

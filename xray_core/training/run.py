@@ -25,7 +25,13 @@ from xray_core.model.bundle import Bundle, clear_leftovers
 from xray_core.model.lungs import LungSegmenter
 from xray_core.model.recipes import Recipe
 from xray_core.training.checkpoints import load_identity
-from xray_core.training.data import Loaded, find_lungs, list_paths, load_images, mask_fingerprint
+from xray_core.training.data import (
+    Loaded,
+    add_lung_masks,
+    list_paths,
+    load_images,
+    mask_fingerprint,
+)
 from xray_core.training.finish import Provenance, finish
 from xray_core.training.finish_segmentation import finish_segmentation
 from xray_core.training.fit import Fitted, fit
@@ -76,7 +82,7 @@ def train(plan: Plan, *, log: Callable[[str], None] = print) -> Bundle:
         if recipe.trains_on_lungs and plan.lungs is not None:
             segmenter = LungSegmenter(plan.lungs.load_network(), plan.lungs.lung_limits)
             log("Finding the lungs in the training images ...")
-            training = find_lungs(training, segmenter)
+            training = add_lung_masks(training, segmenter)
         with _precision(recipe.precision):
             network = build_network(recipe, backbone_weights=plan.backbone_weights)
         fitted = fit(
