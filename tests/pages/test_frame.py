@@ -53,6 +53,19 @@ def test_resnet50_is_the_model_that_the_app_opens_with(open_page, micro_bundle, 
     assert open_page("training").sidebar.selectbox[0].value == "resnet50"
 
 
+def test_another_model_than_the_default_is_used_only_with_a_warning(
+    open_page, micro_bundle, models_folder
+):
+    for name in ("another", "resnet50"):
+        shutil.copytree(micro_bundle, models_folder / name)
+    (models_folder / "resnet50" / "gate.npz").write_bytes(b"changed")
+    at = open_page("prediction")
+
+    assert at.sidebar.selectbox[0].value == "another"
+    assert "resnet50, cannot be opened, so another is used" in at.warning[0].value
+    assert "gate.npz was changed" in at.warning[0].value
+
+
 @pytest.mark.parametrize("page", PAGES)
 def test_no_page_calls_the_server_this_computer(open_page, with_model, page):
     at = open_page(page)

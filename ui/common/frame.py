@@ -113,4 +113,10 @@ def _model_picker() -> str | None:
     if problems[name] is not None:
         st.warning(as_markdown(problems[name]), icon=":material/warning:")
         return None
+    if problems.get(DEFAULT_MODEL) is not None:
+        st.warning(
+            f"The default model, {DEFAULT_MODEL}, cannot be opened, so {as_markdown(name)} is "
+            f"used. {as_markdown(problems[DEFAULT_MODEL])}",
+            icon=":material/warning:",
+        )
     return name
