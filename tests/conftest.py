@@ -116,7 +116,8 @@ def _write_micro_bundle(target: Path) -> None:
 
     from xray_core.evaluation.verdicts import natural_frequencies
     from xray_core.model.architectures import build_network, describe_layers
-    from xray_core.model.bundle import save_weights, seal, sha256, writing
+    from xray_core.model.bundle import sha256
+    from xray_core.model.bundle_writing import save_weights, seal, writing
     from xray_core.model.calibration import fit_calibration
     from xray_core.model.gate import fit_gate
     from xray_core.model.neighbours import fit_neighbours

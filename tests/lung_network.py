@@ -7,17 +7,8 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from xray_core.model.bundle import (
-    REQUIRED_COLUMNS,
-    SEGMENTATION,
-    WEIGHTS,
-    embed_lungs,
-    open_bundle,
-    save_weights,
-    seal,
-    sha256,
-    writing,
-)
+from xray_core.model.bundle import REQUIRED_COLUMNS, SEGMENTATION, WEIGHTS, open_bundle, sha256
+from xray_core.model.bundle_writing import embed_lungs, save_weights, seal, writing
 from xray_core.model.lungs import LungLimits
 from xray_core.model.recipes import find_recipe
 

@@ -32,7 +32,8 @@ SMALL_LUNGS = [
 def write_segmentation(target: Path) -> Path:
     """Write a segmentation of two resolutions to the folder `target`, which is returned."""
     from xray_core.model.architectures import build_network, describe_layers
-    from xray_core.model.bundle import save_weights, seal, sha256, writing
+    from xray_core.model.bundle import sha256
+    from xray_core.model.bundle_writing import save_weights, seal, writing
 
     recipe = replace(find_recipe("lungs"), name="micro-lungs", filters=(4, 8))
     network = build_network(recipe)

@@ -9,7 +9,7 @@ import numpy as np
 import pandas as pd
 
 from xray_core.evaluation.tables import summary
-from xray_core.model.bundle import seal, writing
+from xray_core.model.bundle_writing import seal, writing
 from xray_core.model.calibration import Calibration
 from xray_core.model.recipes import RECIPES
 

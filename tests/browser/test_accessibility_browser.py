@@ -19,7 +19,8 @@ from browser_tools import LAPTOP, PHONE, ROOT, Server, drop
 from PIL import Image
 from playwright.sync_api import Page, expect
 
-from xray_core.model.bundle import open_bundle, seal, writing
+from xray_core.model.bundle import open_bundle
+from xray_core.model.bundle_writing import seal, writing
 from xray_core.training.card import model_card
 
 pytestmark = pytest.mark.browser

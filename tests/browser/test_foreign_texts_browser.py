@@ -11,7 +11,7 @@ from PIL import Image
 from playwright.sync_api import expect
 from simulated_bundle import write_bundle
 
-from xray_core.model.bundle import seal
+from xray_core.model.bundle_writing import seal
 
 pytestmark = pytest.mark.browser
 

@@ -14,17 +14,13 @@ import pytest
 from foreign_bundle import reseal
 
 from xray_core.errors import BundleError
-from xray_core.model.bundle import (
-    WEIGHTS,
+from xray_core.model.bundle import WEIGHTS, convert_format_1, list_bundles, open_bundle, sha256
+from xray_core.model.bundle_writing import (
     check_name,
     clear_leftovers,
-    convert_format_1,
     find_free_name,
-    list_bundles,
-    open_bundle,
     save_weights,
     seal,
-    sha256,
     writing,
 )
 
@@ -245,7 +241,7 @@ def test_a_bundle_that_does_not_open_replaces_no_other(copy: Path) -> None:
 INTERRUPTED = """
 import os, shutil, signal, sys
 from pathlib import Path
-from xray_core.model.bundle import writing
+from xray_core.model.bundle_writing import writing
 
 rename = Path.rename
 

@@ -19,7 +19,8 @@ from foreign_bundle import reseal
 
 from xray_core.errors import BundleError
 from xray_core.model import bundle_checks
-from xray_core.model.bundle import list_bundles, open_bundle, seal
+from xray_core.model.bundle import list_bundles, open_bundle
+from xray_core.model.bundle_writing import seal
 from xray_core.model.gate import Gate
 from xray_core.model.neighbours import Neighbours
 

@@ -16,7 +16,7 @@ from streamlit.testing.v1 import AppTest
 
 from xray_core.dataset.measure import dataset_table
 from xray_core.errors import DatasetError
-from xray_core.model.bundle import seal
+from xray_core.model.bundle_writing import seal
 
 
 @pytest.fixture(autouse=True)

@@ -16,7 +16,7 @@ from simulated_bundle import write_bundle
 from streamlit.testing.v1 import AppTest
 
 from ui.common.widgets import csv_bytes
-from xray_core.model.bundle import seal
+from xray_core.model.bundle_writing import seal
 
 FORMULA = '=HYPERLINK("http://evil.example","click")'
 SECTIONS = (

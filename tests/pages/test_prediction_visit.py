@@ -57,7 +57,8 @@ def test_a_kept_result_is_drawn_on_the_scale_of_its_own_model(
     open_page, two_models, image_png, monkeypatch
 ):
     import ui.prediction.cases as store
-    from xray_core.model.bundle import open_bundle, seal
+    from xray_core.model.bundle import open_bundle
+    from xray_core.model.bundle_writing import seal
 
     other = two_models / "other"
     config = dict(open_bundle(two_models / "micro").config)
@@ -169,7 +170,8 @@ def test_the_fold_of_an_image_is_that_of_the_chosen_model(
     open_page, two_models, image_png, tmp_path, monkeypatch
 ):
     """Another model may have been trained on other images."""
-    from xray_core.model.bundle import open_bundle, seal
+    from xray_core.model.bundle import open_bundle
+    from xray_core.model.bundle_writing import seal
 
     index = pd.read_csv(two_models / "micro" / "dataset.csv", keep_default_na=False)
     row = index[index["fold"] == "train"].iloc[0]

@@ -9,7 +9,8 @@ import pytest
 
 from xray_core.__main__ import main
 from xray_core.errors import BundleError
-from xray_core.model.bundle import open_bundle, seal
+from xray_core.model.bundle import open_bundle
+from xray_core.model.bundle_writing import seal
 from xray_core.training.results import finish_stored
 from xray_core.training.robustness import CHANGES
 

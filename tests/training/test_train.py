@@ -15,7 +15,8 @@ from xray_core.dataset.index import build_index
 from xray_core.errors import BundleError, RecipeError
 from xray_core.imaging.pixels import to_model_input
 from xray_core.imaging.radiograph import read_radiograph
-from xray_core.model.bundle import Bundle, open_bundle, seal
+from xray_core.model.bundle import Bundle, open_bundle
+from xray_core.model.bundle_writing import seal
 from xray_core.model.lungs import classifier_input
 from xray_core.model.recipes import RECIPES, find_recipe
 from xray_core.training import command

@@ -1,8 +1,7 @@
-"""Trained models on disk: the one place where bundles are read and written.
+"""Trained models on disk: the one place where bundles are read.
 
-A bundle is a folder with the weights of a network and all that belongs to them. It is written to
-a temporary folder and renamed, so that it is complete or absent. Opening it checks the format and
-the SHA-256 of every file. A bundle may come from an untrusted source: opening it runs no code and
+A bundle is a folder with the weights of a network and all that belongs to them (`bundle_writing`
+writes it). Opening it checks the format and the SHA-256 of every file. A bundle may come from an untrusted source: opening it runs no code and
 reads nothing outside its folder (see `bundle_checks`). Keras is imported only to load a network.
 """
 
@@ -10,14 +9,10 @@ from __future__ import annotations
 
 import glob
 import hashlib
-import json
 import os
 import re
 import shutil
-import tempfile
-from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
-from contextlib import contextmanager
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
@@ -76,10 +71,9 @@ MAX_BYTES = {
     CARD: 1_000_000,
 }
 MAX_BYTES_OTHER = 16_000_000  # of any other file
-LARGE_KERNEL = 40_000  # values; kernels of at least this size are stored in half precision
 
-_PARTIAL, _OLD = ".partial", ".old"  # suffixes of the hidden folders during a replacement
-_NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,63}")
+PARTIAL, OLD = ".partial", ".old"  # suffixes of the hidden folders during a replacement
+NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,63}")
 
 
 @dataclass(frozen=True)
@@ -355,14 +349,14 @@ def _open_any_kind(folder: Path) -> Bundle:
                 f"There is no model called {folder.name}: train one with `python train.py --name "
                 f"{folder.name}`."
             )
-        return _read_bundle(folder)
+        return read_bundle(folder)
     except OSError as error:
         raise BundleError(
             f"The model {folder.name} cannot be read: {error.strerror or 'the disk failed'}."
         ) from error
 
 
-def _read_bundle(folder: Path) -> Bundle:
+def read_bundle(folder: Path) -> Bundle:
     bundle_checks.check_file(folder, CONFIG, MAX_BYTES[CONFIG])
     try:
         config = bundle_checks.parse_config((folder / CONFIG).read_text(encoding="utf-8"))
@@ -490,9 +484,9 @@ def list_bundles(
     folder = Path(models)
     if not folder.is_dir():
         return []
-    hidden = (path.name[1:].rsplit(".", 2)[0] for path in folder.glob(f".*{_OLD}"))
+    hidden = (path.name[1:].rsplit(".", 2)[0] for path in folder.glob(f".*{OLD}"))
     folders = (path.name for path in folder.iterdir() if path.is_dir())
-    names = sorted({name for name in (*hidden, *folders) if _NAME.fullmatch(name)})
+    names = sorted({name for name in (*hidden, *folders) if NAME.fullmatch(name)})
     with ThreadPoolExecutor() as threads:  # hashing releases the GIL
         opened = list(threads.map(lambda name: _bundle_or_problem(folder / name), names))
     return [
@@ -507,90 +501,6 @@ def _bundle_or_problem(folder: Path) -> Bundle | str:
         return _open_any_kind(folder)
     except BundleError as error:
         return str(error)
-
-
-def check_name(models: Path, name: str, *, overwrite: bool) -> None:
-    """Check that a bundle may be written under a name.
-
-    Parameters
-    ----------
-    models : Path
-        Folder that holds the bundles.
-    name : str
-        Name of the new bundle.
-    overwrite : bool
-        Whether a bundle of this name may be replaced.
-
-    Raises
-    ------
-    BundleError
-        The name is taken and `overwrite` is false, or it is not valid as the name of a folder.
-    """
-    if not _NAME.fullmatch(name):
-        raise BundleError(
-            "A model's name has letters, digits, dots, dashes and underscores, and begins with a "
-            f"letter or digit. Received: {name!r}."
-        )
-    if _is_taken(models / name) and not overwrite:
-        raise BundleError(
-            f"There is a model called {name} in {models} already: choose another --name, or "
-            "replace it with --overwrite."
-        )
-
-
-def find_free_name(models: Path, name: str) -> str:
-    """Return the first of `name`, `name-2`, `name-3`, ... that no bundle in `models` has."""
-    number, free = 1, name
-    while _is_taken(models / free):
-        number += 1
-        free = f"{name}-{number}"
-    return free
-
-
-def _is_taken(target: Path) -> bool:
-    recover(target)
-    return target.exists()
-
-
-@contextmanager
-def writing(target: Path) -> Iterator[Path]:
-    """Write a bundle to a temporary folder, which becomes `target` if no error is raised.
-
-    An existing bundle at `target` stays readable until then, and is restored if the last rename
-    fails.
-
-    Parameters
-    ----------
-    target : Path
-        Folder of the new bundle.
-
-    Yields
-    ------
-    Path
-        The temporary folder. The caller writes its files, and calls `seal` last.
-    """
-    recover(target)
-    target.parent.mkdir(parents=True, exist_ok=True)
-    partial = Path(tempfile.mkdtemp(prefix=f".{target.name}.", suffix=_PARTIAL, dir=target.parent))
-    try:
-        yield partial
-        partial.chmod(0o755)
-        if target.exists():
-            old = partial.with_suffix(_OLD)
-            target.rename(old)
-            try:
-                partial.rename(target)
-            except OSError:
-                # Between the two renames, `recover` in another process may have moved the new
-                # bundle to `target`.
-                if partial.exists():
-                    old.rename(target)
-                    raise
-            shutil.rmtree(old, ignore_errors=True)
-        else:
-            partial.rename(target)
-    finally:
-        shutil.rmtree(partial, ignore_errors=True)
 
 
 def recover(target: Path) -> None:
@@ -613,11 +523,11 @@ def recover(target: Path) -> None:
     """
     if target.exists():
         return
-    for old in sorted(target.parent.glob(f".{glob.escape(target.name)}.*{_OLD}")):
+    for old in sorted(target.parent.glob(f".{glob.escape(target.name)}.*{OLD}")):
         failure: OSError | None = None
-        for candidate in (old.with_suffix(_PARTIAL), old):
+        for candidate in (old.with_suffix(PARTIAL), old):
             try:
-                _read_bundle(candidate)
+                read_bundle(candidate)
                 candidate.rename(target)
                 break
             except BundleError:
@@ -632,103 +542,6 @@ def recover(target: Path) -> None:
                 f"The replacement of the model {target.name} was interrupted, and the model cannot "
                 "be restored: this program needs permission to write to the folder of the models."
             ) from failure
-
-
-def clear_leftovers(target: Path) -> None:
-    """Restore the bundle `target` if needed, and remove its unfinished and replaced copies."""
-    recover(target)
-    for suffix in (_PARTIAL, _OLD):
-        for left in target.parent.glob(f".{glob.escape(target.name)}.*{suffix}"):
-            shutil.rmtree(left, ignore_errors=True)
-
-
-def seal(folder: Path, config: dict[str, Any]) -> None:
-    """Write `config.json` with the SHA-256 of every other file: the last step of writing a bundle.
-
-    Parameters
-    ----------
-    folder : Path
-        Folder with all other files of the bundle.
-    config : dict
-        Content of `config.json`. `files` is added, and `format` and `kind` if they are absent.
-
-    Raises
-    ------
-    BundleError
-        The new bundle cannot be opened, so it must not replace another one.
-    """
-    files = {
-        path.relative_to(folder).as_posix(): sha256(path)
-        for path in sorted(folder.rglob("*"))
-        if path.is_file() and path.name != CONFIG
-    }
-    text = json.dumps(
-        {"format": FORMAT, "kind": "classifier", **config, "files": files},
-        indent=2,
-        allow_nan=False,
-    )
-    (folder / CONFIG).write_text(text + "\n", encoding="utf-8")
-    _read_bundle(folder)
-
-
-def embed_lungs(lungs: Bundle, folder: Path) -> dict[str, Any]:
-    """Copy the lung network of a segmentation bundle into the folder of a new classifier bundle.
-
-    Parameters
-    ----------
-    lungs : Bundle
-        An opened bundle of the kind "segmentation".
-    folder : Path
-        Folder of the classifier bundle, before `seal`.
-
-    Returns
-    -------
-    dict
-        The entry `lungs` of the classifier's `config.json`.
-    """
-    shutil.copyfile(lungs.folder / WEIGHTS, folder / LUNG_WEIGHTS)
-    return {
-        "version": lungs.version,
-        "recipe": lungs.config["recipe"],
-        "limits": lungs.config["lungs"]["limits"],
-    }
-
-
-def save_weights(network: keras.Model, path: Path) -> None:
-    """Write the weights of a network, with large kernels in half precision.
-
-    Kernels under `LARGE_KERNEL` values, ResNet50's conv1 and conv2 among them, take little space,
-    and rounding them changes probabilities most: by 0.006 instead of 0.0004. The variances of
-    batch normalisation reach 83,614 there, above the half-precision maximum of 65,504.
-
-    Parameters
-    ----------
-    network : keras.Model
-        Network in float32. It is not changed.
-    path : Path
-        The HDF5 file to write.
-    """
-    import h5py
-    import numpy as np
-
-    network.save_weights(path)
-    with tempfile.TemporaryDirectory(dir=path.parent) as scratch:
-        full_precision = Path(scratch) / path.name
-        path.rename(full_precision)
-        with h5py.File(full_precision, "r") as source, h5py.File(path, "w") as target:
-
-            def copy(name: str, item: Any) -> None:
-                if not isinstance(item, h5py.Dataset):
-                    copied = target.require_group(name)
-                else:
-                    value = item[()]
-                    if item.ndim >= 2 and item.size >= LARGE_KERNEL and item.dtype == np.float32:
-                        value = value.astype(np.float16)
-                    copied = target.create_dataset(name, data=value)
-                copied.attrs.update(item.attrs)
-
-            source.visititems(copy)
-            target.attrs.update(source.attrs)
 
 
 def _load_all_weights(network: keras.Model, path: Path) -> None:

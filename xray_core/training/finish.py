@@ -25,6 +25,7 @@ from xray_core.evaluation.external import summarize_external
 from xray_core.evaluation.tables import summary
 from xray_core.labels import LABELS, NORMAL, PNEUMONIA
 from xray_core.model import bundle as bundles
+from xray_core.model import bundle_writing
 from xray_core.model.architectures import describe_layers
 from xray_core.model.bundle import Bundle, open_bundle
 from xray_core.model.calibration import Calibration, fit_calibration
@@ -146,20 +147,20 @@ def finish(
     drawn = None if masks is None else read_masks(masks, loaded.folds["test"].table)
     if external is not None:
         read_external(external)
-    with bundles.writing(target) as partial:
+    with bundle_writing.writing(target) as partial:
         validation_images, test_images = loaded.folds["validation"], loaded.folds["test"]
         two_outputs = _two_outputs(network)
         recipe = provenance.recipe
         config: dict[str, Any] = {"kind": recipe.kind, "recipe": _plain(recipe)}
         if lungs is not None:
-            config["lungs"] = bundles.embed_lungs(lungs, partial)
+            config["lungs"] = bundle_writing.embed_lungs(lungs, partial)
         segmenter = _open_lungs(target.name, partial, config)
 
         def outputs(images: ImageSet) -> Outputs:
             return _outputs(two_outputs, images, model_inputs(images, segmenter, recipe))
 
         trained = network.get_weights()
-        bundles.save_weights(network, partial / bundles.WEIGHTS)
+        bundle_writing.save_weights(network, partial / bundles.WEIGHTS)
         network.load_weights(partial / bundles.WEIGHTS)
 
         log("Predicting validation images and their shifted copies ...")

@@ -17,6 +17,7 @@ import pandas as pd
 from xray_core.dataset.index import FOLDS, build_index, limit_index
 from xray_core.errors import BundleError
 from xray_core.model import bundle as bundles
+from xray_core.model import bundle_writing
 from xray_core.model.architectures import describe_layers
 from xray_core.model.bundle import Bundle, open_bundle
 from xray_core.model.lungs import LungLimits, Mask, clean_mask, measure_fields, overlap
@@ -66,12 +67,12 @@ def finish_segmentation(
     BundleError
         An output of the network is not finite.
     """
-    with bundles.writing(target) as partial:
+    with bundle_writing.writing(target) as partial:
         storage = provenance.storage
         if storage is None:
             log("Predicting the validation images with the weights before rounding ...")
             before = _compare(network, loaded.folds["validation"])
-        bundles.save_weights(network, partial / bundles.WEIGHTS)
+        bundle_writing.save_weights(network, partial / bundles.WEIGHTS)
         network.load_weights(partial / bundles.WEIGHTS)
         log("Predicting the training images ...")
         fields = [measure_fields(mask) for mask in predict_masks(network, loaded.folds["train"])]

@@ -13,7 +13,8 @@ import pandas as pd
 from xray_core.dataset.index import build_index, check_folds, find_dataset, limit_index
 from xray_core.errors import BundleError, DatasetError, RecipeError
 from xray_core.labels import LABELS
-from xray_core.model.bundle import Bundle, check_name, find_free_name, open_bundle
+from xray_core.model.bundle import Bundle, open_bundle
+from xray_core.model.bundle_writing import check_name, find_free_name
 from xray_core.model.recipes import Recipe
 from xray_core.training.masks import find_masks, find_masks_if_named, without_mask
 from xray_core.training.settings import apply_settings, check_recipe, setting_names

@@ -20,6 +20,7 @@ from xray_core.errors import BundleError
 from xray_core.evaluation.figures import write_figures
 from xray_core.evaluation.tables import finite, summary
 from xray_core.model import bundle as bundles
+from xray_core.model import bundle_writing
 from xray_core.model.bundle import Bundle, open_bundle
 from xray_core.model.calibration import Calibration
 from xray_core.training.card import model_card
@@ -50,7 +51,7 @@ def write_results(
     config = finite({**config, "metrics": metrics})
     write_figures(folder, predictions, calibration, history, config["training"]["best_epoch"])
     (folder / bundles.CARD).write_text(model_card(config), encoding="utf-8")
-    bundles.seal(folder, config)
+    bundle_writing.seal(folder, config)
 
 
 def finish_stored(bundle: Bundle, *, notes: str | None = None) -> Bundle:
@@ -114,7 +115,7 @@ def rewriting(bundle: Bundle, notes: str | None) -> Iterator[tuple[Path, dict[st
     if notes:
         config["notes"] = notes
     try:
-        with bundles.writing(bundle.folder) as partial:
+        with bundle_writing.writing(bundle.folder) as partial:
             for name in bundle.config["files"]:
                 if not _is_result(name):
                     (partial / name).parent.mkdir(parents=True, exist_ok=True)

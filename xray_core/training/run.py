@@ -21,7 +21,8 @@ from filelock import FileLock, Timeout
 from xray_core.dataset.index import fingerprint
 from xray_core.errors import BundleError
 from xray_core.model.architectures import build_network
-from xray_core.model.bundle import Bundle, clear_leftovers
+from xray_core.model.bundle import Bundle
+from xray_core.model.bundle_writing import clear_leftovers
 from xray_core.model.lungs import LungSegmenter
 from xray_core.model.recipes import Recipe
 from xray_core.training.checkpoints import load_identity

@@ -15,6 +15,7 @@ import pandas as pd
 
 from xray_core.evaluation.tables import finite
 from xray_core.model import bundle as bundles
+from xray_core.model import bundle_writing
 from xray_core.model.bundle import Bundle, open_bundle
 from xray_core.stats.bootstrap import PatientWeights
 from xray_core.training.results import rewriting
@@ -38,7 +39,7 @@ def write_results(folder: Path, config: dict[str, Any], table: pd.DataFrame) -> 
     metrics = {fold: summarise(table[table["fold"] == fold]) for fold in ("validation", "test")}
     config = finite({**config, "metrics": metrics})
     (folder / bundles.CARD).write_text(segmentation_card(config), encoding="utf-8")
-    bundles.seal(folder, config)
+    bundle_writing.seal(folder, config)
 
 
 def finish_stored(bundle: Bundle, *, notes: str | None = None) -> Bundle:
