@@ -1,8 +1,9 @@
 """Trained models on disk: the one place where bundles are read.
 
 A bundle is a folder with the weights of a network and all that belongs to them (`bundle_writing`
-writes it). Opening it checks the format and the SHA-256 of every file. A bundle may come from an untrusted source: opening it runs no code and
-reads nothing outside its folder (see `bundle_checks`). Keras is imported only to load a network.
+writes it). Opening it checks the format and the SHA-256 of every file. A bundle may come from an
+untrusted source: opening it runs no code and reads nothing outside its folder (see
+`bundle_checks`). Keras is imported only to load a network.
 """
 
 from __future__ import annotations
