@@ -24,17 +24,17 @@ CHEST = io.BytesIO()
 Image.fromarray(draw_chest()).save(CHEST, "PNG")
 
 
-def with_gate(folder: Path, caution: float, rule: str) -> None:
+def with_gate(folder: Path, caution: float, rule: dict[str, float]) -> None:
     gate = Gate.load(folder / "gate.npz")
     replace(gate, caution=caution, refuse=1e9).save(folder / "gate.npz")
-    reseal(folder, lambda config: config.update(unlike={"rule": rule}))
+    reseal(folder, lambda config: config.update(unlike=rule))
 
 
 @pytest.fixture
 def model(lungs_classifier: Path, models_folder: Path) -> Path:
     """The bundle `micro` with a lung network; its check of the features accepts any image."""
     folder = Path(shutil.copytree(lungs_classifier, models_folder / "micro"))
-    with_gate(folder, 1e8, "none")
+    with_gate(folder, 1e8, {"beyond": 1.0, "low": 0.5, "high": 0.5})
     return folder
 
 
@@ -130,7 +130,7 @@ def test_the_result_of_an_unlike_image_has_its_reason(open_page, model, download
     home = drop(open_page("prediction"))
     assert home.number_input
     assert "ranking only" not in page_text(home)
-    with_gate(model, 1e-9, "never_firm")
+    with_gate(model, 1e-9, {"beyond": 1.0, "low": 0.0, "high": 1.0})
 
     at = drop(open_page("prediction"))
     text = page_text(at)

@@ -438,6 +438,9 @@ def test_values_that_are_not_finite_reach_no_table(overflowing, image_png, tmp_p
 UNLIKE = "Indeterminate: unlike the images this model was trained on"
 
 
+NEVER_FIRM = {"beyond": 1.0, "low": 0.0, "high": 1.0}
+
+
 @pytest.fixture
 def unlike(predictor, configured, monkeypatch):
     """`unlike(source, **rule)`: the prediction of an image at twice the distance of cautions."""
@@ -457,7 +460,7 @@ def unlike(predictor, configured, monkeypatch):
 def test_a_rule_makes_the_result_of_an_unlike_image_indeterminate(unlike, image_png, predictor):
     source = image_png(*PNEUMONIA)
     home = predictor.predict(source)
-    prediction = unlike(source, rule="never_firm")
+    prediction = unlike(source, **NEVER_FIRM)
     assert (prediction.gate, prediction.verdict) == ("caution", "UNCERTAIN")
     assert prediction.unlike
     assert prediction.shown_as == UNLIKE
@@ -470,19 +473,26 @@ def test_a_rule_makes_the_result_of_an_unlike_image_indeterminate(unlike, image_
     assert not prediction.accuracy_applies
 
 
-def test_a_rule_may_change_the_probability_of_an_unlike_image(unlike, image_png, predictor):
+def test_a_rule_may_begin_below_the_caution(predictor, configured, image_png):
+    configured(unlike={**NEVER_FIRM, "beyond": 0.0})
+    prediction = predictor.predict(image_png(*PNEUMONIA))
+    assert (prediction.gate, prediction.verdict) == ("passed", "UNCERTAIN")
+    assert prediction.unlike
+    assert wording.UNLIKE_TRAINING not in prediction.reasons
+    assert "serves for ranking only" in prediction.sentence
+    assert not prediction.accuracy_applies
+
+
+def test_a_result_outside_the_limits_of_the_rule_stays_firm(unlike, image_png, predictor):
     source = image_png(*PNEUMONIA)
     home = predictor.predict(source)
-    prediction = unlike(source, rule="temperature", slope=1.0)
-    # At a relative distance of 2 the temperature is doubled.
-    odds = np.log(home.probability / (1 - home.probability)) / 2
-    assert prediction.probability == pytest.approx(1 / (1 + np.exp(-odds)), abs=1e-6)
-    assert prediction.unlike == (prediction.verdict == "UNCERTAIN")
+    prediction = unlike(source, beyond=0.0, low=0.0, high=home.probability - 1e-3)
+    assert (prediction.gate, prediction.verdict) == ("caution", "PNEUMONIA")
+    assert not prediction.unlike
 
 
-@pytest.mark.parametrize("rule", [{}, {"rule": "none"}])
-def test_without_a_rule_an_unlike_image_gets_its_result_with_a_caution(unlike, image_png, rule):
-    prediction = unlike(image_png(*PNEUMONIA), **rule)
+def test_without_a_rule_an_unlike_image_gets_its_result_with_a_caution(unlike, image_png):
+    prediction = unlike(image_png(*PNEUMONIA))
     assert (prediction.gate, prediction.verdict) == ("caution", "PNEUMONIA")
     assert wording.UNLIKE_TRAINING in prediction.reasons
     assert not prediction.unlike
@@ -494,7 +504,7 @@ def test_a_rule_leaves_images_like_the_training_images_as_they_are(
     predictor, configured, image_png
 ):
     before = [predictor.predict(image_png(*which)) for which in (NORMAL, PNEUMONIA)]
-    configured(unlike={"rule": "never_firm"})
+    configured(unlike=NEVER_FIRM)
     assert [predictor.predict(image_png(*which)) for which in (NORMAL, PNEUMONIA)] == before
 
 
@@ -505,7 +515,7 @@ def test_tables_hold_the_probability_and_the_verdict_of_the_rule(
     folder = tmp_path / "images"
     folder.mkdir()
     (folder / "a.png").write_bytes(source)
-    prediction = unlike(source, rule="temperature", slope=30.0)
+    prediction = unlike(source, **NEVER_FIRM)
     assert prediction.unlike
     index = pd.DataFrame(
         [

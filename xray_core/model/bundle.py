@@ -114,9 +114,9 @@ class Bundle:
         return Calibration.from_dict(self.config["calibration"])
 
     @cached_property
-    def unlike_rule(self) -> UnlikeRule:
-        """Rule for images unlike the training images; "none" for a bundle that has no rule."""
-        return UnlikeRule.from_dict(self.config.get("unlike", {"rule": "none"}))
+    def unlike_rule(self) -> UnlikeRule | None:
+        """Rule for images unlike the training images; None for a bundle that has no rule."""
+        return UnlikeRule.from_dict(self.config["unlike"]) if "unlike" in self.config else None
 
     @cached_property
     def recipe(self) -> Recipe:

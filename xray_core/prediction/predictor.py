@@ -393,8 +393,15 @@ class Predictor:
                 self._refused(reasons), gate_distance=relative, correction=correction, logit=logit
             )
         config, rule = self.bundle.config, self.bundle.unlike_rule
-        probability, verdict = rule.apply(logit, distance / self.gate.caution, self.calibration)
-        unlike = outcome == "caution" and rule.rule != "none" and verdict == "UNCERTAIN"
+        probability = float(self.calibration.probability(logit))
+        verdict = at_home = self.calibration.verdict(probability)
+        if rule is not None:
+            verdict = rule.verdict(probability, distance / self.gate.caution, self.calibration)
+        unlike = (
+            rule is not None
+            and verdict == "UNCERTAIN"
+            and (outcome == "caution" or at_home != "UNCERTAIN")
+        )
         image_cautions = wording.image_cautions(
             prepared.radiograph, outcome, has_border=correction is not None
         )
@@ -413,7 +420,7 @@ class Predictor:
                 wording.count_below_exclusion(config),
                 unlike=unlike,
             ),
-            accuracy_applies=not image_cautions,
+            accuracy_applies=not image_cautions and not unlike,
             lung_mask=mask,
             map_in_lungs=map_in_lungs,
             image_shape=prepared.shape,

@@ -33,7 +33,7 @@ from xray_core.model.gate import fit_gate
 from xray_core.model.lungs import LungSegmenter
 from xray_core.model.neighbours import count_contradictions, fit_neighbours
 from xray_core.model.recipes import INPUT_SIZE, Recipe
-from xray_core.model.unlike import UnlikeRule
+from xray_core.model.unlike import fit_unlike_rule
 from xray_core.prediction import wording
 from xray_core.prediction.labelled import predict_labelled
 from xray_core.prediction.predictor import Predictor
@@ -45,7 +45,6 @@ from xray_core.training.plan import LUNGS, check_classes, find_lungs
 from xray_core.training.results import dataset_facts, write_results
 from xray_core.training.robustness import LungMasks, measure_changes, measure_hidden, read_masks
 
-UNLIKE_RULE = UnlikeRule("none")  # for images unlike the training images, of every new bundle
 SURE_QUANTILE = 0.99  # one validation image in 100 gets the caution for extreme probabilities
 MAP_QUANTILE = 0.05  # at most one validation image with pneumonia in 20 gets the caution on maps
 CALIBRATION_COPIES = 4  # shifted copies of each validation image for fitting the calibration
@@ -181,6 +180,11 @@ def finish(
         training = outputs(loaded.folds["train"])
         gate = fit_gate(training.features, validation.features)
         gate.save(partial / bundles.GATE)
+        unlike_rule = fit_unlike_rule(
+            calibration.probability(copies.logit),
+            copies.images.label,
+            gate.squared_distance(validation.features) / gate.caution,
+        )
         table = training.images.table
         neighbours = fit_neighbours(
             training.features, list(table["label"]), list(table["subtype"]), list(table["path"])
@@ -197,7 +201,7 @@ def finish(
             "labels": list(LABELS),
             "input_size": list(INPUT_SIZE),
             "calibration": calibration.to_dict(),
-            "unlike": UNLIKE_RULE.to_dict(),
+            "unlike": unlike_rule.to_dict(),
             "gate": {"caution": gate.caution, "refuse": gate.refuse},
             "cautions": {"too_sure": _sure_limit(calibration.probability(validation.logit))},
             "layers": describe_layers(network),
