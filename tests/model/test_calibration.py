@@ -90,7 +90,7 @@ def test_the_band_has_a_minimum_width() -> None:
     assert fit_calibration(logit, np.repeat([1, 0], 50)).uncertain == (0.4, 0.6)
 
 
-def test_the_band_widens_until_98_percent_outside_are_correct() -> None:
+def test_the_band_widens_until_96_percent_outside_are_correct() -> None:
     # All images with a logit of 6 or -6 are correct; of those with 1 or -1, three in four are.
     logit = np.concatenate([np.full(300, 6.0), np.full(300, -6.0), [1.0] * 100, [-1.0] * 100])
     label = np.concatenate([np.ones(300), np.zeros(300)])

@@ -176,7 +176,7 @@ REFUSED: dict[str, list[tuple[str, list[str], str]]] = {
     ],
     "stem_epochs": [
         ("resnet50", ["stem_epochs=-1"], "must be 0 or more"),
-        ("resnet50", ["stem_epochs=10"], "must be at most epochs=9"),
+        ("resnet50", ["stem_epochs=14"], "must be at most epochs=13"),
         ("vgg16", ["stem_epochs=2"], "works only with the backbone resnet50"),
         ("resnet50-frozen", ["stem_epochs=2"], "train_backbone=true"),
     ],
@@ -302,7 +302,11 @@ REFUSED: dict[str, list[tuple[str, list[str], str]]] = {
     "augmentation.recompress": [("cnn", ["augmentation.recompress=-1"], "a share from 0 to 1")],
     "augmentation.whole": [
         ("cnn", ["augmentation.whole=2"], "must be a share from 0 to 1"),
-        ("resnet50", ["augmentation.whole=0.2"], "works only with lung_margin above 0"),
+        (
+            "resnet50",
+            ["lung_margin=0", "augmentation.whole=0.2"],
+            "works only with lung_margin above 0",
+        ),
     ],
     "augmentation.hide_lungs": [
         ("resnet50", ["augmentation.hide_lungs=2"], "must be a share from 0 to 1"),
@@ -353,13 +357,19 @@ def test_every_named_recipe_is_valid(name: str) -> None:
     check_recipe(find_recipe(name))
 
 
+WITHOUT_LUNGS = [
+    "outside_weight=0",
+    *(f"augmentation.{name}=0" for name in ("whole", "hide_lungs", "replace_outside")),
+]
+
+
 @pytest.mark.parametrize(
     ("recipe", "settings"),
     [
         ("resnet50", ["last_stage=conv5"]),
         ("resnet50", ["optimizer=adam", "weight_decay=0"]),
         ("resnet50", ["stem_epochs=0", "stem_rate=1"]),
-        ("resnet50", ["mixup=0.4"]),
+        ("resnet50", ["mixup=0.4", "lung_margin=0", *WITHOUT_LUNGS]),
         ("resnet50", ["lung_margin=0.1", "outside_weight=0.5", "augmentation.whole=0.2"]),
         ("resnet50", ["augmentation.hide_lungs=0.2", "augmentation.replace_outside=0.2"]),
         ("cnn-softmax", ["mixup=0", "label_smoothing=0"]),
