@@ -62,9 +62,9 @@ def main() -> None:
             analyse_all(mine, predictor)
     with place.container() if waiting else place:
         _left_out_warning(mine)
-        case = mine.cases[0] if len(mine.cases) == 1 else _table(mine.cases)
+        case, numbers = (mine.cases[0], [1]) if len(mine.cases) == 1 else _table(mine.cases)
         if case is not None:
-            show_case(case, predictor)
+            show_case(case, predictor, numbers)
 
 
 def _drop_row(bundle: Bundle, mine: Visit) -> None:
@@ -109,15 +109,15 @@ def _left_out_warning(mine: Visit) -> None:
         st.warning(mine.left_out_message(), icon=":material/warning:")
 
 
-def _table(cases: list[Case]) -> Case | None:
-    """Draw the table of several images; return the selected one, None if none matches."""
+def _table(cases: list[Case]) -> tuple[Case | None, list[int]]:
+    """Draw the table of several images; return what `select_case` returns."""
     table, below = st.container(), st.columns([3, 2, 2], vertical_alignment="bottom")
     names = below[1].checkbox(
         "Show file names",
         key=widget_key("prediction_names"),
         help="Shows file names in the table and in the CSV. File names can identify patients.",
     )
-    selected = select_case(cases, table, below[0], names=names)
+    selected, numbers = select_case(cases, table, below[0], names=names)
     below[2].download_button(
         "All results (CSV)",
         table_csv(cases, names=names, pre_test=pre_test()),
@@ -128,7 +128,7 @@ def _table(cases: list[Case]) -> Case | None:
     )
     if selected is None:
         st.info("No images match this filter.")
-    return selected
+    return selected, numbers
 
 
 with show_errors():

@@ -23,26 +23,18 @@ h2.small { font-size: 1rem; margin: .2rem 0 -.6rem; padding: 0; font-weight: 600
 
 .st-key-busy:not(:has([data-testid="stSpinner"], [data-testid="stProgress"])) { display: none; }
 
-/* Images on black at one height, so that the layout stays when another image is opened. */
-.st-key-images [data-testid="stImageContainer"] img,
-.st-key-image [data-testid="stImageContainer"] img {
-  background: #000; object-fit: contain; width: 100% !important; height: min(36vh, 420px);
+/* The viewer beside result and details; where there is no room, result, viewer, details. */
+.st-key-case:has(.st-key-case-viewer) {
+  display: grid; grid-template: auto 1fr / minmax(0, 62fr) minmax(0, 38fr); gap: .6rem 1.2rem;
 }
-.st-key-images [data-testid="stFullScreenFrame"] { min-height: min(36vh, 420px); }
-.st-key-images [data-testid="stFullScreenFrame"][aria-modal="true"] img { height: 100%; }
+.st-key-case > :has(.st-key-case-viewer) { grid-area: 1 / 1 / 3 / 2; }
+.st-key-case > :has(.st-key-case-result) { grid-area: 1 / 2 / 2 / 3; }
+.st-key-case > :has(.st-key-case-details) { grid-area: 2 / 2 / 3 / 3; }
 @media (max-width: 1024px) {
-  .st-key-images [data-testid="stImageContainer"] img,
-  .st-key-image [data-testid="stImageContainer"] img { height: min(45vh, 600px); }
-  .st-key-images [data-testid="stFullScreenFrame"] { min-height: min(45vh, 600px); }
-}
-@media (max-width: 1024px) and (orientation: portrait) {
-  .st-key-images [data-testid="stColumn"] { min-width: 100% !important; }
+  .st-key-case.st-key-case:has(.st-key-case-viewer) { display: flex; }
 }
 p.legend { margin: 0; font-size: .8rem; color: var(--soft-ink); }
 p.legend b { color: var(--ink); }
-p.legend span {
-  display: inline-block; width: 90px; height: 10px; border: 1px solid var(--soft-ink);
-}
 
 /* The result, its scale and its cautions. */
 .result { --tone: var(--ink); color: var(--ink); }
