@@ -22,6 +22,7 @@ from ui.prediction.table import select_case, table_csv
 from ui.prediction.uploads import drop_key, fits, handle_drop, take_dropped
 from xray_core.model.bundle import Bundle
 
+TITLE = '<h1 class="page">Chest X-ray</h1>'
 WELCOME = f"""
 Drop a **frontal chest X-ray** above, several of them, or a ZIP (JPEG, PNG, TIFF or DICOM), or
 press an example. One drop may hold up to {DROP_LIMIT}. You get a result, a probability, a heat
@@ -36,8 +37,8 @@ and file names are shown only where you ask for them.
 def main() -> None:
     model = frame("Prediction")
     st.html(STYLE)
-    st.html('<h1 class="page">Pneumonia on a chest X-ray</h1>')
     if model is None:
+        st.html(TITLE)
         return
     bundle, mine = load_bundle(model), visit()
     bound_uploads(fits)
@@ -68,8 +69,9 @@ def main() -> None:
 
 
 def _drop_row(bundle: Bundle, mine: Visit) -> None:
-    """Draw the drop zone, with the examples beside it."""
-    zone, examples = st.columns([1, 1], vertical_alignment="center")
+    """Draw the title, the drop zone and the examples in one row."""
+    title, zone, examples = st.columns([2, 5, 8], vertical_alignment="center", gap="small")
+    title.html(TITLE)
     key = drop_key(mine)
     with zone, st.container(key="drop"):
         dropped = st.file_uploader(

@@ -26,6 +26,7 @@ from xray_core.errors import DatasetError
 from xray_core.evaluation.verdicts import VerdictRate, verdict_rates
 from xray_core.labels import SHOWN_AS, SUBTYPES
 from xray_core.model.bundle import PREDICTIONS, Bundle
+from xray_core.model.calibration import Calibration
 from xray_core.model.lungs import resize_mask
 from xray_core.prediction import wording
 from xray_core.prediction.explain import METHOD_NAMES, METHODS
@@ -61,6 +62,7 @@ def show_case(case: Case, predictor: "Predictor", numbers: list[int]) -> None:
         if prediction.verdict == "UNREADABLE":
             return
         if case.discarded:
+            _pre_test(case, predictor)
             if case.is_of_another_model:
                 st.warning(case.other_model_message, icon=":material/warning:")
             st.info(case.problem)
@@ -81,14 +83,21 @@ def show_case(case: Case, predictor: "Predictor", numbers: list[int]) -> None:
 
 def _result(case: Case, predictor: "Predictor") -> None:
     prediction = case.prediction
-    calibration = case.calibration or predictor.calibration
-    st.html(result_html(prediction, calibration, case.title))
+    st.html(result_html(prediction, _calibration(case, predictor), case.title))
     cautions = cautions_html(prediction)
     if cautions:
         st.html(cautions)
+
+
+def _calibration(case: Case, predictor: "Predictor") -> Calibration:
+    return case.calibration or predictor.calibration
+
+
+def _pre_test(case: Case, predictor: "Predictor") -> None:
+    prediction = case.prediction
     if prediction.probability is not None and not prediction.unlike:
-        with st.container(horizontal=True, vertical_alignment="bottom", key="pre-test"):
-            pre_test_control(prediction, calibration)
+        with st.container(horizontal=True, vertical_alignment="bottom"):
+            pre_test_control(prediction, _calibration(case, predictor))
 
 
 def _open_view(case: Case) -> View:
@@ -164,7 +173,6 @@ def _show_image(
     show_viewer(
         view.shown,
         key="viewer",
-        title=f"{case.title}. {case.correction.description}" if case.is_corrected else case.title,
         description=_description(case),
         colours={name: colours(name) for name in COLOUR_MAPS},
         heatmap=view.maps.get((model, method)) if method else None,
@@ -179,7 +187,10 @@ def _show_image(
 def _description(case: Case) -> str:
     """Return the text alternative of the image: what it is, and its result."""
     prediction = case.prediction
-    parts = [f"Image as analysed: {case.title}.", f"Result: {prediction.shown_as}."]
+    parts = [f"Image as analysed: {case.title}."]
+    if case.is_corrected:
+        parts.append(case.correction.description)
+    parts.append(f"Result: {prediction.shown_as}.")
     if prediction.probability is not None:
         note = f" ({prediction.probability_note})" if prediction.probability_note else ""
         probability = wording.percent(prediction.probability)
@@ -188,7 +199,8 @@ def _description(case: Case) -> str:
 
 
 def _analysed(case: Case, view: View, predictor: "Predictor") -> Prediction:
-    """Draw method, evidence and downloads; return the prediction with the map of the method."""
+    """Draw controls, downloads and evidence; return the prediction with the map of the method."""
+    _pre_test(case, predictor)
     with st.container(horizontal=True, vertical_alignment="bottom", key="method"):
         method = st.selectbox(
             "Method of the map",

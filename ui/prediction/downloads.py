@@ -17,7 +17,7 @@ from xray_core.prediction.report_pdf import Overlay, report_pdf
 
 @dataclass(frozen=True)
 class InReport:
-    """What the report shows of an image: `image`, uint8 (h, w) or (h, w, 3), and `overlay`, its map.
+    """What the report shows: `image`, uint8 (h, w) or (h, w, 3), and `overlay`, with its map.
 
     `lungs_outlined` tells whether both have the outline of the lungs.
     """

@@ -29,11 +29,11 @@ DEFAULT_METHOD = "gradcam"
 class View:
     """What is kept of a decoded image: small, whatever the size of its file.
 
-    `settings` are those that it was decoded with. `prepared` goes to the network. `pixels` go to the
-    viewer: grey levels, uint8 (h, w), or the values of `depth`, uint16 (h, w), which itself holds
-    none. `small` are the grey levels of the image in the report, uint8 (h, w) with no side above
-    OVERLAY_SIDE, and `thumbnail` is a data URI. `predictions` are those with a map, by model and
-    method, and `maps` their maps for the viewer.
+    `settings` are those that it was decoded with. `prepared` goes to the network. `pixels` go to
+    the viewer: grey levels, uint8 (h, w), or the values of `depth`, uint16 (h, w), which itself
+    holds none. `small` are the grey levels of the image in the report, uint8 (h, w) with no side
+    above OVERLAY_SIDE, and `thumbnail` is a data URI. `predictions` are those with a map, by model
+    and method, and `maps` their maps for the viewer.
     """
 
     settings: Settings

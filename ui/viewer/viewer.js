@@ -19,7 +19,7 @@ const chosen = {
   layout: "overlay",
   style: "colours",
   colours: null,
-  opacity: 0.6,
+  opacity: 0.4,
   threshold: { colours: 0, outline: 0.5 },
   lungs: false,
 };
@@ -609,7 +609,7 @@ class Viewer {
 
   describe() {
     const { data } = this;
-    this.find("title").textContent = data.title;
+    this.find("title").textContent = data.description;
     const layers = [];
     if (data.map && this.layout !== "image") layers.push(`${data.map.name} map`);
     if (data.lungs && chosen.lungs) layers.push("outline of the lungs");
@@ -707,8 +707,8 @@ class Viewer {
     on("full", "click", () => this.toggleFullScreen());
     on("help", "click", () => this.toggleHelp());
     on("close-help", "click", () => this.toggleHelp());
-    on("previous", "click", () => this.send("step", -1));
-    on("next", "click", () => this.send("step", 1));
+    this.find("previous").addEventListener("click", () => this.send("step", -1));
+    this.find("next").addEventListener("click", () => this.send("step", 1));
     on("preset", "change", (event) => {
       const choice = this.choices[event.target.value];
       this.window = choice ? { center: choice.center, width: choice.width } : null;
@@ -835,7 +835,7 @@ class Viewer {
   }
 
   key(event) {
-    if (!this.levels || event.ctrlKey || event.metaKey || event.altKey) return;
+    if (event.ctrlKey || event.metaKey || event.altKey) return;
     const { tagName } = event.target;
     const arrow = event.key.startsWith("Arrow");
     if (tagName === "SELECT" || (tagName === "INPUT" && (arrow || event.key === " "))) return;
@@ -845,7 +845,8 @@ class Viewer {
     }
     const name = arrow ? event.key : event.key.toLowerCase();
     const act = this.keys()[arrow && event.shiftKey ? `Shift${name}` : name];
-    if (!act) return;
+    const isStep = arrow && !event.shiftKey; // also while an image is being loaded
+    if (!act || !(this.levels || isStep)) return;
     event.preventDefault();
     event.stopPropagation();
     act();

@@ -109,7 +109,6 @@ def show_viewer(
     shown: Shown,
     *,
     key: str,
-    title: str,
     description: str,
     colours: Mapping[str, NDArray[np.uint8]],
     heatmap: Plane | None = None,
@@ -127,10 +126,8 @@ def show_viewer(
         The image.
     key
         Identifies the viewer on the page. With the same key it stays, whatever image it shows.
-    title
-        The name of the image, shown in its corner.
     description
-        The text alternative: what is shown, and its result.
+        The text alternative: what is shown, and its result. Also shown on a full screen.
     colours
         Colour maps for `heatmap` by name, uint8 (256, 3), the default first.
     heatmap
@@ -158,7 +155,6 @@ def show_viewer(
     depth, spacing = shown.depth, shown.spacing
     map_data = served(heatmap, "map")
     data = {
-        "title": title,
         "description": description,
         "image": served(shown.image, "image"),
         "map": None if map_data is None else {**map_data, "name": heatmap_name},
