@@ -533,3 +533,19 @@ def test_two_fingers_zoom_or_change_the_window(server, browser):
         assert page.evaluate(scale) == zoomed
     finally:
         context.close()
+
+
+def test_an_image_that_does_not_arrive_at_once_is_requested_again(server, page, image):
+    refused: list[str] = []
+
+    def refuse_twice(route) -> None:
+        if len(refused) < 2:
+            refused.append(route.request.url)
+            route.fulfill(status=404)
+        else:
+            route.continue_()
+
+    page.route("**/media/*", refuse_twice)
+    opened(page, server, ("a.png", as_png(image(1000, True, 500, 500))))
+    assert len(refused) == 2
+    assert grey(page).max() > 100
