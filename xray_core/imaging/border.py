@@ -93,15 +93,16 @@ def crop_border(radiograph: Radiograph) -> Radiograph:
     if border is None:
         return radiograph
     height, width = radiograph.pixels.shape
-    pixels = radiograph.pixels[
-        border.top : height - border.bottom, border.left : width - border.right
-    ]
+    rows = slice(border.top, height - border.bottom)
+    columns = slice(border.left, width - border.right)
+    pixels, depth = radiograph.pixels[rows, columns], radiograph.full_depth
     # A large image is held at half its height and width.
     scale = max(1, round(max(radiograph.original_size) / max(height, width)))
     return replace(
         radiograph,
         pixels=pixels,
         original_size=(scale * pixels.shape[0], scale * pixels.shape[1]),
+        full_depth=None if depth is None else depth.cropped(rows, columns),
     )
 
 

@@ -69,7 +69,15 @@ def rotate(radiograph: Radiograph, quarter_turns: int = 0, inverted: bool = Fals
     pixels = np.rot90(radiograph.pixels, -quarter_turns)
     if inverted:
         pixels = np.float32(255) - pixels
-    return replace(radiograph, pixels=read_only(pixels))
+    spacing, depth = radiograph.pixel_spacing, radiograph.full_depth
+    if spacing is not None and quarter_turns % 2:
+        spacing = spacing[1], spacing[0]
+    return replace(
+        radiograph,
+        pixels=read_only(pixels),
+        pixel_spacing=spacing,
+        full_depth=None if depth is None else depth.rotated(quarter_turns, inverted),
+    )
 
 
 def _resize(grey: np.ndarray, width: int, height: int | None = None) -> np.ndarray:

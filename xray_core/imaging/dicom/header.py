@@ -44,7 +44,8 @@ _CHEST = ("CHEST", "THORAX", "LUNG")
 _LATERAL_VIEWS = ("LL", "RL", "LATERAL", "LAT")
 _DAYS_PER_UNIT = {"D": 1.0, "W": 7.0, "M": 365.25 / 12, "Y": 365.25}
 
-# All of group 28, which describes pixels, and the elements that state the type of an image.
+# All of group 28, which describes pixels, their distance at the detector, and the elements that
+# state the type of an image.
 _TAGS: list[BaseTag | int] = [Tag(tag) for tag in DicomDictionary if tag >> 16 == 0x0028]
 _TAGS += map(
     Tag,
@@ -52,6 +53,7 @@ _TAGS += map(
         "SOPClassUID",
         "Modality",
         "ViewPosition",
+        "ImagerPixelSpacing",
         "ViewCodeSequence",
         "BodyPartExamined",
         "PatientAge",
