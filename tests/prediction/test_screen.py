@@ -14,7 +14,7 @@ from xray_core.prediction.screen import COLUMNS, cell, screen
 ROOT = Path(__file__).resolve().parents[2]
 HEADER = (
     '"file","shown_as","verdict","probability","probability_note","sentence","gate",'
-    '"map_in_lungs","reasons","model"\n'
+    '"map_in_lungs","reasons","adjustment","model"\n'
 )
 
 
@@ -266,7 +266,7 @@ def test_a_killed_and_resumed_run_has_each_file_once(tmp_path):
 def test_the_columns_are_those_of_the_contract():
     assert COLUMNS == (
         "file", "shown_as", "verdict", "probability", "probability_note", "sentence", "gate",
-        "map_in_lungs", "reasons", "model",
+        "map_in_lungs", "reasons", "adjustment", "model",
     )  # fmt: skip
 
 

@@ -1,4 +1,4 @@
-"""Geometry and polarity of pixels: the resize to the model input, rotation and inversion."""
+"""Geometry and polarity of pixels: the resize to the model input, and adjustments by a reader."""
 
 from __future__ import annotations
 
@@ -8,6 +8,7 @@ from dataclasses import replace
 import numpy as np
 from PIL import Image
 
+from xray_core.imaging.adjustment import UNADJUSTED, WHOLE, Adjustment, Box
 from xray_core.imaging.decoding_memory import strips
 from xray_core.imaging.radiograph import Radiograph, read_only
 
@@ -69,7 +70,60 @@ def rotate(radiograph: Radiograph, quarter_turns: int = 0, inverted: bool = Fals
     pixels = np.rot90(radiograph.pixels, -quarter_turns)
     if inverted:
         pixels = np.float32(255) - pixels
-    return replace(radiograph, pixels=read_only(pixels))
+    spacing = radiograph.pixel_spacing
+    if spacing is not None and quarter_turns % 2:
+        spacing = (spacing[1], spacing[0])
+    return replace(radiograph, pixels=read_only(pixels), pixel_spacing=spacing)
+
+
+def crop(radiograph: Radiograph, box: Box) -> Radiograph:
+    """Crop an image.
+
+    Parameters
+    ----------
+    radiograph : Radiograph
+    box : Box
+        The part that is kept, at least one pixel.
+
+    Returns
+    -------
+    Radiograph
+        Its pixels are a view of the input's; `original_size` is the size of the part in the file.
+        The input itself for the whole image.
+    """
+    if box == WHOLE:
+        return radiograph
+    pixels = radiograph.pixels[box.slices(radiograph.pixels.shape)]
+    # A large image is held at half its height and width.
+    scale = max(1, round(max(radiograph.original_size) / max(radiograph.pixels.shape)))
+    return replace(
+        radiograph,
+        pixels=pixels,
+        original_size=(scale * pixels.shape[0], scale * pixels.shape[1]),
+    )
+
+
+def adjust(radiograph: Radiograph, adjustment: Adjustment) -> Radiograph:
+    """Crop, mirror, rotate and invert an image as a reader asked for, and record it.
+
+    Parameters
+    ----------
+    radiograph : Radiograph
+    adjustment : Adjustment
+
+    Returns
+    -------
+    Radiograph
+        `adjustment` describes this change together with earlier ones; `pixel_spacing` belongs to
+        the new rows and columns. The input itself if nothing is changed.
+    """
+    if adjustment == UNADJUSTED:
+        return radiograph
+    image = crop(radiograph, adjustment.crop)
+    if adjustment.mirrored:
+        image = replace(image, pixels=image.pixels[:, ::-1])
+    image = rotate(image, adjustment.quarter_turns, adjustment.inverted)
+    return replace(image, adjustment=radiograph.adjustment.then(adjustment))
 
 
 def _resize(grey: np.ndarray, width: int, height: int | None = None) -> np.ndarray:

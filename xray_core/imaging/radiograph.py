@@ -12,6 +12,7 @@ from typing import BinaryIO
 import numpy as np
 
 from xray_core.errors import UnreadableImage
+from xray_core.imaging.adjustment import UNADJUSTED, Adjustment
 from xray_core.imaging.decode import read_picture
 from xray_core.imaging.decoder_logs import suppress_logs
 from xray_core.imaging.decoding_memory import Reservation
@@ -47,6 +48,11 @@ class Radiograph:
         Number of frames in the file. Only the first is read.
     notes : tuple of str
         Sentences about what was noticed while reading.
+    pixel_spacing : tuple of float or None
+        Distances in mm between the centres of neighbouring rows, and of neighbouring columns, of
+        `pixels`, from the DICOM element Pixel Spacing (0028,0030).
+    adjustment : Adjustment
+        What a reader changed in the image since.
     windows : tuple of str
         Names of the DICOM windows that ``read_radiograph(..., window=i)`` selects.
     colour_mode : str
@@ -65,6 +71,8 @@ class Radiograph:
     notes: tuple[str, ...] = ()
     windows: tuple[str, ...] = ()
     colour_mode: str = ""
+    pixel_spacing: tuple[float, float] | None = None
+    adjustment: Adjustment = UNADJUSTED
 
 
 def read_radiograph(source: Source, *, window: int = 0) -> Radiograph:
@@ -218,4 +226,5 @@ def _read_dicom(data: bytes, window: int, reservation: Reservation) -> Radiograp
         frames=image.frames,
         notes=image.notes,
         windows=image.windows,
+        pixel_spacing=image.pixel_spacing,
     )

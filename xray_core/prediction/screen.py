@@ -26,6 +26,7 @@ RESULT_COLUMNS = (
     "gate",
     "map_in_lungs",
     "reasons",
+    "adjustment",
     "model",
 )
 COLUMNS = ("file", *RESULT_COLUMNS)
@@ -250,6 +251,7 @@ def result_cells(prediction: Prediction) -> list[str | float]:
         prediction.gate or "",
         "" if prediction.map_in_lungs is None else round(prediction.map_in_lungs, 4),
         cell(" ".join(prediction.reasons)),
+        cell(prediction.adjustment),
         cell(prediction.model),
     ]
 

@@ -26,13 +26,20 @@ from pydicom.pixels import apply_color_lut, apply_modality_lut, apply_voi_lut, a
 
 from xray_core.imaging.decode import bit_depth, has_colour
 from xray_core.imaging.decoder_logs import suppress_logs
-from xray_core.imaging.decoding_memory import Reservation, assemble, sample_positions, strips
+from xray_core.imaging.decoding_memory import (
+    Reservation,
+    assemble,
+    is_halved,
+    sample_positions,
+    strips,
+)
 from xray_core.imaging.dicom.decode import StoredImage, decode_first_frame
 from xray_core.imaging.dicom.header import (
     age_in_years,
     code_string,
     items,
     numbers,
+    pixel_spacing,
     read_header,
     type_cautions,
     value,
@@ -56,6 +63,8 @@ class DicomImage:
     notes : tuple of str
     windows : tuple of str
         Names of the VOI LUTs and windows.
+    pixel_spacing : tuple of float or None
+        Distances in mm between neighbouring rows, and between neighbouring columns, of `levels`.
     """
 
     levels: np.ndarray
@@ -68,6 +77,7 @@ class DicomImage:
     frames: int
     notes: tuple[str, ...]
     windows: tuple[str, ...]
+    pixel_spacing: tuple[float, float] | None
 
 
 @dataclass(frozen=True)
@@ -136,6 +146,7 @@ def read_dicom(
             frames=frames,
             notes=(*type_cautions(header, frames), *notes),
             windows=tuple(transform.name for transform in transforms),
+            pixel_spacing=pixel_spacing(header, halved=is_halved(*stored.values.shape[:2])),
         )
 
 
