@@ -9,7 +9,8 @@ from pathlib import Path
 import pytest
 
 from xray_core.errors import XrayError
-from xray_core.prediction.screen import COLUMNS, cell, screen
+from xray_core.prediction.screen import COLUMNS, screen
+from xray_core.spreadsheet import cell
 
 ROOT = Path(__file__).resolve().parents[2]
 HEADER = (
