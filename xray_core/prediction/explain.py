@@ -32,6 +32,12 @@ SCORECAM_CHANNELS = 32
 """Channels used by Score-CAM, those that vary most over the image: one forward pass each."""
 
 
+def check_method(method: str) -> None:
+    """Raise ValueError unless `method` is one of METHODS."""
+    if method not in METHODS:
+        raise ValueError(f"The methods are {', '.join(METHODS)}. Received: {method!r}")
+
+
 class GradCam:
     """Grad-CAM of the logit for whole batches, from the activations of the last spatial layer.
 
@@ -185,8 +191,7 @@ class Explainer:
         ValueError
             The method is unknown.
         """
-        if method not in METHODS:
-            raise ValueError(f"The methods are {', '.join(METHODS)}. Received: {method!r}")
+        check_method(method)
         if method == "gradcam":
             return self.gradcam.coarse_maps(activations)[0]
         with self._lock:

@@ -36,7 +36,13 @@ from xray_core.model.lungs import (
 )
 from xray_core.model.neighbours import NearestImages, Neighbours
 from xray_core.prediction import wording
-from xray_core.prediction.explain import METHODS, Explainer, GradCam, resize_map, share_inside
+from xray_core.prediction.explain import (
+    Explainer,
+    GradCam,
+    check_method,
+    resize_map,
+    share_inside,
+)
 from xray_core.prediction.inputs import (
     PreparedInput,
     Source,
@@ -259,8 +265,8 @@ class Predictor:
         ValueError
             The method is unknown.
         """
-        if explain is not None and explain not in METHODS:
-            raise ValueError(f"The methods are {', '.join(METHODS)}. Received: {explain!r}")
+        if explain is not None:
+            check_method(explain)
         prepared = prepare_input(source)
         if prepared.is_ruled_out:
             return self._refused(prepared.refusals, prepared)
