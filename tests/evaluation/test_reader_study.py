@@ -7,6 +7,7 @@ from dataclasses import fields, is_dataclass
 from itertools import product
 from typing import Any
 
+import numpy as np
 import pytest
 
 from xray_core.errors import XrayError
@@ -18,6 +19,7 @@ from xray_core.evaluation.reader_study import (
 )
 from xray_core.evaluation.reading import CALLS, Reading, ShownResult
 from xray_core.labels import SHOWN_AS, VERDICTS
+from xray_core.stats.bootstrap import PatientWeights
 from xray_core.stats.intervals import Estimate
 
 CODES = {"P": "PNEUMONIA", "N": "NORMAL", "U": "UNSURE", "?": "UNCERTAIN", "R": "REFUSED"}
@@ -187,6 +189,29 @@ def test_the_interval_of_a_change_is_not_narrower_than_either_method() -> None:
     assert change.value == pytest.approx(-0.025)
     assert change.low < -0.1
     assert change.high > 0.05
+
+
+def test_the_interval_of_a_change_covers_it_where_a_bootstrap_alone_does_not() -> None:
+    """20 images, each gains a right call with 5% and loses one with 2%: all outcomes, weighted."""
+    gain, loss, images = 0.05, 0.02, 20
+    weights = PatientWeights(images)
+    total = covered = covered_by_bootstrap = 0.0
+    for gained in range(8):
+        for lost in range(6):
+            same = images - gained - lost
+            ways = math.factorial(images) / math.prod(map(math.factorial, (gained, lost, same)))
+            probability = ways * gain**gained * loss**lost * (1 - gain - loss) ** same
+            codes = ["PNPP"] * gained + ["PPNN"] * lost + ["PPPP"] * same
+            change = evaluate_readings(readings(*codes)).sensitivity_change.estimate
+            assert change is not None
+            differences = np.array([1.0] * gained + [-1.0] * lost + [0.0] * same)
+            drawn = weights.interval(weights.sums(differences) / images)
+            total += probability
+            covered += probability * (change.low <= gain - loss <= change.high)
+            covered_by_bootstrap += probability * (drawn.low <= gain - loss <= drawn.high)
+    assert total > 0.999
+    assert covered > 0.95
+    assert covered_by_bootstrap < 0.7
 
 
 def test_many_patients_that_change_have_an_interval_without_zero() -> None:

@@ -9,6 +9,7 @@ import pytest
 from xray_core.errors import XrayError
 from xray_core.evaluation.reading import READING_COLUMNS, Reading, ShownResult, readings_csv
 from xray_core.imaging.adjustment import Box
+from xray_core.prediction.predictor import Prediction
 
 SHOWN = ShownResult("PNEUMONIA", "Pneumonia suspected", 0.87654321, "micro 1", ("A caution.", "B."))
 FIRST = Reading(1, "NORMAL", 2)
@@ -55,6 +56,11 @@ def test_other_values_are_refused(change: dict, message: str) -> None:
 def test_a_result_has_a_known_verdict() -> None:
     with pytest.raises(XrayError, match="A verdict is one of"):
         ShownResult("MAYBE", "", None, "")  # type: ignore[arg-type]
+
+
+def test_a_prediction_is_shown_with_its_cautions() -> None:
+    prediction = Prediction(0.87654321, "PNEUMONIA", ("A caution.", "B."), model="micro 1")
+    assert ShownResult.of(prediction) == SHOWN
 
 
 def test_the_table_holds_box_and_both_calls() -> None:

@@ -22,7 +22,7 @@ import csv
 import io
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
-from typing import Literal
+from typing import Literal, Protocol
 
 from xray_core.errors import XrayError
 from xray_core.evaluation.scores import patient_codes
@@ -37,6 +37,21 @@ CALLS: dict[str, str] = {PNEUMONIA: "Pneumonia", NORMAL: "No pneumonia", UNSURE:
 
 CONFIDENCES: dict[int, str] = {1: "guess", 2: "low", 3: "moderate", 4: "high", 5: "certain"}
 """The levels of a reader's confidence in a call, with the words that show them."""
+
+
+class Result(Protocol):
+    """A result of a model, such as `xray_core.Prediction`."""
+
+    @property
+    def verdict(self) -> Verdict: ...
+    @property
+    def shown_as(self) -> str: ...
+    @property
+    def probability(self) -> float | None: ...
+    @property
+    def model(self) -> str: ...
+    @property
+    def reasons(self) -> tuple[str, ...]: ...
 
 
 @dataclass(frozen=True)
@@ -63,6 +78,13 @@ class ShownResult:
 
     def __post_init__(self) -> None:
         _check("verdict", self.verdict, VERDICTS)
+
+    @classmethod
+    def of(cls, result: Result) -> ShownResult:
+        """Return what is shown of a result."""
+        return cls(
+            result.verdict, result.shown_as, result.probability, result.model, result.reasons
+        )
 
 
 @dataclass(frozen=True)
