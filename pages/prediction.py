@@ -22,6 +22,7 @@ from ui.prediction.table import select_case, table_csv
 from ui.prediction.uploads import drop_key, fits, handle_drop, take_dropped
 from xray_core.model.bundle import Bundle
 
+TITLE = '<h1 class="page">Chest X-ray</h1>'
 WELCOME = f"""
 Drop a **frontal chest X-ray** above, several of them, or a ZIP (JPEG, PNG, TIFF or DICOM), or
 press an example. One drop may hold up to {DROP_LIMIT}. You get a result, a probability, a heat
@@ -36,8 +37,8 @@ and file names are shown only where you ask for them.
 def main() -> None:
     model = frame("Prediction")
     st.html(STYLE)
-    st.html('<h1 class="page">Pneumonia on a chest X-ray</h1>')
     if model is None:
+        st.html(TITLE)
         return
     bundle, mine = load_bundle(model), visit()
     bound_uploads(fits)
@@ -62,14 +63,15 @@ def main() -> None:
             analyse_all(mine, predictor)
     with place.container() if waiting else place:
         _left_out_warning(mine)
-        case = mine.cases[0] if len(mine.cases) == 1 else _table(mine.cases)
+        case, numbers = (mine.cases[0], [1]) if len(mine.cases) == 1 else _table(mine.cases)
         if case is not None:
-            show_case(case, predictor)
+            show_case(case, predictor, numbers)
 
 
 def _drop_row(bundle: Bundle, mine: Visit) -> None:
-    """Draw the drop zone, with the examples beside it."""
-    zone, examples = st.columns([1, 1], vertical_alignment="center")
+    """Draw the title, the drop zone and the examples in one row."""
+    title, zone, examples = st.columns([2, 5, 8], vertical_alignment="center", gap="small")
+    title.html(TITLE)
     key = drop_key(mine)
     with zone, st.container(key="drop"):
         dropped = st.file_uploader(
@@ -109,15 +111,15 @@ def _left_out_warning(mine: Visit) -> None:
         st.warning(mine.left_out_message(), icon=":material/warning:")
 
 
-def _table(cases: list[Case]) -> Case | None:
-    """Draw the table of several images; return the selected one, None if none matches."""
+def _table(cases: list[Case]) -> tuple[Case | None, list[int]]:
+    """Draw the table of several images; return what `select_case` returns."""
     table, below = st.container(), st.columns([3, 2, 2], vertical_alignment="bottom")
     names = below[1].checkbox(
         "Show file names",
         key=widget_key("prediction_names"),
         help="Shows file names in the table and in the CSV. File names can identify patients.",
     )
-    selected = select_case(cases, table, below[0], names=names)
+    selected, numbers = select_case(cases, table, below[0], names=names)
     below[2].download_button(
         "All results (CSV)",
         table_csv(cases, names=names, pre_test=pre_test()),
@@ -128,7 +130,7 @@ def _table(cases: list[Case]) -> Case | None:
     )
     if selected is None:
         st.info("No images match this filter.")
-    return selected
+    return selected, numbers
 
 
 with show_errors():

@@ -121,7 +121,7 @@ def open_example(page: Page) -> None:
     opened(page, "", ".st-key-examples button")
     page.locator(".st-key-examples button").nth(1).click()
     expect(page.locator(".verdict")).to_be_visible(timeout=SLOW)
-    expect(page.locator(".st-key-images img")).to_have_count(2, timeout=SLOW)
+    expect(page.locator(".xv[data-state=ready]")).to_be_visible(timeout=SLOW)
     settle(page)
 
 
@@ -199,6 +199,12 @@ def test_prediction_has_no_violation(page: Page, image_png: Callable[..., bytes]
     page.get_by_test_id("stPopoverButton").click()
     expect(page.get_by_test_id("stPopoverBody")).to_be_visible()
     audit.look("about the map")
+    page.keyboard.press("Escape")
+    page.locator(".xv canvas").press("?")
+    expect(page.locator(".xv-help")).to_be_visible()
+    page.locator(".xv [data-xv=both]").check(force=True)
+    audit.look("side by side, with the keys of the viewer")
+    page.locator(".xv-help").get_by_role("button").click()
 
     page.keyboard.press("Escape")
     stripes = np.zeros((300, 300, 3), np.uint8)
@@ -206,12 +212,12 @@ def test_prediction_has_no_violation(page: Page, image_png: Callable[..., bytes]
     buffer = io.BytesIO()
     Image.fromarray(stripes).save(buffer, "PNG")
     drop(page, ("holiday.png", buffer.getvalue()))
-    expect(page.locator(".st-key-image img")).to_have_count(1, timeout=SLOW)
+    expect(page.locator(".xv[data-state=ready]")).to_be_visible(timeout=SLOW)
     audit.look("refused")
 
     drop(page, *((f"{i}.png", image_png(i, i % 2 == 1)) for i in range(4)), ("bad.png", b"none"))
     expect(page.get_by_test_id("stDataFrame")).to_be_visible(timeout=SLOW)
-    expect(page.locator(".st-key-images img")).to_have_count(2, timeout=SLOW)
+    expect(page.locator(".xv[data-state=ready]")).to_be_visible(timeout=SLOW)
     audit.look("several images")
     audit.end()
 
@@ -372,5 +378,4 @@ def test_nothing_is_cut_off_on_a_tablet_or_a_phone(page: Page, path: str) -> Non
         assert page.evaluate(CLIPPED) == [], where
         if not path:
             room = viewport["width"] - (300 if wide else 0)
-            for image in page.locator(".st-key-images img").all():
-                assert image.bounding_box()["width"] >= 0.85 * room, where
+            assert page.locator(".xv canvas").bounding_box()["width"] >= 0.85 * room, where

@@ -97,7 +97,7 @@ def test_an_image_is_enlarged_and_sent_to_prediction(
     expect(dialog.get_by_alt_text("Image train/NORMAL/IM-0007-0001.jpeg")).to_be_visible()
     shot(page, "dataset-image")
     dialog.get_by_role("button", name="Send to prediction").click()
-    expect(page.get_by_role("heading", name="Pneumonia on a chest X-ray")).to_be_visible(
+    expect(page.get_by_role("heading", name="Chest X-ray", exact=True)).to_be_visible(
         timeout=PATIENCE
     )
 

@@ -2,6 +2,7 @@
 
 import csv
 import io
+import json
 import shutil
 from dataclasses import replace
 from pathlib import Path
@@ -52,18 +53,6 @@ def downloaded(monkeypatch: pytest.MonkeyPatch) -> dict[str, bytes]:
     return files
 
 
-@pytest.fixture
-def shown(monkeypatch: pytest.MonkeyPatch) -> list[np.ndarray]:
-    """The images that the page shows, the latest last."""
-    images: list[np.ndarray] = []
-
-    def record(image: bytes, **options: object) -> None:
-        images.append(np.asarray(Image.open(io.BytesIO(image))))
-
-    monkeypatch.setattr(st, "image", record)
-    return images
-
-
 def drop(at: AppTest) -> AppTest:
     at.file_uploader[0].upload("a.png", CHEST.getvalue(), "application/octet-stream")
     at = at.run()
@@ -84,20 +73,16 @@ def blue(image: np.ndarray) -> float:
     return float((image[..., 2].astype(int) - image[..., 0] > 80).mean())
 
 
-def test_the_outline_of_the_lungs_is_drawn_on_request(open_page, model, downloaded, shown):
-    at = drop(open_page("prediction"))
-    image, overlay = shown[-2:]
-    assert np.array_equal(image, draw_chest())
-    assert "outline of the lungs" not in report_text(downloaded["Report (PDF)"])
-    toggle = at.toggle(key="lung_outline")
-    assert toggle.label == "Outline of the lungs"
-    assert not toggle.value
+def viewer(at: AppTest) -> dict:
+    """What the viewer receives."""
+    (element,) = at.get("bidi_component")
+    return json.loads(element.proto.json)
 
-    at = toggle.set_value(True).run()
-    assert not at.error
-    outlined, outlined_overlay = shown[-2:]
-    assert blue(outlined) > 0.005
-    assert blue(outlined_overlay) > blue(overlay) + 0.005
+
+def test_the_viewer_gets_the_lungs_and_the_report_outlines_them(open_page, model, downloaded):
+    at = drop(open_page("prediction"))
+    lungs = viewer(at)["lungs"]
+    assert (lungs["width"], lungs["height"], lungs["bits"]) == (224, 224, 8)
     assert "Blue line: outline of the lungs" in report_text(downloaded["Report (PDF)"])
     (page,) = pypdf.PdfReader(io.BytesIO(downloaded["Report (PDF)"])).pages
     printed = [np.asarray(one.image.convert("RGB")) for one in page.images]
@@ -118,11 +103,14 @@ def test_the_share_of_the_map_in_the_lungs_is_shown(open_page, model, downloaded
     assert (row["map_in_lungs"], row["probability_note"]) == ("0.914", "")
 
 
-def test_a_model_without_a_lung_network_has_no_outline(open_page, with_model, image_png):
+def test_a_model_without_a_lung_network_has_no_outline(
+    open_page, with_model, image_png, downloaded
+):
     at = open_page("prediction")
     at.file_uploader[0].upload("a.png", image_png(1000, True), "application/octet-stream")
     at = at.run()
-    assert [toggle.label for toggle in at.toggle] == ["Map as outline"]
+    assert viewer(at)["lungs"] is None
+    assert "outline of the lungs" not in report_text(downloaded["Report (PDF)"])
     assert "map in lungs" not in page_text(at)
 
 

@@ -14,6 +14,8 @@ a new version changes them.
 - `Runtime._session_mgr`, `AppSession._session_state`, `AppSession._fragment_storage`: a variable of
   the server's loop refers to the session that was served last, even if it was closed, and clearing
   a `SessionState` keeps the arguments of its widgets' callbacks.
+- `Runtime.media_file_mgr`: the store from which `st.image` serves its images. A component could
+  send pixels only with its other data, again at every change of them.
 """
 
 import asyncio
@@ -86,6 +88,18 @@ def remove_uploads(files: Iterable[Uploaded]) -> None:
     if context is not None and store is not None:
         for file in files:
             store.remove_file(context.session_id, file.file_id)
+
+
+def serve_bytes(data: bytes, place: str) -> str:
+    """Serve bytes from memory until the next run of the page without them; return their address.
+
+    `place` names what they replace. The address is a hash of the bytes.
+    """
+    if not runtime.exists():
+        return ""
+    store = runtime.get_instance().media_file_mgr
+    base = st.get_option("server.baseUrlPath").strip("/")
+    return ("/" + base if base else "") + store.add(data, "application/octet-stream", place)
 
 
 def closed_tab_seconds() -> int:

@@ -155,7 +155,7 @@ class Case:
         data = self.data
         if data is None:
             raise UnreadableImage(self.problem or "This image was not kept. Upload it again.")
-        radiograph = read_radiograph(data, window=self.window)
+        radiograph = read_radiograph(data, window=self.window, full_depth=True)
         return apply_correction(radiograph, self.correction) if self.is_corrected else radiograph
 
     def correct(self, correction: Correction) -> None:

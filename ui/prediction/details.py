@@ -1,29 +1,33 @@
-"""The details of one image: result and cautions, image and map, evidence, downloads."""
+"""One image: result and cautions, the viewer, what else is known about it, downloads."""
 
 from dataclasses import replace
 from functools import partial
 from typing import TYPE_CHECKING
 
+import numpy as np
 import streamlit as st
 
-from ui.common.errors import show_errors
 from ui.prediction.cases import Case, visit, widget_key
-from ui.prediction.downloads import Shown, downloads
+from ui.prediction.downloads import InReport, downloads
 from ui.prediction.overlay import (
     COLOUR_MAPS,
+    REPORT_COLOURS,
+    REPORT_OPACITY,
+    colours,
     draw_lungs,
-    draw_outlines,
     draw_overlay,
-    legend_html,
 )
 from ui.prediction.result import cautions_html, pre_test_control, result_html
-from ui.prediction.view import DEFAULT_METHOD, View, encode_jpeg, make_view
+from ui.prediction.table import step_from
+from ui.prediction.view import DEFAULT_METHOD, View, make_view
+from ui.viewer.viewer import pack, show_viewer
 from xray_core.dataset.index import find_dataset
 from xray_core.errors import DatasetError
 from xray_core.evaluation.verdicts import VerdictRate, verdict_rates
 from xray_core.labels import SHOWN_AS, SUBTYPES
 from xray_core.model.bundle import PREDICTIONS, Bundle
-from xray_core.model.lungs import Mask, resize_mask
+from xray_core.model.calibration import Calibration
+from xray_core.model.lungs import resize_mask
 from xray_core.prediction import wording
 from xray_core.prediction.explain import METHOD_NAMES, METHODS
 from xray_core.prediction.orientation import Correction
@@ -46,34 +50,54 @@ SIMILAR_SHOWN = 8
 Rates = dict[str, dict[str, VerdictRate]]
 
 
-def show_case(case: Case, predictor: "Predictor") -> None:
-    """Draw the result and its cautions, then image, map, similar images, accuracy and downloads."""
+def show_case(case: Case, predictor: "Predictor", numbers: list[int]) -> None:
+    """Draw the result and its cautions, the viewer beside them, and the details below them.
+
+    `numbers` are those of the images among which the arrow keys move.
+    """
     prediction = case.prediction
-    calibration = case.calibration or predictor.calibration
-    result = result_html(prediction, calibration, case.title)
-    if prediction.probability is None or prediction.unlike:
-        st.html(result)
-    else:
-        left, control = st.columns([4, 1], gap="medium")
-        with control:
-            pre_test_control(prediction, calibration)
-        left.html(result)
+    with st.container(key="case"):
+        with st.container(key="case-result", gap="small"):
+            _result(case, predictor)
+        if prediction.verdict == "UNREADABLE":
+            return
+        if case.discarded:
+            _pre_test(case, predictor)
+            if case.is_of_another_model:
+                st.warning(case.other_model_message, icon=":material/warning:")
+            st.info(case.problem)
+            return
+        view = _open_view(case)
+        # The viewer stands before the details, whose method decides on its map.
+        image = st.container(key="case-viewer")
+        with st.container(key="case-details", gap="small"):
+            _window_and_correction(case, view)
+            if prediction.verdict == "REFUSED":
+                _refused(case)
+                result = prediction
+            else:
+                result = _analysed(case, view, predictor)
+        with image:
+            _show_image(case, view, result, predictor.model, numbers)
+
+
+def _result(case: Case, predictor: "Predictor") -> None:
+    prediction = case.prediction
+    st.html(result_html(prediction, _calibration(case, predictor), case.title))
     cautions = cautions_html(prediction)
     if cautions:
         st.html(cautions)
-    if prediction.verdict == "UNREADABLE":
-        return
-    if case.discarded:
-        if case.is_of_another_model:
-            st.warning(case.other_model_message, icon=":material/warning:")
-        st.info(case.problem)
-        return
-    view = _open_view(case)
-    _window_and_correction(case, view)
-    if prediction.verdict == "REFUSED":
-        _refused(case, view)
-    else:
-        _analysed(case, view, predictor)
+
+
+def _calibration(case: Case, predictor: "Predictor") -> Calibration:
+    return case.calibration or predictor.calibration
+
+
+def _pre_test(case: Case, predictor: "Predictor") -> None:
+    prediction = case.prediction
+    if prediction.probability is not None and not prediction.unlike:
+        with st.container(horizontal=True, vertical_alignment="bottom"):
+            pre_test_control(prediction, _calibration(case, predictor))
 
 
 def _open_view(case: Case) -> View:
@@ -114,29 +138,23 @@ def _window_and_correction(case: Case, view: View) -> None:
         )
 
 
-def _refused(case: Case, view: View) -> None:
-    left, right = st.columns([3, 2], gap="large")
-    with left, st.container(key="image"):
-        _show_image(case, view)
-    with right:
-        correction = case.prediction.correction
-        if correction is not None:
-            st.button(
-                f"{_steps(correction)} and analyse",
-                type="primary",
-                icon=":material/rotate_right:"
-                if correction.changes_orientation
-                else ":material/crop:",
-                on_click=case.correct,
-                args=(correction,),
-            )
-            return
-        _heading("What to do")
-        st.markdown(
-            "- Check that it is a frontal view of a chest, upright, and nothing else.\n"
-            "- Remove borders and text; export the file rather than photographing a screen.\n"
-            "- Where possible, export it from its own system as DICOM, PNG or JPEG."
+def _refused(case: Case) -> None:
+    correction = case.prediction.correction
+    if correction is not None:
+        st.button(
+            f"{_steps(correction)} and analyse",
+            type="primary",
+            icon=":material/rotate_right:" if correction.changes_orientation else ":material/crop:",
+            on_click=case.correct,
+            args=(correction,),
         )
+        return
+    _heading("What to do")
+    st.markdown(
+        "- Check that it is a frontal view of a chest, upright, and nothing else.\n"
+        "- Remove borders and text; export the file rather than photographing a screen.\n"
+        "- Where possible, export it from its own system as DICOM, PNG or JPEG."
+    )
 
 
 def _steps(correction: Correction) -> str:
@@ -145,63 +163,77 @@ def _steps(correction: Correction) -> str:
     return ", ".join(step for step, needed in steps.items() if needed).capitalize()
 
 
-def _show_image(case: Case, view: View, lungs: Mask | None = None) -> None:
-    """Show the image, with the outline of `lungs` (224, 224) if they are given."""
-    caption = case.correction.description if case.is_corrected else "Image as analysed"
-    shown = view.png
-    if lungs is not None:
-        caption = f"{caption}; blue line: lungs"
-        outlined = draw_lungs(view.pixels, resize_mask(lungs, view.pixels.shape))
-        shown = encode_jpeg(outlined)
-    st.image(shown, width="stretch", caption=caption, alt=caption)
+def _show_image(
+    case: Case, view: View, prediction: Prediction, model: str, numbers: list[int]
+) -> None:
+    """Show the image in the viewer, with the map of `prediction` and its lungs, if it has any."""
+    method, mask = prediction.method, prediction.lung_mask
+    place = numbers.index(case.number)
+    several = len(numbers) > 1
+    show_viewer(
+        view.shown,
+        key="viewer",
+        description=_description(case),
+        colours={name: colours(name) for name in COLOUR_MAPS},
+        heatmap=view.maps.get((model, method)) if method else None,
+        heatmap_name=METHOD_NAMES.get(method or "", ""),
+        lungs=None if mask is None else pack(mask.astype(np.uint8) * 255),
+        previous=place > 0 if several else None,
+        following=place + 1 < len(numbers) if several else None,
+        on_step=partial(step_from, numbers, case.number),
+    )
 
 
-@st.fragment
-def _analysed(case: Case, view: View, predictor: "Predictor") -> None:
-    with show_errors():
-        left, right = st.columns([5, 2], gap="medium")
-        with left:
-            images, controls = st.container(key="images"), st.container()
-        with controls:
-            method, name, opacity, outline, show_lungs = _controls(case.prediction)
-            below = st.container(horizontal=True, vertical_alignment="center")
-        prediction = _with_map(view, predictor, method)
-        draw = draw_outlines if outline else partial(draw_overlay, name=name)
-        overlay = draw(view.small, prediction.heatmap, opacity=opacity)
-        with below:
-            st.html(legend_html(overlay), width="stretch")
-            if prediction.map_in_lungs is not None:
-                share = wording.share(prediction.map_in_lungs)
-                st.html(
-                    f'<p class="legend">Grad-CAM map in lungs <b>{share}</b></p>', width="content"
-                )
-            with st.popover("About this map", type="tertiary", icon=":material/help:"):
-                st.markdown(ABOUT_THE_MAP)
-        lungs = prediction.lung_mask if show_lungs else None
-        outlined = view.small
-        if lungs is not None:
-            mask = resize_mask(lungs, view.small.shape)
-            outlined = draw_lungs(view.small, mask)
-            overlay = replace(overlay, pixels=draw_lungs(overlay.pixels, mask))
-        with images:
-            image, image_with_map = st.columns(2, gap="small")
-            with image:
-                _show_image(case, view, lungs)
-            with image_with_map:
-                st.image(
-                    encode_jpeg(overlay.pixels),
-                    width="stretch",
-                    caption=f"{METHOD_NAMES[method]} map",
-                    alt=f"The image with its {METHOD_NAMES[method]} map",
-                )
-        with controls:
-            st.caption(prediction.map_note or "")
-        with right:
-            rates = _accuracy_rates(predictor.bundle)
-            _evidence(prediction, predictor.bundle, rates)
-            _heading("Download")
-            shown = Shown(outlined, overlay, lungs_outlined=lungs is not None)
-            downloads(case, prediction, predictor.bundle, rates, shown)
+def _description(case: Case) -> str:
+    """Return the text alternative of the image: what it is, and its result."""
+    prediction = case.prediction
+    parts = [f"Image as analysed: {case.title}."]
+    if case.is_corrected:
+        parts.append(case.correction.description)
+    parts.append(f"Result: {prediction.shown_as}.")
+    if prediction.probability is not None:
+        note = f" ({prediction.probability_note})" if prediction.probability_note else ""
+        probability = wording.percent(prediction.probability)
+        parts.append(f"Probability of pneumonia {probability}{note}.")
+    return " ".join(parts)
+
+
+def _analysed(case: Case, view: View, predictor: "Predictor") -> Prediction:
+    """Draw controls, downloads and evidence; return the prediction with the map of the method."""
+    _pre_test(case, predictor)
+    with st.container(horizontal=True, vertical_alignment="bottom", key="method"):
+        method = st.selectbox(
+            "Method of the map",
+            METHODS,
+            index=METHODS.index(DEFAULT_METHOD),
+            format_func=METHOD_NAMES.get,
+            key="map_method",
+        )
+        with st.popover("About this map", type="tertiary", icon=":material/help:"):
+            st.markdown(ABOUT_THE_MAP)
+    prediction = _with_map(view, predictor, method)
+    if prediction.map_in_lungs is not None:
+        share = wording.share(prediction.map_in_lungs)
+        st.html(f'<p class="legend">Grad-CAM map in lungs <b>{share}</b></p>')
+    if prediction.map_note:
+        st.caption(prediction.map_note)
+    rates = _accuracy_rates(predictor.bundle)
+    downloads(case, prediction, predictor.bundle, rates, _for_report(view, prediction))
+    _evidence(prediction, predictor.bundle, rates)
+    return prediction
+
+
+def _for_report(view: View, prediction: Prediction) -> InReport:
+    """Return the image and its map as the report shows them: with the lungs, where they are known.
+
+    The report does not depend on the settings of the viewer.
+    """
+    overlay = draw_overlay(view.small, prediction.heatmap, REPORT_COLOURS, REPORT_OPACITY)
+    if prediction.lung_mask is None:
+        return InReport(view.small, overlay, lungs_outlined=False)
+    mask = resize_mask(prediction.lung_mask, view.small.shape)
+    overlay = replace(overlay, pixels=draw_lungs(overlay.pixels, mask))
+    return InReport(draw_lungs(view.small, mask), overlay, lungs_outlined=True)
 
 
 def _with_map(view: View, predictor: "Predictor", method: str) -> Prediction:
@@ -209,29 +241,6 @@ def _with_map(view: View, predictor: "Predictor", method: str) -> Prediction:
         return view.prediction(predictor, method)
     with st.spinner("Computing the map …"):
         return view.prediction(predictor, method)
-
-
-def _controls(prediction: Prediction) -> tuple[str, str, float, bool, bool]:
-    """Draw the controls in one row.
-
-    Returns method, colour map and opacity, whether the map is drawn as an outline, and whether the
-    outline of the lungs is drawn.
-    """
-    one, two, three, four = st.columns([5, 5, 5, 6], vertical_alignment="bottom")
-    method = one.selectbox(
-        "Method",
-        METHODS,
-        index=METHODS.index(DEFAULT_METHOD),
-        format_func=METHOD_NAMES.get,
-        key="map_method",
-    )
-    with four.container(gap=None):
-        outline = st.toggle("Map as outline", key="map_outline")
-        has_lungs = prediction.lung_mask is not None
-        lungs = has_lungs and st.toggle("Outline of the lungs", key="lung_outline")
-    name = two.selectbox("Colours", COLOUR_MAPS, key="map_colours", disabled=outline)
-    opacity = three.slider("Opacity", 0, 100, 60, step=5, format="%d%%", key="map_opacity")
-    return method, name, opacity / 100, outline, lungs
 
 
 def _evidence(prediction: Prediction, bundle: Bundle, rates: Rates) -> None:

@@ -16,8 +16,8 @@ from xray_core.prediction.report_pdf import Overlay, report_pdf
 
 
 @dataclass(frozen=True)
-class Shown:
-    """What the page shows of an image: `image`, uint8 (h, w) or (h, w, 3), and `overlay`, its map.
+class InReport:
+    """What the report shows: `image`, uint8 (h, w) or (h, w, 3), and `overlay`, with its map.
 
     `lungs_outlined` tells whether both have the outline of the lungs.
     """
@@ -32,9 +32,9 @@ def downloads(
     prediction: Prediction,
     bundle: Bundle,
     rates: dict[str, dict[str, VerdictRate]],
-    shown: Shown,
+    shown: InReport,
 ) -> None:
-    """Draw both downloads, with the images as they are shown.
+    """Draw both downloads.
 
     Both files are made before the click, so that no rerun of the page can interrupt a download.
     """

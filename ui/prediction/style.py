@@ -2,7 +2,8 @@
 
 STYLE = """
 <style>
-h1.page { font-size: 1.35rem; margin: 0; padding: 0; font-weight: 600; }
+h1.page { font-size: 1.35rem; margin: 0; padding: 0; font-weight: 600; white-space: nowrap; }
+[data-testid="stMainBlockContainer"] { padding-top: 2.8rem; }
 h2.small { font-size: 1rem; margin: .2rem 0 -.6rem; padding: 0; font-weight: 600; }
 
 /* Hides file names during the upload; after it the widget is replaced by an empty one. */
@@ -10,39 +11,31 @@ h2.small { font-size: 1rem; margin: .2rem 0 -.6rem; padding: 0; font-weight: 600
 .st-key-drop [data-testid="stFileChip"],
 .st-key-drop [data-testid="stFileUploaderFile"] { display: none; }
 .st-key-drop [data-testid="stFileUploaderDropzone"] {
-  padding: .4rem .8rem; min-height: 0; align-items: center;
+  padding: .4rem .8rem; min-height: 0; align-items: center; flex-direction: row;
 }
 .st-key-drop [data-testid="stFileUploaderDropzoneInstructions"] { display: none; }
 .st-key-drop [data-testid="stFileUploaderDropzone"]::after {
-  content: "or drop X-rays here: JPEG, PNG, TIFF, DICOM, ZIP";
+  content: "or drop X-rays here";
   color: var(--soft-ink); font-size: .9rem; line-height: 1.3;
 }
 .st-key-drop { min-height: 52px; }
 .st-key-examples button { padding-inline: .6rem; }
-.st-key-examples { gap: .5rem; }
+.st-key-examples { gap: .4rem; }
 
 .st-key-busy:not(:has([data-testid="stSpinner"], [data-testid="stProgress"])) { display: none; }
 
-/* Images on black at one height, so that the layout stays when another image is opened. */
-.st-key-images [data-testid="stImageContainer"] img,
-.st-key-image [data-testid="stImageContainer"] img {
-  background: #000; object-fit: contain; width: 100% !important; height: min(36vh, 420px);
+/* The viewer beside result and details; where there is no room, result, viewer, details. */
+.st-key-case:has(.st-key-case-viewer) {
+  display: grid; grid-template: auto 1fr / minmax(0, 62fr) minmax(0, 38fr); gap: .6rem 1.2rem;
 }
-.st-key-images [data-testid="stFullScreenFrame"] { min-height: min(36vh, 420px); }
-.st-key-images [data-testid="stFullScreenFrame"][aria-modal="true"] img { height: 100%; }
+.st-key-case > :has(.st-key-case-viewer) { grid-area: 1 / 1 / 3 / 2; }
+.st-key-case > :has(.st-key-case-result) { grid-area: 1 / 2 / 2 / 3; }
+.st-key-case > :has(.st-key-case-details) { grid-area: 2 / 2 / 3 / 3; }
 @media (max-width: 1024px) {
-  .st-key-images [data-testid="stImageContainer"] img,
-  .st-key-image [data-testid="stImageContainer"] img { height: min(45vh, 600px); }
-  .st-key-images [data-testid="stFullScreenFrame"] { min-height: min(45vh, 600px); }
-}
-@media (max-width: 1024px) and (orientation: portrait) {
-  .st-key-images [data-testid="stColumn"] { min-width: 100% !important; }
+  .st-key-case.st-key-case:has(.st-key-case-viewer) { display: flex; }
 }
 p.legend { margin: 0; font-size: .8rem; color: var(--soft-ink); }
 p.legend b { color: var(--ink); }
-p.legend span {
-  display: inline-block; width: 90px; height: 10px; border: 1px solid var(--soft-ink);
-}
 
 /* The result, its scale and its cautions. */
 .result { --tone: var(--ink); color: var(--ink); }
@@ -50,13 +43,13 @@ p.legend span {
 .result.normal { --tone: light-dark(#0b6148, #6fd6ae); }
 .result.uncertain { --tone: light-dark(#7a5200, #ffcf66); }
 .result .verdict {
-  margin: 0; padding: 0; font-size: 2.6rem; line-height: 1.1; font-weight: 700;
+  margin: 0; padding: 0; font-size: 1.75rem; line-height: 1.15; font-weight: 700;
   color: var(--tone);
 }
-.result.unlike .verdict { font-size: 1.9rem; }
+.result.unlike .verdict { font-size: 1.4rem; }
 .result .which { margin: 0; font-size: .85rem; color: var(--soft-ink); }
 .result .verdict span { font-size: .8em; }
-.result .meaning { margin: .15rem 0 0; font-size: 1.05rem; max-width: 60rem; }
+.result .meaning { margin: .15rem 0 0; font-size: 1rem; line-height: 1.4; max-width: 60rem; }
 .cautions { color: var(--ink); }
 .cautions h2.small { margin: 0; }
 .cautions ul { margin: .1rem 0 0; padding-left: 1.2rem; }
@@ -98,8 +91,6 @@ p.legend span {
 .scale .key i { display: inline-block; position: static; height: 11px; margin-right: .35rem; }
 .scale .key i.band { width: 18px; }
 @media (max-width: 640px) {
-  .result .verdict { font-size: 2.1rem; }
-  .result.unlike .verdict { font-size: 1.4rem; }
   .result .meaning { font-size: .95rem; }
 }
 </style>

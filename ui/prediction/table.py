@@ -18,10 +18,11 @@ EMPTY_IMAGE = "data:image/gif;base64,R0lGODlhAQABAIAAAAAAAP///yH5BAEAAAAALAAAAAA
 
 def select_case(
     cases: list[Case], table: DeltaGenerator, picker: DeltaGenerator, *, names: bool
-) -> Case | None:
+) -> tuple[Case | None, list[int]]:
     """Draw filter and table into `table` and the list of images into `picker`.
 
-    Returns the selected image, None if no image matches the filter.
+    Returns the selected image, None if no image matches the filter, and the numbers of those that
+    match.
     """
     selection_key = widget_key("prediction_shown")
     counts = {
@@ -39,7 +40,7 @@ def select_case(
     )
     rows = [case for case in cases if not selected or case.prediction.verdict in selected]
     if not rows:
-        return None
+        return None, []
     key = widget_key("prediction-table") + f"-{'-'.join(selected)}-{len(rows)}-{names}"
 
     def select_clicked() -> None:
@@ -77,7 +78,14 @@ def select_case(
             next(case for case in rows if case.number == number), names
         ),
     )
-    return next(case for case in rows if case.number == number)
+    return next(case for case in rows if case.number == number), numbers
+
+
+def step_from(numbers: list[int], number: int, change: int) -> None:
+    """Select the image before (-1) or after (1) that with this number, if there is one."""
+    place = numbers.index(number) + change
+    if 0 <= place < len(numbers):
+        st.session_state[widget_key("prediction_shown")] = numbers[place]
 
 
 def table_csv(cases: list[Case], *, names: bool, pre_test: float | None = None) -> bytes:

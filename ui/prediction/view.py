@@ -11,6 +11,8 @@ from numpy.typing import NDArray
 from PIL import Image
 
 from ui.prediction.cases import Settings
+from ui.viewer.viewer import Plane, Shown, Spacing, pack, pack_map, reduce_to
+from xray_core.imaging.full_depth import FullDepth
 from xray_core.imaging.radiograph import Radiograph
 from xray_core.prediction.inputs import PreparedInput, prepare_input
 from xray_core.prediction.predictor import Prediction
@@ -18,7 +20,6 @@ from xray_core.prediction.predictor import Prediction
 if TYPE_CHECKING:
     from xray_core.prediction.predictor import Predictor
 
-DISPLAY_SIDE = 2048
 OVERLAY_SIDE = 1000
 THUMBNAIL_SIDE = 64
 DEFAULT_METHOD = "gradcam"
@@ -28,26 +29,28 @@ DEFAULT_METHOD = "gradcam"
 class View:
     """What is kept of a decoded image: small, whatever the size of its file.
 
-    `settings` are those that it was decoded with. `prepared` goes to the network; `pixels`, uint8
-    (h, w) with no side above DISPLAY_SIDE, and `thumbnail`, a data URI, go to the page.
-    `predictions` are those with a map, by model and method.
+    `settings` are those that it was decoded with. `prepared` goes to the network. `pixels` go to
+    the viewer: grey levels, uint8 (h, w), or the values of `depth`, uint16 (h, w), which itself
+    holds none. `small` are the grey levels of the image in the report, uint8 (h, w) with no side
+    above OVERLAY_SIDE, and `thumbnail` is a data URI. `predictions` are those with a map, by model
+    and method, and `maps` their maps for the viewer.
     """
 
     settings: Settings
     prepared: PreparedInput
-    pixels: NDArray[np.uint8]
+    pixels: NDArray[np.uint8] | NDArray[np.uint16]
+    small: NDArray[np.uint8]
     thumbnail: str
+    depth: FullDepth | None = None
+    spacing: Spacing | None = None
     predictions: dict[tuple[str, str], Prediction] = field(default_factory=dict)
+    maps: dict[tuple[str, str], Plane] = field(default_factory=dict)
 
     @cached_property
-    def png(self) -> bytes:
-        """The image as the browser gets it."""
-        return _encode(self.pixels, "PNG", compress_level=1)
-
-    @cached_property
-    def small(self) -> NDArray[np.uint8]:
-        """The image under its map: uint8 (h, w), no side above OVERLAY_SIDE."""
-        return _reduce(self.pixels, OVERLAY_SIDE)
+    def shown(self) -> Shown:
+        """The image for the viewer."""
+        levels = None if self.depth is None else pack(self.depth.levels[np.newaxis])
+        return Shown(pack(self.pixels), self.depth, levels, self.spacing)
 
     @property
     def size(self) -> int:
@@ -56,8 +59,8 @@ class View:
         results = self.predictions.values()
         maps = [array for result in results for array in (result.heatmap, result.lung_mask)]
         arrays = [array for array in (*inputs, *maps) if array is not None]
-        # Three times the pixels: they are also held as PNG and at the size of the overlay.
-        return 3 * self.pixels.nbytes + sum(array.nbytes for array in arrays)
+        # Twice the pixels: they are also held packed for the browser.
+        return 2 * self.pixels.nbytes + self.small.nbytes + sum(array.nbytes for array in arrays)
 
     def prediction(self, predictor: "Predictor", method: str) -> Prediction:
         """Return the prediction with the map of a method, computed on the first call."""
@@ -65,6 +68,7 @@ class View:
         if key not in self.predictions:
             prediction = predictor.predict(self.prepared, explain=method)
             if prediction.heatmap is not None:
+                self.maps[key] = pack_map(prediction.heatmap)
                 shape = self.small.shape[::-1]
                 heatmap = Image.fromarray(prediction.heatmap)
                 heatmap = heatmap.resize(shape, Image.Resampling.BILINEAR)
@@ -75,13 +79,21 @@ class View:
 
 def make_view(radiograph: Radiograph, settings: Settings) -> View:
     """Return the view of an image that was decoded with these settings."""
-    pixels = _reduce(np.rint(radiograph.pixels).astype(np.uint8), DISPLAY_SIDE)
-    return View(settings, prepare_input(radiograph), pixels, _thumbnail(pixels))
-
-
-def encode_jpeg(pixels: NDArray[np.uint8]) -> bytes:
-    """Return an overlay as a JPEG, which is encoded quickly at every change of a control."""
-    return _encode(pixels, "JPEG", quality=92, subsampling=0)
+    grey, depth = np.rint(radiograph.pixels).astype(np.uint8), radiograph.full_depth
+    pixels = reduce_to(grey if depth is None else depth.values)
+    if depth is not None:
+        depth = replace(depth, values=np.empty((0, 0), np.uint16))
+    small = _reduce(grey, OVERLAY_SIDE)
+    spacing = None
+    if radiograph.pixel_spacing is not None:
+        rows, columns = radiograph.pixel_spacing
+        spacing = Spacing(
+            rows * grey.shape[0] / pixels.shape[0],
+            columns * grey.shape[1] / pixels.shape[1],
+            radiograph.spacing_at_detector,
+        )
+    prepared, thumbnail = prepare_input(radiograph), _thumbnail(small)
+    return View(settings, prepared, pixels, small, thumbnail, depth, spacing)
 
 
 def _thumbnail(pixels: NDArray[np.uint8]) -> str:
@@ -91,8 +103,9 @@ def _thumbnail(pixels: NDArray[np.uint8]) -> str:
     small = Image.fromarray(_reduce(pixels[::step, ::step], side))
     square = Image.new("L", (side, side))
     square.paste(small, ((side - small.width) // 2, (side - small.height) // 2))
-    data = _encode(np.asarray(square), "JPEG", quality=80)
-    return "data:image/jpeg;base64," + base64.b64encode(data).decode()
+    buffer = io.BytesIO()
+    square.save(buffer, "JPEG", quality=80)
+    return "data:image/jpeg;base64," + base64.b64encode(buffer.getvalue()).decode()
 
 
 def _reduce(pixels: NDArray[np.uint8], side: int) -> NDArray[np.uint8]:
@@ -100,9 +113,3 @@ def _reduce(pixels: NDArray[np.uint8], side: int) -> NDArray[np.uint8]:
     image = Image.fromarray(pixels)
     image.thumbnail((side, side), Image.Resampling.BILINEAR)
     return np.asarray(image)
-
-
-def _encode(pixels: NDArray[np.uint8], kind: str, **options: int) -> bytes:
-    buffer = io.BytesIO()
-    Image.fromarray(pixels).save(buffer, kind, **options)
-    return buffer.getvalue()

@@ -70,10 +70,15 @@ def rotate(radiograph: Radiograph, quarter_turns: int = 0, inverted: bool = Fals
     pixels = np.rot90(radiograph.pixels, -quarter_turns)
     if inverted:
         pixels = np.float32(255) - pixels
-    spacing = radiograph.pixel_spacing
+    spacing, depth = radiograph.pixel_spacing, radiograph.full_depth
     if spacing is not None and quarter_turns % 2:
-        spacing = (spacing[1], spacing[0])
-    return replace(radiograph, pixels=read_only(pixels), pixel_spacing=spacing)
+        spacing = spacing[1], spacing[0]
+    return replace(
+        radiograph,
+        pixels=read_only(pixels),
+        pixel_spacing=spacing,
+        full_depth=None if depth is None else depth.rotated(quarter_turns, inverted),
+    )
 
 
 def crop(radiograph: Radiograph, box: Box) -> Radiograph:
@@ -93,13 +98,15 @@ def crop(radiograph: Radiograph, box: Box) -> Radiograph:
     """
     if box == WHOLE:
         return radiograph
-    pixels = radiograph.pixels[box.slices(radiograph.pixels.shape)]
+    rows, columns = box.slices(radiograph.pixels.shape)
+    pixels, depth = radiograph.pixels[rows, columns], radiograph.full_depth
     # A large image is held at half its height and width.
     scale = max(1, round(max(radiograph.original_size) / max(radiograph.pixels.shape)))
     return replace(
         radiograph,
         pixels=pixels,
         original_size=(scale * pixels.shape[0], scale * pixels.shape[1]),
+        full_depth=None if depth is None else depth.cropped(rows, columns),
     )
 
 
@@ -114,14 +121,19 @@ def adjust(radiograph: Radiograph, adjustment: Adjustment) -> Radiograph:
     Returns
     -------
     Radiograph
-        `adjustment` describes this change together with earlier ones; `pixel_spacing` belongs to
-        the new rows and columns. The input itself if nothing is changed.
+        `adjustment` describes this change together with earlier ones; `pixel_spacing` and
+        `full_depth` belong to the new rows and columns. The input itself if nothing is changed.
     """
     if adjustment == UNADJUSTED:
         return radiograph
     image = crop(radiograph, adjustment.crop)
     if adjustment.mirrored:
-        image = replace(image, pixels=image.pixels[:, ::-1])
+        depth = image.full_depth
+        image = replace(
+            image,
+            pixels=image.pixels[:, ::-1],
+            full_depth=None if depth is None else depth.mirrored(),
+        )
     image = rotate(image, adjustment.quarter_turns, adjustment.inverted)
     return replace(image, adjustment=radiograph.adjustment.then(adjustment))
 

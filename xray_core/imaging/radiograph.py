@@ -17,6 +17,7 @@ from xray_core.imaging.decode import read_picture
 from xray_core.imaging.decoder_logs import suppress_logs
 from xray_core.imaging.decoding_memory import Reservation
 from xray_core.imaging.file_types import DAMAGED, is_dicom
+from xray_core.imaging.full_depth import FullDepth
 
 # The largest radiographic detectors have 19 megapixels, mammography 29, a phone camera 50.
 MAX_PIXELS = 64_000_000
@@ -48,15 +49,20 @@ class Radiograph:
         Number of frames in the file. Only the first is read.
     notes : tuple of str
         Sentences about what was noticed while reading.
-    pixel_spacing : tuple of float or None
-        Distances in mm between the centres of neighbouring rows, and of neighbouring columns, of
-        `pixels`, from the DICOM element Pixel Spacing (0028,0030).
-    adjustment : Adjustment
-        What a reader changed in the image since.
     windows : tuple of str
         Names of the DICOM windows that ``read_radiograph(..., window=i)`` selects.
     colour_mode : str
         Pillow's name of the stored mode, such as "L" or "RGB"; "" for DICOM.
+    pixel_spacing : tuple of float or None
+        Distance between the rows and between the columns of `pixels` in mm, where a DICOM file
+        states it.
+    spacing_at_detector : bool
+        True if that distance is measured at the detector, where the chest is magnified.
+    full_depth : FullDepth or None
+        The values of a DICOM image before its window, if requested: for display, never for the
+        model.
+    adjustment : Adjustment
+        What a reader changed in the image since.
     """
 
     pixels: np.ndarray
@@ -72,10 +78,12 @@ class Radiograph:
     windows: tuple[str, ...] = ()
     colour_mode: str = ""
     pixel_spacing: tuple[float, float] | None = None
+    spacing_at_detector: bool = False
+    full_depth: FullDepth | None = None
     adjustment: Adjustment = UNADJUSTED
 
 
-def read_radiograph(source: Source, *, window: int = 0) -> Radiograph:
+def read_radiograph(source: Source, *, window: int = 0, full_depth: bool = False) -> Radiograph:
     """Read an image from a path, bytes or a file object (JPEG, PNG, TIFF, BMP, GIF, WebP, DICOM).
 
     The format is recognised by the content, not by the file name.
@@ -86,6 +94,8 @@ def read_radiograph(source: Source, *, window: int = 0) -> Radiograph:
         At most 200 MB.
     window : int
         Index into the windows of a DICOM file. An index out of range selects the first.
+    full_depth : bool
+        Whether to keep the values of a DICOM image before its window as well.
 
     Returns
     -------
@@ -96,12 +106,14 @@ def read_radiograph(source: Source, *, window: int = 0) -> Radiograph:
     UnreadableImage
         If the content cannot be read for any reason. No other exception is raised for it.
     """
-    with open_radiograph(source, window=window) as radiograph:
+    with open_radiograph(source, window=window, full_depth=full_depth) as radiograph:
         return radiograph
 
 
 @contextmanager
-def open_radiograph(source: Source, *, window: int = 0) -> Iterator[Radiograph]:
+def open_radiograph(
+    source: Source, *, window: int = 0, full_depth: bool = False
+) -> Iterator[Radiograph]:
     """Read an image as `read_radiograph` does, and reserve memory for it until the block ends.
 
     Concurrent decodes wait for each other if together they would need too much memory; see
@@ -112,6 +124,8 @@ def open_radiograph(source: Source, *, window: int = 0) -> Iterator[Radiograph]:
     source : path, bytes or binary file object
     window : int
         Index into the windows of a DICOM file.
+    full_depth : bool
+        As in `read_radiograph`.
 
     Yields
     ------
@@ -123,7 +137,7 @@ def open_radiograph(source: Source, *, window: int = 0) -> Iterator[Radiograph]:
         If the content cannot be read.
     """
     with Reservation() as reservation:
-        radiograph = _decode(_read_bytes(source), window, reservation)
+        radiograph = _decode(_read_bytes(source), window, reservation, full_depth)
         reservation.shrink(2 * radiograph.pixels.nbytes)
         yield radiograph
 
@@ -144,11 +158,13 @@ def read_only(pixels: np.ndarray) -> np.ndarray:
     return pixels
 
 
-def _decode(data: bytes, window: int, reservation: Reservation) -> Radiograph:
+def _decode(
+    data: bytes, window: int, reservation: Reservation, full_depth: bool = False
+) -> Radiograph:
     try:
         with suppress_logs("PIL"):
             if is_dicom(data):
-                return _read_dicom(data, window, reservation)
+                return _read_dicom(data, window, reservation, full_depth)
             return _read_picture(data, reservation)
     except UnreadableImage as error:
         problem = str(error)
@@ -209,11 +225,17 @@ def _read_picture(data: bytes, reservation: Reservation) -> Radiograph:
     )
 
 
-def _read_dicom(data: bytes, window: int, reservation: Reservation) -> Radiograph:
+def _read_dicom(data: bytes, window: int, reservation: Reservation, full_depth: bool) -> Radiograph:
     # pydicom takes half a second to import, and few files need it.
     from xray_core.imaging.dicom.display import read_dicom
 
-    image = read_dicom(data, window=window, max_pixels=MAX_PIXELS, reservation=reservation)
+    image = read_dicom(
+        data,
+        window=window,
+        max_pixels=MAX_PIXELS,
+        reservation=reservation,
+        full_depth=full_depth,
+    )
     return Radiograph(
         pixels=read_only(image.levels),
         original_size=image.original_size,
@@ -227,4 +249,6 @@ def _read_dicom(data: bytes, window: int, reservation: Reservation) -> Radiograp
         notes=image.notes,
         windows=image.windows,
         pixel_spacing=image.pixel_spacing,
+        spacing_at_detector=image.spacing_at_detector,
+        full_depth=image.full_depth,
     )

@@ -67,7 +67,7 @@ def _prepare(radiograph: Radiograph) -> PreparedInput:
         image=image,
         inner=inner,
         refusals=tuple(check_pixels(radiograph, image)),
-        radiograph=replace(radiograph, pixels=np.empty((0, 0), np.float32)),
+        radiograph=replace(radiograph, pixels=np.empty((0, 0), np.float32), full_depth=None),
         shape=radiograph.pixels.shape,
     )
 

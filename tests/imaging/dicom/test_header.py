@@ -3,7 +3,6 @@
 import logging
 import warnings
 
-import numpy as np
 import pytest
 from dicom_maker import SECRETS, as_bytes, dicom_image, image_bytes, stored
 from pydicom.dataset import Dataset
@@ -118,22 +117,3 @@ def test_no_identity_is_kept_shown_or_logged(
     for secret in SECRETS:
         assert secret not in text
         assert secret.replace("^", " ") not in text
-
-
-@pytest.mark.parametrize(
-    ("stated", "spacing"),
-    [
-        ([0.14, 0.2], (0.14, 0.2)),
-        (None, None),
-        ([0.14], None),
-        ([0.0, 0.2], None),
-        ([-1.0, 0.2], None),
-        ([0.14, 4000.0], None),
-    ],
-)
-def test_the_pixel_spacing_is_read_where_it_is_plausible(
-    stated: list[float] | None, spacing: tuple[float, float] | None
-) -> None:
-    pixels = np.arange(12, dtype=np.uint16).reshape(3, 4)
-    known = {} if stated is None else {"PixelSpacing": stated}
-    assert read_radiograph(image_bytes(pixels, **known)).pixel_spacing == spacing

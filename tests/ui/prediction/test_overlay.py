@@ -1,4 +1,4 @@
-"""Drawing maps over images: colours, opacity and outlines."""
+"""Drawing maps and lungs over images, for the report."""
 
 import cv2
 import numpy as np
@@ -8,9 +8,7 @@ from ui.prediction.overlay import (
     COLOUR_MAPS,
     colours,
     draw_lungs,
-    draw_outlines,
     draw_overlay,
-    legend_html,
 )
 
 GREY = np.full((9, 9), 100, np.uint8)
@@ -34,34 +32,10 @@ def test_the_opacity_of_a_pixel_is_proportional_to_the_map():
     assert draw_overlay(GREY, heatmap, "Heat", 0.4).pixels[3, 3] == pytest.approx(expected, abs=1)
 
 
-def test_the_colours_of_the_legend_are_those_of_the_map():
+def test_the_legend_has_the_colours_of_the_map():
     drawn = draw_overlay(GREY, np.ones((9, 9), np.float32), "Rainbow", 1.0)
-    first, last = colours("Rainbow")[[0, 255]]
-    html = legend_html(drawn)
-    assert f"rgb{tuple(int(v) for v in first)}" in html
-    assert f"rgb{tuple(int(v) for v in last)})" in html
-    assert html.index("low") < html.index("linear-gradient") < html.index("relative to this image")
-
-
-def test_an_outline_surrounds_the_high_values_with_a_dark_edge():
-    grey = np.full((40, 40), 200, np.uint8)
-    heatmap = np.zeros((40, 40), np.float32)
-    heatmap[10:30, 10:30] = 0.6  # above half of the maximum, below three quarters
-    drawn = draw_outlines(grey, heatmap, 1.0)
-    row = drawn.pixels[20].astype(int)  # crosses the left edge at columns 9 and 10
-    assert row[10].tolist() == [255, 210, 40]
-    # The line is one pixel wider on each side, its rim two.
-    assert [tuple(pixel) for pixel in row[7:14]] == [
-        (200, 200, 200),
-        (0, 0, 0),
-        (255, 210, 40),
-        (255, 210, 40),
-        (255, 210, 40),
-        (0, 0, 0),
-        (200, 200, 200),
-    ]
-    assert "half of the map's maximum" in legend_html(drawn)
-    assert drawn.colours is None
+    assert np.array_equal(drawn.colours, colours("Rainbow"))
+    assert drawn.legend == ("low", "high (relative to this image)")
 
 
 @pytest.mark.parametrize("image", [GREY.repeat(20, 0).repeat(20, 1), None], ids=["grey", "colour"])

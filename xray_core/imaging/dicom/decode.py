@@ -84,7 +84,9 @@ class Codestream:
     signed: bool = False
 
 
-def decode_first_frame(file: DicomFile, reservation: Reservation) -> StoredImage:
+def decode_first_frame(
+    file: DicomFile, reservation: Reservation, *, beside: int = 0
+) -> StoredImage:
     """Decode the first frame of Pixel Data (7FE0,0010), Float (7FE0,0008) or Double (7FE0,0009).
 
     Parameters
@@ -92,6 +94,8 @@ def decode_first_frame(file: DicomFile, reservation: Reservation) -> StoredImage
     file : DicomFile
     reservation : Reservation
         Acquires the estimated peak before decoding.
+    beside : int
+        Bytes that the caller needs in addition, for what it makes of the frame.
 
     Returns
     -------
@@ -110,13 +114,13 @@ def decode_first_frame(file: DicomFile, reservation: Reservation) -> StoredImage
     options = file.options
     start = file.stream.tell()
     if file.length != UNDEFINED_LENGTH and not _is_mislabelled(file):
-        reservation.acquire(_native_peak(options))
+        reservation.acquire(_native_peak(options) + beside)
         values, photometric = _decode_native(
             memoryview(file.data)[start:], file.length, options, file.big_endian
         )
         return StoredImage(values, photometric, compressed=False)
     frame = get_frame(file.stream, 0, number_of_frames=options["number_of_frames"])
-    reservation.acquire(_compressed_peak(frame, options))
+    reservation.acquire(_compressed_peak(frame, options) + beside)
     values, photometric = _decode_compressed(frame, options, file.syntax)
     return StoredImage(values, photometric, compressed=True)
 

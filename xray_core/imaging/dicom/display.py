@@ -14,9 +14,10 @@ Colour images are converted to their luminance instead.
 
 from __future__ import annotations
 
+import math
 import re
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 from PIL import Image
@@ -30,6 +31,7 @@ from xray_core.imaging.decoding_memory import (
     Reservation,
     assemble,
     is_halved,
+    kept_shape,
     sample_positions,
     strips,
 )
@@ -39,11 +41,14 @@ from xray_core.imaging.dicom.header import (
     code_string,
     items,
     numbers,
-    pixel_spacing,
     read_header,
     type_cautions,
     value,
 )
+from xray_core.imaging.full_depth import FullDepth, Window, changing_range, value_table
+
+_DEPTH_BYTES = 6
+"""Bytes per pixel that `FullDepth` needs at most, while its values are rounded."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -64,7 +69,11 @@ class DicomImage:
     windows : tuple of str
         Names of the VOI LUTs and windows.
     pixel_spacing : tuple of float or None
-        Distances in mm between neighbouring rows, and between neighbouring columns, of `levels`.
+        Distance between the rows and between the columns of `levels`, in mm.
+    spacing_at_detector : bool
+        True if that distance is measured at the detector, where the chest is magnified.
+    full_depth : FullDepth or None
+        The values before the window, if they were requested and are grey values of at most 16 bits.
     """
 
     levels: np.ndarray
@@ -78,6 +87,8 @@ class DicomImage:
     notes: tuple[str, ...]
     windows: tuple[str, ...]
     pixel_spacing: tuple[float, float] | None
+    spacing_at_detector: bool
+    full_depth: FullDepth | None
 
 
 @dataclass(frozen=True)
@@ -89,14 +100,22 @@ class VoiTransform:
     name : str
     apply : callable
         From modality units to display values in [0, 255].
+    window : Window or None
+        The same as a linear window; None for a lookup table or a sigmoid.
     """
 
     name: str
     apply: Callable[[np.ndarray], np.ndarray]
+    window: Window | None = None
 
 
 def read_dicom(
-    data: bytes, *, window: int, max_pixels: int, reservation: Reservation
+    data: bytes,
+    *,
+    window: int,
+    max_pixels: int,
+    reservation: Reservation,
+    full_depth: bool = False,
 ) -> DicomImage:
     """Read the first frame of a DICOM file as it is meant to be displayed.
 
@@ -110,6 +129,8 @@ def read_dicom(
         Larger images are refused before decoding.
     reservation : Reservation
         Acquires the estimated peak before decoding.
+    full_depth : bool
+        Whether to keep the values before the window as well.
 
     Returns
     -------
@@ -123,18 +144,29 @@ def read_dicom(
     """
     with suppress_logs("pydicom"):
         file = read_header(data, max_pixels)
-        stored = decode_first_frame(file, reservation)
+        kept = kept_shape(file.options["rows"], file.options["columns"])
+        stored = decode_first_frame(
+            file, reservation, beside=_DEPTH_BYTES * math.prod(kept) if full_depth else 0
+        )
         header = merge_functional_groups(file.header)
         frames = file.options["number_of_frames"]
         notes: list[str] = []
         transforms: list[VoiTransform] = []
+        depth = None
         if stored.photometric.startswith("MONOCHROME"):
             transforms = voi_transforms(header)
             index = window if 0 <= window < len(transforms) else 0
             selected = transforms[index] if transforms else None
-            levels, had_colour = to_grey_levels(stored, header, selected, notes), False
+            levels, depth = to_grey_levels(stored, header, selected, notes, full_depth=full_depth)
+            had_colour = False
         else:
             levels, had_colour = to_luminance(stored, header)
+        if depth is not None:
+            windows = tuple(transform.window for transform in transforms if transform.window)
+            depth = replace(depth, windows=windows)
+        spacing, at_detector = pixel_spacing(header)
+        if spacing is not None and is_halved(*stored.values.shape[:2]):
+            spacing = 2 * spacing[0], 2 * spacing[1]
         return DicomImage(
             levels=levels,
             original_size=(stored.values.shape[0], stored.values.shape[1]),
@@ -146,8 +178,35 @@ def read_dicom(
             frames=frames,
             notes=(*type_cautions(header, frames), *notes),
             windows=tuple(transform.name for transform in transforms),
-            pixel_spacing=pixel_spacing(header, halved=is_halved(*stored.values.shape[:2])),
+            pixel_spacing=spacing,
+            spacing_at_detector=at_detector,
+            full_depth=depth,
         )
+
+
+def pixel_spacing(header: Dataset) -> tuple[tuple[float, float] | None, bool]:
+    """Return the distance between rows and between columns in mm, and where it is measured.
+
+    Parameters
+    ----------
+    header : pydicom.Dataset
+        Pixel Spacing (0028,0030) and Imager Pixel Spacing (0018,1164); PS3.3, section 10.7.1.3.
+
+    Returns
+    -------
+    spacing : tuple of float or None
+        None if the header has neither.
+    at_detector : bool
+        True if the distance is that of Imager Pixel Spacing: it is not corrected for the
+        magnification of the chest.
+    """
+    found = []
+    for keyword in ("PixelSpacing", "ImagerPixelSpacing"):
+        values = numbers(header, keyword)
+        valid = len(values) == 2 and all(np.isfinite(values)) and min(values) > 0
+        found.append((values[0], values[1]) if valid else None)
+    calibrated, detector = found
+    return calibrated or detector, detector is not None and calibrated in (None, detector)
 
 
 def merge_functional_groups(header: Dataset) -> Dataset:
@@ -175,8 +234,13 @@ def merge_functional_groups(header: Dataset) -> Dataset:
 
 
 def to_grey_levels(
-    stored: StoredImage, header: Dataset, transform: VoiTransform | None, notes: list[str]
-) -> np.ndarray:
+    stored: StoredImage,
+    header: Dataset,
+    transform: VoiTransform | None,
+    notes: list[str],
+    *,
+    full_depth: bool = False,
+) -> tuple[np.ndarray, FullDepth | None]:
     """Apply all display steps to a MONOCHROME1 or MONOCHROME2 image.
 
     Parameters
@@ -188,11 +252,15 @@ def to_grey_levels(
         values and floats are stretched between their 0.1% and 99.9% quantiles.
     notes : list of str
         Receives a sentence if the range had to be stretched.
+    full_depth : bool
+        Whether to return the values before the window as well.
 
     Returns
     -------
-    ndarray of float32, shape (H, W)
+    levels : ndarray of float32, shape (H, W)
         Grey levels in [0, 255], halved if the image is large.
+    depth : FullDepth or None
+        The values, without `windows`; None for values of more than 16 bits.
 
     Notes
     -----
@@ -229,7 +297,8 @@ def to_grey_levels(
         levels = None
     if levels is None:
         low, high = _display_range(units, counts, bits if narrow else 32)
-        transform = VoiTransform("", lambda values: stretch(values, low, high))
+        full = Window("", (low + high) / 2 + 0.5, high - low + 1)
+        transform = VoiTransform("", lambda values: stretch(values, low, high), full)
         if bits > 8 and not notes:
             notes.append("The file has no window. The full range of grey values is shown.")
         levels = transform.apply(units)
@@ -248,7 +317,27 @@ def to_grey_levels(
         units = apply_modality_transform(strip, header)
         return finish(transform.apply(units), padding_mask(strip, header))
 
-    return assemble(display_strip, values.shape[0], values.shape[1], np.float32)
+    shown = assemble(display_strip, values.shape[0], values.shape[1], np.float32)
+    if not full_depth or table is None:
+        return shown, None
+    inverted = stored.photometric == "MONOCHROME1"
+    numbered = value_table(units, table, counts, padding, inverted)
+    if numbered is None:
+        return shown, None
+
+    def value_strip(rows: slice) -> np.ndarray:
+        return numbered.values[codes[rows]]
+
+    # Only grey levels and floats can be halved.
+    kind = np.float32 if is_halved(*values.shape) else np.uint16
+    kept = assemble(value_strip, values.shape[0], values.shape[1], kind)
+    in_use = transform.window if transform else None
+    if in_use is None:
+        steps = np.arange(numbered.levels.size) * numbered.slope + numbered.intercept
+        in_use = changing_range(steps[1:-1], numbered.levels[1:-1])
+    kept = np.rint(kept).astype(np.uint16) if kept.dtype != np.uint16 else kept
+    depth = FullDepth(kept, numbered.slope, numbered.intercept, numbered.levels, in_use, inverted)
+    return shown, depth
 
 
 def mask_unused_bits(values: np.ndarray, bits: int) -> np.ndarray:
@@ -374,7 +463,13 @@ def voi_transforms(header: Dataset) -> list[VoiTransform]:
         if np.isfinite(center) and np.isfinite(width) and width > 0:
             label = _plain(labels[number]) if number < len(labels) else ""
             name = label or f"centre {center:g}, width {width:g}"
-            transforms.append(VoiTransform(name, _windowing(center, width, function)))
+            transforms.append(
+                VoiTransform(
+                    name,
+                    _windowing(center, width, function),
+                    _linear(name, center, width, function),
+                )
+            )
     return transforms
 
 
@@ -460,6 +555,14 @@ def _rgb_image(values: np.ndarray, stored: StoredImage, header: Dataset) -> Imag
         size = values.shape[1::-1]
         return Image.frombuffer("YCbCr", size, values, "raw", "YCbCr", 0, 1).convert("RGB")
     return Image.fromarray(values)
+
+
+def _linear(name: str, center: float, width: float, function: str) -> Window | None:
+    if function == "SIGMOID":
+        return None
+    if function == "LINEAR_EXACT" or width < 1:
+        return Window(name, center + 0.5, width + 1)
+    return Window(name, center, width)
 
 
 def _windowing(center: float, width: float, function: str) -> Callable[[np.ndarray], np.ndarray]:

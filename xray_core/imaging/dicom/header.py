@@ -42,10 +42,10 @@ UNDEFINED_LENGTH = 0xFFFFFFFF
 _XRAY_MODALITIES = ("CR", "DX", "RG", "OT", "SC")
 _CHEST = ("CHEST", "THORAX", "LUNG")
 _LATERAL_VIEWS = ("LL", "RL", "LATERAL", "LAT")
-_MAX_SPACING = 10.0  # mm; a chest would have fewer than 64 pixels
 _DAYS_PER_UNIT = {"D": 1.0, "W": 7.0, "M": 365.25 / 12, "Y": 365.25}
 
-# All of group 28, which describes pixels, and the elements that state the type of an image.
+# All of group 28, which describes pixels, their distance at the detector, and the elements that
+# state the type of an image.
 _TAGS: list[BaseTag | int] = [Tag(tag) for tag in DicomDictionary if tag >> 16 == 0x0028]
 _TAGS += map(
     Tag,
@@ -53,6 +53,7 @@ _TAGS += map(
         "SOPClassUID",
         "Modality",
         "ViewPosition",
+        "ImagerPixelSpacing",
         "ViewCodeSequence",
         "BodyPartExamined",
         "PatientAge",
@@ -304,28 +305,6 @@ def age_in_years(header: Dataset) -> float | None:
         return None
     count, unit = int(match[1]), match[2] or "Y"
     return count * _DAYS_PER_UNIT[unit] / _DAYS_PER_UNIT["Y"]
-
-
-def pixel_spacing(header: Dataset, *, halved: bool) -> tuple[float, float] | None:
-    """Return the distances in mm between neighbouring rows and columns of the decoded pixels.
-
-    Parameters
-    ----------
-    header : pydicom.Dataset
-        Pixel Spacing (0028,0030); PS3.3, section 10.7.1.3.
-    halved : bool
-        Whether the pixels are held at half the height and width of the file's.
-
-    Returns
-    -------
-    tuple of float or None
-        None if the element is absent or implausible.
-    """
-    spacing = numbers(header, "PixelSpacing")
-    if len(spacing) != 2 or not all(0 < distance <= _MAX_SPACING for distance in spacing):
-        return None
-    row, column = (2 * distance if halved else distance for distance in spacing)
-    return row, column
 
 
 class _MeteredStream(io.BytesIO):

@@ -1,0 +1,1 @@
+"""The image viewer: the Python side, its script and its style sheet."""
