@@ -12,14 +12,15 @@ const MOST_TILE_PIXELS = 1_500_000; // mapped to grey at once while the window i
 const MIN_SCALE = 0.02;
 const MAX_SCALE = 32;
 const NEAREST_FROM = 4; // from this magnification pixels are drawn as squares
-const RETRIES = 6;
+const RETRIES = 4;
+const RETRY_AFTER = 5000; // milliseconds after the last of them
 
 /* What the reader has chosen stays for the next image; zoom and window do not. */
 const chosen = {
   layout: "overlay",
   style: "colours",
   colours: null,
-  opacity: 0.4,
+  opacity: { colours: 0.4, outline: 1 },
   threshold: { colours: 0, outline: 0.5 },
   lungs: false,
 };
@@ -167,15 +168,15 @@ class Viewer {
 
   async show(data, send) {
     this.send = send;
-    const before = this.data;
     this.data = data;
     this.describe();
     const planes = [data.image, data.tone?.levels, data.map, data.lungs];
     for (const url of this.loaded.keys()) {
       if (!planes.some((plane) => plane?.url === url)) this.loaded.delete(url);
     }
-    const isNew = before?.image.url !== data.image.url;
+    const isNew = this.shown !== data.image.url;
     if (isNew) {
+      this.shown = null;
       this.levels = null;
       this.message("Loading the image …");
     }
@@ -183,6 +184,7 @@ class Viewer {
       const [image, table, map, lungs] = await Promise.all(planes.map((plane) => this.load(plane)));
       if (this.closed || this.data !== data) return;
       if (isNew) {
+        this.shown = data.image.url;
         this.levels = pyramid(image);
         this.table = table?.values ?? Uint8Array.from({ length: 256 }, (_, level) => level);
         this.tone = data.tone ?? { slope: 1, intercept: 0, center: 128, width: 256, presets: [] };
@@ -194,9 +196,12 @@ class Viewer {
       this.mapKey = this.outlineKey = "";
       this.message("");
     } catch (error) {
-      if (!this.closed && this.data === data) {
-        this.message("The image could not be loaded. Reload the page to try again.");
-      }
+      this.loaded.clear();
+      if (this.closed || this.data !== data) return;
+      this.message("The image could not be loaded from the server. Trying again …");
+      setTimeout(() => {
+        if (!this.closed && this.data === data) this.show(data, send);
+      }, RETRY_AFTER);
       return;
     }
     this.presets();
@@ -443,7 +448,7 @@ class Viewer {
     );
     const thin = (2 * ratio) / this.scale;
     if (withMap && this.map) {
-      context.globalAlpha = chosen.opacity;
+      context.globalAlpha = chosen.opacity[chosen.style];
       if (chosen.style === "outline") {
         this.stroke(this.outline(), "#ffd228", thin);
       } else {
@@ -638,8 +643,9 @@ class Viewer {
     }
     select.value = style === "outline" ? "outline" : chosen.colours;
     this.find(this.layout).checked = true;
-    this.find("opacity").value = Math.round(100 * chosen.opacity);
-    this.find("opacity-value").textContent = `${Math.round(100 * chosen.opacity)}%`;
+    const opacity = Math.round(100 * chosen.opacity[style]);
+    this.find("opacity").value = opacity;
+    this.find("opacity-value").textContent = `${opacity}%`;
     const threshold = Math.round(100 * chosen.threshold[style]);
     this.find("threshold").value = threshold;
     this.find("threshold-value").textContent = `${threshold}%`;
@@ -724,7 +730,7 @@ class Viewer {
       this.update();
     });
     on("opacity", "input", ({ target }) => {
-      chosen.opacity = target.value / 100;
+      chosen.opacity[chosen.style] = target.value / 100;
       this.update();
     });
     on("threshold", "input", ({ target }) => {
@@ -939,7 +945,7 @@ export default function ({ data, parentElement, setTriggerValue }) {
   if (!viewer) {
     viewer = new Viewer(root);
     viewers.set(root, viewer);
-    root.viewer = viewer;
+    root.viewer = viewer; // for tests and measurements
   }
   viewer.show(data, setTriggerValue);
   return () => {

@@ -1,6 +1,7 @@
 """What the viewer sends to the browser: pixels without loss, once, at an address nobody guesses."""
 
 import json
+import re
 import zlib
 
 import numpy as np
@@ -101,3 +102,18 @@ def test_a_rerun_sends_the_same_short_message() -> None:
     assert first["map"] is first["lungs"] is first["tone"] is None
     at.button[0].click().run()
     assert data() == first
+
+
+def test_addresses_contain_the_base_path_of_the_server() -> None:
+    from streamlit import config
+
+    before = config.get_option("server.baseUrlPath")
+    config.set_option("server.baseUrlPath", "/chest/")
+    try:
+        at = AppTest.from_function(page).run()
+    finally:
+        config.set_option("server.baseUrlPath", before)
+    (element,) = at.get("bidi_component")
+    assert re.fullmatch(
+        r"/chest/(mock/)?media/\w+\.bin", json.loads(element.proto.json)["image"]["url"]
+    )
