@@ -1,8 +1,8 @@
 """Imports point down between the layers, and heavy packages load only where they are needed.
 
-The floors, from the lowest: `errors` and `labels`; `imaging` and `stats`; `model`; the jobs
-`dataset`, `training`, `prediction`, `evaluation` and `pacs`; `scale`, `cli`, `train.py` and `ui`;
-`pages` and `app.py`.
+The floors, from the lowest: `errors`, `labels`, `spreadsheet`; `imaging` and `stats`; `model`;
+the jobs `dataset`, `training`, `prediction`, `evaluation` and `pacs`; `scale`, `cli`, `train.py`
+and `ui`; `pages` and `app.py`.
 """
 
 import ast
@@ -17,7 +17,7 @@ import pytest
 REPOSITORY = Path(__file__).parents[1]
 JOBS = ("dataset", "training", "prediction", "evaluation", "pacs")
 FLOORS = {
-    **dict.fromkeys(("xray_core.errors", "xray_core.labels"), 0),
+    **dict.fromkeys(("xray_core.errors", "xray_core.labels", "xray_core.spreadsheet"), 0),
     "xray_core.command_line": 1,
     **dict.fromkeys(("xray_core.imaging", "xray_core.stats"), 1),
     "xray_core.model": 2,

@@ -358,6 +358,8 @@ def test_halving_averages_two_by_two_pixels_and_fewer_at_odd_edges() -> None:
         read = read_radiograph(data).pixels
         assert read.shape == (1_001, 1_251)
         assert (read[0, 0], read[-1, -2], read[-1, -1]) == (25, 150, 50)
+    spaced = read_radiograph(as_bytes(dicom_image(pixels, PixelSpacing=[0.1, 0.15])))
+    assert spaced.pixel_spacing == (0.2, 0.3)
 
 
 @pytest.mark.usefixtures("five_megapixels_are_large")

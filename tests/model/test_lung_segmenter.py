@@ -8,9 +8,9 @@ import numpy as np
 import pytest
 from lung_network import FIELDS, draw_chest, drawn_mask
 
+from xray_core.imaging.adjustment import WHOLE
 from xray_core.model.bundle import open_bundle
 from xray_core.model.lungs import (
-    WHOLE,
     LungSegmenter,
     classifier_box,
     classifier_input,

@@ -272,7 +272,7 @@ def test_a_border_is_cropped_in_one_click(open_page, with_model, image):
     labels = ("Crop and analyse", "Border detected. Crop and re-analyse")
     at = next(b for b in at.button if b.label in labels).click().run()
     assert 'class="scale"' in words(at)
-    assert "<li>The image was cropped to its content before the analysis.</li>" in words(at)
+    assert "<li>The image was cropped (" in words(at)
 
     at = next(b for b in at.button if b.label.endswith("Undo")).click().run()
     assert any(b.label in labels for b in at.button)

@@ -4,8 +4,8 @@ from pathlib import Path
 import numpy as np
 import pytest
 
+from xray_core.imaging.adjustment import Box
 from xray_core.model.bundle import open_bundle
-from xray_core.model.lungs import Box
 from xray_core.model.recipes import find_recipe
 from xray_core.prediction.explain import METHODS, Explainer, GradCam, resize_map, share_inside
 

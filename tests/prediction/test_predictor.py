@@ -15,8 +15,9 @@ import scipy.ndimage
 from foreign_bundle import reseal
 
 from xray_core.errors import BundleError, UnreadableImage
+from xray_core.imaging.adjustment import Adjustment, Box
 from xray_core.imaging.checks import check_pixels
-from xray_core.imaging.pixels import rotate
+from xray_core.imaging.pixels import adjust, rotate
 from xray_core.imaging.radiograph import Radiograph, read_radiograph
 from xray_core.model.neighbours import KINDS
 from xray_core.prediction import wording
@@ -25,7 +26,7 @@ from xray_core.prediction.inputs import prepare_input
 from xray_core.prediction.labelled import predict_labelled
 from xray_core.prediction.orientation import Correction, apply_correction, rotate_input
 from xray_core.prediction.predictor import NOT_FINITE, Prediction
-from xray_core.prediction.screen import screen
+from xray_core.prediction.screen import RESULT_COLUMNS, result_cells, screen
 
 # Images that the tiny model classifies correctly, away from its uncertain band.
 NORMAL, PNEUMONIA = (2007, False), (2001, True)
@@ -200,7 +201,9 @@ def test_a_border_is_recognised_and_cropped(predictor, image, level):
     cropped = predictor.predict(again)
     assert cropped.probability == predictor.predict(right).probability
     assert cropped.correction is None
-    assert "The image was cropped to its content before the analysis." in cropped.reasons
+    removed = "14.1% at the top, 16.4% on the right, 7% at the bottom and 9.9% on the left removed"
+    assert cropped.adjustment == f"The image was cropped ({removed}) before the analysis."
+    assert cropped.adjustment in cropped.reasons
     assert next(predictor.predict_many([wrong])).correction == prediction.correction
 
 
@@ -243,7 +246,33 @@ def test_a_result_describes_the_correction_of_its_image(predictor, image, change
     wrong = rotate(as_radiograph(image(*NORMAL)), -change.quarter_turns, change.inverted)
     prediction = predictor.predict(apply_correction(wrong, change))
     assert any(note in reason for reason in prediction.reasons)
+    assert note in prediction.adjustment
     assert not prediction.accuracy_applies
+
+
+def test_a_result_without_a_probability_records_the_adjustment_too(predictor, image):
+    right = as_radiograph(image(*NORMAL))
+    upside_down = adjust(right, Adjustment(quarter_turns=2))
+    small = adjust(right, Adjustment(crop=Box(0.0, 0.0, 0.2, 0.2)))
+    for changed in (upside_down, small):
+        prediction = predictor.predict(changed)
+        assert prediction.verdict == "REFUSED"
+        assert prediction.adjustment == changed.adjustment.sentence
+        assert next(predictor.predict_many([changed])).adjustment == prediction.adjustment
+        columns = dict(zip(RESULT_COLUMNS, result_cells(prediction), strict=True))
+        assert columns["adjustment"] == prediction.adjustment
+    assert predictor.predict(right).adjustment == ""
+    assert (
+        dict(zip(RESULT_COLUMNS, result_cells(predictor.predict(right)), strict=True))["adjustment"]
+        == ""
+    )
+
+
+def test_an_adjusted_image_is_analysed_like_a_file_with_its_pixels(predictor, image):
+    right = as_radiograph(image(*PNEUMONIA))
+    mirrored = adjust(right, Adjustment(mirrored=True, crop=Box(0.0, 0.05, 0.95, 1.0)))
+    file = as_radiograph(image(*PNEUMONIA)[:213, 11:][:, ::-1])
+    assert predictor.predict(mirrored).probability == predictor.predict(file).probability
 
 
 def test_rotating_the_model_input_equals_rotating_the_image():

@@ -6,6 +6,8 @@ import numpy as np
 import pytest
 
 from xray_core.evaluation.verdicts import verdict_rates
+from xray_core.imaging.adjustment import Adjustment
+from xray_core.imaging.pixels import adjust
 from xray_core.imaging.radiograph import Radiograph, read_radiograph
 from xray_core.prediction import wording
 from xray_core.prediction.orientation import Correction, apply_correction
@@ -210,3 +212,12 @@ def test_many_cautions_still_fit_one_page(predictor, pneumonia, rates):
     long = replace(pneumonia[0], reasons=(wording.UNLIKE_TRAINING,) * 30)
     text = words(report_pdf(long, pneumonia[1], predictor.bundle, rates=rates, overlay=blue()))
     assert text.count("The model is less reliable on such images.") == 30
+
+
+def test_a_refused_image_names_its_adjustment(predictor, image):
+    upright = Radiograph(image(2001, True).astype(np.float32), (224, 224))
+    changed = adjust(upright, Adjustment(quarter_turns=2))
+    prediction = predictor.predict(changed)
+    assert prediction.verdict == "REFUSED"
+    text = words(report_pdf(prediction, grey(changed), predictor.bundle))
+    assert "The image was rotated by 180 degrees before the analysis." in text

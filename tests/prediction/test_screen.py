@@ -9,12 +9,13 @@ from pathlib import Path
 import pytest
 
 from xray_core.errors import XrayError
-from xray_core.prediction.screen import COLUMNS, cell, screen
+from xray_core.prediction.screen import COLUMNS, screen
+from xray_core.spreadsheet import cell
 
 ROOT = Path(__file__).resolve().parents[2]
 HEADER = (
     '"file","shown_as","verdict","probability","probability_note","sentence","gate",'
-    '"map_in_lungs","reasons","model"\n'
+    '"map_in_lungs","reasons","adjustment","model"\n'
 )
 
 
@@ -266,7 +267,7 @@ def test_a_killed_and_resumed_run_has_each_file_once(tmp_path):
 def test_the_columns_are_those_of_the_contract():
     assert COLUMNS == (
         "file", "shown_as", "verdict", "probability", "probability_note", "sentence", "gate",
-        "map_in_lungs", "reasons", "model",
+        "map_in_lungs", "reasons", "adjustment", "model",
     )  # fmt: skip
 
 

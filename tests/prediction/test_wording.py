@@ -1,6 +1,7 @@
 import numpy as np
 import pytest
 
+from xray_core.imaging.adjustment import Adjustment
 from xray_core.imaging.radiograph import Radiograph
 from xray_core.model.calibration import Calibration
 from xray_core.model.neighbours import NearestImages
@@ -39,6 +40,12 @@ def test_the_nearest_images_are_counted_with_their_limit():
         ({"age_years": 5.9}, "passed", False, ()),
         ({"age_years": 6.0}, "passed", False, (wording.OLDER,)),
         ({"notes": ("A note.",)}, "passed", False, ("A note.",)),
+        (
+            {"adjustment": Adjustment(quarter_turns=2), "notes": ("A note.",)},
+            "passed",
+            False,
+            ("A note.", "The image was rotated by 180 degrees before the analysis."),
+        ),
         (
             {"age_years": 70.0, "notes": ("A note.",)},
             "caution",

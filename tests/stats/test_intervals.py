@@ -10,6 +10,7 @@ from xray_core.stats.intervals import (
     exact_interval,
     format_estimate,
     format_interval,
+    paired_interval,
     wilson_interval,
 )
 
@@ -52,6 +53,33 @@ def test_exact_interval_of_a_proportion(
     successes: int, trials: int, low: float, high: float
 ) -> None:
     assert exact_interval(successes, trials) == pytest.approx((low, high), abs=5e-5)
+
+
+@pytest.mark.parametrize(
+    ("gained", "lost", "trials", "low", "high"),
+    [
+        (1, 7, 21, -0.517, -0.026),  # Fagerland, Lydersen and Laake 2014: hyper-responsiveness
+        (0, 0, 10, -0.2775, 0.2775),  # z^2 / (10 + z^2)
+        (0, 0, 100, -0.0370, 0.0370),  # z^2 / (100 + z^2)
+        (10, 0, 10, 0.4449, 1.0),
+    ],
+)
+def test_paired_interval_of_a_difference(
+    gained: int, lost: int, trials: int, low: float, high: float
+) -> None:
+    assert paired_interval(gained, lost, trials) == pytest.approx((low, high), abs=5e-4)
+    swapped = paired_interval(lost, gained, trials)
+    assert swapped == pytest.approx((-high, -low), abs=5e-4)
+
+
+@pytest.mark.parametrize("trials", [0.5, 1, 2, 7.5, 400])
+@pytest.mark.parametrize("gained_share", [0, 0.1, 0.5, 1])
+@pytest.mark.parametrize("lost_share", [0, 0.1, 0.5])
+def test_a_paired_interval_holds_its_estimate(trials, gained_share, lost_share):
+    lost_share = min(lost_share, 1 - gained_share)
+    low, high = paired_interval(gained_share * trials, lost_share * trials, trials)
+    assert -1 <= low <= gained_share - lost_share <= high <= 1
+    assert high - low > 0.001
 
 
 @pytest.mark.parametrize(

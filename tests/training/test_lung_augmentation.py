@@ -6,7 +6,8 @@ import keras
 import numpy as np
 import pytest
 
-from xray_core.model.lungs import Box, crop_to_box, lung_box
+from xray_core.imaging.adjustment import Box
+from xray_core.model.lungs import crop_to_box, lung_box
 from xray_core.model.recipes import Augmentation, Recipe
 from xray_core.training.augmentation import draw_transform, transform
 from xray_core.training.batches import lung_batches

@@ -1,10 +1,12 @@
 """Detect and crop a uniform border, such as the black bars of a screenshot or a scanned page."""
 
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 
 import numpy as np
 from numpy.typing import NDArray
 
+from xray_core.imaging.adjustment import WHOLE, Box
+from xray_core.imaging.pixels import crop
 from xray_core.imaging.radiograph import Radiograph
 
 # Differences in grey levels; widths as a share of the height or width of the image.
@@ -89,20 +91,20 @@ def crop_border(radiograph: Radiograph) -> Radiograph:
     Radiograph
         Its pixels are a view of the input's. The input itself if it has no border.
     """
-    border = find_border(radiograph.pixels)
+    return crop(radiograph, content_box(radiograph.pixels))
+
+
+def content_box(pixels: NDArray[np.float32]) -> Box:
+    """Return the part of an image (H, W) inside its uniform border, the whole without one."""
+    border = find_border(pixels)
     if border is None:
-        return radiograph
-    height, width = radiograph.pixels.shape
-    rows = slice(border.top, height - border.bottom)
-    columns = slice(border.left, width - border.right)
-    pixels, depth = radiograph.pixels[rows, columns], radiograph.full_depth
-    # A large image is held at half its height and width.
-    scale = max(1, round(max(radiograph.original_size) / max(height, width)))
-    return replace(
-        radiograph,
-        pixels=pixels,
-        original_size=(scale * pixels.shape[0], scale * pixels.shape[1]),
-        full_depth=None if depth is None else depth.cropped(rows, columns),
+        return WHOLE
+    height, width = pixels.shape
+    return Box(
+        border.top / height,
+        border.left / width,
+        1 - border.bottom / height,
+        1 - border.right / width,
     )
 
 

@@ -73,6 +73,10 @@ class FullDepth:
             inverted=self.inverted != inverted,
         )
 
+    def mirrored(self) -> FullDepth:
+        """Return these values with left and right exchanged."""
+        return replace(self, values=np.ascontiguousarray(self.values[:, ::-1]))
+
     def cropped(self, rows: slice, columns: slice) -> FullDepth:
         """Return the values of some rows and columns.
 

@@ -1,4 +1,4 @@
-"""Geometry and polarity of pixels: the resize to the model input, rotation and inversion."""
+"""Geometry and polarity of pixels: the resize to the model input, and adjustments by a reader."""
 
 from __future__ import annotations
 
@@ -8,6 +8,7 @@ from dataclasses import replace
 import numpy as np
 from PIL import Image
 
+from xray_core.imaging.adjustment import UNADJUSTED, WHOLE, Adjustment, Box
 from xray_core.imaging.decoding_memory import strips
 from xray_core.imaging.radiograph import Radiograph, read_only
 
@@ -78,6 +79,63 @@ def rotate(radiograph: Radiograph, quarter_turns: int = 0, inverted: bool = Fals
         pixel_spacing=spacing,
         full_depth=None if depth is None else depth.rotated(quarter_turns, inverted),
     )
+
+
+def crop(radiograph: Radiograph, box: Box) -> Radiograph:
+    """Crop an image.
+
+    Parameters
+    ----------
+    radiograph : Radiograph
+    box : Box
+        The part that is kept, at least one pixel.
+
+    Returns
+    -------
+    Radiograph
+        Its pixels are a view of the input's; `original_size` is the size of the part in the file.
+        The input itself for the whole image.
+    """
+    if box == WHOLE:
+        return radiograph
+    rows, columns = box.slices(radiograph.pixels.shape)
+    pixels, depth = radiograph.pixels[rows, columns], radiograph.full_depth
+    # A large image is held at half its height and width.
+    scale = max(1, round(max(radiograph.original_size) / max(radiograph.pixels.shape)))
+    return replace(
+        radiograph,
+        pixels=pixels,
+        original_size=(scale * pixels.shape[0], scale * pixels.shape[1]),
+        full_depth=None if depth is None else depth.cropped(rows, columns),
+    )
+
+
+def adjust(radiograph: Radiograph, adjustment: Adjustment) -> Radiograph:
+    """Crop, mirror, rotate and invert an image as a reader asked for, and record it.
+
+    Parameters
+    ----------
+    radiograph : Radiograph
+    adjustment : Adjustment
+
+    Returns
+    -------
+    Radiograph
+        `adjustment` describes this change together with earlier ones; `pixel_spacing` and
+        `full_depth` belong to the new rows and columns. The input itself if nothing is changed.
+    """
+    if adjustment == UNADJUSTED:
+        return radiograph
+    image = crop(radiograph, adjustment.crop)
+    if adjustment.mirrored:
+        depth = image.full_depth
+        image = replace(
+            image,
+            pixels=image.pixels[:, ::-1],
+            full_depth=None if depth is None else depth.mirrored(),
+        )
+    image = rotate(image, adjustment.quarter_turns, adjustment.inverted)
+    return replace(image, adjustment=radiograph.adjustment.then(adjustment))
 
 
 def _resize(grey: np.ndarray, width: int, height: int | None = None) -> np.ndarray:

@@ -12,6 +12,7 @@ from typing import BinaryIO
 import numpy as np
 
 from xray_core.errors import UnreadableImage
+from xray_core.imaging.adjustment import UNADJUSTED, Adjustment
 from xray_core.imaging.decode import read_picture
 from xray_core.imaging.decoder_logs import suppress_logs
 from xray_core.imaging.decoding_memory import Reservation
@@ -60,6 +61,8 @@ class Radiograph:
     full_depth : FullDepth or None
         The values of a DICOM image before its window, if requested: for display, never for the
         model.
+    adjustment : Adjustment
+        What a reader changed in the image since.
     """
 
     pixels: np.ndarray
@@ -77,6 +80,7 @@ class Radiograph:
     pixel_spacing: tuple[float, float] | None = None
     spacing_at_detector: bool = False
     full_depth: FullDepth | None = None
+    adjustment: Adjustment = UNADJUSTED
 
 
 def read_radiograph(source: Source, *, window: int = 0, full_depth: bool = False) -> Radiograph:

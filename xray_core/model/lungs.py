@@ -15,6 +15,7 @@ import numpy as np
 from numpy.typing import NDArray
 from PIL import Image
 
+from xray_core.imaging.adjustment import WHOLE, Box
 from xray_core.model.engine import trace
 from xray_core.model.recipes import Recipe
 
@@ -246,18 +247,6 @@ def _value(lungs: LungFields, name: str) -> float:
     if name == "ratio":
         return lungs.smaller / lungs.larger if lungs.larger else 0.0
     return float(getattr(lungs, name))
-
-
-class Box(NamedTuple):
-    """A rectangle in an image, as shares of its height and width: [top, bottom) x [left, right)."""
-
-    top: float
-    left: float
-    bottom: float
-    right: float
-
-
-WHOLE = Box(0.0, 0.0, 1.0, 1.0)
 
 
 def lung_box(mask: Mask, margin: float) -> Box:

@@ -15,7 +15,8 @@ import numpy as np
 from numpy.typing import NDArray
 from PIL import Image
 
-from xray_core.model.lungs import WHOLE, Box, Mask
+from xray_core.imaging.adjustment import WHOLE, Box
+from xray_core.model.lungs import Mask
 
 if TYPE_CHECKING:
     import keras
@@ -29,6 +30,12 @@ METHOD_NAMES = {
 }
 SCORECAM_CHANNELS = 32
 """Channels used by Score-CAM, those that vary most over the image: one forward pass each."""
+
+
+def check_method(method: str) -> None:
+    """Raise ValueError unless `method` is one of METHODS."""
+    if method not in METHODS:
+        raise ValueError(f"The methods are {', '.join(METHODS)}. Received: {method!r}")
 
 
 class GradCam:
@@ -184,8 +191,7 @@ class Explainer:
         ValueError
             The method is unknown.
         """
-        if method not in METHODS:
-            raise ValueError(f"The methods are {', '.join(METHODS)}. Received: {method!r}")
+        check_method(method)
         if method == "gradcam":
             return self.gradcam.coarse_maps(activations)[0]
         with self._lock:
@@ -244,14 +250,12 @@ def resize_map(
     box
         The part of the image that the classifier's input shows; the map is zero outside of it.
     """
-    height, width = shape
-    top, left = min(round(box.top * height), height - 1), min(round(box.left * width), width - 1)
-    bottom = max(round(box.bottom * height), top + 1)
-    right = max(round(box.right * width), left + 1)
+    rows, columns = box.slices(shape)
+    size = (columns.stop - columns.start, rows.stop - rows.start)
     image = Image.fromarray(np.ascontiguousarray(coarse, dtype=np.float32))
-    resized = image.resize((right - left, bottom - top), Image.Resampling.BICUBIC)
+    resized = image.resize(size, Image.Resampling.BICUBIC)
     whole = np.zeros(shape, np.float32)
-    whole[top:bottom, left:right] = np.clip(np.asarray(resized, dtype=np.float32), 0.0, 1.0)
+    whole[rows, columns] = np.clip(np.asarray(resized, dtype=np.float32), 0.0, 1.0)
     return whole
 
 

@@ -6,8 +6,9 @@ from dataclasses import dataclass, replace
 import numpy as np
 from numpy.typing import NDArray
 
-from xray_core.imaging.border import crop_border
-from xray_core.imaging.pixels import rotate
+from xray_core.imaging.adjustment import ANGLES, WHOLE, Adjustment, join
+from xray_core.imaging.border import content_box
+from xray_core.imaging.pixels import adjust
 from xray_core.imaging.radiograph import Radiograph
 from xray_core.model.gate import Gate, Outcome
 
@@ -44,11 +45,11 @@ class Correction:
         ]
         steps = [
             *(["crop the border"] if self.crop_border else []),
-            *([f"rotate by {_ANGLES[self.quarter_turns]}"] if self.quarter_turns else []),
+            *([f"rotate by {ANGLES[self.quarter_turns]}"] if self.quarter_turns else []),
             *(["invert black and white"] if self.inverted else []),
         ]
         return (
-            f"The image appears {_join(wrong)}. {_join(steps).capitalize()} to make it look "
+            f"The image appears {join(wrong)}. {join(steps).capitalize()} to make it look "
             "like the training images, then analyse it again."
         )
 
@@ -57,21 +58,14 @@ class Correction:
         """A sentence on what was done to a corrected image."""
         steps = [
             *(["cropped to its content"] if self.crop_border else []),
-            *([f"rotated by {_ANGLES[self.quarter_turns]}"] if self.quarter_turns else []),
+            *([f"rotated by {ANGLES[self.quarter_turns]}"] if self.quarter_turns else []),
             *(["inverted"] if self.inverted else []),
         ]
-        return f"The image was {_join(steps)} before the analysis."
+        return f"The image was {join(steps)} before the analysis."
 
 
 UNCHANGED = Correction(0, False)
 """The correction of an image that needs none."""
-
-_ANGLES = {1: "90 degrees clockwise", 2: "180 degrees", 3: "90 degrees counterclockwise"}
-
-
-def _join(parts: list[str]) -> str:
-    return " and ".join([", ".join(parts[:-1]), parts[-1]] if len(parts) > 1 else parts)
-
 
 ORIENTATIONS = tuple(
     Correction(turns, inverted)
@@ -82,10 +76,9 @@ ORIENTATIONS = tuple(
 
 
 def apply_correction(radiograph: Radiograph, correction: Correction) -> Radiograph:
-    """Return the corrected image, with a note that describes the correction."""
-    image = crop_border(radiograph) if correction.crop_border else radiograph
-    image = rotate(image, correction.quarter_turns, correction.inverted)
-    return replace(image, notes=(*image.notes, correction.description))
+    """Return the corrected image, which records the correction as its adjustment."""
+    box = content_box(radiograph.pixels) if correction.crop_border else WHOLE
+    return adjust(radiograph, Adjustment(correction.quarter_turns, correction.inverted, crop=box))
 
 
 def suggest_correction(

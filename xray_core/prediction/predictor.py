@@ -19,6 +19,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from xray_core.errors import BundleError
+from xray_core.imaging.adjustment import WHOLE, Box
 from xray_core.imaging.pixels import to_model_input
 from xray_core.imaging.radiograph import Radiograph, read_radiograph
 from xray_core.labels import SHOWN_AS, SHOWN_AS_UNLIKE, Verdict
@@ -27,8 +28,6 @@ from xray_core.model.calibration import PRIOR, shift_prior
 from xray_core.model.engine import trace
 from xray_core.model.gate import Gate, Outcome
 from xray_core.model.lungs import (
-    WHOLE,
-    Box,
     LungSegmenter,
     Mask,
     classifier_box,
@@ -37,7 +36,13 @@ from xray_core.model.lungs import (
 )
 from xray_core.model.neighbours import NearestImages, Neighbours
 from xray_core.prediction import wording
-from xray_core.prediction.explain import METHODS, Explainer, GradCam, resize_map, share_inside
+from xray_core.prediction.explain import (
+    Explainer,
+    GradCam,
+    check_method,
+    resize_map,
+    share_inside,
+)
 from xray_core.prediction.inputs import (
     PreparedInput,
     Source,
@@ -110,6 +115,9 @@ class Prediction:
         A sentence on what the map shows.
     prior
         The pre-test probability at which `probability` is stated.
+    adjustment
+        A sentence on how the image was cropped, mirrored, rotated or inverted before the analysis,
+        "" for an image as it was read.
     """
 
     probability: float | None
@@ -131,6 +139,7 @@ class Prediction:
     map_note: str | None = None
     unlike: bool = False
     prior: float = PRIOR
+    adjustment: str = ""
 
     @property
     def shown_as(self) -> str:
@@ -256,11 +265,11 @@ class Predictor:
         ValueError
             The method is unknown.
         """
-        if explain is not None and explain not in METHODS:
-            raise ValueError(f"The methods are {', '.join(METHODS)}. Received: {explain!r}")
+        if explain is not None:
+            check_method(explain)
         prepared = prepare_input(source)
         if prepared.is_ruled_out:
-            return self._refused(prepared.refusals)
+            return self._refused(prepared.refusals, prepared)
         outputs = self._run(prepared.image[np.newaxis])
         prediction = self._assess_batch([prepared], outputs)[0]
         if explain is None or prediction.verdict == "REFUSED":
@@ -334,7 +343,7 @@ class Predictor:
         return [
             Prediction(None, "UNREADABLE", (item,), model=self.model)
             if isinstance(item, str)
-            else self._refused(item.refusals)
+            else self._refused(item.refusals, item)
             if item.is_ruled_out
             else next(predictions)
             for item in batch
@@ -380,7 +389,7 @@ class Predictor:
         coarse: FloatArray,
     ) -> Prediction:
         if not (math.isfinite(logit) and math.isfinite(distance)):
-            return self._refused(prepared.refusals or (NOT_FINITE,))
+            return self._refused(prepared.refusals or (NOT_FINITE,), prepared)
         refusals = prepared.refusals or self._refusals(mask, distance)
         outcome = "refused" if refusals else self.gate.outcome(distance)
         relative = None if prepared.refusals else distance / self.gate.caution
@@ -390,7 +399,10 @@ class Predictor:
         if outcome == "refused" or (correction is not None and correction.changes_orientation):
             reasons = refusals if correction is None else (correction.sentence,)
             return replace(
-                self._refused(reasons), gate_distance=relative, correction=correction, logit=logit
+                self._refused(reasons, prepared),
+                gate_distance=relative,
+                correction=correction,
+                logit=logit,
             )
         config, rule = self.bundle.config, self.bundle.unlike_rule
         probability = float(self.calibration.probability(logit))
@@ -432,10 +444,18 @@ class Predictor:
             correction=correction,
             neighbours=neighbours,
             unlike=unlike,
+            adjustment=prepared.radiograph.adjustment.sentence,
         )
 
-    def _refused(self, reasons: tuple[str, ...]) -> Prediction:
-        return Prediction(None, "REFUSED", reasons, model=self.model, gate="refused")
+    def _refused(self, reasons: tuple[str, ...], prepared: PreparedInput) -> Prediction:
+        return Prediction(
+            None,
+            "REFUSED",
+            reasons,
+            model=self.model,
+            gate="refused",
+            adjustment=prepared.radiograph.adjustment.sentence,
+        )
 
     def _refusals(self, mask: Mask | None, distance: float) -> tuple[str, ...]:
         """Return why the networks refuse an image whose pixels were accepted, () if they do not."""

@@ -1,4 +1,4 @@
-"""The report of a prediction: a PDF of one A4 page.
+"""The report of a prediction: a PDF of one A4 page. `batch_pdf` makes one of several images.
 
 It has the same sentences as the page and the tables. It names no patient, and a file only if a file
 name is passed. Its metadata hold no date, user or computer, so that equal results give equal files.
@@ -15,7 +15,7 @@ import numpy as np
 from numpy.typing import NDArray
 from PIL import Image
 
-from xray_core.labels import NORMAL, PNEUMONIA, SHOWN_AS, UNCERTAIN
+from xray_core.labels import NORMAL, PNEUMONIA, SHOWN_AS, UNCERTAIN, UNREADABLE
 from xray_core.model.bundle import Bundle
 from xray_core.model.calibration import Calibration
 from xray_core.prediction import wording
@@ -23,14 +23,22 @@ from xray_core.prediction.explain import METHOD_NAMES
 from xray_core.prediction.predictor import Prediction
 
 if TYPE_CHECKING:
+    from reportlab.lib.utils import ImageReader
     from reportlab.pdfgen.canvas import Canvas
+    from reportlab.platypus import Paragraph
 
 LARGEST_SIDE = 1000
 """Pixels; a higher resolution is not visible in print."""
 
-NO_RATES: Mapping[str, Mapping[str, wording.Rate]] = {}
+JPEG_QUALITY = 90
 
-MARGIN = 48.0  # all lengths in points, 1/72 inch
+NO_RATES: Mapping[str, Mapping[str, wording.Rate]] = {}
+NOT_SHOWN = "The image is not shown, since it was not kept in memory."
+HEADING = "Chest X-ray pneumonia demo"
+
+PAGE_WIDTH, PAGE_HEIGHT = 595.28, 841.89  # A4; all lengths in points, 1/72 inch
+MARGIN = 48.0
+WIDTH = PAGE_WIDTH - 2 * MARGIN
 GAP = 12.0
 IMAGES_HEIGHT = 250.0
 FOOT = MARGIN + 34.0
@@ -48,6 +56,44 @@ class Overlay:
     pixels: NDArray[np.uint8]
     legend: tuple[str, ...]
     colours: NDArray[np.uint8] | None = None
+
+
+@dataclass(frozen=True)
+class Pictures:
+    """What a report shows of an image.
+
+    Attributes
+    ----------
+    pixels
+        The image, uint8 (H, W) or (H, W, 3). Large sides are reduced; the aspect ratio is kept.
+    overlay
+        The image with its map, None for a report without one.
+    lungs_outlined
+        Whether both have the outline of the lungs, which is then explained.
+    """
+
+    pixels: NDArray[np.uint8]
+    overlay: Overlay | None = None
+    lungs_outlined: bool = False
+
+
+@dataclass(frozen=True)
+class Context:
+    """What the pages of a report have in common.
+
+    `jpeg` stores the images with losses, in a fraction of the bytes; for the rest see `report_pdf`.
+    """
+
+    bundle: Bundle
+    rates: Mapping[str, Mapping[str, wording.Rate]]
+    pre_test: float | None
+    created_on: date
+    jpeg: bool = False
+
+    @property
+    def day(self) -> str:
+        """The date of the report."""
+        return self.created_on.isoformat()
 
 
 def report_pdf(
@@ -69,17 +115,12 @@ def report_pdf(
     ----------
     prediction
         The result.
-    pixels
-        The image, uint8 (H, W) or (H, W, 3). Sides above 1000 pixels are reduced; the aspect ratio
-        is kept.
+    pixels, overlay, lungs_outlined
+        The image and its map; see `Pictures`.
     bundle
         The model that gave the result.
     title
         Name of the image, such as "Image 3".
-    overlay
-        The image with its map; without it the PDF has no map.
-    lungs_outlined
-        Whether `pixels` and `overlay` have the outline of the lungs, which is then explained.
     rates
         Accuracy on the test images by label and verdict, from
         `xray_core.evaluation.verdicts.verdict_rates`; shown if it applies to the image.
@@ -90,47 +131,84 @@ def report_pdf(
     created_on
         Date of the report; today by default.
     """
+    file = io.BytesIO()
+    canvas = new_canvas(file)
+    context = Context(bundle, rates, pre_test, created_on or date.today())
+    names = (title, printable(file_name or ""))
+    draw_page(canvas, prediction, Pictures(pixels, overlay, lungs_outlined), context, names)
+    canvas.showPage()
+    canvas.save()
+    return file.getvalue()
+
+
+def new_canvas(file: io.BytesIO) -> "Canvas":
+    """Return a canvas of A4 pages without date, user or computer."""
     from reportlab import rl_config
     from reportlab.lib.pagesizes import A4
     from reportlab.pdfgen.canvas import Canvas
 
     rl_config.useA85 = 0  # text encoding of images, in Python, would take most of the time
-    page = io.BytesIO()
-    canvas = Canvas(page, pagesize=A4, invariant=1, pageCompression=1)
-    canvas.setTitle("Chest X-ray pneumonia demo: report")
+    canvas = Canvas(file, pagesize=A4, invariant=1, pageCompression=1)
+    canvas.setTitle(f"{HEADING}: report")
     canvas.setAuthor("")
     canvas.setCreator("xray_core")
-    width, height = A4
-    inner = width - 2 * MARGIN
+    return canvas
 
-    top = height - MARGIN
-    day = (created_on or date.today()).isoformat()
-    heading = ["Chest X-ray pneumonia demo", day, title, _printable(file_name or "")]
-    heading_text = " · ".join(part for part in heading if part)
-    top = _text(canvas, heading_text, top, inner, size=9, colour=PALE)
-    top = _text(canvas, prediction.shown_as, top - 4, inner, size=22, bold=True)
-    explanation = prediction.sentence or " ".join(prediction.reasons)
-    top = _text(canvas, explanation, top - 4, inner, size=10.5)
+
+def draw_page(
+    canvas: "Canvas",
+    prediction: Prediction,
+    pictures: Pictures | None,
+    context: Context,
+    names: tuple[str, ...],
+) -> None:
+    """Draw the report of one image on the page.
+
+    Parameters
+    ----------
+    canvas
+        With an empty page.
+    prediction
+        The result. That of another model than `context.bundle` has no scale and no accuracy, since
+        its thresholds are not known.
+    pictures
+        The image and its map, None where there is none to show.
+    context
+        What all pages have in common.
+    names
+        Parts of the heading that name the image; empty ones are left out.
+    """
+    bundle = context.bundle
+    of_bundle = prediction.model in ("", f"{bundle.name} {bundle.version}")
+    top = PAGE_HEIGHT - MARGIN
+    heading = " · ".join(part for part in (HEADING, context.day, *names) if part)
+    top = draw_text(canvas, heading, top, size=9, colour=PALE)
+    top = draw_text(canvas, prediction.shown_as, top - 4, size=22, bold=True)
+    # The reasons of a result with a probability name the adjustment among its cautions.
+    unlisted = prediction.adjustment if prediction.probability is None else ""
+    explanation = prediction.sentence or " ".join(filter(None, (*prediction.reasons, unlisted)))
+    top = draw_text(canvas, explanation, top - 4, size=10.5)
     if prediction.probability is not None:
-        note = prediction.probability_note
-        top = _scale(canvas, prediction.probability, bundle.calibration, note, top - 4, inner)
-        post_test = None if pre_test is None else prediction.post_test(pre_test)
-        if pre_test is not None and post_test is not None:
-            sentence = wording.describe_post_test(post_test, pre_test)
-            top = _text(canvas, sentence, top, inner, size=10.5)
-    top = _images(canvas, pixels, overlay, lungs_outlined, top - GAP, inner)
-    _text(canvas, wording.DISCLAIMER, FOOT, inner, size=9, bold=True)
-    _sections(canvas, prediction, bundle, rates, top - GAP, FOOT + GAP, inner)
-    canvas.showPage()
-    canvas.save()
-    return page.getvalue()
+        if of_bundle:
+            note = prediction.probability_note
+            top = _scale(canvas, prediction.probability, bundle.calibration, note, top - 4, WIDTH)
+        post_test = None if context.pre_test is None else prediction.post_test(context.pre_test)
+        if context.pre_test is not None and post_test is not None:
+            sentence = wording.describe_post_test(post_test, context.pre_test)
+            top = draw_text(canvas, sentence, top, size=10.5)
+    if pictures is not None:
+        top = _images(canvas, pictures, context.jpeg, top - GAP, WIDTH)
+    elif prediction.verdict != UNREADABLE:
+        top = draw_text(canvas, NOT_SHOWN, top - GAP, size=9.5)
+    draw_text(canvas, wording.DISCLAIMER, FOOT, size=9, bold=True)
+    _sections(canvas, prediction, context, of_bundle, top - GAP, FOOT + GAP, WIDTH)
 
 
 def _sections(
     canvas: "Canvas",
     prediction: Prediction,
-    bundle: Bundle,
-    rates: Mapping[str, Mapping[str, wording.Rate]],
+    context: Context,
+    of_bundle: bool,
     top: float,
     bottom: float,
     width: float,
@@ -153,16 +231,20 @@ def _sections(
         section(f"Map ({method})", " ".join(filter(None, (prediction.map_note, in_lungs))))
     if prediction.neighbours is not None:
         section("Most similar training images", wording.nearest_images(prediction.neighbours))
-    section("Model and performance", _describe_model(bundle))
-    if prediction.probability is not None and not prediction.accuracy_applies:
-        section("Accuracy on the test set", wording.ACCURACY_DOES_NOT_APPLY)
-    elif prediction.accuracy_applies and rates:
-        section("Accuracy on the test set", *wording.accuracy(rates), wording.TEST_SET)
+    if of_bundle:
+        section("Model and performance", describe_model(context.bundle))
+        if prediction.probability is not None and not prediction.accuracy_applies:
+            section("Accuracy on the test set", wording.ACCURACY_DOES_NOT_APPLY)
+        elif prediction.accuracy_applies and context.rates:
+            section("Accuracy on the test set", *wording.accuracy(context.rates), wording.TEST_SET)
+    else:
+        section("Model", f"{prediction.model}.")
     frame = Frame(MARGIN, bottom, width, top - bottom, 0, 0, 0, 0)
     frame.addFromList([KeepInFrame(width, top - bottom, flow, mode="shrink")], canvas)
 
 
-def _describe_model(bundle: Bundle) -> str:
+def describe_model(bundle: Bundle) -> str:
+    """Return the model, the meaning of its probability and its thresholds, in sentences."""
     calibration = bundle.calibration
     low, high = calibration.uncertain
     model = (
@@ -236,18 +318,10 @@ def _scale(
     return bar - 28
 
 
-def _images(
-    canvas: "Canvas",
-    pixels: NDArray[np.uint8],
-    overlay: Overlay | None,
-    lungs_outlined: bool,
-    top: float,
-    width: float,
-) -> float:
+def _images(canvas: "Canvas", pictures: Pictures, jpeg: bool, top: float, width: float) -> float:
     """Draw the image and, if there is a map, the overlay with its legend beside it."""
-    from reportlab.lib.utils import ImageReader
-
-    image = Image.fromarray(pixels)
+    overlay = pictures.overlay
+    image = Image.fromarray(pictures.pixels)
     images = [image]
     if overlay is not None:
         images.append(Image.fromarray(overlay.pixels))
@@ -255,16 +329,28 @@ def _images(
     scale = min(slot / image.width, IMAGES_HEIGHT / image.height)
     wide, high = image.width * scale, image.height * scale
     for number, drawn in enumerate(images):
-        drawn.thumbnail((LARGEST_SIDE, LARGEST_SIDE))
-        canvas.drawImage(ImageReader(drawn), MARGIN + number * (slot + GAP), top - high, wide, high)
-    if lungs_outlined:
+        left = MARGIN + number * (slot + GAP)
+        canvas.drawImage(_stored(drawn, jpeg), left, top - high, wide, high)
+    if pictures.lungs_outlined:
         canvas.setFont("Helvetica", 8)
         canvas.setFillColor(TEXT_COLOUR)
         canvas.drawString(MARGIN, top - high - 11, wording.LUNGS_OUTLINED)
     if overlay is None:
-        return top - high - (13 if lungs_outlined else 0)
+        return top - high - (13 if pictures.lungs_outlined else 0)
     _legend(canvas, overlay, MARGIN + slot + GAP, top - high - 11)
     return top - high - 13
+
+
+def _stored(image: Image.Image, jpeg: bool) -> "ImageReader":
+    """Return an image, reduced, in the form in which the PDF stores it."""
+    from reportlab.lib.utils import ImageReader
+
+    image.thumbnail((LARGEST_SIDE, LARGEST_SIDE))
+    if not jpeg:
+        return ImageReader(image)
+    file = io.BytesIO()
+    image.save(file, "JPEG", quality=JPEG_QUALITY)
+    return ImageReader(file)
 
 
 def _legend(canvas: "Canvas", overlay: Overlay, left: float, base: float) -> None:
@@ -282,23 +368,31 @@ def _legend(canvas: "Canvas", overlay: Overlay, left: float, base: float) -> Non
     canvas.drawString(left + 94, base, overlay.legend[1])
 
 
-def _text(
+def draw_text(
     canvas: "Canvas",
     text: str,
     top: float,
-    width: float,
     *,
+    left: float = MARGIN,
+    width: float = WIDTH,
     size: float,
     bold: bool = False,
     colour: str = TEXT_COLOUR,
 ) -> float:
     """Draw a paragraph below `top` and return its lower end."""
+    paragraph = as_paragraph(text, size, bold=bold, colour=colour)
+    _, high = paragraph.wrap(width, PAGE_HEIGHT)
+    paragraph.drawOn(canvas, left, top - high)
+    return top - high
+
+
+def as_paragraph(
+    text: str, size: float, *, bold: bool = False, colour: str = TEXT_COLOUR
+) -> "Paragraph":
+    """Return a plain text as a paragraph; no character of it is markup."""
     from reportlab.platypus import Paragraph
 
-    paragraph = Paragraph(escape(text), _style(size, bold=bold, colour=colour))
-    _, high = paragraph.wrap(width, IMAGES_HEIGHT)
-    paragraph.drawOn(canvas, MARGIN, top - high)
-    return top - high
+    return Paragraph(escape(text), _style(size, bold=bold, colour=colour))
 
 
 def _style(size: float, *, bold: bool = False, colour: str = TEXT_COLOUR):  # type: ignore[no-untyped-def]
@@ -314,7 +408,7 @@ def _style(size: float, *, bold: bool = False, colour: str = TEXT_COLOUR):  # ty
     )
 
 
-def _printable(name: str) -> str:
+def printable(name: str) -> str:
     """Return a name in Latin-1, the characters of the PDF's fonts, no longer than a line."""
     shown = "".join(c if c.isprintable() else "?" for c in name)
     shown = shown.encode("latin-1", "replace").decode("latin-1")

@@ -8,7 +8,6 @@ import csv
 import hashlib
 import io
 import os
-import re
 from collections import Counter, deque
 from collections.abc import Iterator
 from pathlib import Path
@@ -16,6 +15,7 @@ from typing import NamedTuple
 
 from xray_core.errors import XrayError
 from xray_core.prediction.predictor import Prediction, Predictor
+from xray_core.spreadsheet import cell
 
 RESULT_COLUMNS = (
     "shown_as",
@@ -26,13 +26,13 @@ RESULT_COLUMNS = (
     "gate",
     "map_in_lungs",
     "reasons",
+    "adjustment",
     "model",
 )
 COLUMNS = ("file", *RESULT_COLUMNS)
 IGNORED = frozenset({"__MACOSX", "Thumbs.db", "desktop.ini", "DICOMDIR"})
 
 _HEADER = ",".join(f'"{name}"' for name in COLUMNS).encode() + b"\n"
-_NOT_PRINTABLE = re.compile(r"[\x00-\x1f\x7f\x85\u2028\u2029\ud800-\udfff\\]")
 
 
 class _File(NamedTuple):
@@ -106,20 +106,6 @@ def screen(
     except OSError as error:
         raise XrayError(f"The table {table} cannot be written: {error.strerror}.") from error
     return counts
-
-
-def cell(text: str) -> str:
-    """Return a text as a table cell on one line that no spreadsheet runs as a formula.
-
-    A leading =, +, -, @ (also full width) or apostrophe gets an apostrophe before it. Control
-    characters, line breaks and undecodable bytes are escaped. Different texts stay different.
-    """
-    plain = _NOT_PRINTABLE.sub(lambda match: _escape(match[0]), text)
-    return f"'{plain}" if plain.lstrip()[:1] in tuple("=+-@'\uff1d\uff0b\uff0d\uff20") else plain
-
-
-def _escape(character: str) -> str:
-    return "\\\\" if character == "\\" else f"\\u{ord(character):04x}"
 
 
 def _read_table(table: Path, model: str) -> tuple[set[bytes], Counter[str]]:
@@ -250,6 +236,7 @@ def result_cells(prediction: Prediction) -> list[str | float]:
         prediction.gate or "",
         "" if prediction.map_in_lungs is None else round(prediction.map_in_lungs, 4),
         cell(" ".join(prediction.reasons)),
+        cell(prediction.adjustment),
         cell(prediction.model),
     ]
 

@@ -11,6 +11,7 @@ from typing import Any, Protocol
 import numpy as np
 from numpy.typing import NDArray
 
+from xray_core.imaging.adjustment import UNADJUSTED
 from xray_core.imaging.radiograph import Radiograph
 from xray_core.labels import SHOWN_AS
 from xray_core.model.calibration import Calibration
@@ -207,9 +208,10 @@ def image_cautions(
     cautions = [HAS_BORDER] if has_border else []
     if outcome == "caution":
         cautions.append(UNLIKE_TRAINING)
-    # The notes state facts of the file (a lateral view, another body part, the first frame only)
-    # and corrections before the analysis.
+    # The notes state facts of the file: a lateral view, another body part, the first frame only.
     cautions.extend(radiograph.notes)
+    if radiograph.adjustment != UNADJUSTED:
+        cautions.append(radiograph.adjustment.sentence)
     if radiograph.age_years is not None and radiograph.age_years < 1:
         cautions.append(YOUNGER)
     # A child is 5 until the sixth birthday.

@@ -11,7 +11,7 @@ from collections.abc import Callable
 import cv2
 import numpy as np
 
-from xray_core.model.lungs import WHOLE, Box
+from xray_core.imaging.adjustment import WHOLE, Box
 from xray_core.model.recipes import Augmentation
 
 CROP_ASPECT = (3 / 4, 4 / 3)  # ratio of height to width, relative to the image

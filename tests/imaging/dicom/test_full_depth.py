@@ -4,8 +4,9 @@ import numpy as np
 import pytest
 from dicom_maker import SECRETS, image_bytes, stored
 
+from xray_core.imaging.adjustment import Adjustment, Box
 from xray_core.imaging.full_depth import FullDepth, Window
-from xray_core.imaging.pixels import rotate
+from xray_core.imaging.pixels import adjust, rotate
 from xray_core.imaging.radiograph import Radiograph, read_radiograph
 
 VALUES = np.linspace(0, 4095, 4096).astype("u2").reshape(64, 64)
@@ -116,6 +117,21 @@ def test_a_rotated_and_inverted_image_has_its_values_rotated_and_inverted() -> N
     np.testing.assert_allclose(depth.levels[depth.values], turned.pixels, atol=0.51)
     assert turned.pixel_spacing == (0.1, 0.2)
     assert image.pixel_spacing == (0.2, 0.1)
+
+
+@pytest.mark.parametrize("turns", range(4))
+@pytest.mark.parametrize("mirrored", [False, True])
+def test_an_adjusted_image_has_its_values_adjusted(turns: int, mirrored: bool) -> None:
+    image = read(VALUES[:, :32], 12, WindowCenter=2048, WindowWidth=4096)
+    box = Box(0.25, 0.0, 1.0, 0.5)
+    changed = adjust(image, Adjustment(turns, True, mirrored, box))
+    depth = changed.full_depth
+    assert depth is not None
+    part = VALUES[16:, :16]
+    np.testing.assert_array_equal(
+        units(depth), np.rot90(part[:, ::-1] if mirrored else part, -turns)
+    )
+    np.testing.assert_allclose(depth.levels[depth.values], changed.pixels, atol=0.51)
 
 
 @pytest.mark.parametrize(
