@@ -22,6 +22,7 @@ from xray_core.errors import PacsError
 from xray_core.imaging.decoder_logs import suppress_logs
 from xray_core.imaging.radiograph import MAX_BYTES
 from xray_core.pacs.settings import Server
+from xray_core.pacs.uids import is_uid
 
 try:
     import requests
@@ -50,7 +51,6 @@ _PAGE = 100
 _MAX_ROWS = 20_000  # of one search
 _DICOM = 'multipart/related; type="application/dicom"; transfer-syntax=*'
 _JSON = "application/dicom+json"
-_UID = re.compile(r"(0|[1-9]\d*)(\.(0|[1-9]\d*))+")
 _LOGGERS = (
     "urllib3.connectionpool",
     "urllib3.connection",
@@ -164,6 +164,7 @@ class PacsClient:
             session=self._session,
             timeout=server.timeout,
             chunk_size=_MAX_STORE_BYTES,
+            permissive_uid=True,
         )
         self._web.set_http_retry_params(retry=False)
 
@@ -414,11 +415,6 @@ class PacsClient:
                 description=_first(study, "00081030"),
             ),
         )
-
-
-def is_uid(text: str) -> bool:
-    """Return True for a valid DICOM UID (PS3.5, section 9.1)."""
-    return len(text) <= 64 and _UID.fullmatch(text) is not None
 
 
 class _NotDicomJson(Exception):
