@@ -35,8 +35,8 @@ def main(arguments: list[str] | None = None) -> int:
 def _parser() -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser(
         prog="python -m xray_core",
-        description="Screen folders of chest X-rays, analyse studies of a PACS, evaluate and rebuild "
-        "models, download the dataset. Train a model with `python train.py`.",
+        description="Screen folders of chest X-rays, analyse studies of a PACS, evaluate and "
+        "rebuild models, download the dataset. Train a model with `python train.py`.",
         epilog="example: python -m xray_core evaluate --model resnet50",
     )
     commands = parser.add_subparsers(dest="command", required=True, metavar="COMMAND")
