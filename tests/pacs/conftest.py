@@ -99,7 +99,8 @@ def make_image(image) -> Callable[..., bytes]:
             "Laterality": "",
             "Manufacturer": "Tests",
         }
-        dataset = dicom_image(shown, **(settings | elements))
+        settings |= elements
+        dataset = dicom_image(shown, **{k: v for k, v in settings.items() if v is not None})
         file = as_bytes(dataset) if syntax is None else as_bytes(dataset, syntax)
         return file
 

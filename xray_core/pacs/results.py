@@ -21,6 +21,7 @@ from numpy.typing import NDArray
 
 import xray_core
 from xray_core.errors import PacsError
+from xray_core.imaging.decoder_logs import suppress_logs
 from xray_core.imaging.radiograph import Radiograph
 from xray_core.labels import NORMAL, PNEUMONIA, REFUSED, UNCERTAIN, UNREADABLE
 from xray_core.model.bundle import WEIGHTS, Bundle
@@ -34,6 +35,7 @@ try:
     import highdicom
     from highdicom import sr
     from highdicom.sr import CodedConcept
+    from pydicom.charset import convert_encodings
     from pydicom.dataset import Dataset
     from pydicom.sr.codedict import codes
 except ImportError:
@@ -48,7 +50,7 @@ CODES = {
     "caution": "Passed with a caution",
     "refused": "Refused",
     "not-analysed": "Not analysed",
-    "pre-test-probability": "Pre-test probability assumed",
+    "pre-test": "Pre-test probability assumed",
     "intended-use": "Intended use",
 }
 """The private codes of scheme 99XRAYDEMO, with their meanings."""
@@ -146,11 +148,12 @@ def dicom_results(
     moment = created or datetime.now()
     uids = result_uids(source.study, source.instance, bundle)
     results = []
-    if prediction.verdict != REFUSED:
-        capture = _capture(prediction, radiograph, source, bundle, uids["capture"], moment)
-        results.append(_result("capture", uids, capture))
-    report = _report(prediction, source, bundle, uids["report"], moment)
-    results.append(_result("report", uids, report))
+    with suppress_logs("pydicom"):  # warnings may quote a value
+        if prediction.verdict != REFUSED:
+            capture = _capture(prediction, radiograph, source, bundle, uids["capture"], moment)
+            results.append(_result("capture", uids, capture))
+        report = _report(prediction, source, bundle, uids["report"], moment)
+        results.append(_result("report", uids, report))
     return results
 
 
@@ -233,7 +236,7 @@ def _measurements(prediction: Prediction) -> list[Any]:
     probability = CodedConcept("103815-7", "LN", "Pneumonia probability AI based calc")
     return [
         sr.Measurement(probability, round(prediction.probability, 4), unit),
-        sr.Measurement(_private("pre-test-probability"), prediction.prior, unit),
+        sr.Measurement(_private("pre-test"), prediction.prior, unit),
     ]
 
 
@@ -293,6 +296,7 @@ def _capture(
     )
     # highdicom requires an orientation; the standard allows it to be empty.
     capture.PatientOrientation = orientation
+    capture["PixelData"].VR = "OB"
     capture.BodyPartExamined = "CHEST"
     capture.ConversionType = "WSD"
     capture.DateOfSecondaryCapture = f"{moment:%Y%m%d}"
@@ -322,6 +326,15 @@ def _complete(result: Any, source: Source, bundle: Bundle, moment: datetime) -> 
             del result[tag]
     for tag in list(source.identity.keys()):
         result[tag] = source.identity.get_item(tag)
+    for equipment in result.ContributingEquipmentSequence:
+        equipment.ContributionDateTime = f"{moment:%Y%m%d%H%M%S}"
+    # pydicom writes the bytes of values that were read, and does not decode them, if encoding and
+    # character set are those in which they were read.
+    characters = result.get("SpecificCharacterSet")
+    if characters:
+        result.set_original_encoding(False, True, convert_encodings(characters))
+    else:
+        result.set_original_encoding(False, True)
 
 
 def _evidence(source: Source) -> Any:
