@@ -12,6 +12,7 @@ import hashlib
 import io
 import json
 import unicodedata
+from contextlib import ExitStack
 from dataclasses import dataclass, field
 from datetime import datetime
 from typing import Any
@@ -57,6 +58,18 @@ CODES = {
 
 MANUFACTURER = "Chest X-ray pneumonia demo"
 NOT_FOR_DIAGNOSIS = "AI result, not for diagnosis"
+# They log UIDs, and pydicom's warnings may quote a value.
+_LOGGERS = (
+    "pydicom",
+    "highdicom.base",
+    "highdicom.frame",
+    "highdicom.uid",
+    "highdicom.sc.sop",
+    "highdicom.sr.coding",
+    "highdicom.sr.content",
+    "highdicom.sr.sop",
+    "highdicom.sr.templates",
+)
 _REPORT_SERIES, _CAPTURE_SERIES = 9901, 9902
 
 
@@ -148,7 +161,9 @@ def dicom_results(
     moment = created or datetime.now()
     uids = result_uids(source.study, source.instance, bundle)
     results = []
-    with suppress_logs("pydicom"):  # warnings may quote a value
+    with ExitStack() as stack:
+        for name in _LOGGERS:
+            stack.enter_context(suppress_logs(name))
         if prediction.verdict != REFUSED:
             capture = _capture(prediction, radiograph, source, bundle, uids["capture"], moment)
             results.append(_result("capture", uids, capture))
