@@ -8,10 +8,13 @@ PYTHON := $(shell for p in python3 python3.13 python3.12 python3.11; do \
 	$$p -c 'import sys; sys.exit(not (3, 11) <= sys.version_info[:2] <= (3, 13))' 2>/dev/null \
 	&& echo $$p && break; done)
 
-.PHONY: app test check docs clean
+.PHONY: app pacs-demo test check docs clean
 
 app: $(VENV)/app.installed ## create the environment, install, start the app with the shipped model
 	$(BIN)/python -m streamlit run app.py
+
+pacs-demo: $(VENV)/pacs.installed ## a PACS on this computer with synthetic studies, and the app
+	@$(BIN)/python scripts/pacs_demo.py
 
 # Browser tests wait for pages to be drawn, so they run alone, after all others.
 test: $(VENV)/dev.installed ## all tests but those marked slow; data and browser tests where possible
@@ -32,7 +35,11 @@ $(VENV)/app.installed: requirements.txt | $(BIN)/python
 	$(PIP) --requirement requirements.txt
 	touch $@
 
-$(VENV)/dev.installed: requirements-dev.txt $(VENV)/app.installed
+$(VENV)/pacs.installed: requirements-pacs.txt $(VENV)/app.installed
+	$(PIP) --requirement requirements-pacs.txt
+	touch $@
+
+$(VENV)/dev.installed: requirements-dev.txt $(VENV)/pacs.installed
 	$(PIP) --requirement requirements-dev.txt
 	touch $@
 

@@ -49,7 +49,7 @@ def as_bytes(dataset: Dataset, syntax: str = ExplicitVRLittleEndian) -> bytes:
     dataset.file_meta = FileMetaDataset()
     dataset.file_meta.TransferSyntaxUID = syntax
     dataset.file_meta.MediaStorageSOPClassUID = dataset.SOPClassUID
-    dataset.file_meta.MediaStorageSOPInstanceUID = "1.2.3.4"
+    dataset.file_meta.MediaStorageSOPInstanceUID = dataset.SOPInstanceUID
     if not syntax.is_encapsulated:
         dataset["PixelData"].VR = "OW" if dataset.BitsAllocated > 8 else "OB"
         if syntax == ImplicitVRLittleEndian:

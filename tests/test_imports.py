@@ -26,7 +26,8 @@ FLOORS = {
     **dict.fromkeys(("xray_core.scale", "xray_core.cli", "train", "ui"), 5),
     **dict.fromkeys(("xray_core.__main__", "pages", "app"), 6),
 }
-# The imports between jobs that are allowed: training writes what evaluation and prediction read.
+# The imports between jobs that are allowed: training writes what evaluation and prediction read,
+# and a PACS gives prediction its images and takes its results.
 FROM_TRAINING = (
     "command",
     "finish",
@@ -108,6 +109,8 @@ def test_no_import_points_up(graph: dict[str, set[str]]) -> None:
 
 def test_jobs_do_not_import_each_other(graph: dict[str, set[str]]) -> None:
     def is_allowed(module: str, imported: str) -> bool:
+        if job(module) == "pacs":
+            return job(imported) == "prediction"
         if job(module) != "training":
             return False
         return job(imported) == "dataset" or module.split(".")[2] in FROM_TRAINING
@@ -147,6 +150,7 @@ def loaded(code: str) -> set[str]:
         "from xray_core import open_bundle, list_bundles, read_radiograph, to_model_input",
         "import xray_core.imaging.checks, xray_core.imaging.border",
         "import train",
+        "import xray_core.cli, xray_core.pacs.settings, xray_core.pacs.command",
     ],
 )
 def test_no_tensorflow_is_loaded(code: str) -> None:
@@ -176,6 +180,35 @@ def test_pages_about_tables_load_no_tensorflow(page: str) -> None:
         "assert not at.exception, at.exception"
     )
     assert not loaded(code) & TENSORFLOW
+
+
+def test_only_pacs_needs_dicomweb_and_highdicom() -> None:
+    """They are optional: `requirements-pacs.txt` and not `requirements.txt` lists them."""
+    optional = {"dicomweb_client", "highdicom"}
+    users = {
+        path.parent.name
+        for path in python_files()
+        for names in imported_names(ast.parse(path.read_text(encoding="utf-8")))
+        if names[0].split(".")[0] in optional
+    }
+    assert users == {"pacs"}
+    assert not loaded("import xray_core.cli, xray_core.pacs.command") & optional
+
+
+@pytest.mark.parametrize("module", ["client", "results"])
+def test_absent_pacs_packages_are_one_sentence(module: str) -> None:
+    code = (
+        "import sys\n"
+        "sys.modules['dicomweb_client'] = sys.modules['highdicom'] = None\n"
+        "from xray_core.errors import PacsError\n"
+        "try:\n"
+        f"    import xray_core.pacs.{module}\n"
+        "except PacsError as error:\n"
+        "    assert str(error).endswith('python -m pip install -r requirements-pacs.txt'), error\n"
+        "else:\n"
+        "    raise AssertionError"
+    )
+    assert "highdicom" in loaded(code)
 
 
 def test_public_names_can_be_imported() -> None:

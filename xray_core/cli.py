@@ -10,6 +10,7 @@ from tqdm import tqdm
 
 from xray_core.command_line import run_command
 from xray_core.errors import XrayError
+from xray_core.pacs.command import add_commands as add_pacs_commands
 
 
 def main(arguments: list[str] | None = None) -> int:
@@ -34,8 +35,8 @@ def main(arguments: list[str] | None = None) -> int:
 def _parser() -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser(
         prog="python -m xray_core",
-        description="Screen folders of chest X-rays, evaluate and rebuild models, download the "
-        "dataset. Train a model with `python train.py`.",
+        description="Screen folders of chest X-rays, analyse studies of a PACS, evaluate and "
+        "rebuild models, download the dataset. Train a model with `python train.py`.",
         epilog="example: python -m xray_core evaluate --model resnet50",
     )
     commands = parser.add_subparsers(dest="command", required=True, metavar="COMMAND")
@@ -118,13 +119,7 @@ def _parser() -> argparse.ArgumentParser:
         help="store this text in the bundle, as the section of notes in its model card",
     )
     for command in (screen, evaluate, finish):
-        command.add_argument(
-            "--models",
-            type=Path,
-            default=Path("models"),
-            metavar="DIR",
-            help="folder of the bundles (default: models)",
-        )
+        _add_models_option(command)
 
     download = commands.add_parser(
         "download",
@@ -140,7 +135,30 @@ def _parser() -> argparse.ArgumentParser:
         metavar="DIR",
         help="where to put it (default: data/chest_xray)",
     )
+
+    pacs = commands.add_parser(
+        "pacs",
+        help="search a PACS, analyse its studies, watch it for new ones",
+        description="Search a PACS over DICOMweb, analyse its studies, and store the results as "
+        "DICOM. The PACS is configured by XRAY_PACS_URL or in .streamlit/secrets.toml; see "
+        "docs/pacs.md.",
+        epilog="example: python -m xray_core pacs analyse --study 1.2.840.1",
+    )
+    model = argparse.ArgumentParser(add_help=False)
+    _add_model_option(model)
+    _add_models_option(model)
+    add_pacs_commands(pacs, model)
     return parser
+
+
+def _add_models_option(command: argparse.ArgumentParser) -> None:
+    command.add_argument(
+        "--models",
+        type=Path,
+        default=Path("models"),
+        metavar="DIR",
+        help="folder of the bundles (default: models)",
+    )
 
 
 def _add_model_option(command: argparse.ArgumentParser) -> None:

@@ -19,3 +19,7 @@ class RecipeError(XrayError):
 
 class BundleError(XrayError):
     """The folder of a trained model is missing, incomplete or changed, or its name is taken."""
+
+
+class PacsError(XrayError):
+    """A PACS is not configured, cannot be reached, or gave an answer that cannot be used."""

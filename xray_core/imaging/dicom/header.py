@@ -1,6 +1,7 @@
 """Read the header of a DICOM file. No declared value is trusted before it is checked.
 
-Only the elements listed here are read, so that no name, date or number of a patient is decoded.
+Only the elements listed here are read, so that no name, date or number of a patient is decoded
+when an image is. A DICOM result needs them; `pacs.source` requests them for that purpose alone.
 All other DICOM modules read elements through `value`, `items` and `numbers`.
 """
 
@@ -10,7 +11,7 @@ import io
 import re
 import struct
 import zlib
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from dataclasses import dataclass
 
 from pydicom.datadict import DicomDictionary
@@ -42,6 +43,7 @@ UNDEFINED_LENGTH = 0xFFFFFFFF
 _XRAY_MODALITIES = ("CR", "DX", "RG", "OT", "SC")
 _CHEST = ("CHEST", "THORAX", "LUNG")
 _LATERAL_VIEWS = ("LL", "RL", "LATERAL", "LAT")
+RAW_DETECTOR_DATA = "The file contains raw detector data, not an image processed for viewing."
 _DAYS_PER_UNIT = {"D": 1.0, "W": 7.0, "M": 365.25 / 12, "Y": 365.25}
 
 # All of group 28, which describes pixels, their distance at the detector, and the elements that
@@ -97,7 +99,7 @@ class DicomFile:
     length: int
 
 
-def read_header(data: bytes, max_pixels: int) -> DicomFile:
+def read_header(data: bytes, max_pixels: int, further_tags: Collection[BaseTag] = ()) -> DicomFile:
     """Read the header of a DICOM file up to its pixels, and check the sizes that it declares.
 
     Parameters
@@ -106,6 +108,8 @@ def read_header(data: bytes, max_pixels: int) -> DicomFile:
         The whole file, with or without preamble (PS3.10, section 7.1).
     max_pixels : int
         Larger images are refused.
+    further_tags : collection of pydicom.tag.BaseTag
+        Elements to read besides those listed in this module.
 
     Returns
     -------
@@ -133,7 +137,7 @@ def read_header(data: bytes, max_pixels: int) -> DicomFile:
         little,
         stop_when=lambda tag, vr, length: int(tag) in _PIXELS,
         defer_size=_MAX_ELEMENT_BYTES,
-        specific_tags=_TAGS,
+        specific_tags=[*_TAGS, *further_tags],
     )
     for tag in list(header.keys()):
         if header.get_item(tag, keep_deferred=True).value is None:  # deferred because of its size
@@ -243,19 +247,38 @@ def type_cautions(header: Dataset, frames: int) -> list[str]:
     notes = []
     if frames > 1:
         notes.append(f"Only the first of {frames} frames was read.")
+    notes.extend(not_a_frontal_chest(header))
+    if value(header, "PresentationIntentType") == "FOR PROCESSING":
+        notes.append(RAW_DETECTOR_DATA)
+    return notes
+
+
+def not_a_frontal_chest(header: Dataset) -> list[str]:
+    """Return why an image is no frontal chest X-ray according to its own header.
+
+    Parameters
+    ----------
+    header : pydicom.Dataset
+        Modality (0008,0060), Body Part Examined (0018,0015) and the elements that `is_lateral`
+        reads.
+
+    Returns
+    -------
+    list of str
+        Sentences; empty if nothing in the header contradicts it.
+    """
+    reasons = []
     modality = code_string(header, "Modality")
     body_part = code_string(header, "BodyPartExamined")
     if modality and modality not in _XRAY_MODALITIES:
-        notes.append(f"According to the file, this is not an X-ray (modality {modality}).")
+        reasons.append(f"According to the file, this is not an X-ray (modality {modality}).")
     if body_part and not any(chest in body_part for chest in _CHEST):
-        notes.append(f"According to the file, this is not a chest (body part {body_part}).")
+        reasons.append(f"According to the file, this is not a chest (body part {body_part}).")
     if is_lateral(header):
-        notes.append(
+        reasons.append(
             "According to the file, this is a lateral view. The model is for frontal views."
         )
-    if value(header, "PresentationIntentType") == "FOR PROCESSING":
-        notes.append("The file contains raw detector data, not an image processed for viewing.")
-    return notes
+    return reasons
 
 
 def is_lateral(header: Dataset) -> bool:

@@ -1,0 +1,127 @@
+"""From an image in a PACS to its result, and the result back to the PACS."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass, field
+
+from xray_core.errors import UnreadableImage
+from xray_core.imaging.radiograph import read_radiograph
+from xray_core.pacs.client import ImageReference, PacsClient, StudyContent
+from xray_core.pacs.results import DicomResult, dicom_results
+from xray_core.pacs.source import exclusions, read_source
+from xray_core.prediction.predictor import Prediction, Predictor
+
+ANOTHER_IMAGE = "The PACS sent another image than the one requested."
+
+
+@dataclass(frozen=True)
+class ImageResult:
+    """What became of one image: a prediction, or why it was skipped.
+
+    Parameters
+    ----------
+    prediction : Prediction or None
+        None for a skipped image. An image that cannot be read has the verdict "UNREADABLE".
+    skipped : tuple of str
+        Sentences; () for an image that was not skipped.
+    files : tuple of DicomResult
+        The results as DICOM, if they were requested.
+    """
+
+    prediction: Prediction | None
+    skipped: tuple[str, ...] = ()
+    files: tuple[DicomResult, ...] = field(default=(), repr=False)
+
+
+def analyse_study(
+    client: PacsClient, predictor: Predictor, content: StudyContent, *, make_files: bool
+) -> Iterator[tuple[ImageReference, ImageResult]]:
+    """Fetch and analyse the images of a study, one at a time.
+
+    Parameters
+    ----------
+    client : PacsClient
+    predictor : Predictor
+    content : StudyContent
+        From `PacsClient.content`.
+    make_files : bool
+        Whether to make the results as DICOM.
+
+    Yields
+    ------
+    image : ImageReference
+    result : ImageResult
+
+    Raises
+    ------
+    PacsError
+        An image could not be fetched.
+    """
+    for image in content.images:
+        yield image, analyse_image(client.fetch(image), predictor, image, make_files=make_files)
+
+
+def analyse_image(
+    data: bytes, predictor: Predictor, image: ImageReference, *, make_files: bool
+) -> ImageResult:
+    """Analyse an image that was fetched from a PACS.
+
+    Parameters
+    ----------
+    data : bytes
+        The DICOM file.
+    predictor : Predictor
+    image : ImageReference
+        What was requested. A file with other UIDs is skipped, since its result would belong to
+        another patient.
+    make_files : bool
+        Whether to make the results as DICOM.
+
+    Returns
+    -------
+    ImageResult
+    """
+    reasons = exclusions(data)
+    if reasons:
+        return ImageResult(None, tuple(reasons))
+    try:
+        radiograph = read_radiograph(data)
+        source = read_source(data)
+    except UnreadableImage as error:
+        return ImageResult(Prediction(None, "UNREADABLE", (str(error),), model=predictor.model))
+    if (source.study, source.instance) != (image.study, image.instance):
+        return ImageResult(None, (ANOTHER_IMAGE,))
+    prediction = predictor.predict(radiograph, explain="gradcam" if make_files else None)
+    if not make_files:
+        return ImageResult(prediction)
+    files = dicom_results(prediction, radiograph, source, predictor.bundle)
+    return ImageResult(prediction, files=tuple(files))
+
+
+def store_results(client: PacsClient, study: str, files: Sequence[DicomResult]) -> int:
+    """Store the results that the PACS does not have yet.
+
+    Parameters
+    ----------
+    client : PacsClient
+    study : str
+        Study Instance UID.
+    files : sequence of DicomResult
+
+    Returns
+    -------
+    int
+        Number of files that were stored.
+
+    Raises
+    ------
+    PacsError
+        Storing is not allowed or failed.
+    """
+    missing = [
+        file for file in files if not client.has(ImageReference(study, file.series, file.instance))
+    ]
+    if missing:
+        client.store(study, [file.data for file in missing])
+    return len(missing)
