@@ -160,7 +160,7 @@ def test_both_results_belong_to_patient_and_study_of_the_image(results):
         assert result.PatientAge == "004Y"
         assert result.SeriesDescription == "AI result, not for diagnosis"
         assert (result.ContentDate, result.ContentTime) == ("20261125", "103005")
-        assert result.SoftwareVersions[1].startswith("2026-01-02")
+        assert result.SoftwareVersions.startswith("2026-01-02")
     assert parsed(report).Modality == "SR"
     assert parsed(report).VerificationFlag == "UNVERIFIED"
     (reference,) = parsed(capture).SourceImageSequence

@@ -20,7 +20,6 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-import xray_core
 from xray_core.errors import PacsError
 from xray_core.imaging.decoder_logs import suppress_logs
 from xray_core.imaging.radiograph import Radiograph
@@ -333,7 +332,7 @@ def _complete(result: Any, source: Source, bundle: Bundle, moment: datetime) -> 
     """Set the device, the time and, as they are stored in the source, patient and study."""
     result.ManufacturerModelName = _ascii(bundle.name)[:64]
     result.DeviceSerialNumber = _weights_hash(bundle)
-    result.SoftwareVersions = [f"xray_core {xray_core.__version__}", _ascii(bundle.version)[:64]]
+    result.SoftwareVersions = _ascii(bundle.version)[:64]
     result.ContentDate = result.InstanceCreationDate = f"{moment:%Y%m%d}"
     result.ContentTime = result.InstanceCreationTime = f"{moment:%H%M%S}"
     for tag in (*result.group_dataset(0x0010).keys(), 0x00080005):
