@@ -38,6 +38,7 @@ try:
     from pydicom.charset import convert_encodings
     from pydicom.dataset import Dataset
     from pydicom.sr.codedict import codes
+    from pydicom.uid import ComputedRadiographyImageStorage
 except ImportError:
     raise PacsError(
         "Results as DICOM need further packages: python -m pip install -r requirements-pacs.txt"
@@ -235,6 +236,9 @@ def _report(
         is_verified=False,
         series_description=NOT_FOR_DIAGNOSIS,
     )
+    (study,) = report.CurrentRequestedProcedureEvidenceSequence
+    (series,) = study.ReferencedSeriesSequence
+    series.ReferencedSOPSequence[0].ReferencedSOPClassUID = source.sop_class
     _complete(report, source, bundle, moment)
     scheme = Dataset()
     scheme.CodingSchemeDesignator, scheme.CodingSchemeName = SCHEME, MANUFACTURER
@@ -355,7 +359,8 @@ def _evidence(source: Source) -> Any:
     """Return the source image as highdicom needs it: UIDs without identity."""
     evidence = Dataset()
     evidence.StudyInstanceUID, evidence.SeriesInstanceUID = source.study, source.series
-    evidence.SOPInstanceUID, evidence.SOPClassUID = source.instance, source.sop_class
+    evidence.SOPInstanceUID = source.instance
+    evidence.SOPClassUID = ComputedRadiographyImageStorage  # highdicom accepts no private class
     for keyword in (
         "PatientID",
         "PatientName",
