@@ -45,7 +45,8 @@ def main() -> int:
     parser = argparse.ArgumentParser(prog="make pacs-demo", description=__doc__)
     parser.add_argument("--no-app", action="store_true", help="start the PACS alone")
     options = parser.parse_args()
-    signal.signal(signal.SIGTERM, signal.default_int_handler)
+    for number in (signal.SIGINT, signal.SIGTERM):  # a shell may start it with SIGINT ignored
+        signal.signal(number, signal.default_int_handler)
     from xray_core.errors import XrayError
 
     try:

@@ -160,7 +160,7 @@ def test_both_results_belong_to_patient_and_study_of_the_image(results):
         assert result.PatientAge == "004Y"
         assert result.SeriesDescription == "AI result, not for diagnosis"
         assert (result.ContentDate, result.ContentTime) == ("20261125", "103005")
-        assert result.SoftwareVersions[1].startswith("2026-01-02")
+        assert result.SoftwareVersions.startswith("2026-01-02")
     assert parsed(report).Modality == "SR"
     assert parsed(report).VerificationFlag == "UNVERIFIED"
     (reference,) = parsed(capture).SourceImageSequence
@@ -398,3 +398,53 @@ def test_every_private_code_has_a_lower_case_value_and_a_meaning():
     assert all(
         code == code.lower() and len(code) <= 64 and meaning for code, meaning in CODES.items()
     )
+
+
+@pytest.mark.parametrize(
+    "elements",
+    [
+        {"SOPClassUID": "1.2.3"},
+        {"InstanceNumber": None},
+        {"InstanceNumber": -3},
+        {"PatientOrientation": "L"},
+        {"PatientOrientation": ["", ""]},
+        {"PatientOrientation": ["X", "Y"]},
+        {"StudyInstanceUID": "1.02.003"},
+        {"BurnedInAnnotation": "MAYBE"},
+        {"LossyImageCompression": "01"},
+        {"StudyDate": "", "StudyTime": ""},
+        {"PatientBirthDate": "19991231"},
+        {"ReferringPhysicianName": None},
+    ],
+)
+def test_an_unusual_header_gives_results_all_the_same(make_image, predictor, elements):
+    _, report, capture = make_results(make_image(**elements), predictor)
+    assert parsed(report).Modality == "SR"
+    assert parsed(capture).Modality == "OT"
+    (study,) = parsed(report).CurrentRequestedProcedureEvidenceSequence
+    (reference,) = study.ReferencedSeriesSequence[0].ReferencedSOPSequence
+    assert reference.ReferencedSOPClassUID == elements.get(
+        "SOPClassUID", "1.2.840.10008.5.1.4.1.1.1"
+    )
+    for keyword in ("StudyInstanceUID", "StudyDate", "PatientBirthDate"):
+        if keyword in elements:
+            assert parsed(report)[keyword].value == elements[keyword]
+
+
+def test_what_highdicom_refuses_is_one_sentence(make_image, predictor, monkeypatch):
+    from xray_core.errors import PacsError
+    from xray_core.pacs import analysis
+    from xray_core.pacs.client import ImageReference
+
+    def refuse(*arguments):
+        raise ValueError(f"Patient name {NAME} is invalid.")
+
+    monkeypatch.setattr(analysis, "dicom_results", refuse)
+    source = read_source(make_image())
+    image = ImageReference(source.study, source.series, source.instance)
+    with pytest.raises(PacsError, match=r"could not be written as DICOM.$") as caught:
+        analysis.analyse_image(make_image(), predictor, image, make_files=True)
+    assert caught.value.__context__ is None
+    other = image._replace(instance="1.2.3")
+    result = analysis.analyse_image(make_image(), predictor, other, make_files=True)
+    assert (result.prediction, result.skipped) == (None, (analysis.ANOTHER_IMAGE,))

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
 
-from xray_core.errors import UnreadableImage
+from xray_core.errors import PacsError, UnreadableImage
 from xray_core.imaging.radiograph import read_radiograph
 from xray_core.pacs.client import ImageReference, PacsClient, StudyContent
 from xray_core.pacs.results import DicomResult, dicom_results
@@ -81,6 +81,11 @@ def analyse_image(
     Returns
     -------
     ImageResult
+
+    Raises
+    ------
+    PacsError
+        The result could not be written as DICOM.
     """
     reasons = exclusions(data)
     if reasons:
@@ -95,7 +100,12 @@ def analyse_image(
     prediction = predictor.predict(radiograph, explain="gradcam" if make_files else None)
     if not make_files:
         return ImageResult(prediction)
-    files = dicom_results(prediction, radiograph, source, predictor.bundle)
+    try:
+        files = dicom_results(prediction, radiograph, source, predictor.bundle)
+    except Exception:  # highdicom refuses some values of a header, and its message may quote them
+        files = []
+    if not files:
+        raise PacsError("The result of an image could not be written as DICOM.")
     return ImageResult(prediction, files=tuple(files))
 
 

@@ -191,18 +191,7 @@ class PacsClient:
         PacsError
             A field is invalid, or the PACS cannot be reached or gives no usable answer.
         """
-        filters = _filters(query)
-        found: dict[str, dict[str, Any]] = {}
-        truncated = False
-        for modality in query.modalities:
-            for study in self._studies(filters | {"ModalitiesInStudy": modality}):
-                uid = _first(study, "0020000D")
-                if uid in found or not is_uid(uid) or not _matches(query, study):
-                    continue
-                if len(found) == MAX_STUDIES:
-                    truncated = True
-                    break
-                found[uid] = study
+        found, truncated = self._matching(query)
         studies = []
         for uid, study in found.items():
             described = self._describe(uid, study, query.modalities)
@@ -210,6 +199,29 @@ class PacsClient:
                 studies.append(described)
         studies.sort(key=lambda one: (one.day or date.min, one.uid), reverse=True)
         return studies, truncated
+
+    def sizes(self, query: StudyQuery) -> tuple[dict[str, int], bool]:
+        """Return the number of objects of each study that matches, without asking for its series.
+
+        Parameters
+        ----------
+        query : StudyQuery
+
+        Returns
+        -------
+        sizes : dict of str to int
+            By Study Instance UID; 0 where the PACS does not state it. A PACS that ignores
+            modalities returns studies of all.
+        truncated : bool
+            Whether the PACS has more than `MAX_STUDIES`.
+
+        Raises
+        ------
+        PacsError
+            As `search` does.
+        """
+        found, truncated = self._matching(query)
+        return {uid: _count(study, "00201208") for uid, study in found.items()}, truncated
 
     def content(self, study: str) -> StudyContent:
         """Return the images and the other series of a study.
@@ -337,6 +349,22 @@ class PacsClient:
             )
             if uids.instance not in stored and not self.has(uids):
                 raise PacsError(f"The PACS {self.server.name} did not store a result.")
+
+    def _matching(self, query: StudyQuery) -> tuple[dict[str, dict[str, Any]], bool]:
+        """Return the rows of the studies that match, by UID, and whether there are more."""
+        filters = _filters(query)
+        found: dict[str, dict[str, Any]] = {}
+        truncated = False
+        for modality in query.modalities:
+            for study in self._studies(filters | {"ModalitiesInStudy": modality}):
+                uid = _first(study, "0020000D")
+                if uid in found or not is_uid(uid) or not _matches(query, study):
+                    continue
+                if len(found) == MAX_STUDIES:
+                    truncated = True
+                    break
+                found[uid] = study
+        return found, truncated
 
     def _studies(self, filters: dict[str, str]) -> list[dict[str, Any]]:
         fields = ["StudyDescription", "NumberOfStudyRelatedInstances"]

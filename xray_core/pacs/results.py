@@ -20,7 +20,6 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-import xray_core
 from xray_core.errors import PacsError
 from xray_core.imaging.decoder_logs import suppress_logs
 from xray_core.imaging.radiograph import Radiograph
@@ -39,6 +38,7 @@ try:
     from pydicom.charset import convert_encodings
     from pydicom.dataset import Dataset
     from pydicom.sr.codedict import codes
+    from pydicom.uid import ComputedRadiographyImageStorage
 except ImportError:
     raise PacsError(
         "Results as DICOM need further packages: python -m pip install -r requirements-pacs.txt"
@@ -236,6 +236,9 @@ def _report(
         is_verified=False,
         series_description=NOT_FOR_DIAGNOSIS,
     )
+    (study,) = report.CurrentRequestedProcedureEvidenceSequence
+    (series,) = study.ReferencedSeriesSequence
+    series.ReferencedSOPSequence[0].ReferencedSOPClassUID = source.sop_class
     _complete(report, source, bundle, moment)
     scheme = Dataset()
     scheme.CodingSchemeDesignator, scheme.CodingSchemeName = SCHEME, MANUFACTURER
@@ -333,7 +336,7 @@ def _complete(result: Any, source: Source, bundle: Bundle, moment: datetime) -> 
     """Set the device, the time and, as they are stored in the source, patient and study."""
     result.ManufacturerModelName = _ascii(bundle.name)[:64]
     result.DeviceSerialNumber = _weights_hash(bundle)
-    result.SoftwareVersions = [f"xray_core {xray_core.__version__}", _ascii(bundle.version)[:64]]
+    result.SoftwareVersions = _ascii(bundle.version)[:64]
     result.ContentDate = result.InstanceCreationDate = f"{moment:%Y%m%d}"
     result.ContentTime = result.InstanceCreationTime = f"{moment:%H%M%S}"
     for tag in (*result.group_dataset(0x0010).keys(), 0x00080005):
@@ -356,7 +359,8 @@ def _evidence(source: Source) -> Any:
     """Return the source image as highdicom needs it: UIDs without identity."""
     evidence = Dataset()
     evidence.StudyInstanceUID, evidence.SeriesInstanceUID = source.study, source.series
-    evidence.SOPInstanceUID, evidence.SOPClassUID = source.instance, source.sop_class
+    evidence.SOPInstanceUID = source.instance
+    evidence.SOPClassUID = ComputedRadiographyImageStorage  # highdicom accepts no private class
     for keyword in (
         "PatientID",
         "PatientName",

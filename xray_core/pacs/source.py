@@ -141,7 +141,9 @@ def read_source(data: bytes) -> Source:
         if keyword not in identity:
             setattr(identity, keyword, None)
     for tag in _OF_THE_IMAGE[3:]:
-        _copy(header, tag, image)
+        content = value(header, keyword_for_tag(tag))  # None if it is malformed
+        if content is not None:
+            setattr(image, keyword_for_tag(tag), content)
     number = str(value(header, "InstanceNumber") or "")
     study, series, instance, sop_class = uids
     return Source(

@@ -10,7 +10,7 @@ from datetime import date, datetime, timedelta
 from xray_core.errors import PacsError
 from xray_core.model.bundle import Bundle
 from xray_core.pacs.analysis import analyse_image, store_results
-from xray_core.pacs.client import ImageReference, PacsClient, StudyFound, StudyQuery
+from xray_core.pacs.client import ImageReference, PacsClient, StudyQuery
 from xray_core.pacs.results import model_hash, result_uids
 from xray_core.pacs.state import WatchState
 from xray_core.prediction.predictor import Predictor
@@ -116,10 +116,10 @@ class Watcher:
     def count_waiting(self) -> Counts:
         """Return how many images a poll would analyse or skip; fetch, store and record nothing."""
         counts = Counts()
-        for study in self._studies():
+        for study, size in self._studies().items():
             counts.studies += 1
-            if not self._is_complete(study):
-                for image in self._client.content(study.uid).images:
+            if not self._is_complete(study, size):
+                for image in self._client.content(study).images:
                     name = self._name(image)
                     counts.waiting += not self._state.is_done(name, store=self._store)
         return counts
@@ -130,10 +130,10 @@ class Watcher:
         try:
             studies = self._studies()
             counts.studies = len(studies)
-            for study in studies:
-                if self._is_complete(study):
+            for study, size in studies.items():
+                if self._is_complete(study, size):
                     continue
-                images = self._client.content(study.uid).images
+                images = self._client.content(study).images
                 for image in images:
                     if not self._state.claim(self._name(image), store=self._store):
                         continue
@@ -147,7 +147,7 @@ class Watcher:
                 )
                 counts.waiting += left
                 if not left:
-                    self._state.complete(self._name(study.uid), study.instances, stored=self._store)
+                    self._state.complete(self._name(study), size, stored=self._store)
         except PacsError as error:
             return str(error)
         return ""
@@ -188,15 +188,15 @@ class Watcher:
     def _store(self) -> bool:
         return self._client.server.write
 
-    def _studies(self) -> list[StudyFound]:
+    def _studies(self) -> dict[str, int]:
         first = date.today() - timedelta(days=self._days)
-        studies, truncated = self._client.search(StudyQuery(first=first))
+        studies, truncated = self._client.sizes(StudyQuery(first=first))
         if truncated:
             self._log("More studies match than a search returns; choose fewer days.")
-        return studies[::-1]  # the oldest first
+        return studies
 
-    def _is_complete(self, study: StudyFound) -> bool:
-        return self._state.is_complete(self._name(study.uid), study.instances, store=self._store)
+    def _is_complete(self, study: str, size: int) -> bool:
+        return size > 0 and self._state.is_complete(self._name(study), size, store=self._store)
 
     def _name(self, what: ImageReference | str) -> str:
         """Return what the state hashes: an image or a study, and the model."""
