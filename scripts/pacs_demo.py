@@ -96,7 +96,9 @@ def orthanc(folder: Path, port: int, password: str) -> Iterator[subprocess.Popen
     from xray_core.errors import PacsError
 
     plugin = next((path for path in PLUGINS if path.exists()), None)
-    program = shutil.which("Orthanc") if plugin else None
+    # Debian installs it where the PATH of an ordinary user does not lead.
+    folders = os.pathsep.join((os.environ.get("PATH", ""), "/usr/sbin", "/usr/local/sbin"))
+    program = shutil.which("Orthanc", path=folders) if plugin else None
     engine = shutil.which("docker") or shutil.which("podman")
     settings: dict[str, Any] = {
         "Name": "demo",

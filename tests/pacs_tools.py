@@ -1,6 +1,7 @@
 """A real Orthanc as a server for tests, and the identity of the images stored in it."""
 
 import json
+import os
 import shutil
 import socket
 import subprocess
@@ -18,6 +19,9 @@ PLUGINS = [
     Path(folder) / "libOrthancDicomWeb.so"
     for folder in ("/usr/share/orthanc/plugins", "/usr/local/share/orthanc/plugins")
 ]
+# Debian installs it where the PATH of an ordinary user does not lead.
+FOLDERS = os.pathsep.join((os.environ.get("PATH", ""), "/usr/sbin", "/usr/local/sbin"))
+ORTHANC = shutil.which("Orthanc", path=FOLDERS)
 USER, PASSWORD = "tester", "correct horse"
 NAME, PATIENT_ID, BIRTH_DATE, ACCESSION = "DOE^JANE", "MRN-4711", "19991231", "ACC-0815"
 IDENTITY = (NAME, "DOE", PATIENT_ID, BIRTH_DATE, ACCESSION)
@@ -57,7 +61,7 @@ class Orthanc:
         file = self.folder / "orthanc.json"
         file.write_text(json.dumps(settings))
         with (self.folder / "orthanc.log").open("ab") as log:
-            self.process = subprocess.Popen(["Orthanc", str(file)], stdout=log, stderr=log)
+            self.process = subprocess.Popen([str(ORTHANC), str(file)], stdout=log, stderr=log)
         self._wait()
         return self
 
@@ -119,7 +123,7 @@ class Orthanc:
 
 
 def needs_orthanc() -> None:
-    if shutil.which("Orthanc") is None or not any(path.exists() for path in PLUGINS):
+    if ORTHANC is None or not any(path.exists() for path in PLUGINS):
         pytest.skip("Orthanc with DICOMweb is not installed: apt-get install orthanc-dicomweb")
 
 

@@ -20,16 +20,16 @@ REPOSITORY = Path(__file__).parents[2]
 
 @pytest.fixture
 def start(tmp_path):
-    """`start(**environment)`: the demo without the app, with its folder in `tmp_path`."""
+    """`start()`: the demo without the app, with its folder in `tmp_path`."""
     started = []
 
-    def run(**environment):
+    def run():
         process = subprocess.Popen(
             [sys.executable, REPOSITORY / "scripts" / "pacs_demo.py", "--no-app"],
             stdout=subprocess.PIPE,
             stderr=subprocess.PIPE,
             text=True,
-            env=os.environ | {"TMPDIR": str(tmp_path)} | environment,
+            env=os.environ | {"TMPDIR": str(tmp_path)},
         )
         started.append(process)
         return process
@@ -74,10 +74,21 @@ def test_the_demo_serves_studies_that_can_be_analysed(start, tmp_path, predictor
         PacsClient(server).search(StudyQuery())
 
 
-def test_without_orthanc_the_demo_says_what_is_needed(start):
-    """An empty PATH hides Orthanc and the engines of containers."""
-    process = start(PATH="")
-    output, errors = process.communicate()
-    assert (process.returncode, output) == (1, "")
-    assert "sudo apt-get install orthanc orthanc-dicomweb" in errors
-    assert errors.count("\n") == 1
+def test_without_orthanc_the_demo_says_what_is_needed(tmp_path):
+    """No plug-in is found, and an empty PATH hides the engines of containers."""
+    code = (
+        "import sys\n"
+        f"sys.path.insert(0, {str(REPOSITORY / 'scripts')!r})\n"
+        "import pacs_demo\n"
+        "pacs_demo.PLUGINS = []\n"
+        "sys.argv = ['pacs_demo.py', '--no-app']\n"
+        "sys.exit(pacs_demo.main())"
+    )
+    environment = os.environ | {"PATH": "", "TMPDIR": str(tmp_path)}
+    done = subprocess.run(
+        [sys.executable, "-c", code], env=environment, capture_output=True, text=True, check=False
+    )
+    assert (done.returncode, done.stdout) == (1, "")
+    assert "sudo apt-get install orthanc orthanc-dicomweb" in done.stderr
+    assert done.stderr.count("\n") == 1
+    assert list(tmp_path.iterdir()) == []
