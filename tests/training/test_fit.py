@@ -188,6 +188,8 @@ def test_the_stem_is_trained_in_the_last_epochs_only_and_gently(
         batch_size=2,
         precision="float32",
         shifted_views=0,
+        lung_margin=0.0,
+        outside_weight=0.0,
         augmentation=Augmentation(),
     )
     kept: dict[int, list[np.ndarray]] = {}

@@ -39,6 +39,7 @@ try:
     from pydicom.dataset import Dataset
     from pydicom.sr.codedict import codes
     from pydicom.uid import ComputedRadiographyImageStorage
+    from pydicom.valuerep import DA, TM
 except ImportError:
     raise PacsError(
         "Results as DICOM need further packages: python -m pip install -r requirements-pacs.txt"
@@ -317,8 +318,8 @@ def _capture(
     capture["PixelData"].VR = "OB"
     capture.BodyPartExamined = "CHEST"
     capture.ConversionType = "WSD"
-    capture.DateOfSecondaryCapture = f"{moment:%Y%m%d}"
-    capture.TimeOfSecondaryCapture = f"{moment:%H%M%S}"
+    capture.DateOfSecondaryCapture = DA(moment.date())
+    capture.TimeOfSecondaryCapture = TM(f"{moment:%H%M%S}")
     capture.DerivationDescription = "Image with heat map and result burnt in"
     reference = _reference(source)
     reference.PurposeOfReferenceCodeSequence = [
