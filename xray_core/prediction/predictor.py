@@ -393,8 +393,16 @@ class Predictor:
         refusals = prepared.refusals or self._refusals(mask, distance)
         outcome = "refused" if refusals else self.gate.outcome(distance)
         relative = None if prepared.refusals else distance / self.gate.caution
+        config, rule = self.bundle.config, self.bundle.unlike_rule
+        beyond = rule is not None and distance > rule.beyond * self.gate.caution
         correction = suggest_correction(
-            prepared.image, prepared.inner, distance, outcome, self.gate, self._distances
+            prepared.image,
+            prepared.inner,
+            distance,
+            # An image that is upside down may be nearer to the training images than a caution.
+            "caution" if outcome == "passed" and beyond else outcome,
+            self.gate,
+            self._distances,
         )
         if outcome == "refused" or (correction is not None and correction.changes_orientation):
             reasons = refusals if correction is None else (correction.sentence,)
@@ -404,7 +412,6 @@ class Predictor:
                 correction=correction,
                 logit=logit,
             )
-        config, rule = self.bundle.config, self.bundle.unlike_rule
         probability = float(self.calibration.probability(logit))
         verdict = at_home = self.calibration.verdict(probability)
         if rule is not None:
