@@ -20,6 +20,7 @@ from xray_core.imaging.checks import check_pixels
 from xray_core.imaging.pixels import adjust, rotate
 from xray_core.imaging.radiograph import Radiograph, read_radiograph
 from xray_core.model.neighbours import KINDS
+from xray_core.model.upright import fit_upright_check
 from xray_core.prediction import wording
 from xray_core.prediction.explain import METHODS, GradCam
 from xray_core.prediction.inputs import prepare_input
@@ -187,6 +188,25 @@ def test_a_rotated_or_inverted_image_is_recognised_and_corrected(
     again = rotate(wrong, prediction.correction.quarter_turns, prediction.correction.inverted)
     assert predictor.predict(again).verdict == "NORMAL"
     assert next(predictor.predict_many([wrong])).correction == prediction.correction
+
+
+def test_an_image_that_looks_upside_down_is_recognised_whatever_its_distance(
+    predictor, image, monkeypatch
+):
+    right = as_radiograph(image(*NORMAL))
+    wrong = rotate(right, 2, False)
+    features = [
+        predictor._forward(predictor.model_input(one)[np.newaxis])[0] for one in (right, wrong)
+    ]
+    monkeypatch.setattr(predictor, "gate", replace(predictor.gate, caution=1e9, refuse=2e9))
+    monkeypatch.setattr(predictor, "upright", None)
+    assert predictor.predict(wrong).gate == "passed"
+    monkeypatch.setattr(predictor, "upright", fit_upright_check(*features))
+    for prediction in (predictor.predict(wrong), *predictor.predict_many([wrong])):
+        assert prediction.verdict == "REFUSED"
+        assert prediction.correction == Correction(2, False)
+        assert prediction.gate_distance < 1
+    assert predictor.predict(right).verdict == "NORMAL"
 
 
 @pytest.mark.parametrize("level", [0, 255])

@@ -15,7 +15,8 @@ from xray_core.model.gate import Gate, Outcome
 FloatArray = NDArray[np.float32]
 Distances = Callable[[FloatArray], NDArray[np.float64]]
 """Model inputs (N, H, W, 1) -> their squared distances (N,) to the training images; infinite where
-no two plausible lung fields were found, so that no correction leads to such an image."""
+no two plausible lung fields were found or the image looks upside down, so that no correction leads
+to such an image."""
 
 MUCH_NEARER = 0.5
 """A correction is suggested if it reduces the distance to less than this share."""
@@ -67,6 +68,9 @@ class Correction:
 UNCHANGED = Correction(0, False)
 """The correction of an image that needs none."""
 
+UPSIDE_DOWN = Correction(2, False)
+"""The correction of an image that is upside down."""
+
 ORIENTATIONS = tuple(
     Correction(turns, inverted)
     for inverted in (False, True)
@@ -88,11 +92,13 @@ def suggest_correction(
     outcome: Outcome,
     gate: Gate,
     distances: Distances,
+    *,
+    upside_down: bool = False,
 ) -> Correction | None:
     """Return the correction with which an image resembles the training images, None without one.
 
-    An image without a border that passes the input check needs no forward pass here; any other
-    needs one or two.
+    An upright image without a border that passes the input check needs no forward pass here; any
+    other needs one or two.
 
     Parameters
     ----------
@@ -108,6 +114,8 @@ def suggest_correction(
         The input check of the model.
     distances
         Computes squared distances with the network.
+    upside_down
+        Whether the image looks upside down.
     """
     if inner is not None:
         inner_distance = float(distances(inner[np.newaxis])[0])
@@ -117,7 +125,13 @@ def suggest_correction(
             return replace(orientation, crop_border=True)
         if inner_outcome != "refused":
             return Correction(0, False, crop_border=True)
+    if upside_down and gate.outcome(_distance(image, UPSIDE_DOWN, distances)) != "refused":
+        return UPSIDE_DOWN
     return _suggest_orientation(image, distance, outcome, gate, distances)
+
+
+def _distance(image: FloatArray, correction: Correction, distances: Distances) -> float:
+    return float(distances(rotate_input(image, correction)[np.newaxis])[0])
 
 
 def _suggest_orientation(
@@ -142,7 +156,7 @@ def orientations_to_try(outcome: Outcome) -> tuple[Correction, ...]:
     if outcome == "passed":
         return ()
     if outcome == "caution":
-        return (Correction(2, False), Correction(0, True))
+        return (UPSIDE_DOWN, Correction(0, True))
     return ORIENTATIONS
 
 

@@ -34,6 +34,7 @@ from xray_core.model.lungs import LungSegmenter
 from xray_core.model.neighbours import count_contradictions, fit_neighbours
 from xray_core.model.recipes import INPUT_SIZE, Recipe
 from xray_core.model.unlike import fit_unlike_rule
+from xray_core.model.upright import fit_upright_check
 from xray_core.prediction import wording
 from xray_core.prediction.labelled import predict_labelled
 from xray_core.prediction.predictor import Predictor
@@ -48,6 +49,7 @@ from xray_core.training.robustness import LungMasks, measure_changes, measure_hi
 SURE_QUANTILE = 0.99  # one validation image in 100 gets the caution for extreme probabilities
 MAP_QUANTILE = 0.05  # at most one validation image with pneumonia in 20 gets the caution on maps
 CALIBRATION_COPIES = 4  # shifted copies of each validation image for fitting the calibration
+UPSIDE_DOWN_COPIES = 1500  # training images that are also rotated by 180 degrees, at most
 
 
 @dataclass(frozen=True)
@@ -185,6 +187,12 @@ def finish(
             copies.images.label,
             gate.squared_distance(validation.features) / gate.caution,
         )
+        chosen = np.unique(
+            np.linspace(0, len(training.logit) - 1, UPSIDE_DOWN_COPIES).round().astype(int)
+        )
+        upside_down = outputs(_upside_down(loaded.folds["train"], chosen))
+        upright = fit_upright_check(training.features[chosen], upside_down.features)
+        upright.save(partial / bundles.UPRIGHT)
         table = training.images.table
         neighbours = fit_neighbours(
             training.features, list(table["label"]), list(table["subtype"]), list(table["path"])
@@ -209,7 +217,9 @@ def finish(
             **provenance.facts,
         }
 
-        predictor = Predictor(Bundle(partial, config), network, gate, neighbours, segmenter)
+        predictor = Predictor(
+            Bundle(partial, config), network, gate, neighbours, segmenter, upright
+        )
         rows = [_predictions(predictor, validation, folder)]
         if segmenter is not None:
             config["cautions"]["map_in_lungs"] = _map_limit(rows[0])
@@ -413,6 +423,12 @@ def _same_images(known: pd.DataFrame, loaded: Loaded, recorded: list[str]) -> bo
         fingerprint(now[now["fold"] == fold]) == fingerprint(known[known["fold"] == fold])
         for fold in FOLDS
     )
+
+
+def _upside_down(images: ImageSet, rows: np.ndarray) -> ImageSet:
+    """Some of the images, rotated by 180 degrees."""
+    table = images.table.iloc[rows].reset_index(drop=True)
+    return ImageSet(table, images.pixels[rows][:, ::-1, ::-1].copy(), images.label[rows])
 
 
 def _two_outputs(network: keras.Model) -> keras.Model:
