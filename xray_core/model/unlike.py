@@ -115,8 +115,8 @@ def fit_unlike_rule(
     Returns
     -------
     UnlikeRule
-        That share of the images with pneumonia reaches `low`, 98.5% of the normal images do not exceed
-        `high`, and 90% of the unaltered images are not beyond `beyond`.
+        That share of the images with pneumonia reaches `low`, 98.5% of the normal images do not
+        exceed `high`, and 90% of the unaltered images are not beyond `beyond`.
 
     Notes
     -----
