@@ -24,7 +24,7 @@ from xray_core.model.unlike import SENSITIVITY, fit_unlike_rule
 from xray_core.training.data import add_shifted_copies, load_images
 from xray_core.training.finish import CALIBRATION_COPIES
 
-CANDIDATES = (0.99, 0.995, 0.997, 0.9985, 0.999)
+CANDIDATES = (0.995, 0.997, 0.9985, 0.9988, 0.999)
 
 
 def main() -> None:
