@@ -10,12 +10,13 @@ from lung_network import FIELDS, draw_chest, drawn_mask
 
 from xray_core import Predictor
 from xray_core.errors import BundleError
-from xray_core.imaging.pixels import rotate
+from xray_core.imaging.adjustment import Adjustment, Box
+from xray_core.imaging.pixels import adjust, rotate
 from xray_core.imaging.radiograph import Radiograph
 from xray_core.model.lung_crop import classifier_crop, classifier_input, resize_map
 from xray_core.prediction import wording
 from xray_core.prediction.explain import METHODS, GradCam
-from xray_core.prediction.orientation import Correction, apply_correction
+from xray_core.prediction.orientation import describe_fault
 
 
 def as_radiograph(pixels, **known):
@@ -229,8 +230,8 @@ def test_a_rotated_or_inverted_image_without_lungs_is_corrected(upright, image, 
     turns, inverted = wrong
     prediction = upright.predict(rotate(right, -turns, inverted))
     assert prediction.verdict == "REFUSED"
-    assert prediction.correction == Correction(turns, inverted)
-    assert prediction.reasons == (prediction.correction.sentence,)
+    assert prediction.correction == Adjustment(turns, inverted)
+    assert prediction.reasons == (describe_fault(prediction.correction),)
 
 
 def test_no_correction_leads_to_an_image_without_lungs(upright, image):
@@ -247,7 +248,9 @@ def test_a_border_around_an_image_with_lungs_is_recognised(upright, image):
     page = as_radiograph(np.pad(image(2007, False), ((90, 20), (30, 50)), constant_values=255))
     prediction = upright.predict(page)
     assert prediction.verdict == "REFUSED"
-    assert prediction.correction == Correction(0, False, crop_border=True)
-    assert prediction.reasons == (prediction.correction.sentence,)
-    assert upright.predict(apply_correction(page, prediction.correction)).lungs is not None
+    assert prediction.correction == Adjustment(
+        crop=Box(90 / 334, 30 / 304, 1 - 20 / 334, 1 - 50 / 304)
+    )
+    assert prediction.reasons == (describe_fault(prediction.correction),)
+    assert upright.predict(adjust(page, prediction.correction)).lungs is not None
     assert upright.predict(right).lungs is not None

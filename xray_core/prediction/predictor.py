@@ -19,6 +19,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from xray_core.errors import BundleError
+from xray_core.imaging.adjustment import Adjustment
 from xray_core.imaging.pixels import to_model_input
 from xray_core.imaging.radiograph import Radiograph, read_radiograph
 from xray_core.labels import SHOWN_AS, SHOWN_AS_UNLIKE, Verdict
@@ -49,7 +50,7 @@ from xray_core.prediction.inputs import (
     prepare_input,
     prepare_input_or_reason,
 )
-from xray_core.prediction.orientation import Correction, suggest_correction
+from xray_core.prediction.orientation import describe_fault, suggest_correction
 
 if TYPE_CHECKING:
     import keras
@@ -133,7 +134,7 @@ class Prediction:
     logit: float | None = None
     gate: Outcome | None = None
     gate_distance: float | None = None
-    correction: Correction | None = None
+    correction: Adjustment | None = None
     neighbours: NearestImages | None = None
     method: str | None = None
     map_note: str | None = None
@@ -411,14 +412,15 @@ class Predictor:
         correction = suggest_correction(
             prepared.image,
             prepared.inner,
+            prepared.content,
             distance,
             outcome,
             self.gate,
             self._distances,
             upside_down=upside_down,
         )
-        if outcome == "refused" or (correction is not None and correction.changes_orientation):
-            reasons = refusals if correction is None else (correction.sentence,)
+        if outcome == "refused" or (correction is not None and correction.is_turned):
+            reasons = refusals if correction is None else (describe_fault(correction),)
             return replace(
                 self._refused(reasons, prepared),
                 gate_distance=relative,
