@@ -204,7 +204,7 @@ def test_all_models_are_compared_on_one_image(
     assert not any(button.label == "Compare models" for button in at.button)
     shutil.copytree(with_model / "micro", with_model / "other")
     at = press(at.run(), "Compare models")
-    text = page_text(at)
+    text = "\n".join(element.value for element in at.markdown)  # those of the dialog as well
     assert "Both models: Pneumonia suspected." in text
     assert "not independent evidence" in text
     assert text.count("▲ **Pneumonia suspected**") == 2
