@@ -138,7 +138,8 @@ def orthanc(folder: Path, port: int, password: str) -> Iterator[subprocess.Popen
 def fill(server: Any, process: subprocess.Popen[bytes]) -> list[str]:
     """Store the synthetic studies as soon as the PACS answers, and return their UIDs."""
     from xray_core.errors import PacsError
-    from xray_core.pacs.client import PacsClient, StudyQuery
+    from xray_core.pacs.client import PacsClient
+    from xray_core.pacs.search import StudyQuery
 
     client = PacsClient(server)
     while True:

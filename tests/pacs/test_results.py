@@ -434,7 +434,7 @@ def test_an_unusual_header_gives_results_all_the_same(make_image, predictor, ele
 def test_what_highdicom_refuses_is_one_sentence(make_image, predictor, monkeypatch):
     from xray_core.errors import PacsError
     from xray_core.pacs import analysis
-    from xray_core.pacs.client import ImageReference
+    from xray_core.pacs.search import ImageReference
 
     def refuse(*arguments):
         raise ValueError(f"Patient name {NAME} is invalid.")

@@ -7,8 +7,9 @@ from dataclasses import dataclass, field
 
 from xray_core.errors import PacsError, UnreadableImage
 from xray_core.imaging.radiograph import read_radiograph
-from xray_core.pacs.client import ImageReference, PacsClient, StudyContent
+from xray_core.pacs.client import PacsClient
 from xray_core.pacs.results import DicomResult, dicom_results
+from xray_core.pacs.search import ImageReference, StudyContent
 from xray_core.pacs.source import exclusions, read_source
 from xray_core.prediction.predictor import Prediction, Predictor
 

@@ -26,6 +26,7 @@ from xray_core.imaging.radiograph import Radiograph
 from xray_core.labels import NORMAL, PNEUMONIA, REFUSED, UNCERTAIN, UNREADABLE
 from xray_core.model.bundle import WEIGHTS, Bundle
 from xray_core.pacs.capture import draw_capture
+from xray_core.pacs.settings import MISSING_PACKAGES
 from xray_core.pacs.source import Source
 from xray_core.pacs.uids import derived_uid
 from xray_core.prediction import wording
@@ -41,9 +42,7 @@ try:
     from pydicom.uid import ComputedRadiographyImageStorage
     from pydicom.valuerep import DA, TM
 except ImportError:
-    raise PacsError(
-        "Results as DICOM need further packages: python -m pip install -r requirements-pacs.txt"
-    ) from None
+    raise PacsError(f"A result as DICOM {MISSING_PACKAGES}") from None
 
 SCHEME = "99XRAYDEMO"
 CODES = {

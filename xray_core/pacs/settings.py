@@ -22,6 +22,9 @@ FROM_ENVIRONMENT = "environment"
 UNNAMED = "pacs"
 """The name of the server in the section `[pacs]` itself."""
 
+MISSING_PACKAGES = "needs further packages: python -m pip install -r requirements-pacs.txt"
+"""The rest of the sentence where an optional package is absent."""
+
 _VARIABLES = {
     "url": "XRAY_PACS_URL",
     "user": "XRAY_PACS_USER",

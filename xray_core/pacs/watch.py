@@ -10,8 +10,9 @@ from datetime import date, datetime, timedelta
 from xray_core.errors import PacsError
 from xray_core.model.bundle import Bundle
 from xray_core.pacs.analysis import analyse_image, store_results
-from xray_core.pacs.client import ImageReference, PacsClient, StudyQuery
+from xray_core.pacs.client import PacsClient
 from xray_core.pacs.results import model_hash, result_uids
+from xray_core.pacs.search import ImageReference, StudyQuery
 from xray_core.pacs.state import WatchState
 from xray_core.prediction.predictor import Predictor
 
