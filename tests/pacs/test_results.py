@@ -21,11 +21,10 @@ from xray_core.pacs.results import (
     CODES,
     SCHEME,
     dicom_results,
-    model_hash,
-    result_uids,
 )
 from xray_core.pacs.source import exclusions, read_source
-from xray_core.pacs.uids import derived_uid
+from xray_core.pacs.transfer import ANOTHER_IMAGE
+from xray_core.pacs.uids import derived_uid, model_hash, result_uids
 from xray_core.prediction import wording
 
 MOMENT = datetime(2026, 11, 25, 10, 30, 5)
@@ -447,4 +446,4 @@ def test_what_highdicom_refuses_is_one_sentence(make_image, predictor, monkeypat
     assert caught.value.__context__ is None
     other = image._replace(instance="1.2.3")
     result = analysis.analyse_image(make_image(), predictor, other, make_files=True)
-    assert (result.prediction, result.skipped) == (None, (analysis.ANOTHER_IMAGE,))
+    assert (result.prediction, result.skipped) == (None, (ANOTHER_IMAGE,))
