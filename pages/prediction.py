@@ -1,5 +1,7 @@
 """The Prediction page: upload one chest X-ray or several, and read the result."""
 
+from typing import TYPE_CHECKING
+
 import streamlit as st
 
 from ui.common.errors import show_errors
@@ -9,6 +11,7 @@ from ui.common.streamlit_internals import bound_uploads, closed_tab_seconds
 from ui.prediction.analysis import analyse_all, request_analysis
 from ui.prediction.cases import DROP_LIMIT, Case, Visit, visit, widget_key
 from ui.prediction.details import show_case
+from ui.prediction.dicom_results import send_all
 from ui.prediction.open import (
     describe_origins,
     open_case,
@@ -16,11 +19,15 @@ from ui.prediction.open import (
     open_requested,
     test_images,
 )
+from ui.prediction.pacs_tab import configured_servers, files_beside_pacs
 from ui.prediction.result import pre_test
 from ui.prediction.style import STYLE
 from ui.prediction.table import select_case, table_csv
 from ui.prediction.uploads import drop_key, fits, handle_drop, take_dropped
 from xray_core.model.bundle import Bundle
+
+if TYPE_CHECKING:
+    from xray_core.prediction.predictor import Predictor
 
 TITLE = '<h1 class="page">Chest X-ray</h1>'
 WELCOME = f"""
@@ -63,15 +70,22 @@ def main() -> None:
             analyse_all(mine, predictor)
     with place.container() if waiting else place:
         _left_out_warning(mine)
-        case, numbers = (mine.cases[0], [1]) if len(mine.cases) == 1 else _table(mine.cases)
+        case, numbers = (
+            (mine.cases[0], [1]) if len(mine.cases) == 1 else _table(mine.cases, predictor)
+        )
         if case is not None:
             show_case(case, predictor, numbers)
 
 
 def _drop_row(bundle: Bundle, mine: Visit) -> None:
     """Draw the title, the drop zone and the examples in one row."""
-    title, zone, examples = st.columns([2, 5, 8], vertical_alignment="center", gap="small")
+    servers, problem = configured_servers()
+    has_pacs = bool(servers or problem)
+    alignment = "top" if has_pacs else "center"
+    title, source = st.columns([2, 13], vertical_alignment=alignment, gap="small")
     title.html(TITLE)
+    files = files_beside_pacs(source, mine, servers, problem) if has_pacs else source
+    zone, examples = files.columns([5, 8], vertical_alignment="center", gap="small")
     key = drop_key(mine)
     with zone, st.container(key="drop"):
         dropped = st.file_uploader(
@@ -111,7 +125,7 @@ def _left_out_warning(mine: Visit) -> None:
         st.warning(mine.left_out_message(), icon=":material/warning:")
 
 
-def _table(cases: list[Case]) -> tuple[Case | None, list[int]]:
+def _table(cases: list[Case], predictor: "Predictor") -> tuple[Case | None, list[int]]:
     """Draw the table of several images; return what `select_case` returns."""
     table, below = st.container(), st.columns([3, 2, 2], vertical_alignment="bottom")
     names = below[1].checkbox(
@@ -128,6 +142,7 @@ def _table(cases: list[Case]) -> tuple[Case | None, list[int]]:
         icon=":material/table:",
         on_click="ignore",
     )
+    send_all(cases, predictor)
     if selected is None:
         st.info("No images match this filter.")
     return selected, numbers

@@ -8,6 +8,7 @@ import numpy as np
 import streamlit as st
 
 from ui.prediction.cases import Case, visit, widget_key
+from ui.prediction.dicom_results import dicom_results
 from ui.prediction.downloads import InReport, downloads
 from ui.prediction.overlay import (
     COLOUR_MAPS,
@@ -74,6 +75,7 @@ def show_case(case: Case, predictor: "Predictor", numbers: list[int]) -> None:
             _window_and_correction(case, view)
             if prediction.verdict == "REFUSED":
                 _refused(case)
+                dicom_results(case, predictor)
                 result = prediction
             else:
                 result = _analysed(case, view, predictor)
@@ -219,6 +221,7 @@ def _analysed(case: Case, view: View, predictor: "Predictor") -> Prediction:
         st.caption(prediction.map_note)
     rates = _accuracy_rates(predictor.bundle)
     downloads(case, prediction, predictor.bundle, rates, _for_report(view, prediction))
+    dicom_results(case, predictor)
     _evidence(prediction, predictor.bundle, rates)
     return prediction
 

@@ -103,7 +103,7 @@ def table_csv(cases: list[Case], *, names: bool, pre_test: float | None = None) 
         if pre_test is not None:
             after = case.prediction.post_test(pre_test)
             row += [pre_test, "" if after is None else round(after, 6)]
-        writer.writerow([*row, cell(case.name)] if names else row)
+        writer.writerow([*row, cell(case.name or case.origin)] if names else row)
     return text.getvalue().encode("utf-8-sig")
 
 
@@ -117,6 +117,8 @@ def _table(cases: list[Case], *, names: bool) -> pd.DataFrame:
             "Cautions": [" ".join(case.prediction.reasons) for case in cases],
         }
     )
+    if any(case.origin for case in cases):
+        table.insert(2, "Origin", [case.origin for case in cases])
     if names:
         table.insert(2, "File", [case.name for case in cases])
     return table
@@ -131,4 +133,5 @@ def _result(case: Case) -> str:
 
 
 def _label(case: Case, names: bool) -> str:
-    return f"{case.number}: {_result(case)}" + (f" ({case.name})" if names else "")
+    name = case.origin or (case.name if names else "")
+    return f"{case.number}: {_result(case)}" + (f" ({name})" if name else "")
