@@ -19,7 +19,7 @@ from ui.prediction.open import (
     open_requested,
     test_images,
 )
-from ui.prediction.pacs_tab import configured_servers, files_beside_pacs
+from ui.prediction.pacs_tab import ABOUT_PACS, PacsOffer, files_beside_pacs, pacs_offer
 from ui.prediction.result import pre_test
 from ui.prediction.style import STYLE
 from ui.prediction.table import select_case, table_csv
@@ -48,9 +48,10 @@ def main() -> None:
         st.html(TITLE)
         return
     bundle, mine = load_bundle(model), visit()
+    offer = pacs_offer()
     bound_uploads(fits)
     open_requested(mine)
-    _drop_row(bundle, mine)
+    _drop_row(bundle, mine, offer)
     describe_origins(mine, model)
     busy, waiting = (
         st.container(key="busy"),
@@ -62,7 +63,7 @@ def main() -> None:
     if not mine.cases:
         with place.container():
             _left_out_warning(mine)
-            st.markdown(WELCOME)
+            st.markdown(WELCOME if offer is None else WELCOME + ABOUT_PACS)
         return
     with busy:
         predictor = load_predictor(model)
@@ -77,14 +78,12 @@ def main() -> None:
             show_case(case, predictor, numbers)
 
 
-def _drop_row(bundle: Bundle, mine: Visit) -> None:
-    """Draw the title, the drop zone and the examples in one row."""
-    servers, problem = configured_servers()
-    has_pacs = bool(servers or problem)
-    alignment = "top" if has_pacs else "center"
+def _drop_row(bundle: Bundle, mine: Visit, offer: PacsOffer | None) -> None:
+    """Draw the title, the drop zone and the examples in one row, and the tab of a PACS."""
+    alignment = "center" if offer is None else "top"
     title, source = st.columns([2, 13], vertical_alignment=alignment, gap="small")
     title.html(TITLE)
-    files = files_beside_pacs(source, mine, servers, problem) if has_pacs else source
+    files = source if offer is None else files_beside_pacs(source, mine, offer)
     zone, examples = files.columns([5, 8], vertical_alignment="center", gap="small")
     key = drop_key(mine)
     with zone, st.container(key="drop"):

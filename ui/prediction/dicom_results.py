@@ -16,7 +16,7 @@ import streamlit as st
 from ui.common.errors import log_error
 from ui.common.text import as_markdown, as_text
 from ui.prediction.cases import Case, widget_key
-from ui.prediction.pacs_tab import configured_servers
+from ui.prediction.pacs_tab import pacs_offer
 from xray_core.errors import PacsError, UnreadableImage, XrayError
 from xray_core.imaging.file_types import is_dicom
 from xray_core.pacs.settings import Server
@@ -69,7 +69,8 @@ def send_all(cases: list[Case], predictor: "Predictor") -> None:
         mine = [case for case in cases if server is not None and case.pacs == server.name]
         mine = [case for case in mine if _has_results(case)]
         if server is not None and mine:
-            label = f"Send {len(mine)} results to PACS"
+            images = "1 image" if len(mine) == 1 else f"{len(mine)} images"
+            label = f"Send results of {images} to {as_text(server.title)}"
             _send(mine, server, predictor, label, f"all-{server.name}")
 
 
@@ -77,10 +78,9 @@ def _send(cases: list[Case], server: Server, predictor: "Predictor", label: str,
     """Draw what is sent where, and the button that confirms it."""
     with st.popover(label, icon=":material/upload:"):
         images = "1 image" if len(cases) == 1 else f"{len(cases)} images"
-        st.markdown(f"Results of {images}, to **{as_text(server.name)}**. {SENDING}")
-        if st.button(
-            f"Store in {as_text(server.name)}", type="primary", key=widget_key(f"send-{name}")
-        ):
+        title = as_text(server.title)
+        st.markdown(f"Results of {images}, to the {title}. {SENDING}")
+        if st.button(f"Store in the {title}", type="primary", key=widget_key(f"send-{name}")):
             _store(cases, server, predictor)
 
 
@@ -140,7 +140,8 @@ def _server(case: Case) -> Server | None:
     """Return the PACS of an image if this visitor may store in it."""
     if not case.pacs:
         return None
-    server = configured_servers()[0].get(case.pacs)
+    offer = pacs_offer()
+    server = offer.servers.get(case.pacs) if offer is not None else None
     return server if server is not None and server.write else None
 
 

@@ -26,6 +26,10 @@ REMOTE = (
     "The PACS can be used only on the computer that runs this app, or where its operator sets "
     "XRAY_PACS_REMOTE=1."
 )
+ABOUT_PACS = (
+    "\nIn the tab PACS, images are fetched from a PACS. Their results are stored there only if you "
+    "send them."
+)
 MASKED = (
     "Patients and descriptions are not shown: the operator of this app allows it with "
     "XRAY_PACS_SHOW_IDENTITY=1."
@@ -33,13 +37,21 @@ MASKED = (
 
 
 @dataclass(frozen=True)
+class PacsOffer:
+    """The servers that a visitor may use, by name, or the sentence `problem` why there are none."""
+
+    servers: dict[str, Server]
+    problem: str = ""
+
+
+@dataclass(frozen=True)
 class Fetch:
     """What a finished transfer brought: the numbers of images and of studies, and what it did not.
 
-    `problem` is the sentence why it ended early, "" if it did not.
+    `title` is that of the server. `problem` is the sentence why it ended early, "" if it did not.
     """
 
-    server: str
+    title: str
     images: int
     studies: int
     skipped: tuple[Skipped, ...]
@@ -88,8 +100,8 @@ class Search:
         self.transfer = Transfer(chosen, max_images=MAX_IMAGES, max_bytes=DROP_BYTES)
         self.fetch = None
 
-    def finish(self, visit: Visit) -> None:
-        """Move the images of the finished transfer into the visit."""
+    def finish(self, visit: Visit, server: Server) -> None:
+        """Move the images of the finished transfer from a server into the visit."""
         transfer, self.transfer = self.transfer, None
         if transfer is None:
             return
@@ -97,10 +109,10 @@ class Search:
         if images:
             visit.drop(
                 [(self._origin(image.study, image.number), image.data) for image in images],
-                pacs=self.server,
+                pacs=server.name,
             )
         self.fetch = Fetch(
-            self.server,
+            server.title,
             len(images),
             len({image.study for image in images}),
             tuple(transfer.skipped),
@@ -132,60 +144,63 @@ def search_state() -> Search:
     return st.session_state.setdefault("pacs_search", Search())
 
 
-def configured_servers() -> tuple[dict[str, Server], str]:
-    """Return the configured servers that this visitor may use, and why there are none.
-
-    The sentence is "" if no server is configured.
-    """
+def pacs_offer() -> PacsOffer | None:
+    """Return what this visitor is offered; None if no PACS is configured."""
     try:
         servers = read_servers()
     except PacsError as error:
-        return {}, str(error)
+        return PacsOffer({}, str(error))
     local = is_local()
     allowed = {name: server for name, server in servers.items() if server.remote or local}
-    return allowed, REMOTE if servers and not allowed else ""
+    return PacsOffer(allowed, "" if allowed else REMOTE) if servers else None
 
 
-def files_beside_pacs(
-    place: DeltaGenerator, visit: Visit, servers: Mapping[str, Server], problem: str
-) -> DeltaGenerator:
+def files_beside_pacs(place: DeltaGenerator, visit: Visit, offer: PacsOffer) -> DeltaGenerator:
     """Draw the tabs "Files" and "PACS" and the content of the second; return the first."""
     files, pacs = place.tabs(["Files", "PACS"])
     with pacs, st.container(key="pacs"):
-        if servers:
-            _pacs(visit, servers)
+        if offer.servers:
+            _draw(visit, offer.servers)
         else:
-            st.info(as_markdown(problem), icon=":material/info:")
+            st.info(as_markdown(offer.problem), icon=":material/info:")
     return files
+
+
+def _draw(visit: Visit, servers: Mapping[str, Server]) -> None:
+    search = search_state()
+    search.follow(visit)
+    if search.server not in servers:  # removed by the operator since
+        search.transfer = None
+    if search.transfer is None and not search.folded:
+        _search_and_choose(search, servers)
+        return
+    # An empty place removes form and list while the images are fetched and analysed.
+    place = st.empty()
+    with place.container(horizontal=True, vertical_alignment="center"):
+        if search.transfer is not None:
+            _continue(search.transfer, servers[search.server])
+            place.empty()
+            search.finish(visit, servers[search.server])
+            st.rerun()
+        _fetched(search)
+        st.button("Back to the studies", icon=":material/arrow_back:", on_click=search.unfold)
 
 
 @st.fragment
 @show_errors()
-def _pacs(visit: Visit, servers: Mapping[str, Server]) -> None:
-    search = search_state()
-    search.follow(visit)
-    if search.server not in servers:
-        search.transfer = None  # a server that the operator has removed since
-    if search.folded and search.transfer is None:
-        with st.container(horizontal=True, vertical_alignment="center"):
-            _fetched(search)
-            st.button("Back to the studies", icon=":material/arrow_back:", on_click=search.unfold)
-        return
+def _search_and_choose(search: Search, servers: Mapping[str, Server]) -> None:
     submitted = _form(servers)
     if submitted is not None:
         with st.spinner("Searching …"):
             search.run(*submitted)
     if search.problem:
         st.error(as_markdown(search.problem), icon=":material/error:")
-    elif search.server and not search.studies and search.number:
+    elif search.server and not search.studies:
         st.info("No study with radiographs (CR or DX) matches.", icon=":material/info:")
     if search.studies and search.server in servers:
         _choose(search, servers[search.server])
-    if search.transfer is not None:
-        _continue(search, visit, servers[search.server])
-    elif search.fetch is not None:
-        with st.container(horizontal=True, vertical_alignment="center"):
-            _fetched(search)
+    with st.container(horizontal=True, vertical_alignment="center"):
+        _fetched(search)
 
 
 def _form(servers: Mapping[str, Server]) -> tuple[Server, StudyQuery] | None:
@@ -197,13 +212,13 @@ def _form(servers: Mapping[str, Server]) -> tuple[Server, StudyQuery] | None:
         name = next(iter(servers))
         if len(servers) > 1:
             name = st.selectbox("PACS", list(servers), key="pacs_server", width=150)
-        patient = st.text_input("Patient ID", key="pacs_patient", max_chars=64, width=140)
-        accession = st.text_input("Accession number", key="pacs_accession", max_chars=64, width=140)
+        patient = st.text_input("Patient ID", key="pacs_patient", max_chars=64, width=118)
+        accession = st.text_input("Accession number", key="pacs_accession", max_chars=64, width=118)
         description = st.text_input(
             "Description",
             key="pacs_description",
             max_chars=64,
-            width=140,
+            width=118,
             help="Of the study. `*` and `?` are wildcards, here and in both numbers.",
         )
         days = st.date_input(
@@ -211,7 +226,7 @@ def _form(servers: Mapping[str, Server]) -> tuple[Server, StudyQuery] | None:
             (date.today(), date.today()),
             key="pacs_days",
             format="YYYY-MM-DD",
-            width=230,
+            width=215,
             help="First and last day; empty for any day.",
         )
         modalities = st.pills(
@@ -247,8 +262,10 @@ def _choose(search: Search, server: Server) -> None:
         hide_index=True,
         height=min(220, 38 + 35 * len(numbers)),
         column_config={
-            "Study": st.column_config.NumberColumn(width=60),
-            "Images": st.column_config.NumberColumn(width=70),
+            "Study": st.column_config.NumberColumn(width=55),
+            "Date": st.column_config.TextColumn(width=90),
+            "Modality": st.column_config.TextColumn(width=90),
+            "Images": st.column_config.NumberColumn(width=65),
         },
         alt="The studies that match, the newest first.",
     ).selection.rows
@@ -256,13 +273,14 @@ def _choose(search: Search, server: Server) -> None:
     with st.container(horizontal=True, vertical_alignment="center"):
         if st.button(
             f"Fetch and analyse {_count(images, 'image')}" if chosen else "Fetch and analyse",
-            type="primary",
+            type="primary" if chosen else "secondary",
             icon=":material/download:",
-            disabled=not chosen or search.transfer is not None,
+            disabled=not chosen,
             help="Images that are no frontal chest X-rays by their own header are skipped.",
             key="pacs_fetch",
         ):
             search.begin([numbers[row] for row in chosen])
+            st.rerun()
         notes = [f"{_count(len(numbers), 'study', 'studies')}. Select one or several."]
         notes += ["The PACS has more: narrow the search."] if search.truncated else []
         notes += [] if server.show_identity else [MASKED]
@@ -280,8 +298,8 @@ def _table(studies: Mapping[int, StudyFound], *, show_identity: bool) -> pd.Data
             "Study": number,
             "Date": study.day.isoformat() if study.day else "",
             "Modality": " ".join(study.modalities),
-            "Body part": " ".join(study.body_parts),
             "Images": study.images,
+            "Body part": " ".join(study.body_parts),
         }
         | (
             {
@@ -298,32 +316,25 @@ def _table(studies: Mapping[int, StudyFound], *, show_identity: bool) -> pd.Data
     return pd.DataFrame(rows)
 
 
-def _continue(search: Search, visit: Visit, server: Server) -> None:
-    """Fetch what is left of the transfer, with progress, and draw the page with the images.
+def _continue(transfer: Transfer, server: Server) -> None:
+    """Fetch what is left of a transfer, with progress and a button that stops it.
 
-    A run that Streamlit ends is resumed by the next one.
+    A run that Streamlit ends is resumed by the next one. The button is not part of a fragment,
+    since those do not end a run.
     """
     from xray_core.pacs.client import PacsClient
 
-    transfer = search.transfer
-    if transfer is None:
-        return
-    with st.container(horizontal=True, vertical_alignment="center"):
-        bar = st.progress(0.0, "Fetching …")
-        st.button("Stop", on_click=transfer.stop, args=("Stopped.",), key="pacs_stop")
+    bar = st.progress(0.0, "Fetching …")
+    st.button("Stop", on_click=transfer.stop, args=("Stopped.",), key="pacs_stop")
     client = PacsClient(server)
     try:
         while not transfer.is_complete:
             transfer.step(client)
             total = transfer.done + transfer.left
-            bar.progress(
-                transfer.done / total if total else 1.0,
-                f"{transfer.done} of {_count(total, 'image')} fetched",
-            )
+            share = transfer.done / total if total else 1.0
+            bar.progress(share, f"{transfer.done} of {_count(total, 'image')} fetched")
     finally:
         client.close()
-    search.finish(visit)
-    st.rerun()
 
 
 def _fetched(search: Search) -> None:
@@ -334,7 +345,7 @@ def _fetched(search: Search) -> None:
     if fetch.images:
         studies = _count(fetch.studies, "study", "studies")
         st.markdown(
-            f"{_count(fetch.images, 'image')} of {studies} fetched from {as_text(fetch.server)}."
+            f"{_count(fetch.images, 'image')} of {studies} fetched from the {as_text(fetch.title)}."
         )
     else:
         st.info("No image to analyse was found.", icon=":material/info:")
@@ -342,17 +353,11 @@ def _fetched(search: Search) -> None:
         st.warning(as_markdown(fetch.problem), icon=":material/warning:")
     if fetch.skipped:
         with st.popover(f"{len(fetch.skipped)} skipped", icon=":material/block:"):
-            st.dataframe(
-                pd.DataFrame(
-                    [
-                        {"Study": one.study, "Skipped": one.what, "Reason": one.reason}
-                        for one in fetch.skipped
-                    ]
-                ),
-                hide_index=True,
-                column_config={"Reason": st.column_config.TextColumn(width="large")},
-                key="pacs_skipped",
-            )
+            lines = [
+                f"- Study {one.study}, {as_text(one.what)}: {as_text(one.reason, 400)}"
+                for one in fetch.skipped
+            ]
+            st.markdown("\n".join(lines))
 
 
 def _count(number: int, one: str, several: str = "") -> str:

@@ -22,6 +22,9 @@ h2.small { font-size: 1rem; margin: .2rem 0 -.6rem; padding: 0; font-weight: 600
 .st-key-examples button { padding-inline: .6rem; }
 .st-key-examples { gap: .4rem; }
 
+/* The list of studies is not downloaded or searched, and the buttons for it cover others. */
+.st-key-pacs [data-testid="stElementToolbar"] { display: none; }
+
 .st-key-busy:not(:has([data-testid="stSpinner"], [data-testid="stProgress"])) { display: none; }
 
 /* The viewer beside result and details; where there is no room, result, viewer, details. */

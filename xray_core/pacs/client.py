@@ -133,7 +133,7 @@ class PacsClient:
             raise PacsError("A Study Instance UID consists of numbers and dots.")
         every_series = self._series(study)
         if not every_series:
-            raise PacsError(f"The PACS {self.server.name} has no such study.")
+            raise PacsError(f"The {self.server.title} has no such study.")
         images: list[ImageReference] = []
         others = []
         for series in every_series:
@@ -176,9 +176,7 @@ class PacsClient:
             return body
         part = only_part(body, kind.get_boundary() or "")
         if part is None:
-            raise PacsError(
-                f"The PACS {self.server.name} sent an image in a form that is not valid."
-            )
+            raise PacsError(f"The {self.server.title} sent an image in a form that is not valid.")
         return part
 
     def has(self, image: ImageReference) -> bool:
@@ -221,7 +219,7 @@ class PacsClient:
         """
         if not self.server.write:
             raise PacsError(
-                f"Storing in the PACS {self.server.name} is not allowed: set XRAY_PACS_WRITE=1."
+                f"Storing in the {self.server.title} is not allowed: set XRAY_PACS_WRITE=1."
             )
         from pydicom import Dataset, dcmread
 
@@ -241,7 +239,7 @@ class PacsClient:
                 study, str(dataset.SeriesInstanceUID), str(dataset.SOPInstanceUID)
             )
             if uids.instance not in stored and not self.has(uids):
-                raise PacsError(f"The PACS {self.server.name} did not store a result.")
+                raise PacsError(f"The {self.server.title} did not store a result.")
 
     def _matching(self, query: StudyQuery) -> tuple[dict[str, Row], bool]:
         """Return the rows of the studies that match, by UID, and whether there are more."""

@@ -172,7 +172,7 @@ def _row(study: StudyFound, show_identity: bool) -> tuple[str, ...]:
 def _analyse(options: argparse.Namespace) -> None:
     server = find_server(options.server)
     if options.store and not server.write:
-        raise PacsError(f"Storing in {server.name} is not allowed: set XRAY_PACS_WRITE=1.")
+        raise PacsError(f"Storing in the {server.title} is not allowed: set XRAY_PACS_WRITE=1.")
     if options.out is not None:
         _make_folder(options.out)
     client = _connect(server)
@@ -249,7 +249,7 @@ def _connect(server: Server) -> PacsClient:
 
     if server.is_unencrypted:
         print(
-            f"Images and password travel to the PACS {server.name} without encryption: its url "
+            f"Images and password travel to the {server.title} without encryption: its url "
             "starts with http.",
             file=sys.stderr,
         )

@@ -92,9 +92,9 @@ class Session(requests.Session):
         return answer
 
     def _read(self, answer: requests.Response, limit: int, started: float) -> io.BytesIO:
-        name = self._server.name
+        title = self._server.title
         length = answer.headers.get("Content-Length", "")
-        too_large = PacsError(f"The PACS {name} sent an answer of more than {limit >> 20} MB.")
+        too_large = PacsError(f"The {title} sent an answer of more than {limit >> 20} MB.")
         if length.isdigit() and int(length) > limit:
             raise too_large
         body = io.BytesIO()
@@ -104,7 +104,7 @@ class Session(requests.Session):
             body.write(chunk)
             if time.monotonic() - started > self._server.transfer_timeout:
                 raise PacsError(
-                    f"The PACS {name} is too slow: a transfer took longer than "
+                    f"The {title} is too slow: a transfer took longer than "
                     f"{self._server.transfer_timeout:g} seconds."
                 )
         if length.isdigit() and body.tell() < int(length):
@@ -125,7 +125,7 @@ class Session(requests.Session):
         )
         if kind not in wanted:
             raise PacsError(
-                f"The PACS {self._server.name} sent something else than DICOM. Check that its url "
+                f"The {self._server.title} sent something else than DICOM. Check that its url "
                 "is the root of a DICOMweb service."
             )
 
@@ -149,18 +149,18 @@ def ask(server: Server, request: Callable[[], T]) -> T:
         try:
             return request()
         except (requests.exceptions.InvalidJSONError, NotDicomJson, RecursionError):
-            problem = f"The PACS {server.name} sent an answer that is not valid DICOM JSON."
+            problem = f"The {server.title} sent an answer that is not valid DICOM JSON."
         except requests.exceptions.SSLError as error:
             problem = _describe_tls(error, server)
         except requests.exceptions.ConnectTimeout:
-            problem = f"The PACS {server.name} did not accept a connection in {server.timeout:g} s."
+            problem = f"The {server.title} did not accept a connection in {server.timeout:g} s."
         except (requests.exceptions.Timeout, TimeoutError):
-            problem = f"The PACS {server.name} sent nothing for {server.timeout:g} seconds."
+            problem = f"The {server.title} sent nothing for {server.timeout:g} seconds."
         except requests.exceptions.ConnectionError as error:
             problem = _describe_connection(error, server)
         except (requests.exceptions.RequestException, HTTPError, OSError) as error:
             problem = (
-                f"The PACS {server.name} sent nothing for {server.timeout:g} seconds."
+                f"The {server.title} sent nothing for {server.timeout:g} seconds."
                 if "timed out" in str(error).lower()
                 else _describe_broken_off(server)
             )
@@ -171,32 +171,32 @@ def ask(server: Server, request: Callable[[], T]) -> T:
 def _describe_status(status: int, server: Server) -> str:
     if status in (401, 403):
         return (
-            f"The PACS {server.name} refused access (status {status}): check user and password, or "
+            f"The {server.title} refused access (status {status}): check user and password, or "
             "the token."
         )
     if status == 404:
         return (
-            f"The PACS {server.name} has nothing at this address (status 404): no such study or "
+            f"The {server.title} has nothing at this address (status 404): no such study or "
             "image, or no DICOMweb service at its url."
         )
     if 300 <= status < 400:
         return (
-            f"The PACS {server.name} redirects to another address, which is not followed: correct "
+            f"The {server.title} redirects to another address, which is not followed: correct "
             "its url."
         )
     if status >= 500:
-        return f"The PACS {server.name} reported an error of its own (status {status})."
-    return f"The PACS {server.name} did not accept the request (status {status})."
+        return f"The {server.title} reported an error of its own (status {status})."
+    return f"The {server.title} did not accept the request (status {status})."
 
 
 def _describe_tls(error: Exception, server: Server) -> str:
     if "CERTIFICATE_VERIFY_FAILED" in str(error):
         return (
-            f"The certificate of the PACS {server.name} could not be verified. If it is signed by "
+            f"The certificate of the {server.title} could not be verified. If it is signed by "
             "an authority of your own, name the authority's file: XRAY_PACS_CA, or ca."
         )
     return (
-        f"No encrypted connection to the PACS {server.name} could be made. It may ask for a client "
+        f"No encrypted connection to the {server.title} could be made. It may ask for a client "
         "certificate: XRAY_PACS_CLIENT_CERTIFICATE, or client_certificate."
     )
 
@@ -204,16 +204,16 @@ def _describe_tls(error: Exception, server: Server) -> str:
 def _describe_connection(error: Exception, server: Server) -> str:
     text = str(error).lower()
     if "timed out" in text:
-        return f"The PACS {server.name} sent nothing for {server.timeout:g} seconds."
+        return f"The {server.title} sent nothing for {server.timeout:g} seconds."
     if "ssl" in text or "alert" in text:
         return _describe_tls(error, server)
     if "aborted" in text or "reset" in text or "incomplete" in text:
         return _describe_broken_off(server)
-    return f"The PACS {server.name} cannot be reached. Check that it runs, and its url."
+    return f"The {server.title} cannot be reached. Check that it runs, and its url."
 
 
 def _describe_broken_off(server: Server) -> str:
-    return f"The PACS {server.name} ended the connection before the transfer was complete."
+    return f"The {server.title} ended the connection before the transfer was complete."
 
 
 def content_type(answer: requests.Response) -> Message:

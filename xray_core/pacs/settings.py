@@ -89,6 +89,11 @@ class Server:
     remote: bool = False
 
     @property
+    def title(self) -> str:
+        """The server in a sentence: "PACS" with the name that the operator gave it, if any."""
+        return "PACS" if self.name in (FROM_ENVIRONMENT, UNNAMED) else f"PACS {self.name}"
+
+    @property
     def is_unencrypted(self) -> bool:
         """Whether images and passwords travel to another computer without encryption."""
         parts = urlsplit(self.url)
