@@ -15,6 +15,8 @@ from pydicom.uid import ExplicitVRBigEndian, ExplicitVRLittleEndian, ImplicitVRL
 
 from xray_core import Prediction, read_radiograph
 from xray_core.errors import UnreadableImage
+from xray_core.imaging.adjustment import Adjustment
+from xray_core.imaging.pixels import adjust
 from xray_core.labels import SHOWN_AS_UNLIKE
 from xray_core.pacs.capture import draw_capture
 from xray_core.pacs.results import (
@@ -253,6 +255,43 @@ def test_results_have_the_same_uids_whenever_they_are_made(make_image, predictor
     assert derived_uid("report", "1.2.3", "0" * 64) == (
         "2.25.56183056305199678202349321215900073704"
     )
+
+
+def test_an_adjusted_image_has_results_of_its_own(make_image, predictor):
+    data = make_image(seed=1001, pneumonia=True)
+    radiograph = read_radiograph(data)
+    source = read_source(data)
+
+    def results_of(radiograph, **options):
+        prediction = predictor.predict(radiograph, explain="gradcam")
+        return dicom_results(prediction, radiograph, source, predictor.bundle, MOMENT, **options)
+
+    plain = results_of(radiograph)
+    mirrored = results_of(adjust(radiograph, Adjustment(mirrored=True)))
+    inverted = results_of(adjust(radiograph, Adjustment(inverted=True)))
+    window = results_of(radiograph, window=1)
+    reports = [files[-1] for files in (plain, mirrored, inverted, window)]
+    assert len({report.instance for report in reports}) == 4
+    assert len({report.series for report in reports}) == 1
+    assert results_of(radiograph)[-1].instance == plain[-1].instance
+
+    assert mirrored[0].kind == plain[0].kind == "capture"
+    assert not parsed(mirrored[0]).PatientOrientation
+    assert list(parsed(plain[0]).PatientOrientation) == ["L", "F"]
+    comments = contents(parsed(mirrored[-1]))["121106", "DCM"]
+    assert any("mirrored left to right" in text for text in comments)
+    comments = contents(parsed(window[-1]))["121106", "DCM"]
+    assert "The image was read with its window 2." in comments
+
+
+def test_the_report_of_a_refused_image_states_its_adjustment(make_image, predictor):
+    noise = np.random.default_rng(0).integers(0, 255, (224, 224)).astype(np.uint8)
+    data = make_image(pixels=noise)
+    radiograph = adjust(read_radiograph(data), Adjustment(quarter_turns=1))
+    prediction = predictor.predict(radiograph)
+    assert prediction.verdict == "REFUSED"
+    (report,) = dicom_results(prediction, radiograph, read_source(data), predictor.bundle, MOMENT)
+    assert prediction.adjustment in contents(parsed(report))["121106", "DCM"]
 
 
 def test_a_changed_calibration_gives_other_uids(predictor):
