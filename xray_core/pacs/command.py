@@ -265,6 +265,8 @@ def _default_state() -> Path:
 def _make_folder(folder: Path) -> None:
     try:
         folder.mkdir(parents=True, exist_ok=True)
+    except FileExistsError as error:
+        raise XrayError(f"{folder} is a file: name a folder.") from error
     except OSError as error:
         raise XrayError(f"The folder {folder} cannot be made: {error.strerror}.") from error
 
