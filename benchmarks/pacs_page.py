@@ -10,6 +10,7 @@ study and for all of them, both ways alternate; medians are printed, and the rat
 import argparse
 import os
 import secrets
+import signal
 import statistics
 import sys
 import tempfile
@@ -38,6 +39,7 @@ def main() -> None:
     parser.add_argument("--side", type=int, default=2000, help="height and width in pixels")
     parser.add_argument("--repeats", type=int, default=3)
     options = parser.parse_args()
+    signal.signal(signal.SIGTERM, signal.default_int_handler)  # so that Orthanc is ended
     examples = sorted((ROOT / "models" / "resnet50" / "examples").glob("*.png"))
     images = [
         np.asarray(Image.open(path).convert("L").resize((options.side, options.side)))
