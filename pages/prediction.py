@@ -1,5 +1,6 @@
 """The Prediction page: upload one chest X-ray or several, and read the result."""
 
+from contextlib import nullcontext
 from typing import TYPE_CHECKING
 
 import streamlit as st
@@ -11,9 +12,11 @@ from ui.common.streamlit_internals import bound_uploads
 from ui.prediction.analysis import analyse_all, request_analysis
 from ui.prediction.cases import Visit, visit
 from ui.prediction.details import show_case
+from ui.prediction.dicom_results import send_all
 from ui.prediction.downloads import downloads_of_all
 from ui.prediction.home import PRIVACY, describe_model, example_buttons, example_cards
 from ui.prediction.open import describe_origins, open_requested
+from ui.prediction.pacs_tab import ABOUT_PACS, PacsOffer, files_beside_pacs, pacs_offer
 from ui.prediction.several import choose_case
 from ui.prediction.style import STYLE
 from ui.prediction.uploads import drop_key, fits, handle_drop, take_dropped
@@ -31,13 +34,13 @@ def main() -> None:
     if model is None:
         st.html(TITLE)
         return
-    bundle, mine = load_bundle(model), visit()
+    bundle, mine, offer = load_bundle(model), visit(), pacs_offer()
     bound_uploads(fits)
     open_requested(mine)
     if not mine.cases:
-        _home(bundle, mine)
+        _home(bundle, mine, offer)
         return
-    _bar(bundle, mine)
+    _bar(bundle, mine, offer)
     describe_origins(mine, model)
     busy, waiting = (
         st.container(key="busy"),
@@ -54,22 +57,22 @@ def main() -> None:
         _reading(mine, predictor)
 
 
-def _home(bundle: Bundle, mine: Visit) -> None:
+def _home(bundle: Bundle, mine: Visit, offer: PacsOffer | None) -> None:
     """Draw the page without images: drop zone, examples, what the model can do, privacy."""
     st.html(TITLE)
     with st.container(key="home"):
-        _sources(mine)
+        _sources(mine, offer)
         _left_out_warning(mine)
         example_cards(mine, bundle)
         st.markdown(describe_model(bundle))
-        st.caption(PRIVACY)
+        st.caption(PRIVACY if offer is None else PRIVACY + ABOUT_PACS)
 
 
-def _bar(bundle: Bundle, mine: Visit) -> None:
+def _bar(bundle: Bundle, mine: Visit, offer: PacsOffer | None) -> None:
     """Draw the title, the sources of images and what concerns all images in one row."""
     with st.container(horizontal=True, vertical_alignment="center", gap="small", key="bar"):
         st.html(TITLE, width="content")
-        _sources(mine)
+        _sources(mine, offer)
         with st.popover("Examples", icon=":material/imagesmode:"):
             example_buttons(mine, bundle)
         st.button(
@@ -81,10 +84,11 @@ def _bar(bundle: Bundle, mine: Visit) -> None:
         )
 
 
-def _sources(mine: Visit) -> None:
-    """Draw the drop zone."""
+def _sources(mine: Visit, offer: PacsOffer | None) -> None:
+    """Draw the drop zone, in a tab beside that of the PACS where one is configured."""
     key = drop_key(mine)
-    with st.container(key="drop"):
+    place = nullcontext() if offer is None else files_beside_pacs(mine, offer)
+    with place, st.container(key="drop"):
         dropped = st.file_uploader(
             "Chest X-rays: JPEG, PNG, TIFF, DICOM or ZIP",
             accept_multiple_files=True,
@@ -107,6 +111,7 @@ def _reading(mine: Visit, predictor: "Predictor") -> None:
                 case, numbers = choose_case(mine.cases)
             with st.container(key="all-images", gap="xsmall"):
                 downloads_of_all(mine, predictor)
+                send_all(mine.cases, predictor)
         show_case(case, predictor, numbers)
 
 

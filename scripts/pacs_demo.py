@@ -137,18 +137,10 @@ def orthanc(folder: Path, port: int, password: str) -> Iterator[subprocess.Popen
 
 def fill(server: Any, process: subprocess.Popen[bytes]) -> list[str]:
     """Store the synthetic studies as soon as the PACS answers, and return their UIDs."""
-    from xray_core.errors import PacsError
-    from xray_core.pacs.client import PacsClient, StudyQuery
+    from xray_core.pacs.client import PacsClient
 
     client = PacsClient(server)
-    while True:
-        try:
-            client.search(StudyQuery(patient_id="nobody"))
-            break
-        except PacsError as error:
-            if process.poll() is not None:
-                raise PacsError("Orthanc ended. Another program may use its port.") from error
-            time.sleep(0.5)
+    wait_until_ready(client, process)
     examples = REPOSITORY / "models" / "resnet50" / "examples"
     studies = []
     for patient, (name, views) in enumerate(
@@ -165,6 +157,21 @@ def fill(server: Any, process: subprocess.Popen[bytes]) -> list[str]:
         studies.append(study)
     client.close()
     return studies
+
+
+def wait_until_ready(client: Any, process: subprocess.Popen[bytes]) -> None:
+    """Wait until the PACS answers; raises PacsError if Orthanc has ended."""
+    from xray_core.errors import PacsError
+    from xray_core.pacs.search import StudyQuery
+
+    while True:
+        try:
+            client.search(StudyQuery(patient_id="nobody"))
+            return
+        except PacsError as error:
+            if process.poll() is not None:
+                raise PacsError("Orthanc ended. Another program may use its port.") from error
+            time.sleep(0.5)
 
 
 def make_study(patient: int, pixels: np.ndarray, views: list[str]) -> tuple[str, list[bytes]]:

@@ -8,7 +8,8 @@ import pytest
 from pacs_tools import ACCESSION, IDENTITY, PATIENT_ID, Orthanc, settings_of
 
 from xray_core.errors import PacsError
-from xray_core.pacs.client import ImageReference, PacsClient, StudyQuery
+from xray_core.pacs.client import PacsClient
+from xray_core.pacs.search import ImageReference, StudyQuery
 
 ROOT = "1.2.826.0.1.3680043.8.498."
 

@@ -135,7 +135,7 @@ def test_storing_without_permission_is_refused_before_anything_is_fetched(
     monkeypatch.setenv("XRAY_PACS_WRITE", "0")
     status, lines, errors = run("analyse", "--study", STUDY, "--store")
     assert (status, lines) == (1, [])
-    assert errors == "Storing in environment is not allowed: set XRAY_PACS_WRITE=1.\n"
+    assert errors == "Storing in the PACS is not allowed: set XRAY_PACS_WRITE=1.\n"
 
 
 def test_results_can_be_written_into_a_folder(run, mixed_study, orthanc, tmp_path):
@@ -198,15 +198,13 @@ def test_a_server_that_is_down_is_one_sentence(run, monkeypatch):
     monkeypatch.setenv("XRAY_PACS_URL", "http://localhost:9/dicom-web")
     status, lines, errors = run("search")
     assert (status, lines) == (1, [])
-    assert errors == ("The PACS environment cannot be reached. Check that it runs, and its url.\n")
+    assert errors == ("The PACS cannot be reached. Check that it runs, and its url.\n")
 
 
 def test_a_connection_without_encryption_is_pointed_out(run, monkeypatch):
     monkeypatch.setenv("XRAY_PACS_URL", "http://pacs.invalid/dicom-web")
     _, _, errors = run("search")
-    assert errors.startswith(
-        "Images and password travel to the PACS environment without encryption"
-    )
+    assert errors.startswith("Images and password travel to the PACS without encryption")
 
 
 def test_watching_once_analyses_and_stores(run, mixed_study, orthanc, tmp_path):

@@ -12,7 +12,8 @@ from pacs_tools import needs_orthanc
 
 from xray_core.errors import PacsError
 from xray_core.pacs.analysis import analyse_image
-from xray_core.pacs.client import PacsClient, StudyQuery
+from xray_core.pacs.client import PacsClient
+from xray_core.pacs.search import StudyQuery
 from xray_core.pacs.settings import read_servers
 
 REPOSITORY = Path(__file__).parents[2]

@@ -10,7 +10,9 @@ import pytest
 
 from xray_core.errors import PacsError
 from xray_core.pacs import client as client_module
-from xray_core.pacs.client import ImageReference, PacsClient, StudyQuery
+from xray_core.pacs import session as session_module
+from xray_core.pacs.client import PacsClient
+from xray_core.pacs.search import ImageReference, StudyQuery
 from xray_core.pacs.settings import Server
 
 IMAGE = ImageReference("1.2.3", "1.2.4", "1.2.5")
@@ -128,7 +130,7 @@ def test_2_gb_are_refused_before_they_are_read(faults, kind):
 
 
 def test_a_body_without_a_length_is_read_up_to_the_limit(faults, monkeypatch):
-    monkeypatch.setattr(client_module, "MAX_BYTES", 2**20)
+    monkeypatch.setattr(session_module, "MAX_BYTES", 2**20)
     sent = []
 
     def answer(handler):
@@ -147,7 +149,7 @@ def test_a_body_without_a_length_is_read_up_to_the_limit(faults, monkeypatch):
 def test_compressed_bytes_are_counted_unpacked(faults, monkeypatch):
     import gzip
 
-    monkeypatch.setattr(client_module, "MAX_BYTES", 2**20)
+    monkeypatch.setattr(session_module, "MAX_BYTES", 2**20)
     body = gzip.compress(bytes(2**24))
     faults.answer = lambda handler: send(handler, body, DICOM, **{"Content-Encoding": "gzip"})
     with pytest.raises(PacsError, match="more than 1 MB"):

@@ -15,17 +15,18 @@ from pydicom.uid import ExplicitVRBigEndian, ExplicitVRLittleEndian, ImplicitVRL
 
 from xray_core import Prediction, read_radiograph
 from xray_core.errors import UnreadableImage
+from xray_core.imaging.adjustment import Adjustment
+from xray_core.imaging.pixels import adjust
 from xray_core.labels import SHOWN_AS_UNLIKE
 from xray_core.pacs.capture import draw_capture
 from xray_core.pacs.results import (
     CODES,
     SCHEME,
     dicom_results,
-    model_hash,
-    result_uids,
 )
 from xray_core.pacs.source import exclusions, read_source
-from xray_core.pacs.uids import derived_uid
+from xray_core.pacs.transfer import ANOTHER_IMAGE
+from xray_core.pacs.uids import derived_uid, model_hash, result_uids
 from xray_core.prediction import wording
 
 MOMENT = datetime(2026, 11, 25, 10, 30, 5)
@@ -256,6 +257,43 @@ def test_results_have_the_same_uids_whenever_they_are_made(make_image, predictor
     )
 
 
+def test_an_adjusted_image_has_results_of_its_own(make_image, predictor):
+    data = make_image(seed=1001, pneumonia=True)
+    radiograph = read_radiograph(data)
+    source = read_source(data)
+
+    def results_of(radiograph, **options):
+        prediction = predictor.predict(radiograph, explain="gradcam")
+        return dicom_results(prediction, radiograph, source, predictor.bundle, MOMENT, **options)
+
+    plain = results_of(radiograph)
+    mirrored = results_of(adjust(radiograph, Adjustment(mirrored=True)))
+    inverted = results_of(adjust(radiograph, Adjustment(inverted=True)))
+    window = results_of(radiograph, window=1)
+    reports = [files[-1] for files in (plain, mirrored, inverted, window)]
+    assert len({report.instance for report in reports}) == 4
+    assert len({report.series for report in reports}) == 1
+    assert results_of(radiograph)[-1].instance == plain[-1].instance
+
+    assert mirrored[0].kind == plain[0].kind == "capture"
+    assert not parsed(mirrored[0]).PatientOrientation
+    assert list(parsed(plain[0]).PatientOrientation) == ["L", "F"]
+    comments = contents(parsed(mirrored[-1]))["121106", "DCM"]
+    assert any("mirrored left to right" in text for text in comments)
+    comments = contents(parsed(window[-1]))["121106", "DCM"]
+    assert "The image was read with its window 2." in comments
+
+
+def test_the_report_of_a_refused_image_states_its_adjustment(make_image, predictor):
+    noise = np.random.default_rng(0).integers(0, 255, (224, 224)).astype(np.uint8)
+    data = make_image(pixels=noise)
+    radiograph = adjust(read_radiograph(data), Adjustment(quarter_turns=1))
+    prediction = predictor.predict(radiograph)
+    assert prediction.verdict == "REFUSED"
+    (report,) = dicom_results(prediction, radiograph, read_source(data), predictor.bundle, MOMENT)
+    assert prediction.adjustment in contents(parsed(report))["121106", "DCM"]
+
+
 def test_a_changed_calibration_gives_other_uids(predictor):
     bundle = predictor.bundle
     config = {**bundle.config, "calibration": {**bundle.config["calibration"], "prior": 0.4}}
@@ -434,7 +472,7 @@ def test_an_unusual_header_gives_results_all_the_same(make_image, predictor, ele
 def test_what_highdicom_refuses_is_one_sentence(make_image, predictor, monkeypatch):
     from xray_core.errors import PacsError
     from xray_core.pacs import analysis
-    from xray_core.pacs.client import ImageReference
+    from xray_core.pacs.search import ImageReference
 
     def refuse(*arguments):
         raise ValueError(f"Patient name {NAME} is invalid.")
@@ -447,4 +485,4 @@ def test_what_highdicom_refuses_is_one_sentence(make_image, predictor, monkeypat
     assert caught.value.__context__ is None
     other = image._replace(instance="1.2.3")
     result = analysis.analyse_image(make_image(), predictor, other, make_files=True)
-    assert (result.prediction, result.skipped) == (None, (analysis.ANOTHER_IMAGE,))
+    assert (result.prediction, result.skipped) == (None, (ANOTHER_IMAGE,))

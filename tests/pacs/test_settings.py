@@ -39,6 +39,7 @@ def test_the_environment_configures_one_server(secrets, tmp_path):
         "XRAY_PACS_TRANSFER_TIMEOUT": "60",
         "XRAY_PACS_WRITE": "1",
         "XRAY_PACS_SHOW_IDENTITY": "1",
+        "XRAY_PACS_REMOTE": "1",
     }
     file = secrets('[pacs]\nurl = "https://other.example.org"')
     assert read_servers(environment, file) == {
@@ -53,6 +54,7 @@ def test_the_environment_configures_one_server(secrets, tmp_path):
             transfer_timeout=60.0,
             write=True,
             show_identity=True,
+            remote=True,
         )
     }
 
@@ -68,6 +70,7 @@ def test_a_file_configures_several_servers_in_its_order(secrets):
         timeout = 2.5
         write = false
         show_identity = true
+        remote = true
         """
     )
     servers = read_servers({"XRAY_PACS_WRITE": "1"}, file)
@@ -75,6 +78,8 @@ def test_a_file_configures_several_servers_in_its_order(secrets):
     assert servers["pacs"].token == SECRET
     assert (servers["pacs"].write, servers["research"].write) == (True, False)
     assert (servers["pacs"].show_identity, servers["research"].show_identity) == (False, True)
+    assert (servers["pacs"].remote, servers["research"].remote) == (False, True)
+    assert (servers["pacs"].title, servers["research"].title) == ("PACS", "PACS research")
     assert servers["research"].timeout == 2.5
     assert find_server(None, servers).name == "pacs"
     assert find_server("research", servers).name == "research"

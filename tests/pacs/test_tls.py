@@ -16,7 +16,8 @@ import pytest
 from pacs_tools import Orthanc, settings_of
 
 from xray_core.errors import PacsError
-from xray_core.pacs.client import PacsClient, StudyQuery
+from xray_core.pacs.client import PacsClient
+from xray_core.pacs.search import StudyQuery
 
 
 @pytest.fixture(scope="module")

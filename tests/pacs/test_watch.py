@@ -145,8 +145,24 @@ def test_a_state_that_cannot_be_opened_is_one_sentence(tmp_path, content):
     file = tmp_path / "watch.sqlite"
     file.write_bytes(content)
     file.with_name("watch.sqlite.key").write_bytes(b"short")
-    with pytest.raises(PacsError, match=r"state of the watcher cannot be opened: .*watch.sqlite"):
+    message = (
+        r"state of the watcher cannot be opened: .*watch.sqlite. The file or its key is damaged"
+    )
+    with pytest.raises(PacsError, match=message):
         WatchState(file, 100)
+
+
+def test_a_damaged_database_with_a_valid_key_is_one_sentence(tmp_path):
+    file = tmp_path / "watch.sqlite"
+    file.write_bytes(b"no database" * 1000)
+    with pytest.raises(PacsError, match=r"watch.sqlite. The file or its key is damaged"):
+        WatchState(file, 100)
+
+
+def test_a_state_where_nothing_can_be_written_is_one_sentence(tmp_path):
+    (tmp_path / "file").write_text("")
+    with pytest.raises(PacsError, match=r"cannot be opened: .*watch.sqlite: (Not a dir|File ex)"):
+        WatchState(tmp_path / "file" / "watch.sqlite", 100)
 
 
 class Processes:

@@ -76,8 +76,9 @@ class Case:
     """One image of a visit: its bytes, how it is analysed, and its result.
 
     `name` is shown only where the visitor asks for it, since file names may identify patients.
-    `file` is the path inside the dataset's folder of an image that was opened from there, and
-    `origin` describes an image that the visitor did not upload.
+    `file` is the path inside the dataset's folder of an image that was opened from there,
+    `pacs` the name of the PACS that an image was fetched from, and `origin` describes an image that
+    the visitor did not upload.
     `archive` holds the bytes of an image that is still to be read from a ZIP. `discarded` means
     that the bytes are no longer kept, only the result.
     `result` is the last result, of the model `analysed_by` with `calibration`, for the settings
@@ -90,6 +91,7 @@ class Case:
     problem: str | None = None
     origin: str = ""
     file: str | None = None
+    pacs: str = ""
     archive: Archive | None = None
     window: int = 0
     adjustment: Adjustment = UNADJUSTED
@@ -191,8 +193,10 @@ class Visit:
         self.clear()
         self.cases = [Case(1, data=data, origin=origin, file=file)]
 
-    def drop(self, uploads: list[tuple[str, bytes]], *, discarded: int = 0) -> None:
+    def drop(self, uploads: list[tuple[str, bytes]], *, discarded: int = 0, pacs: str = "") -> None:
         """Add uploaded files (name, bytes), and count the `discarded` ones, which have no bytes.
+
+        With the name of a `pacs` that the files were fetched from, their names are their origins.
 
         They replace the images, unless some of those have no result yet: then they are added, so
         that every uploaded image gets a result. Files beyond MAX_IMAGES images, or beyond
@@ -213,6 +217,8 @@ class Visit:
             left_out += len(new) - len(fitting) if new else 1
             for case in fitting:
                 case.number = len(cases) + 1
+                if pacs:
+                    case.pacs, case.origin, case.name = pacs, case.name, ""
                 cases.append(case)
         self.cases, self.left_out = cases, left_out
 

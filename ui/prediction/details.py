@@ -9,6 +9,7 @@ import streamlit as st
 from ui.prediction.cases import Case, visit
 from ui.prediction.change import change_buttons, choose_window, crop_tool
 from ui.prediction.compare import compare_button
+from ui.prediction.dicom_results import dicom_results
 from ui.prediction.downloads import downloads
 from ui.prediction.evidence import ABOUT_THE_MAP, show_evidence
 from ui.prediction.overlay import COLOUR_MAPS, colours
@@ -54,6 +55,7 @@ def show_case(case: Case, predictor: "Predictor", numbers: list[int]) -> None:
         if prediction.verdict == "REFUSED":
             choose_window(case, view)
             _actions(case, view, predictor)
+            dicom_results(case, predictor)
             if prediction.correction is None:
                 st.html('<h2 class="small">What to do</h2>')
                 st.markdown(WHAT_TO_DO)
@@ -132,6 +134,7 @@ def _analysed(case: Case, view: View, predictor: "Predictor") -> Prediction:
     prediction = _map_controls(view, predictor)
     choose_window(case, view)
     downloads(case, prediction, view, predictor.bundle)
+    dicom_results(case, predictor)
     _actions(case, view, predictor)
     show_evidence(prediction, predictor.bundle)
     return prediction

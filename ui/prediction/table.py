@@ -22,5 +22,5 @@ def table_csv(cases: list[Case], *, names: bool, pre_test: float | None = None) 
         if pre_test is not None:
             after = case.prediction.post_test(pre_test)
             row += [pre_test, "" if after is None else round(after, 6)]
-        writer.writerow([*row, cell(case.name)] if names else row)
+        writer.writerow([*row, cell(case.name or case.origin)] if names else row)
     return text.getvalue().encode("utf-8-sig")

@@ -6,13 +6,13 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
 
 from xray_core.errors import PacsError, UnreadableImage
-from xray_core.imaging.radiograph import read_radiograph
-from xray_core.pacs.client import ImageReference, PacsClient, StudyContent
+from xray_core.imaging.radiograph import Radiograph, read_radiograph
+from xray_core.pacs.client import PacsClient
 from xray_core.pacs.results import DicomResult, dicom_results
-from xray_core.pacs.source import exclusions, read_source
+from xray_core.pacs.search import ImageReference, StudyContent
+from xray_core.pacs.source import Source, read_source
+from xray_core.pacs.transfer import skip_reasons
 from xray_core.prediction.predictor import Prediction, Predictor
-
-ANOTHER_IMAGE = "The PACS sent another image than the one requested."
 
 
 @dataclass(frozen=True)
@@ -87,26 +87,42 @@ def analyse_image(
     PacsError
         The result could not be written as DICOM.
     """
-    reasons = exclusions(data)
+    reasons = skip_reasons(data, image)
     if reasons:
-        return ImageResult(None, tuple(reasons))
+        return ImageResult(None, reasons)
     try:
         radiograph = read_radiograph(data)
         source = read_source(data)
     except UnreadableImage as error:
         return ImageResult(Prediction(None, "UNREADABLE", (str(error),), model=predictor.model))
-    if (source.study, source.instance) != (image.study, image.instance):
-        return ImageResult(None, (ANOTHER_IMAGE,))
     prediction = predictor.predict(radiograph, explain="gradcam" if make_files else None)
     if not make_files:
         return ImageResult(prediction)
+    return ImageResult(prediction, files=make_results(prediction, radiograph, source, predictor))
+
+
+def make_results(
+    prediction: Prediction,
+    radiograph: Radiograph,
+    source: Source,
+    predictor: Predictor,
+    *,
+    window: int = 0,
+) -> tuple[DicomResult, ...]:
+    """Return what `dicom_results` does, with each error as a sentence without identity.
+
+    Raises
+    ------
+    PacsError
+        The result could not be written as DICOM.
+    """
     try:
-        files = dicom_results(prediction, radiograph, source, predictor.bundle)
+        files = dicom_results(prediction, radiograph, source, predictor.bundle, window=window)
     except Exception:  # highdicom refuses some values of a header, and its message may quote them
         files = []
     if not files:
         raise PacsError("The result of an image could not be written as DICOM.")
-    return ImageResult(prediction, files=tuple(files))
+    return tuple(files)
 
 
 def store_results(client: PacsClient, study: str, files: Sequence[DicomResult]) -> int:

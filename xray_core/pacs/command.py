@@ -9,13 +9,13 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from xray_core.errors import PacsError, XrayError
+from xray_core.pacs.search import MODALITIES, StudyFound, StudyQuery
 from xray_core.pacs.settings import Server, find_server
 
 if TYPE_CHECKING:
     from xray_core.pacs.analysis import ImageResult
-    from xray_core.pacs.client import PacsClient, StudyFound
+    from xray_core.pacs.client import PacsClient
 
-_MODALITIES = ("CR", "DX")
 _COLUMNS = ("date", "modality", "body part", "images", "Study Instance UID")
 _IDENTITY_COLUMNS = ("patient", "patient ID", "accession number", "description")
 _MASKED = "Identity is not shown. XRAY_PACS_SHOW_IDENTITY=1 shows it."
@@ -55,7 +55,7 @@ def add_commands(parser: argparse.ArgumentParser, models: argparse.ArgumentParse
     search.add_argument("--to", dest="last", type=_day, metavar="DAY", help="last day, YYYY-MM-DD")
     search.add_argument(
         "--modality",
-        choices=_MODALITIES,
+        choices=MODALITIES,
         action="append",
         help="may be given twice (default: both)",
     )
@@ -126,8 +126,6 @@ def add_commands(parser: argparse.ArgumentParser, models: argparse.ArgumentParse
 
 
 def _search(options: argparse.Namespace) -> None:
-    from xray_core.pacs.client import StudyQuery
-
     server = find_server(options.server)
     terms = (options.patient_id, options.accession, options.description)
     first, last = options.first, options.last
@@ -141,7 +139,7 @@ def _search(options: argparse.Namespace) -> None:
         description=options.description,
         first=first,
         last=last,
-        modalities=tuple(dict.fromkeys(options.modality or _MODALITIES)),
+        modalities=tuple(dict.fromkeys(options.modality or MODALITIES)),
     )
     studies, truncated = _connect(server).search(query)
     rows = [_COLUMNS + (_IDENTITY_COLUMNS if server.show_identity else ())]
@@ -174,7 +172,7 @@ def _row(study: StudyFound, show_identity: bool) -> tuple[str, ...]:
 def _analyse(options: argparse.Namespace) -> None:
     server = find_server(options.server)
     if options.store and not server.write:
-        raise PacsError(f"Storing in {server.name} is not allowed: set XRAY_PACS_WRITE=1.")
+        raise PacsError(f"Storing in the {server.title} is not allowed: set XRAY_PACS_WRITE=1.")
     if options.out is not None:
         _make_folder(options.out)
     client = _connect(server)
@@ -251,7 +249,7 @@ def _connect(server: Server) -> PacsClient:
 
     if server.is_unencrypted:
         print(
-            f"Images and password travel to the PACS {server.name} without encryption: its url "
+            f"Images and password travel to the {server.title} without encryption: its url "
             "starts with http.",
             file=sys.stderr,
         )
@@ -267,6 +265,8 @@ def _default_state() -> Path:
 def _make_folder(folder: Path) -> None:
     try:
         folder.mkdir(parents=True, exist_ok=True)
+    except FileExistsError as error:
+        raise XrayError(f"{folder} is a file: name a folder.") from error
     except OSError as error:
         raise XrayError(f"The folder {folder} cannot be made: {error.strerror}.") from error
 

@@ -8,12 +8,10 @@ patient and study attributes are copied as they are stored.
 
 from __future__ import annotations
 
-import hashlib
 import io
-import json
 import unicodedata
 from contextlib import ExitStack
-from dataclasses import dataclass, field
+from dataclasses import astuple, dataclass, field
 from datetime import datetime
 from typing import Any
 
@@ -21,13 +19,15 @@ import numpy as np
 from numpy.typing import NDArray
 
 from xray_core.errors import PacsError
+from xray_core.imaging.adjustment import UNADJUSTED
 from xray_core.imaging.decoder_logs import suppress_logs
 from xray_core.imaging.radiograph import Radiograph
 from xray_core.labels import NORMAL, PNEUMONIA, REFUSED, UNCERTAIN, UNREADABLE
 from xray_core.model.bundle import WEIGHTS, Bundle
 from xray_core.pacs.capture import draw_capture
+from xray_core.pacs.settings import MISSING_PACKAGES
 from xray_core.pacs.source import Source
-from xray_core.pacs.uids import derived_uid
+from xray_core.pacs.uids import derived_uid, model_hash, result_uids
 from xray_core.prediction import wording
 from xray_core.prediction.predictor import Prediction
 
@@ -41,9 +41,7 @@ try:
     from pydicom.uid import ComputedRadiographyImageStorage
     from pydicom.valuerep import DA, TM
 except ImportError:
-    raise PacsError(
-        "Results as DICOM need further packages: python -m pip install -r requirements-pacs.txt"
-    ) from None
+    raise PacsError(f"A result as DICOM {MISSING_PACKAGES}") from None
 
 SCHEME = "99XRAYDEMO"
 CODES = {
@@ -94,42 +92,14 @@ class DicomResult:
     data: bytes = field(repr=False)
 
 
-def result_uids(study: str, instance: str, bundle: Bundle) -> dict[str, tuple[str, str]]:
-    """Return series and instance UID of both results of an image, by kind.
-
-    Parameters
-    ----------
-    study, instance : str
-        Study and SOP Instance UID of the image.
-    bundle : Bundle
-        The model.
-
-    Returns
-    -------
-    dict of str to (str, str)
-        For "report" and "capture".
-    """
-    model = model_hash(bundle)
-    return {
-        kind: (
-            derived_uid(f"{kind} series", study, model),
-            derived_uid(kind, instance, model),
-        )
-        for kind in ("report", "capture")
-    }
-
-
-def model_hash(bundle: Bundle) -> str:
-    """Return a hash of the whole model: its config holds the hashes of all its files."""
-    return hashlib.sha256(json.dumps(bundle.config, sort_keys=True).encode()).hexdigest()
-
-
 def dicom_results(
     prediction: Prediction,
     radiograph: Radiograph,
     source: Source,
     bundle: Bundle,
     created: datetime | None = None,
+    *,
+    window: int = 0,
 ) -> list[DicomResult]:
     """Return the results of an image as DICOM: a capture if it was analysed, and the report.
 
@@ -147,6 +117,9 @@ def dicom_results(
         The model that gave the prediction.
     created : datetime, optional
         Time of the analysis, by default now.
+    window : int
+        Index of the DICOM window with which the image was read. Results of an image that was read
+        with another window than the first, or was adjusted, have UIDs of their own.
 
     Returns
     -------
@@ -160,7 +133,9 @@ def dicom_results(
     if prediction.verdict == UNREADABLE:
         raise ValueError("An unreadable image has no result as DICOM.")
     moment = created or datetime.now()
-    uids = result_uids(source.study, source.instance, bundle)
+    variant = _variant(radiograph, window)
+    uids = result_uids(source.study, source.instance, bundle, variant)
+    notes = _notes(prediction, radiograph, window)
     results = []
     with ExitStack() as stack:
         for name in _LOGGERS:
@@ -168,7 +143,7 @@ def dicom_results(
         if prediction.verdict != REFUSED:
             capture = _capture(prediction, radiograph, source, bundle, uids["capture"], moment)
             results.append(_result("capture", uids, capture))
-        report = _report(prediction, source, bundle, uids["report"], moment)
+        report = _report(prediction, source, bundle, uids["report"], moment, notes)
         results.append(_result("report", uids, report))
     return results
 
@@ -185,6 +160,7 @@ def _report(
     bundle: Bundle,
     uids: tuple[str, str],
     moment: datetime,
+    notes: list[str],
 ) -> Any:
     evidence = _evidence(source)
     device = sr.DeviceObserverIdentifyingAttributes(
@@ -214,7 +190,7 @@ def _report(
         ],
         source_images=[sr.SourceImageForMeasurementGroup(source.sop_class, source.instance)],
     )
-    for name, text in _texts(prediction):
+    for name, text in _texts(prediction, notes):
         item = sr.TextContentItem(name, _ascii(text), sr.RelationshipTypeValues.CONTAINS)
         group[0].ContentSequence.append(item)
     content = sr.MeasurementReport(
@@ -268,13 +244,31 @@ def _finding(prediction: Prediction) -> CodedConcept:
     }[prediction.verdict]
 
 
-def _texts(prediction: Prediction) -> list[tuple[CodedConcept, str]]:
+def _texts(prediction: Prediction, notes: list[str]) -> list[tuple[CodedConcept, str]]:
     summary = CodedConcept("121111", "DCM", "Summary")
     comment = CodedConcept("121106", "DCM", "Comment")
     texts = [(summary, f"{prediction.shown_as}. {prediction.sentence}".strip())]
-    kind = "Reason" if prediction.verdict == REFUSED else "Caution"
-    texts += [(comment, f"{kind}: {reason}") for reason in prediction.reasons]
+    texts += [(comment, note) for note in notes]
     return [*texts, (_private("intended-use"), wording.DISCLAIMER)]
+
+
+def _notes(prediction: Prediction, radiograph: Radiograph, window: int) -> list[str]:
+    """Return the comments of the report: cautions or reasons, and how the image was read."""
+    refused = prediction.verdict == REFUSED
+    notes = [f"{'Reason' if refused else 'Caution'}: {reason}" for reason in prediction.reasons]
+    if refused and prediction.adjustment:  # which is a caution of an analysed image
+        notes.append(prediction.adjustment)
+    if window:
+        notes.append(f"The image was read with its window {window + 1}.")
+    return notes
+
+
+def _variant(radiograph: Radiograph, window: int) -> str:
+    """Return how an image was read, "" for its first window without adjustment."""
+    parts = [f"window {window}"] if window else []
+    if radiograph.adjustment != UNADJUSTED:
+        parts.append(str(astuple(radiograph.adjustment)))
+    return "/".join(parts)
 
 
 def _parameters(bundle: Bundle) -> list[str]:
@@ -298,7 +292,8 @@ def _capture(
     moment: datetime,
 ) -> Any:
     pixels: NDArray[np.uint8] = draw_capture(prediction, radiograph.pixels, NOT_FOR_DIAGNOSIS)
-    orientation = source.image.get("PatientOrientation")
+    turned = radiograph.adjustment.quarter_turns or radiograph.adjustment.mirrored
+    orientation: Any = None if turned else source.image.get("PatientOrientation")
     capture = highdicom.sc.SCImage(
         pixel_array=pixels,
         photometric_interpretation="RGB",

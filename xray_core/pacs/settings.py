@@ -22,6 +22,9 @@ FROM_ENVIRONMENT = "environment"
 UNNAMED = "pacs"
 """The name of the server in the section `[pacs]` itself."""
 
+MISSING_PACKAGES = "needs further packages: python -m pip install -r requirements-pacs.txt"
+"""The rest of the sentence where an optional package is absent."""
+
 _VARIABLES = {
     "url": "XRAY_PACS_URL",
     "user": "XRAY_PACS_USER",
@@ -35,7 +38,7 @@ _VARIABLES = {
 }
 _SECONDS = ("timeout", "transfer_timeout")
 _FILES = ("ca", "client_certificate", "client_key")
-_SWITCHES = ("write", "show_identity")
+_SWITCHES = ("write", "show_identity", "remote")
 _TRUE = ("1", "true", "yes")
 
 
@@ -67,6 +70,8 @@ class Server:
         Whether results may be stored.
     show_identity : bool
         Whether patient names and numbers may be shown.
+    remote : bool
+        Whether visitors of the app who use another computer may use the PACS.
     """
 
     name: str
@@ -81,6 +86,12 @@ class Server:
     transfer_timeout: float = 300.0
     write: bool = False
     show_identity: bool = False
+    remote: bool = False
+
+    @property
+    def title(self) -> str:
+        """The server in a sentence: "PACS" with the name that the operator gave it, if any."""
+        return "PACS" if self.name in (FROM_ENVIRONMENT, UNNAMED) else f"PACS {self.name}"
 
     @property
     def is_unencrypted(self) -> bool:
@@ -117,22 +128,24 @@ def read_servers(
     """
     variables = os.environ if environment is None else environment
     may_write = variables.get("XRAY_PACS_WRITE", "").strip() == "1"
-    show_identity = variables.get("XRAY_PACS_SHOW_IDENTITY", "").strip() == "1"
+    allowed = {
+        "show_identity": variables.get("XRAY_PACS_SHOW_IDENTITY", "").strip() == "1",
+        "remote": variables.get("XRAY_PACS_REMOTE", "").strip() == "1",
+    }
     if variables.get("XRAY_PACS_URL"):
         settings: dict[str, Any] = {
             name: variables[variable]
             for name, variable in _VARIABLES.items()
             if variables.get(variable)
         }
-        server = _server(FROM_ENVIRONMENT, settings | {"show_identity": show_identity}, may_write)
+        server = _server(FROM_ENVIRONMENT, settings | allowed, may_write)
         return {server.name: server}
     section = _read_section(secrets)
     own = {key: value for key, value in section.items() if not isinstance(value, dict)}
     named = {key: value for key, value in section.items() if isinstance(value, dict)}
     sections = ({UNNAMED: own} if own else {}) | named
     return {
-        name: _server(name, {"show_identity": show_identity} | settings, may_write)
-        for name, settings in sections.items()
+        name: _server(name, allowed | settings, may_write) for name, settings in sections.items()
     }
 
 

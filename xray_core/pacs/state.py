@@ -38,6 +38,12 @@ CREATE TABLE IF NOT EXISTS studies (
     stored INTEGER NOT NULL
 ) WITHOUT ROWID;
 """
+_CANNOT_OPEN = "The state of the watcher cannot be opened"
+_DAMAGED = (
+    " The file or its key is damaged, or is no state of a watcher. Move both files away to begin "
+    "with a new one: images are then analysed again, and results that the PACS has are not stored "
+    "again."
+)
 _FIRST_RETRY, _LAST_RETRY = 60.0, 3600.0  # seconds
 
 
@@ -69,8 +75,11 @@ class WatchState:
             self._database.execute("PRAGMA journal_mode = WAL")
             self._database.execute("PRAGMA synchronous = FULL")
             self._database.executescript(_SCHEMA)
-        except (OSError, sqlite3.Error):
-            raise PacsError(f"The state of the watcher cannot be opened: {file}.") from None
+        except sqlite3.Error as error:
+            damaged = type(error) is sqlite3.DatabaseError  # else locked, or no access
+            raise PacsError(f"{_CANNOT_OPEN}: {file}.{_DAMAGED if damaged else ''}") from None
+        except OSError as error:
+            raise PacsError(f"{_CANNOT_OPEN}: {file}: {error.strerror}.") from None
 
     def close(self) -> None:
         """Close the database."""
@@ -213,5 +222,5 @@ def _read_or_create_key(file: Path) -> bytes:
             draft.unlink()
     key = file.read_bytes()
     if len(key) != 32:
-        raise OSError
+        raise sqlite3.DatabaseError
     return key

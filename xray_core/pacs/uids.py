@@ -7,8 +7,12 @@ annex B.2). The UUID is named (version 5, RFC 9562, section 5.5) within `NAMESPA
 
 from __future__ import annotations
 
+import hashlib
+import json
 import re
 import uuid
+
+from xray_core.model.bundle import Bundle
 
 ROOT = "2.25"
 NAMESPACE = uuid.UUID("f92691c8-7e9e-4ad9-b119-0c415a108f27")
@@ -35,7 +39,7 @@ def derived_uid(kind: str, source: str, model: str) -> str:
     kind : str
         What is made, such as "report".
     source : str
-        The UID of the image, or for a series that of the study.
+        The UID of the image with its variant, or for a series that of the study.
     model : str
         Hash of the model.
 
@@ -46,3 +50,35 @@ def derived_uid(kind: str, source: str, model: str) -> str:
     """
     name = f"{FORMAT}/{kind}/{source}/{model}"
     return f"{ROOT}.{uuid.uuid5(NAMESPACE, name).int}"
+
+
+def result_uids(
+    study: str, instance: str, bundle: Bundle, variant: str = ""
+) -> dict[str, tuple[str, str]]:
+    """Return series and instance UID of both results of an image, by kind.
+
+    Parameters
+    ----------
+    study, instance : str
+        Study and SOP Instance UID of the image.
+    bundle : Bundle
+        The model.
+    variant : str
+        How the image was read or adjusted; "" for the image as it is stored.
+
+    Returns
+    -------
+    dict of str to (str, str)
+        For "report" and "capture".
+    """
+    model = model_hash(bundle)
+    source = f"{instance}/{variant}" if variant else instance
+    return {
+        kind: (derived_uid(f"{kind} series", study, model), derived_uid(kind, source, model))
+        for kind in ("report", "capture")
+    }
+
+
+def model_hash(bundle: Bundle) -> str:
+    """Return a hash of the whole model: its config holds the hashes of all its files."""
+    return hashlib.sha256(json.dumps(bundle.config, sort_keys=True).encode()).hexdigest()

@@ -10,14 +10,15 @@ from datetime import date, datetime, timedelta
 from xray_core.errors import PacsError
 from xray_core.model.bundle import Bundle
 from xray_core.pacs.analysis import analyse_image, store_results
-from xray_core.pacs.client import ImageReference, PacsClient, StudyQuery
-from xray_core.pacs.results import model_hash, result_uids
+from xray_core.pacs.client import PacsClient
+from xray_core.pacs.search import ImageReference, StudyQuery
 from xray_core.pacs.state import WatchState
+from xray_core.pacs.transfer import FAILURES_IN_A_ROW
+from xray_core.pacs.uids import model_hash, result_uids
 from xray_core.prediction.predictor import Predictor
 
 LONGEST_PAUSE = 600.0
 """Seconds between two polls of a PACS that does not answer."""
-_FAILURES_IN_A_ROW = 3  # of images, after which the PACS itself is taken to be the reason
 
 
 @dataclass
@@ -139,7 +140,7 @@ class Watcher:
                         continue
                     problem = self._process(image, counts)
                     in_a_row = in_a_row + 1 if problem else 0
-                    if in_a_row == _FAILURES_IN_A_ROW:
+                    if in_a_row == FAILURES_IN_A_ROW:
                         return problem
                 left = sum(
                     not self._state.is_done(self._name(image), store=self._store)
