@@ -16,6 +16,7 @@ from ui.prediction.open import (
     open_requested,
     test_images,
 )
+from ui.prediction.read_first_page import show_read_first
 from ui.prediction.result import pre_test
 from ui.prediction.style import STYLE
 from ui.prediction.table import select_case, table_csv
@@ -42,6 +43,8 @@ def main() -> None:
         return
     bundle, mine = load_bundle(model), visit()
     bound_uploads(fits)
+    if show_read_first(bundle):
+        return
     open_requested(mine)
     _drop_row(bundle, mine)
     describe_origins(mine, model)

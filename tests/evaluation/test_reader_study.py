@@ -11,11 +11,11 @@ import numpy as np
 import pytest
 
 from xray_core.errors import XrayError
-from xray_core.evaluation.reader_study import (
-    Rate,
+from xray_core.evaluation.reader_study import Rate, evaluate_readings
+from xray_core.evaluation.reader_study_text import (
+    compare_calls,
     describe_automation_bias,
     describe_readings,
-    evaluate_readings,
 )
 from xray_core.evaluation.reading import CALLS, Reading, ShownResult
 from xray_core.labels import SHOWN_AS, VERDICTS
@@ -120,7 +120,7 @@ def test_few_patients_have_wide_intervals_and_no_kappa() -> None:
     assert study.before.specificity.text == "0 of 0, not enough cases"
     assert study.before.specificity.estimate is None
     assert study.agreement_before.kappa is None
-    assert study.agreement_before.text.endswith("kappa not enough cases")
+    assert compare_calls(study)[-1]["First call"] == "not enough cases"
     # Tango, without a change: 1.96^2 / (1 + 1.96^2) = 0.7935
     assert study.sensitivity_change.text == "+0.0 percentage points (-79.3 to +79.3)"
     assert study.specificity_change.text == "not enough cases"
@@ -240,7 +240,8 @@ def test_no_sample_raises_or_gives_nan(size: int) -> None:
         for each in (1, 2):
             study = evaluate_readings(readings(*codes, images_per_patient=each))
             assert not any(math.isnan(x) for x in numbers(study)), codes
-            text = " ".join(describe_readings(study))
+            rows = compare_calls(study)
+            text = " ".join([*describe_readings(study), *(x for row in rows for x in row.values())])
             assert "nan" not in text.split()
             assert "no interval" not in text
             assert "not defined" not in text
@@ -294,10 +295,11 @@ def test_the_sentence_on_automation_bias(codes: list[str], expected: str) -> Non
 
 
 def test_the_sentences_say_how_unsure_counts_and_for_whom_they_hold() -> None:
-    text = " ".join(describe_readings(evaluate_readings(readings(*TWELVE))))
+    study = evaluate_readings(readings(*TWELVE))
+    text = " ".join(describe_readings(study))
     assert "An unsure call counts as neither pneumonia nor no pneumonia." in text
     assert "do not apply to other readers" in text
-    assert "Sensitivity: first call 3 of 6, 50.0% (" in text
+    assert "Changed for the better, from wrong to correct: 1 of 11, 9.1% (" in text
     assert "12 complete readings of 12 patients; 1 without a result of the model" in text
 
 
@@ -311,3 +313,16 @@ def test_every_call_and_verdict_can_be_evaluated() -> None:
         ]
     )
     assert (study.readings, study.without_result) == (15, 6)
+
+
+def test_the_table_compares_both_calls_and_the_model() -> None:
+    rows = {row.pop(""): row for row in compare_calls(evaluate_readings(readings(*TWELVE)))}
+    # Wilson's interval of 3 of 6 is 18.8% to 81.2%, and of 1 of 4 4.6% to 69.9%.
+    assert rows["Sensitivity"]["First call"] == "3 of 6, 50.0% (18.8% to 81.2%)"
+    assert rows["Sensitivity"]["Change"].startswith("+0.0 percentage points (")
+    assert rows["Specificity"]["Model alone"] == "1 of 4, 25.0% (4.6% to 69.9%)"
+    assert rows["Agreement with the model"]["Second call"].startswith("7 of 11, ")
+    assert rows["Kappa with the model"]["First call"] == "not enough cases"
+    assert {tuple(row) for row in rows.values()} == {
+        ("First call", "Second call", "Change", "Model alone")
+    }
