@@ -18,13 +18,12 @@ from ui.prediction.overlay import (
     draw_overlay,
 )
 from ui.prediction.result import cautions_html, pre_test_control, result_html
+from ui.prediction.similar import choose_similar, show_similar
 from ui.prediction.table import step_from
 from ui.prediction.view import DEFAULT_METHOD, View, make_view
 from ui.viewer.viewer import pack, show_viewer
-from xray_core.dataset.index import find_dataset
-from xray_core.errors import DatasetError
 from xray_core.evaluation.verdicts import VerdictRate, verdict_rates
-from xray_core.labels import SHOWN_AS, SUBTYPES
+from xray_core.labels import SHOWN_AS
 from xray_core.model.bundle import PREDICTIONS, Bundle
 from xray_core.model.calibration import Calibration
 from xray_core.model.lungs import resize_mask
@@ -46,7 +45,6 @@ score, even if little: each map is scaled to its own maximum.
 
 The four methods weight the same layer differently. Where they disagree, rely on none of them.
 """
-SIMILAR_SHOWN = 8
 Rates = dict[str, dict[str, VerdictRate]]
 
 
@@ -79,6 +77,8 @@ def show_case(case: Case, predictor: "Predictor", numbers: list[int]) -> None:
                 result = _analysed(case, view, predictor)
         with image:
             _show_image(case, view, result, predictor.model, numbers)
+            if result.neighbours is not None:
+                show_similar(result.neighbours.paths)
 
 
 def _result(case: Case, predictor: "Predictor") -> None:
@@ -246,7 +246,7 @@ def _with_map(view: View, predictor: "Predictor", method: str) -> Prediction:
 def _evidence(prediction: Prediction, bundle: Bundle, rates: Rates) -> None:
     _heading("Most similar training images")
     st.markdown(wording.nearest_images(prediction.neighbours))
-    _similar_images(prediction.neighbours.paths)
+    choose_similar(prediction.neighbours.paths)
     if not prediction.accuracy_applies:
         st.markdown(wording.ACCURACY_DOES_NOT_APPLY)
         return
@@ -283,28 +283,6 @@ def _accuracy_table(rates: Rates) -> str:
         cells = "".join(f" {wording.format_rate(rates[label][verdict])} |" for label in classes)
         lines.append(f"| {SHOWN_AS[verdict]} |{cells}")
     return "\n".join(lines)
-
-
-def _similar_images(paths: tuple[str, ...]) -> None:
-    """Show the most similar training images if the dataset is on the disk of the server."""
-    try:
-        folder = find_dataset(None)
-    except DatasetError:
-        return
-    present = [path for path in paths if (folder / path).is_file()][:SIMILAR_SHOWN]
-    if present:
-        kinds = ["normal" if "NORMAL" in path else _kind(path) for path in present]
-        with st.expander(f"Show the {len(present)} most similar"):
-            st.image(
-                [str(folder / path) for path in present],
-                caption=kinds,
-                width=110,
-                alt=[f"Similar training image {n}: {kind}" for n, kind in enumerate(kinds, 1)],
-            )
-
-
-def _kind(path: str) -> str:
-    return next((shown for name, shown in SUBTYPES.items() if name in path), "pneumonia")
 
 
 def _heading(text: str) -> None:
