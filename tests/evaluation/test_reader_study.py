@@ -20,7 +20,7 @@ from xray_core.evaluation.reader_study_text import (
 from xray_core.evaluation.reading import CALLS, Reading, ShownResult
 from xray_core.labels import SHOWN_AS, VERDICTS
 from xray_core.stats.bootstrap import PatientWeights
-from xray_core.stats.intervals import Estimate
+from xray_core.stats.intervals import Estimate, paired_interval
 
 CODES = {"P": "PNEUMONIA", "N": "NORMAL", "U": "UNSURE", "?": "UNCERTAIN", "R": "REFUSED"}
 
@@ -326,3 +326,74 @@ def test_the_table_compares_both_calls_and_the_model() -> None:
     assert {tuple(row) for row in rows.values()} == {
         ("First call", "Second call", "Change", "Model alone")
     }
+
+
+@pytest.mark.parametrize(
+    ("right", "images", "low", "high"),
+    [(3, 6, 0.187616, 0.812384), (8, 16, 0.279996, 0.720004), (17, 19, 0.686059, 0.970641)],
+)
+def test_the_interval_of_few_calls_is_that_of_statsmodels(
+    right: int, images: int, low: float, high: float
+) -> None:
+    """statsmodels 0.15, `proportion_confint(right, images, method="wilson")`."""
+    study = evaluate_readings(readings(*["PPPP"] * right, *["PNNN"] * (images - right)))
+    found = study.before.sensitivity.estimate
+    assert found is not None
+    assert (found.low, found.high) == pytest.approx((low, high), abs=1e-6)
+
+
+@pytest.mark.parametrize(
+    ("right", "images", "low", "high"), [(45, 60, 0.6333, 0.85), (13, 40, 0.2, 0.475)]
+)
+def test_the_interval_of_more_calls_is_that_of_scipy(
+    right: int, images: int, low: float, high: float
+) -> None:
+    """scipy 1.16, `bootstrap(calls, mean, n_resamples=200_000, method="BCa")`."""
+    study = evaluate_readings(readings(*["PPPP"] * right, *["PNNN"] * (images - right)))
+    found = study.before.sensitivity.estimate
+    assert found is not None
+    one_image = 1 / images
+    assert (found.low, found.high) == pytest.approx((low, high), abs=one_image + 1e-4)
+
+
+def test_kappa_of_three_kinds_is_that_of_statsmodels() -> None:
+    """statsmodels 0.15, `cohens_kappa`: 0.660414, asymptotically 0.537147 to 0.783681."""
+    counts_by_kind = {"P": (30, 4, 2), "U": (3, 8, 5), "N": (1, 6, 41)}
+    codes = [
+        f"-{call}{result}{call}"
+        for call, row in counts_by_kind.items()
+        for result, count in zip("P?N", row, strict=True)
+        for _ in range(count)
+    ]
+    kappa = evaluate_readings(readings(*codes)).agreement_before.kappa
+    assert kappa is not None
+    assert kappa.value == pytest.approx(0.660414, abs=1e-6)
+    assert (kappa.low, kappa.high) == pytest.approx((0.537147, 0.783681), abs=0.03)
+
+
+@pytest.mark.parametrize(
+    ("gained", "lost", "statistic"),
+    [
+        (10, 3, 3.7692),
+        (9, 2, 4.4545),
+        (12, 3, 5.4000),
+        (14, 5, 4.2632),
+        (13, 5, 3.5556),
+        (3, 0, 3.0000),
+    ],
+)
+def test_the_interval_of_a_change_agrees_with_mcnemar(
+    gained: int, lost: int, statistic: float
+) -> None:
+    """statsmodels 0.15, `mcnemar(exact=False, correction=False)`; the limit of 5% is 3.8415.
+
+    Tango's interval holds no change exactly where McNemar's test does not reject it. The interval
+    of a study spans Tango's, so it holds no change wherever the test does not reject it.
+    """
+    assert (gained - lost) ** 2 / (gained + lost) == pytest.approx(statistic, abs=1e-4)
+    low, high = paired_interval(gained, lost, 60)
+    assert (low <= 0 <= high) == (statistic < 3.8415)
+    codes = ["PNPP"] * gained + ["PPNN"] * lost + ["PPPP"] * (60 - gained - lost)
+    change = evaluate_readings(readings(*codes)).sensitivity_change.estimate
+    assert change is not None
+    assert change.low <= low < high <= change.high
