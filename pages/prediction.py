@@ -17,6 +17,7 @@ from ui.prediction.downloads import downloads_of_all
 from ui.prediction.home import PRIVACY, describe_model, example_buttons, example_cards
 from ui.prediction.open import describe_origins, open_requested
 from ui.prediction.pacs_tab import ABOUT_PACS, PacsOffer, files_beside_pacs, pacs_offer
+from ui.prediction.read_first_page import show_read_first
 from ui.prediction.several import choose_case
 from ui.prediction.style import STYLE
 from ui.prediction.uploads import drop_key, fits, handle_drop, take_dropped
@@ -36,6 +37,8 @@ def main() -> None:
         return
     bundle, mine, offer = load_bundle(model), visit(), pacs_offer()
     bound_uploads(fits)
+    if show_read_first(bundle):
+        return
     open_requested(mine)
     if not mine.cases:
         _home(bundle, mine, offer)
