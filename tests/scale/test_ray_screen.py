@@ -200,7 +200,7 @@ def test_a_killed_driver_leaves_whole_parts_and_resumes(
 
 
 def test_what_a_worker_cannot_load_is_a_sentence(cluster, folder, tmp_path):
-    with pytest.raises(XrayError, match="no model|There is no"):
+    with pytest.raises(XrayError, match=r"no model|There is no"):
         run(folder, tmp_path / "t.parquet", tmp_path / "absent")
     assert not (tmp_path / "t.parquet").exists()
 
