@@ -174,6 +174,7 @@ def ray(options: argparse.Namespace, archive: Path, folder: Path) -> None:
     """Compare Ray on this computer with `screen`, both without the start."""
     from xray_core.scale.ray_screen import screen_on_ray
 
+    os.environ["RAY_worker_niceness"] = "0"  # as high a priority as that of `screen`
     predictor = Predictor.load(options.model)
     paths = sorted(archive.rglob("*.jpeg"))
     list(predictor.predict_many(paths[:64]))
@@ -203,22 +204,15 @@ screen_on_ray(sys.argv[1], sys.argv[2], sys.argv[3], progress=False, rows_per_pa
 
 def kills(options: argparse.Namespace, archive: Path, folder: Path) -> None:
     """Kill runs at random moments, resume each, and compare with an uninterrupted run."""
+    os.environ["RAY_worker_niceness"] = "0"
     chance = random.Random(options.seed)
     model = Path(options.model)
 
     def command(out: Path) -> list[str]:
         if options.ray:
             return [sys.executable, "-c", RAY_RUN, str(archive), str(out), options.model]
-        named = ["--models", str(model.parent), "--model", model.name]
-        return [
-            sys.executable,
-            "-m",
-            "xray_core",
-            "screen",
-            str(archive),
-            "--out",
-            str(out),
-        ] + named
+        start = [sys.executable, "-m", "xray_core", "screen", str(archive), "--out", str(out)]
+        return [*start, "--models", str(model.parent), "--model", model.name]
 
     ending = "parquet" if options.ray else "csv"
     whole = folder / "whole.csv"
