@@ -28,7 +28,9 @@ FILES = 60
 def cluster():
     """A Ray cluster of two nodes, to which this process is connected."""
     os.environ["RAY_USAGE_STATS_ENABLED"] = "0"
-    os.environ["RAY_worker_niceness"] = "0"  # else its workers wait for all others on this computer
+    os.environ |= {
+        "RAY_worker_niceness": "0"
+    }  # else its workers wait for all others on this computer
     ray = pytest.importorskip("ray", reason="Ray is not installed: requirements-ray.txt")
     from ray.cluster_utils import Cluster
 
