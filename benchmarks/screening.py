@@ -4,11 +4,12 @@
     python benchmarks/screening.py memory     # 20,000 files; --simulated for all but the network
     python benchmarks/screening.py ray        # Ray on this computer against screen
     python benchmarks/screening.py kills --kills 20            # kill -9, resume, compare
+    python benchmarks/screening.py kills --simulated           # for all but the network
     python benchmarks/screening.py kills --kills 10 --ray      # the same on Ray
 
 `rate` and `ray` alternate between the two of each pair, so that other load on the machine affects
-both, and give ratios. The files are the images of `--data` under many names: hard links, or copies
-where the file system has none. `memory` may be stopped and started again with the same
+both, and give ratios. The files are the validation images of `--data`, each under many names (hard
+links). `memory` may be stopped and started again with the same
 `--folder`; it then adds to the same table. Every second kill on Ray ends a worker, which the run
 survives, and the others end the whole run.
 """
@@ -55,7 +56,7 @@ def main() -> None:
     parser.add_argument("--kills", type=int, default=20)
     parser.add_argument("--seed", type=int, default=0)
     parser.add_argument("--ray", action="store_true")
-    parser.add_argument("--simulated", action="store_true", help="no network: fixed results")
+    parser.add_argument("--simulated", action="store_true", help="memory, kills: no network")
     parser.add_argument("--folder", type=Path, help="where the files and the table are kept")
     parser.add_argument("--seconds", type=float, help="memory: stop after this time")
     options = parser.parse_args()
@@ -111,11 +112,13 @@ def rate(options: argparse.Namespace, archive: Path, folder: Path) -> None:
 
 
 def simulated_predictor() -> Any:
-    """Return a predictor whose results are fixed, and which reads and prepares as any other."""
+    """Return a predictor without a network: the probability is the mean of the model input."""
 
     def predict_many(inputs: Iterable[Any], batch_size: int) -> Iterator[Prediction]:
-        for _ in inputs:
-            yield Prediction(0.5, "UNCERTAIN", ("A caution.",), model="simulated 1", gate="passed")
+        for prepared in inputs:
+            probability = float(prepared.image.mean() / 255)
+            reasons = ("A caution.",)
+            yield Prediction(probability, "UNCERTAIN", reasons, model="simulated 1", gate="passed")
 
     return SimpleNamespace(model="simulated 1", predict_many=predict_many)
 
@@ -200,6 +203,12 @@ import sys
 from xray_core.scale.ray_screen import screen_on_ray
 screen_on_ray(sys.argv[1], sys.argv[2], sys.argv[3], progress=False, rows_per_part=16)
 """
+SIMULATED_RUN = """
+import sys
+sys.path.insert(0, "benchmarks")
+from screening import screen, simulated_predictor
+screen(sys.argv[1], sys.argv[2], simulated_predictor(), progress=False)
+"""
 
 
 def kills(options: argparse.Namespace, archive: Path, folder: Path) -> None:
@@ -211,13 +220,16 @@ def kills(options: argparse.Namespace, archive: Path, folder: Path) -> None:
     def command(out: Path) -> list[str]:
         if options.ray:
             return [sys.executable, "-c", RAY_RUN, str(archive), str(out), options.model]
+        if options.simulated:
+            return [sys.executable, "-c", SIMULATED_RUN, str(archive), str(out)]
         start = [sys.executable, "-m", "xray_core", "screen", str(archive), "--out", str(out)]
         return [*start, "--models", str(model.parent), "--model", model.name]
 
     ending = "parquet" if options.ray else "csv"
     whole = folder / "whole.csv"
     if not whole.exists():
-        screen(archive, whole, Predictor.load(model), progress=False)
+        predictor = simulated_predictor() if options.simulated else Predictor.load(model)
+        screen(archive, whole, predictor, progress=False)
     expected = read(whole)
     different = 0
     for number in range(options.kills):
