@@ -43,16 +43,54 @@ def _parser() -> argparse.ArgumentParser:
 
     screen = commands.add_parser(
         "screen",
-        help="predict every image of a folder",
-        description="Predict every image of a folder and write one CSV row per image.",
-        epilog="example: python -m xray_core screen radiographs --out results.csv",
+        help="predict every image of a folder, a list or an archive",
+        description="Predict every image of a folder, a glob, a list of paths, a ZIP or a tar, on "
+        "this computer or on a file system such as s3://, and write one row per image. A stopped "
+        "run resumes. See docs/scale.md.",
+        epilog="examples: python -m xray_core screen radiographs --out results.csv; "
+        "python -m xray_core screen list.parquet --out results.parquet --ray",
     )
     screen.set_defaults(run=_screen)
-    screen.add_argument("folder", type=Path, metavar="FOLDER", help="folder of the images")
     screen.add_argument(
-        "--out", type=Path, required=True, metavar="FILE.csv", help="table to write"
+        "source",
+        metavar="SOURCE",
+        help="a folder, a glob in quotes, a list of paths (.txt, or .parquet with the column "
+        '"path"), a ZIP or a tar',
+    )
+    screen.add_argument(
+        "--out",
+        type=Path,
+        required=True,
+        metavar="TABLE",
+        help="table to write: a .csv file, or a .parquet folder",
+    )
+    screen.add_argument(
+        "--maps",
+        type=Path,
+        metavar="DIR",
+        help="also store the Grad-CAM overlay of each image here, as AB/SHA256.jpg; images are "
+        "then predicted one at a time",
+    )
+    screen.add_argument(
+        "--timeout",
+        type=_positive_seconds,
+        default=60.0,
+        metavar="SECONDS",
+        help="give a file up after this time (default: 60)",
+    )
+    screen.add_argument(
+        "--ray",
+        nargs="?",
+        const="local",
+        metavar="ADDRESS",
+        help="screen on Ray: the cluster at this address, or without one this computer alone",
     )
     _add_model_option(screen)
+    screen.add_argument(
+        "--engine",
+        metavar="NAME",
+        help="what runs the networks: auto, tensorflow or openvino (default: auto)",
+    )
 
     evaluate = commands.add_parser(
         "evaluate",
@@ -167,13 +205,31 @@ def _add_model_option(command: argparse.ArgumentParser) -> None:
     )
 
 
-def _screen(options: argparse.Namespace) -> None:
-    from xray_core.prediction.predictor import Predictor
-    from xray_core.prediction.screen import screen
+def _positive_seconds(text: str) -> float:
+    seconds = float(text)
+    if not 0 < seconds < float("inf"):
+        raise argparse.ArgumentTypeError("the time must be above 0")
+    return seconds
 
-    counts = screen(options.folder, options.out, Predictor.load(options.models / options.model))
-    summary = ", ".join(f"{count} {verdict}" for verdict, count in sorted(counts.items()))
-    print(f"{options.out}: {summary or 'no files'}")
+
+def _screen(options: argparse.Namespace) -> None:
+    bundle = options.models / options.model
+    # Absent where it was not given, so that the predictor's own default applies.
+    engine = {} if options.engine is None else {"engine": options.engine}
+    common = {"maps": options.maps, "timeout": options.timeout}
+    if options.ray is not None:
+        from xray_core.scale.ray_screen import screen_on_ray
+
+        summary = screen_on_ray(
+            options.source, options.out, bundle, address=options.ray, **common, **engine
+        )
+    else:
+        from xray_core.prediction.predictor import Predictor
+        from xray_core.prediction.screen import screen
+
+        predictor = Predictor.load(bundle, **engine)
+        summary = screen(options.source, options.out, predictor, **common)
+    print(f"{options.out}: {summary.sentence}")
 
 
 def _evaluate(options: argparse.Namespace) -> None:
