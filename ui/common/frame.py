@@ -11,14 +11,13 @@ import streamlit as st
 from streamlit.navigation.page import Page
 
 from ui.common.errors import show_errors
-from ui.common.models import ROOT, list_models
+from ui.common.models import DEFAULT_MODEL, ROOT, list_models
 from ui.common.streamlit_internals import end_session_when_tab_closes, keep_uploads_in_memory
 from ui.common.style import STYLE
 from ui.common.text import as_markdown
 from xray_core.prediction.wording import DISCLAIMER
 
 APP_NAME = "Chest X-ray pneumonia demo"
-DEFAULT_MODEL = "resnet50"
 _PICKER = "model_picker"
 _FAVICON = (
     '<svg xmlns="http://www.w3.org/2000/svg" viewBox="0 0 32 32">'

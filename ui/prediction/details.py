@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 import streamlit as st
 
+from ui.common.folders import find_shown_dataset
 from ui.prediction.cases import Case, visit, widget_key
 from ui.prediction.downloads import InReport, downloads
 from ui.prediction.overlay import (
@@ -21,7 +22,6 @@ from ui.prediction.result import cautions_html, pre_test_control, result_html
 from ui.prediction.table import step_from
 from ui.prediction.view import DEFAULT_METHOD, View, make_view
 from ui.viewer.viewer import pack, show_viewer
-from xray_core.dataset.index import find_dataset
 from xray_core.errors import DatasetError
 from xray_core.evaluation.verdicts import VerdictRate, verdict_rates
 from xray_core.labels import SHOWN_AS, SUBTYPES
@@ -288,7 +288,7 @@ def _accuracy_table(rates: Rates) -> str:
 def _similar_images(paths: tuple[str, ...]) -> None:
     """Show the most similar training images if the dataset is on the disk of the server."""
     try:
-        folder = find_dataset(None)
+        folder = find_shown_dataset()
     except DatasetError:
         return
     present = [path for path in paths if (folder / path).is_file()][:SIMILAR_SHOWN]
