@@ -4,8 +4,6 @@ The default model is loaded beside the server, which answers at once. `/ready` t
 or a container engine when an image can be analysed without waiting for the model.
 """
 
-import logging
-import os
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from threading import Thread
@@ -18,6 +16,7 @@ from starlette.routing import Route
 from ui.common.errors import log_error
 from ui.common.models import DEFAULT_MODEL, find_predictor, load_bundle, models_folder
 from ui.common.public import limits
+from xray_core.command_line import silence_tensorflow
 
 
 @asynccontextmanager
@@ -45,9 +44,7 @@ def _load() -> None:
 
     A model that cannot be opened is reported on the pages, and so is every later error.
     """
-    # Both before TensorFlow is imported: it prints its build and the absence of a GPU.
-    os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
-    logging.getLogger("tensorflow").setLevel(logging.ERROR)
+    silence_tensorflow()
     if not (models_folder() / DEFAULT_MODEL).is_dir():
         return
     try:
