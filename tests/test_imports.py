@@ -17,7 +17,7 @@ import pytest
 REPOSITORY = Path(__file__).parents[1]
 JOBS = ("dataset", "training", "prediction", "evaluation", "pacs")
 FLOORS = {
-    **dict.fromkeys(("xray_core.errors", "xray_core.labels", "xray_core.spreadsheet"), 0),
+    **{f"xray_core.{name}": 0 for name in ("errors", "labels", "spreadsheet", "places")},
     "xray_core.command_line": 1,
     **dict.fromkeys(("xray_core.imaging", "xray_core.stats"), 1),
     "xray_core.model": 2,

@@ -1,9 +1,12 @@
-"""The command line: `python -m xray_core COMMAND`."""
+"""The command line: `chest-xray COMMAND`, or `python -m xray_core COMMAND`."""
 
 from __future__ import annotations
 
 import argparse
 import json
+import os
+import runpy
+import sys
 from pathlib import Path
 
 from tqdm import tqdm
@@ -11,10 +14,11 @@ from tqdm import tqdm
 from xray_core.command_line import run_command
 from xray_core.errors import XrayError
 from xray_core.pacs.command import add_commands as add_pacs_commands
+from xray_core.places import MODELS, app_folder, folder_with_model
 
 
 def main(arguments: list[str] | None = None) -> int:
-    """Run one command of `python -m xray_core`.
+    """Run one command.
 
     Parameters
     ----------
@@ -26,7 +30,14 @@ def main(arguments: list[str] | None = None) -> int:
     int
         The exit status: 0, 1 after an error (one sentence on standard error), 130 if interrupted.
     """
+    arguments = sys.argv[1:] if arguments is None else arguments
+    if arguments[:1] == ["train"]:
+        from xray_core.training.command import main as train
+
+        return train(arguments[1:])
     options = _parser().parse_args(arguments)
+    if "model" in options:
+        options.models = folder_with_model(options.model, options.models)
     return run_command(
         lambda: options.run(options), interrupted="Run the same command again to resume."
     )
@@ -34,12 +45,44 @@ def main(arguments: list[str] | None = None) -> int:
 
 def _parser() -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser(
-        prog="python -m xray_core",
-        description="Screen folders of chest X-rays, analyse studies of a PACS, evaluate and "
-        "rebuild models, download the dataset. Train a model with `python train.py`.",
-        epilog="example: python -m xray_core evaluate --model resnet50",
+        prog="chest-xray" if "chest-xray" in Path(sys.argv[0]).name else "python -m xray_core",
+        description="Open the app, train a model, screen folders of chest X-rays, analyse studies "
+        "of a PACS, evaluate and rebuild models, download the dataset.",
+        epilog="example: chest-xray app",
     )
     commands = parser.add_subparsers(dest="command", required=True, metavar="COMMAND")
+
+    app = commands.add_parser(
+        "app",
+        help="open the app in the browser",
+        description="Start the server of the app, and open it in the browser. Further settings "
+        "are those of Streamlit, as environment variables (STREAMLIT_SERVER_HEADLESS=true, say). "
+        "See docs/deploy.md.",
+        epilog="example: chest-xray app --port 8502 --models models",
+    )
+    app.set_defaults(run=_app)
+    app.add_argument("--port", type=int, default=8501, metavar="N", help="(default: 8501)")
+    app.add_argument(
+        "--address",
+        default="localhost",
+        metavar="ADDRESS",
+        help="address on which the server listens (default: localhost)",
+    )
+    app.add_argument(
+        "--name",
+        metavar="HOST",
+        help="host name under which visitors reach the server through a reverse proxy",
+    )
+    app.add_argument(
+        "--models",
+        type=Path,
+        dest="app_models",
+        metavar="DIR",
+        help="folder of the models that the app offers (default: $XRAY_MODELS, then the shipped "
+        "models)",
+    )
+
+    commands.add_parser("train", add_help=False, help="train a model; see `train --help`")
 
     screen = commands.add_parser(
         "screen",
@@ -193,9 +236,9 @@ def _add_models_option(command: argparse.ArgumentParser) -> None:
     command.add_argument(
         "--models",
         type=Path,
-        default=Path("models"),
+        default=MODELS,
         metavar="DIR",
-        help="folder of the bundles (default: models)",
+        help="folder of the bundles (default: models, then the shipped models)",
     )
 
 
@@ -210,6 +253,18 @@ def _positive_seconds(text: str) -> float:
     if not 0 < seconds < float("inf"):
         raise argparse.ArgumentTypeError("the time must be above 0")
     return seconds
+
+
+def _app(options: argparse.Namespace) -> None:
+    if options.app_models is not None:
+        os.environ["XRAY_MODELS"] = str(options.app_models.resolve())
+    arguments = ["--server.port", str(options.port), "--server.address", options.address]
+    if options.name:
+        for host in ("localhost", "127.0.0.1", options.name):
+            arguments += ["--server.allowedHosts", host]
+        arguments += ["--browser.serverAddress", options.name, "--server.headless", "true"]
+    sys.argv = ["streamlit", "run", str(app_folder() / "app.py"), *arguments]
+    runpy.run_module("streamlit", run_name="__main__")
 
 
 def _screen(options: argparse.Namespace) -> None:

@@ -13,6 +13,7 @@ import numpy as np
 import pandas as pd
 import streamlit as st
 
+from ui.common.folders import find_shown_dataset
 from ui.common.models import load_predictor
 from ui.prediction.analysis import analyse
 from ui.prediction.cases import DROP_LIMIT
@@ -23,7 +24,6 @@ from ui.prediction.result import cautions_html, result_html
 from ui.prediction.uploads import drop_key, handle_drop, take_dropped
 from ui.prediction.view import DEFAULT_METHOD, View, make_view
 from ui.viewer.viewer import BoxTool, pack, show_viewer
-from xray_core.dataset.index import find_dataset
 from xray_core.errors import DatasetError, UnreadableImage
 from xray_core.evaluation.reading import CALLS, CONFIDENCES, Reading
 from xray_core.labels import NORMAL, PNEUMONIA
@@ -97,7 +97,7 @@ class _TestImages:
 
     def __init__(self, bundle: Bundle) -> None:
         try:
-            self.folder: Path | None = find_dataset(None)
+            self.folder: Path | None = find_shown_dataset()
         except DatasetError:
             self.folder = None
         self._bundle = bundle

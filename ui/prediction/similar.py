@@ -4,11 +4,10 @@ from pathlib import Path
 
 import streamlit as st
 
-from ui.common.folders import image_below
+from ui.common.folders import find_shown_dataset, image_below
 from ui.prediction.cases import widget_key
 from ui.prediction.overlay import COLOUR_MAPS, colours
 from ui.viewer.on_disk import show_file
-from xray_core.dataset.index import find_dataset
 from xray_core.errors import DatasetError
 from xray_core.labels import SUBTYPES
 
@@ -85,7 +84,7 @@ def show_similar(paths: tuple[str, ...]) -> None:
 
 def _present(paths: tuple[str, ...]) -> list[Path]:
     try:
-        folder = find_dataset(None)
+        folder = find_shown_dataset()
     except DatasetError:
         return []
     files = [image_below(folder, path) for path in paths]
