@@ -16,7 +16,7 @@ from xray_core.prediction.predictor import Predictor
 
 OF_A_RESULT = re.compile(
     "|".join(
-        [*SHOWN_AS.values(), "probability", r"\d ?%", "verdict", "caution", "heat", "Grad-CAM"]
+        [*SHOWN_AS.values(), "probability", r"\d ?%", "verdict", "caution", "Grad-CAM"]
     ),
     re.IGNORECASE,
 )
