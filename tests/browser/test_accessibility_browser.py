@@ -241,7 +241,7 @@ def test_dataset_has_no_violation(page: Page) -> None:
     page.locator(".st-key-gallery_images").get_by_role(
         "button", name=re.compile("^Open 1$")
     ).click()
-    expect(page.get_by_role("dialog").locator("img")).to_be_visible()
+    expect(page.get_by_role("dialog").locator(".xv[data-state=ready]")).to_be_visible()
     audit.look("one image enlarged")  # ends in the dark theme
     ink, ground = (
         page.get_by_role("dialog")

@@ -348,7 +348,7 @@ def test_the_interval_of_few_calls_is_that_of_statsmodels(
 def test_the_interval_of_more_calls_is_that_of_scipy(
     right: int, images: int, low: float, high: float
 ) -> None:
-    """scipy 1.16, `bootstrap(calls, mean, n_resamples=200_000, method="BCa")`."""
+    """scipy 1.17, `bootstrap(calls, mean, n_resamples=200_000, method="BCa")`."""
     study = evaluate_readings(readings(*["PPPP"] * right, *["PNNN"] * (images - right)))
     found = study.before.sensitivity.estimate
     assert found is not None

@@ -429,6 +429,35 @@ def test_page_report_tables_and_command_line_have_the_same_sentences(
             assert part in report_text
 
 
+def test_a_similar_training_image_opens_beside_the_image(
+    open_page, with_model, image_png, tmp_path, monkeypatch
+):
+    at = drop(open_page("prediction"), ("a.png", image_png(1000, True)))
+    assert [s.label for s in at.button_group] == []
+    index = pd.read_csv(with_model / "micro" / "dataset.csv")
+    for number, row in enumerate(index[index["fold"] == "train"].itertuples()):
+        path = tmp_path / "data" / row.path
+        path.parent.mkdir(parents=True, exist_ok=True)
+        path.write_bytes(image_png(number, row.label == "PNEUMONIA", 40, 50))
+    monkeypatch.setenv("CHEST_XRAY_DIR", str(tmp_path / "data"))
+
+    at = at.run()
+    assert len(at.get("bidi_component")) == 1
+    at = at.button_group(key=of_this_drop(at, "similar")).set_value([3]).run()
+
+    assert not at.error
+    own, similar = (json.loads(element.proto.json) for element in at.get("bidi_component"))
+    assert own["description"].startswith("Image as analysed: Image 1")
+    assert re.fullmatch(
+        r"Similar training image 3 of 8: (normal|bacterial|viral)\.", similar["description"]
+    )
+    assert (similar["image"]["width"], similar["image"]["height"]) == (50, 40)
+    assert own["colours"] == similar["colours"]
+
+    at = next(b for b in at.button if b.label == "Close the similar image").click().run()
+    assert len(at.get("bidi_component")) == 1
+
+
 def test_a_random_image_of_the_test_split_is_offered_where_the_dataset_is(
     open_page, with_model, image_png, tmp_path, monkeypatch
 ):

@@ -15,9 +15,7 @@ from xray_core.labels import SHOWN_AS
 from xray_core.prediction.predictor import Predictor
 
 OF_A_RESULT = re.compile(
-    "|".join(
-        [*SHOWN_AS.values(), "probability", r"\d ?%", "verdict", "caution", "heat", "Grad-CAM"]
-    ),
+    "|".join([*SHOWN_AS.values(), "probability", r"\d ?%", "verdict", "caution", "Grad-CAM"]),
     re.IGNORECASE,
 )
 REFERENCE = re.compile(
