@@ -217,6 +217,23 @@ def _parser() -> argparse.ArgumentParser:
         help="where to put it (default: data/chest_xray)",
     )
 
+    export = commands.add_parser(
+        "export",
+        help="write a model in a format that runs without this project",
+        description="Write the networks of a model in a format that runs without this project, "
+        "with their calibration and a README, run them and compare the logits.",
+        epilog="example: python -m xray_core export resnet50 --format onnx --out exported",
+    )
+    export.set_defaults(run=_export)
+    export.add_argument("name", metavar="NAME", help="name of the bundle")
+    export.add_argument(
+        "--format", required=True, choices=("openvino", "onnx", "litert", "saved_model")
+    )
+    export.add_argument(
+        "--out", type=Path, required=True, metavar="DIR", help="folder to write, new or empty"
+    )
+    _add_models_option(export)
+
     pacs = commands.add_parser(
         "pacs",
         help="search a PACS, analyse its studies, watch it for new ones",
@@ -391,6 +408,16 @@ def _read_notes(file: Path) -> str:
         return file.read_text(encoding="utf-8").strip()
     except (OSError, UnicodeDecodeError) as error:
         raise XrayError(f"{file} cannot be read as a text file.") from error
+
+
+def _export(options: argparse.Namespace) -> None:
+    from xray_core.prediction.export import export_model
+
+    export = export_model(options.models / options.name, options.format, options.out)
+    print(
+        f"{export.folder}: {options.name} as {options.format}. The logits of {export.images} "
+        f"images differ from those of TensorFlow by at most {export.difference:.1g}."
+    )
 
 
 def _download(options: argparse.Namespace) -> None:

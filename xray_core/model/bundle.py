@@ -279,13 +279,26 @@ class Bundle:
         """
         if self.lung_recipe is None:
             return None
-        weights = f"The weights of the lung network of the model {self.name}"
-        file = self.folder / LUNG_WEIGHTS
-        if engine == "openvino":
-            forward = compile_graph(_load_graph(file, self.lung_recipe, weights).model)
-        else:
-            forward = trace(_load_network(file, self.lung_recipe, weights))
+        forward = (
+            compile_graph(self.load_lung_graph().model)
+            if engine == "openvino"
+            else trace(self.load_lung_network())
+        )
         return LungSegmenter(forward, self.lung_limits)
+
+    def load_lung_network(self) -> keras.Model:
+        """Load a classifier's copy of the lung network; raises as `load_network` does."""
+        return _load_network(*self._lung_weights())
+
+    def load_lung_graph(self) -> Graph:
+        """Build a classifier's copy of the lung network; raises as `load_graph` does."""
+        return _load_graph(*self._lung_weights())
+
+    def _lung_weights(self) -> tuple[Path, Recipe, str]:
+        if self.lung_recipe is None:
+            raise BundleError(f"The model {self.name} has no lung network.")
+        weights = f"The weights of the lung network of the model {self.name}"
+        return self.folder / LUNG_WEIGHTS, self.lung_recipe, weights
 
     def _table(self, name: str) -> pd.DataFrame:
         import numpy as np

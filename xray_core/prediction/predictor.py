@@ -305,6 +305,17 @@ class Predictor:
         radiograph = source if isinstance(source, Radiograph) else read_radiograph(source)
         return to_model_input(radiograph)
 
+    def classifier_inputs(self, images: FloatArray) -> FloatArray:
+        """Return what the classifier gets of whole model inputs, both (N, 224, 224, 1).
+
+        The images are cropped to the lungs where the recipe asks for it.
+        """
+        return self._run(images).inputs
+
+    def logits(self, inputs: FloatArray) -> FloatArray:
+        """Return the logits (N,) of classifier inputs (N, 224, 224, 1)."""
+        return self._classify(inputs)[1]
+
     def predict(self, source: Source | PreparedInput, *, explain: str | None = None) -> Prediction:
         """Predict one image.
 
