@@ -134,14 +134,18 @@ def memory(options: argparse.Namespace, archive: Path, folder: Path) -> None:
     begin = time.monotonic()
     seen: dict[int, float] = {}
 
+    done = 0
+
     def watched(*arguments: Any, **named: Any) -> Iterator[Prediction]:
-        for number, prediction in enumerate(predict_many(*arguments, **named), 1):
+        nonlocal done
+        for prediction in predict_many(*arguments, **named):
             yield prediction
-            if number == AFTER or number % 10_000 == 0:
-                seen[number] = resident_megabytes()
-                print(f"after {number:,}: {seen[number]:.0f} MB", flush=True)
-            if options.seconds and time.monotonic() - begin > options.seconds:
-                raise _Stopped
+            done += 1
+            if done == AFTER or done % 10_000 == 0:
+                seen[done] = resident_megabytes()
+                print(f"after {done:,}: {seen[done]:.0f} MB", flush=True)
+        if options.seconds and time.monotonic() - begin > options.seconds:
+            raise _Stopped
 
     predictor.predict_many = watched
     try:
