@@ -24,7 +24,7 @@ import subprocess
 import sys
 import tempfile
 import time
-from collections.abc import Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
@@ -91,24 +91,35 @@ def make_archive(folder: Path, count: int, data: str | None) -> Path:
 
 
 def rate(options: argparse.Namespace, archive: Path, folder: Path) -> None:
-    """Compare the throughput of `screen` with that of the predictor."""
+    """Compare the throughput of `screen` with that of the predictor.
+
+    The ratio of the processor times, which include the readers, depends less on other load.
+    """
     predictor = Predictor.load(options.model)
     paths = sorted(archive.rglob("*.jpeg"))
-    list(predictor.predict_many(paths[:64]))
+    list(predictor.predict_many(paths[:32]))
     bare, whole = [], []
     for number in range(options.rounds):
-        begin = time.perf_counter()
-        list(predictor.predict_many(paths))
-        bare.append(time.perf_counter() - begin)
-        begin = time.perf_counter()
-        screen(archive, folder / f"rate-{number}.csv", predictor, progress=False)
-        whole.append(time.perf_counter() - begin)
-        ratio = bare[-1] / whole[-1]
-        print(f"round {number + 1}: screen / predict_many = {ratio:.2f}", flush=True)
-    print(
-        f"{len(paths)} files: predict_many {len(paths) / min(bare):.1f} images/s, screen "
-        f"{len(paths) / min(whole):.1f} images/s; ratio of the best {min(bare) / min(whole):.2f}"
+        out = folder / f"rate-{number}.csv"
+        bare.append(timed(lambda: list(predictor.predict_many(paths))))
+        whole.append(timed(lambda out=out: screen(archive, out, predictor, progress=False)))
+        print(f"round {number + 1}: screen / predict_many = {bare[-1][0] / whole[-1][0]:.2f}")
+    for name, times in (("predict_many", bare), ("screen", whole)):
+        wall, processor = (min(column) / len(paths) for column in zip(*times, strict=True))
+        print(f"{name}: {1 / wall:.1f} images/s, {processor * 1e3:.1f} ms of processor per image")
+    wall, processor = (
+        min(a) / min(b)
+        for a, b in zip(zip(*bare, strict=True), zip(*whole, strict=True), strict=True)
     )
+    print(f"{len(paths)} files, {predictor.model}: ratio {wall:.2f}, of processor {processor:.2f}")
+
+
+def timed(call: Callable[[], object]) -> tuple[float, float]:
+    """Return the seconds and the processor seconds of a call, with those of its processes."""
+    before, begin = os.times(), time.perf_counter()
+    call()
+    wall, after = time.perf_counter() - begin, os.times()
+    return wall, sum(after[:4]) - sum(before[:4])
 
 
 def simulated_predictor() -> Any:
@@ -134,14 +145,18 @@ def memory(options: argparse.Namespace, archive: Path, folder: Path) -> None:
     begin = time.monotonic()
     seen: dict[int, float] = {}
 
+    done = 0
+
     def watched(*arguments: Any, **named: Any) -> Iterator[Prediction]:
-        for number, prediction in enumerate(predict_many(*arguments, **named), 1):
+        nonlocal done
+        for prediction in predict_many(*arguments, **named):
             yield prediction
-            if number == AFTER or number % 10_000 == 0:
-                seen[number] = resident_megabytes()
-                print(f"after {number:,}: {seen[number]:.0f} MB", flush=True)
-            if options.seconds and time.monotonic() - begin > options.seconds:
-                raise _Stopped
+            done += 1
+            if done == AFTER or done % 10_000 == 0:
+                seen[done] = resident_megabytes()
+                print(f"after {done:,}: {seen[done]:.0f} MB", flush=True)
+        if options.seconds and time.monotonic() - begin > options.seconds:
+            raise _Stopped
 
     predictor.predict_many = watched
     try:

@@ -1,5 +1,6 @@
 import csv
 import hashlib
+import itertools
 import os
 import signal
 import subprocess
@@ -7,13 +8,17 @@ import sys
 import tarfile
 import time
 import zipfile
+from collections import Counter
 from pathlib import Path
 
 import pytest
 from PIL import Image
 
+from xray_core.cli import main
 from xray_core.errors import XrayError
-from xray_core.prediction.screen import COLUMNS, screen
+from xray_core.prediction.reading import Readers
+from xray_core.prediction.screen import COLUMNS, Summary, predict_rows, screen
+from xray_core.prediction.sources import SourceFile
 from xray_core.spreadsheet import cell
 
 ROOT = Path(__file__).resolve().parents[2]
@@ -399,3 +404,46 @@ def test_a_source_without_files_is_a_sentence(tmp_path, predictor):
     for source in ("empty", "empty.txt", "empty.zip", "absent-*.png"):
         with pytest.raises(XrayError, match="There are no files in"):
             run(tmp_path / source, tmp_path / "out.csv", predictor)
+
+
+def test_rows_of_unreadable_files_do_not_wait_for_a_readable_one(predictor):
+    files = (SourceFile(str(i), problem="No file.") for i in itertools.count())
+    with Readers(count=1) as readers:
+        found = predict_rows(files, predictor, readers, batch_size=4)
+        assert sorted(next(found)[0] for _ in range(8)) == list("01234567")
+        found.close()
+
+
+def test_the_command_prints_a_summary_and_resumes(folder, tmp_path, micro_bundle, capsys):
+    out = str(tmp_path / "out.parquet")
+    model = ["--models", str(micro_bundle.parent), "--model", micro_bundle.name]
+    for added in (8, 0):
+        assert main(["screen", str(folder), "--out", out, *model]) == 0
+        line = capsys.readouterr().out
+        assert line.startswith(f"{out}: 8 rows: ")
+        assert " 2 UNREADABLE. " in line
+        assert f"This run: {added} images in " in line
+
+
+def test_the_command_hands_on_its_options(tmp_path, monkeypatch):
+    received = {}
+    monkeypatch.setattr(
+        "xray_core.prediction.predictor.Predictor.load",
+        lambda path, **named: received.update(path=path, **named),
+    )
+    monkeypatch.setattr(
+        "xray_core.prediction.screen.screen",
+        lambda *arguments, **named: received.update(named) or Summary(Counter(), 0, 0, 0.0),
+    )
+    command = ["screen", "source", "--out", "t.csv", "--engine", "openvino", "--timeout", "2.5"]
+    assert main([*command, "--maps", "overlays", "--models", "m", "--model", "n"]) == 0
+    assert received == {
+        "path": Path("m/n"), "engine": "openvino", "timeout": 2.5, "maps": Path("overlays"),
+    }  # fmt: skip
+
+
+@pytest.mark.parametrize("timeout", ["0", "-1", "nan", "inf", "soon"])
+def test_a_time_limit_is_a_positive_number(timeout, capsys):
+    with pytest.raises(SystemExit):
+        main(["screen", "source", "--out", "t.csv", "--timeout", timeout])
+    assert "--timeout" in capsys.readouterr().err

@@ -5,9 +5,10 @@ from __future__ import annotations
 import os
 import time
 from array import array
-from collections import Counter, deque
+from collections import Counter
 from collections.abc import Iterator
 from dataclasses import dataclass
+from itertools import islice
 from pathlib import Path
 from typing import Any
 
@@ -234,22 +235,18 @@ _Predictions = Iterator[tuple[SourceFile, Reading, Prediction]]
 
 
 def _predict(readings: _Readings, predictor: Predictor, batch_size: int) -> _Predictions:
-    waiting: deque[tuple[SourceFile, Reading]] = deque()
-    unread: deque[tuple[SourceFile, Reading, Prediction]] = deque()
-
-    def inputs() -> Iterator[Any]:  # prepared inputs pass through the predictor's own reading
-        for file, reading in readings:
+    """Predict batch by batch; the readers fill the next batch while the network runs."""
+    while batch := list(islice(readings, batch_size)):
+        prepared: list[Any] = []  # these pass through the predictor's own reading
+        for _, reading in batch:
+            if not isinstance(reading.prepared, str):
+                prepared.append(reading.prepared)
+        predictions = iter(predictor.predict_many(prepared, batch_size=batch_size))
+        for file, reading in batch:
             if isinstance(reading.prepared, str):
-                unread.append((file, reading, _unreadable(reading.prepared, predictor)))
+                yield file, reading, _unreadable(reading.prepared, predictor)
             else:
-                waiting.append((file, reading._replace(prepared="")))
-                yield reading.prepared
-
-    for prediction in predictor.predict_many(inputs(), batch_size=batch_size):
-        while unread:
-            yield unread.popleft()
-        yield *waiting.popleft(), prediction
-    yield from unread
+                yield file, reading, next(predictions)
 
 
 def _predict_with_maps(readings: _Readings, predictor: Predictor, maps: Path) -> _Predictions:

@@ -355,7 +355,7 @@ def write_part(folder: Path, name: str, rows: Sequence[Row]) -> Part:
     """
     import pyarrow.parquet as pq
 
-    temporary = folder / f".{os.getpid()}-{name}"
+    temporary = folder / f".{secrets.token_hex(4)}-{name}"
     try:
         with temporary.open("wb") as file:
             pq.write_table(_arrow_table(rows), file)
