@@ -84,7 +84,7 @@ def page() -> None:
 
 
 def test_a_rerun_sends_the_same_short_message() -> None:
-    at = AppTest.from_function(page).run()
+    at = AppTest.from_function(page, default_timeout=60).run()
     assert not at.exception
 
     def data() -> dict:
@@ -111,7 +111,7 @@ def test_addresses_contain_the_base_path_of_the_server() -> None:
     before = config.get_option("server.baseUrlPath")
     config.set_option("server.baseUrlPath", "/chest/")
     try:
-        at = AppTest.from_function(page).run()
+        at = AppTest.from_function(page, default_timeout=60).run()
     finally:
         config.set_option("server.baseUrlPath", before)
     (element,) = at.get("bidi_component")
