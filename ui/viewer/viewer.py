@@ -168,7 +168,7 @@ def show_viewer(
             on_step(change)
 
     def boxed() -> None:
-        box = _as_box(st.session_state[key].get("box"))
+        box = as_box(st.session_state[key].get("box"))
         if box_tool is not None and box is not None and box != WHOLE:
             box_tool.on_box(box)
 
@@ -208,7 +208,7 @@ def show_viewer(
     _COMPONENT(key=key, data=data, on_step_change=stepped, on_box_change=boxed)
 
 
-def _as_box(sent: object) -> Box | None:
+def as_box(sent: object) -> Box | None:
     """Return what a browser sent as a box, None if it is none."""
     if not isinstance(sent, list | tuple) or len(sent) != 4:
         return None

@@ -8,7 +8,8 @@ import numpy as np
 import pytest
 from streamlit.testing.v1 import AppTest
 
-from ui.viewer.viewer import MAP_SIDE, Plane, pack, pack_map, reduce_to
+from ui.viewer.viewer import MAP_SIDE, Plane, as_box, pack, pack_map, reduce_to
+from xray_core.imaging.adjustment import Box
 
 
 def unpack(plane: Plane) -> np.ndarray:
@@ -83,7 +84,7 @@ def page() -> None:
 
 
 def test_a_rerun_sends_the_same_short_message() -> None:
-    at = AppTest.from_function(page).run()
+    at = AppTest.from_function(page, default_timeout=60).run()
     assert not at.exception
 
     def data() -> dict:
@@ -110,10 +111,32 @@ def test_addresses_contain_the_base_path_of_the_server() -> None:
     before = config.get_option("server.baseUrlPath")
     config.set_option("server.baseUrlPath", "/chest/")
     try:
-        at = AppTest.from_function(page).run()
+        at = AppTest.from_function(page, default_timeout=60).run()
     finally:
         config.set_option("server.baseUrlPath", before)
     (element,) = at.get("bidi_component")
     assert re.fullmatch(
         r"/chest/(mock/)?media/\w+\.bin", json.loads(element.proto.json)["image"]["url"]
     )
+
+
+@pytest.mark.parametrize(
+    "sent",
+    [
+        None,
+        "0,0,1,1",
+        [0.0, 0.0, 1.0],
+        [0.0, 0.0, 1.0, "1"],
+        [0.0, 0.0, 1.0, 1.5],
+        [-0.1, 0.0, 1.0, 1.0],
+        [0.5, 0.0, 0.5, 1.0],
+        [float("nan"), 0.0, 1.0, 1.0],
+        [0.0, 0.0, 1.0, None],
+    ],
+)
+def test_only_a_part_of_the_image_is_a_box(sent):
+    assert as_box(sent) is None
+
+
+def test_a_sent_box_is_top_left_bottom_right():
+    assert as_box([0.1, 0, 0.9, 0.5]) == Box(top=0.1, left=0.0, bottom=0.9, right=0.5)
