@@ -443,7 +443,7 @@ def test_a_similar_training_image_opens_beside_the_image(
 
     at = at.run()
     assert len(at.get("bidi_component")) == 1
-    at = at.button_group(key=of_this_drop(at, "similar")).set_value([3]).run()
+    at = at.button_group(key=of_this_drop(at, "similar")).set_value(3).run()
 
     assert not at.error
     own, similar = (json.loads(element.proto.json) for element in at.get("bidi_component"))

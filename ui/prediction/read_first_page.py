@@ -13,8 +13,10 @@ import numpy as np
 import pandas as pd
 import streamlit as st
 
+from ui.common.errors import log_error
 from ui.common.folders import find_shown_dataset
 from ui.common.models import load_predictor
+from ui.common.text import as_markdown
 from ui.prediction.analysis import analyse
 from ui.prediction.cases import DROP_LIMIT
 from ui.prediction.overlay import COLOUR_MAPS, colours
@@ -138,7 +140,11 @@ def _start(session: ReadingSession, test_images: _TestImages) -> None:
     if take_dropped(visit, dropped):  # where Streamlit did not call `handle_drop`
         st.rerun()
     if visit.left_out:
-        st.warning(visit.left_out_message(), icon=":material/warning:")
+        st.warning(
+            f"Left out: {visit.left_out}. One drop may hold up to {DROP_LIMIT}. Drop the rest "
+            "separately.",
+            icon=":material/warning:",
+        )
 
 
 def _read(session: ReadingSession, opened: OpenImage, model: str, test_images: _TestImages) -> None:
@@ -178,10 +184,19 @@ def _view(session: ReadingSession, opened: OpenImage) -> View | None:
     try:
         view = visit.view_of(case) or make_view(case.read(), case.settings)
     except UnreadableImage as error:
-        st.error(f"Image {opened.number} cannot be read. {error}", icon=":material/error:")
-        return None
-    visit.keep_view(case, view)
-    return view
+        reason = str(error)
+    except MemoryError:
+        reason = "It is too large for this computer's memory."
+    except Exception as error:
+        log_error(error)
+        reason = "Software error; see the log."
+    else:
+        visit.keep_view(case, view)
+        return view
+    st.error(
+        f"Image {opened.number} cannot be read. {as_markdown(reason)}", icon=":material/error:"
+    )
+    return None
 
 
 def _analyse(session: ReadingSession, opened: OpenImage, predictor: "Predictor") -> None:
