@@ -22,12 +22,13 @@ from pathlib import Path
 
 import numpy as np
 
-ROOT = Path(__file__).resolve().parents[1]
-sys.path.insert(0, str(ROOT))
+sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
 
 from xray_core import Predictor
 from xray_core.dataset.index import build_index, find_dataset
 from xray_core.model.lungs import classifier_input
+
+ROOT = Path(__file__).resolve().parents[1]
 
 
 def main() -> None:
@@ -90,7 +91,7 @@ def main() -> None:
         "import sys; from xray_core import Predictor; "
         "Predictor.load(sys.argv[1], engine=sys.argv[2]).predict(sys.argv[3], explain='gradcam')"
     )
-    given = [arguments.model, predictor.engine, str(paths[0])]
+    given = [str(Path(arguments.model).resolve()), predictor.engine, str(paths[0].resolve())]
     empty, first = _turns(
         lambda: subprocess.run([sys.executable, "-c", "import numpy"], cwd=ROOT, check=True),
         lambda: subprocess.run([sys.executable, "-c", code, *given], cwd=ROOT, check=True),
