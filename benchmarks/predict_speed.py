@@ -3,14 +3,18 @@
     python benchmarks/predict_speed.py --model models/resnet50 --data data/chest_xray
 
 1. `Predictor.predict` of one image (read, check, resize, pass, gate, neighbours) against the bare
-   network, compiled, on the same image already resized.
+   classifier, compiled by TensorFlow, on the same image already resized.
 2. The lungs of one image (lung network, mask, its measurements, crop) against the same bare
-   network: what the lungs add to a prediction. At most 25 ms are accepted.
-3. `Predictor.predict_many` over the files against `model.predict` on their resized images.
-The two calls of each pair alternate, so that other load on the machine affects both.
+   classifier: what the lungs add to a prediction. At most 25 ms are accepted.
+3. `Predictor.predict_many` over the files against `model.predict` of TensorFlow on their resized
+   images, in batches of 32.
+4. A new process that loads the model and predicts one file, with its Grad-CAM map.
+`--engine` names the engine of the predictor. The two calls of each pair alternate, so that other
+load on the machine affects both.
 """
 
 import argparse
+import subprocess
 import sys
 import time
 from collections.abc import Callable
@@ -24,17 +28,21 @@ from xray_core import Predictor
 from xray_core.dataset.index import build_index, find_dataset
 from xray_core.model.lung_crop import classifier_input
 
+ROOT = Path(__file__).resolve().parents[1]
+
 
 def main() -> None:
     """Measure and print."""
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
-    parser.add_argument("--model", default="models/resnet50")
+    parser.add_argument("--model", default=str(ROOT / "models/resnet50"))
     parser.add_argument("--data")
     parser.add_argument("--images", type=int, default=256)
     parser.add_argument("--rounds", type=int, default=30)
+    parser.add_argument("--engine", default="auto", help="auto, tensorflow or openvino")
     arguments = parser.parse_args()
 
-    predictor = Predictor.load(arguments.model)
+    predictor = Predictor.load(arguments.model, engine=arguments.engine)
+    print(f"{predictor.model}, engine {predictor.engine}")
     folder = find_dataset(arguments.data)
     index = build_index(folder)
     index = index[index["fold"] == "test"].sample(arguments.images, random_state=0)
@@ -78,6 +86,18 @@ def main() -> None:
         f"predict_many {count / whole:.1f} images/s"
     )
     print(f"  predict_many / model.predict = {bare / whole:.2f} of its throughput")
+
+    code = (
+        "import sys; from xray_core import Predictor; "
+        "Predictor.load(sys.argv[1], engine=sys.argv[2]).predict(sys.argv[3], explain='gradcam')"
+    )
+    given = [str(Path(arguments.model).resolve()), predictor.engine, str(paths[0].resolve())]
+    empty, first = _turns(
+        lambda: subprocess.run([sys.executable, "-c", "import numpy"], cwd=ROOT, check=True),
+        lambda: subprocess.run([sys.executable, "-c", code, *given], cwd=ROOT, check=True),
+        3,
+    )
+    print(f"a new process: import numpy {empty:.2f} s, the first result {first:.2f} s")
 
 
 def _find_lungs(predictor: Predictor, images: np.ndarray) -> None:

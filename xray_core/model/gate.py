@@ -13,6 +13,7 @@ from numpy.typing import NDArray
 
 from xray_core.errors import BundleError
 from xray_core.model.bundle_checks import read_arrays
+from xray_core.model.engine import product
 
 Outcome = Literal["passed", "caution", "refused"]
 FloatArray = NDArray[np.float32]
@@ -85,7 +86,7 @@ class Gate:
         if x.ndim != 2 or x.shape[1] != self.mean.size:
             raise ValueError(f"Expected features (N, {self.mean.size}). Received: {x.shape}")
         z = (x - self.mean) / self.scale
-        projected = z @ self.basis  # (N, D) -> (N, K)
+        projected = product(z, self.basis)  # (N, D) -> (N, K)
         inside = np.sum(np.square(projected, dtype=np.float64) / self.variance, axis=1)  # (N,)
         outside = np.sum(np.square(z, dtype=np.float64), axis=1)
         outside -= np.sum(np.square(projected, dtype=np.float64), axis=1)

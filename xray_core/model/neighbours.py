@@ -10,6 +10,7 @@ from numpy.typing import NDArray
 from xray_core.errors import BundleError
 from xray_core.labels import SUBTYPES
 from xray_core.model.bundle_checks import is_relative_path, read_arrays
+from xray_core.model.engine import product
 
 KINDS = ("normal", "bacterial", "viral", "pneumonia")
 """Label of a training image with its subtype; "pneumonia" if the subtype is unknown."""
@@ -98,7 +99,7 @@ class Neighbours:
         projected = _project(x, self.mean, self.scale, self.basis)  # (M, D) -> (M, K)
         squared_distance = (
             np.square(projected).sum(axis=1)[:, None]
-            - 2.0 * projected @ points.T
+            - 2.0 * product(projected, points.T)
             + np.square(points).sum(axis=1)[None, :]
         )  # (M, N)
         order = np.argsort(squared_distance, axis=1, kind="stable")[:, :k]  # (M, k)
@@ -251,7 +252,7 @@ def _project(
     scale: NDArray[np.float32],
     basis: NDArray[np.float16],
 ) -> NDArray[np.float32]:
-    return ((x - mean) / scale) @ basis.astype(np.float32)  # (N, D) -> (N, K)
+    return product((x - mean) / scale, basis.astype(np.float32))  # (N, D) -> (N, K)
 
 
 def _kind(label: str, subtype: str) -> int:

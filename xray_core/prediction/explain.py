@@ -94,9 +94,10 @@ def _weighted_maps(
 ) -> NDArray[np.float32]:
     """Return the maps (N, h, w) of activations (N, h, w, C) by weights (N or 1, C)."""
     with np.errstate(over="ignore", invalid="ignore"):
-        # (N, h, w, C) @ (N or 1, 1, C, 1) -> (N, h, w, 1)
-        raw = activations @ weights[:, np.newaxis, :, np.newaxis]
-    return np.stack([scale_to_maximum(one) for one in raw[..., 0]])
+        # On one thread, for the reason given in `model.engine.product`.
+        # (N, h, w, C), (N or 1, C) -> (N, h, w)
+        raw = np.einsum("nhwc,nc->nhw", activations, weights)
+    return np.stack([scale_to_maximum(one) for one in raw])
 
 
 def _linear_head(network: "keras.Model", layer: str) -> NDArray[np.float32] | None:
