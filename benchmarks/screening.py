@@ -4,8 +4,8 @@
     python benchmarks/screening.py memory     # 20,000 files; --simulated for all but the network
     python benchmarks/screening.py ray        # Ray on this computer against screen
     python benchmarks/screening.py kills --kills 20            # kill -9, resume, compare
-    python benchmarks/screening.py kills --simulated           # for all but the network
     python benchmarks/screening.py kills --kills 10 --ray      # the same on Ray
+    python benchmarks/screening.py kills --simulated           # for all but the network
 
 `rate` and `ray` alternate between the two of each pair, so that other load on the machine affects
 both, and give ratios. The files are the validation images of `--data`, each under many names (hard
@@ -134,6 +134,11 @@ def simulated_predictor() -> Any:
     return SimpleNamespace(model="simulated 1", predict_many=predict_many)
 
 
+def load_simulated(bundle: str, engine: str | None, cores: int) -> Any:
+    """Return `simulated_predictor`, as `screen_on_ray` loads a model."""
+    return simulated_predictor()
+
+
 class _Stopped(Exception):
     pass
 
@@ -218,6 +223,16 @@ import sys
 from xray_core.scale.ray_screen import screen_on_ray
 screen_on_ray(sys.argv[1], sys.argv[2], sys.argv[3], progress=False, rows_per_part=16)
 """
+RAY_SIMULATED_RUN = """
+import sys
+sys.path.insert(0, "benchmarks")
+import ray
+import screening
+from xray_core.scale.ray_screen import screen_on_ray
+ray.cloudpickle.register_pickle_by_value(screening)  # the workers do not have this file
+screen_on_ray(sys.argv[1], sys.argv[2], sys.argv[3], progress=False, rows_per_part=16,
+              load=screening.load_simulated)
+"""
 SIMULATED_RUN = """
 import sys
 sys.path.insert(0, "benchmarks")
@@ -234,7 +249,8 @@ def kills(options: argparse.Namespace, archive: Path, folder: Path) -> None:
 
     def command(out: Path) -> list[str]:
         if options.ray:
-            return [sys.executable, "-c", RAY_RUN, str(archive), str(out), options.model]
+            program = RAY_SIMULATED_RUN if options.simulated else RAY_RUN
+            return [sys.executable, "-c", program, str(archive), str(out), options.model]
         if options.simulated:
             return [sys.executable, "-c", SIMULATED_RUN, str(archive), str(out)]
         start = [sys.executable, "-m", "xray_core", "screen", str(archive), "--out", str(out)]

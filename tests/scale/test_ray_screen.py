@@ -1,7 +1,8 @@
 """Screening on Ray, with workers that are killed in the middle.
 
 One small cluster serves all tests: a head without cores, and nodes with one core each, so that a
-node can be lost. The model is the bundle `micro`.
+node can be lost. Only one test runs a network; the others have a predictor without one, which
+starts at once.
 """
 
 import os
@@ -61,13 +62,34 @@ def folder(tmp_path_factory, image_png):
     return root
 
 
-@pytest.fixture(scope="module")
-def expected(folder, micro_bundle, tmp_path_factory):
-    """The rows without Ray."""
-    from xray_core import Predictor
+def simulated():
+    """Return a function that loads a predictor without a network.
 
+    It is nested, so that Ray sends its code to the workers, which do not have the tests.
+    """
+
+    def load(bundle, engine, cores):
+        import time
+        from types import SimpleNamespace
+
+        from xray_core.prediction.predictor import Prediction
+
+        def predict_many(inputs, batch_size):
+            for prepared in inputs:
+                time.sleep(0.02)  # so that something can happen in the middle
+                probability = float(prepared.image.mean() / 255)
+                yield Prediction(probability, "UNCERTAIN", ("A caution.",), model="simulated 1")
+
+        return SimpleNamespace(model="simulated 1", predict_many=predict_many)
+
+    return load
+
+
+@pytest.fixture(scope="module")
+def expected(folder, tmp_path_factory):
+    """The rows without Ray."""
     out = tmp_path_factory.mktemp("expected") / "t.parquet"
-    screen(folder, out, Predictor.load(micro_bundle), progress=False)
+    screen(folder, out, simulated()("", None, 1), progress=False)
     return read(out)
 
 
@@ -77,11 +99,13 @@ def read(path):
 
 def check(path, expected):
     """Compare a table with the rows of a run without Ray."""
-    pd.testing.assert_frame_equal(read(path), expected, rtol=0, atol=1e-4)
+    pd.testing.assert_frame_equal(read(path), expected, rtol=0, atol=1e-6)
 
 
-def run(folder, out, bundle, **options):
-    return screen_on_ray(folder, out, bundle, progress=False, rows_per_part=5, **options)
+def run(folder, out):
+    return screen_on_ray(
+        folder, out, "simulated", progress=False, rows_per_part=5, load=simulated()
+    )
 
 
 def workers():
@@ -108,7 +132,7 @@ def wait_for(condition):
         time.sleep(0.01)
 
 
-def run_and(happen, folder, out, bundle):
+def run_and(happen, folder, out):
     """Run, and let something happen once two of twelve parts are stored."""
     failures = []
 
@@ -121,42 +145,53 @@ def run_and(happen, folder, out, bundle):
 
     thread = threading.Thread(target=act)
     thread.start()
-    summary = run(folder, out, bundle)
+    summary = run(folder, out)
     thread.join()
     assert failures == []
     return summary
 
 
-def test_the_rows_are_those_without_ray(cluster, folder, expected, micro_bundle, tmp_path):
+def test_the_rows_are_those_without_ray(cluster, folder, expected, tmp_path):
     out = tmp_path / "t.parquet"
-    summary = run(folder, out, micro_bundle)
+    summary = run(folder, out)
     assert summary.added == FILES
     check(out, expected)
     assert parts(out) == 12
-    again = run(folder, out, micro_bundle)
+    again = run(folder, out)
     assert again.added == 0
     assert again.counts == summary.counts
 
 
-def test_a_table_begun_without_ray_is_finished_on_ray(
-    cluster, folder, expected, micro_bundle, tmp_path
-):
+def test_a_worker_runs_the_network_and_stores_overlays(cluster, folder, micro_bundle, tmp_path):
     from xray_core import Predictor
 
-    out = tmp_path / "t.parquet"
-    (tmp_path / "list.txt").write_text("\n".join(f"{i:02}.png" for i in range(7)))
-    (tmp_path / "linked").symlink_to(folder)
-    listed = tmp_path / "linked" / "list.txt"
-    listed.write_text((tmp_path / "list.txt").read_text())
-    try:
-        screen(listed, out, Predictor.load(micro_bundle), progress=False)
-    finally:
-        listed.unlink()
-    assert run(folder, out, micro_bundle).added == FILES - 7
+    predictor = Predictor.load(micro_bundle)
+    names = [f"{i:02}.png" for i in range(6)]
+    for name in names:
+        (tmp_path / name).write_bytes((folder / name).read_bytes())
+    (tmp_path / "list.txt").write_text("\n".join(names))
+    out, maps = tmp_path / "t.parquet", tmp_path / "maps"
+    screen_on_ray(tmp_path / "list.txt", out, micro_bundle, progress=False, maps=maps)
+    found = read(out).set_index("file")
+    for name in names:
+        alone = predictor.predict(folder / name)
+        assert found["probability"][name] == pytest.approx(alone.probability, abs=1e-4)
+        assert found["verdict"][name] == alone.verdict
+        sha256 = found["sha256"][name]
+        assert (maps / sha256[:2] / f"{sha256}.jpg").exists()
+
+
+def test_a_table_begun_without_ray_is_finished_on_ray(cluster, folder, expected, tmp_path):
+    out, part = tmp_path / "t.parquet", tmp_path / "part"
+    part.mkdir()
+    for i in range(7):
+        (part / f"{i:02}.png").symlink_to(folder / f"{i:02}.png")
+    screen(part, out, simulated()("", None, 1), progress=False)
+    assert run(folder, out).added == FILES - 7
     check(out, expected)
 
 
-def test_a_killed_worker_costs_no_file(cluster, folder, expected, micro_bundle, tmp_path):
+def test_a_killed_worker_costs_no_file(cluster, folder, expected, tmp_path):
     out = tmp_path / "t.parquet"
     killed = []
 
@@ -164,33 +199,36 @@ def test_a_killed_worker_costs_no_file(cluster, folder, expected, micro_bundle, 
         killed.extend(workers())
         os.kill(killed[0], signal.SIGKILL)
 
-    run_and(kill, folder, out, micro_bundle)
+    run_and(kill, folder, out)
     assert killed
     check(out, expected)
     assert {file.name for file in out.glob("*part*")} == {file.name for file in out.glob("part-*")}
 
 
-def test_a_lost_node_costs_no_file(cluster, folder, expected, micro_bundle, tmp_path):
+def test_a_lost_node_costs_no_file(cluster, folder, expected, tmp_path):
     out = tmp_path / "t.parquet"
     node = cluster.add_node(num_cpus=1, object_store_memory=10**8)
-    run_and(lambda: cluster.remove_node(node, allow_graceful=False), folder, out, micro_bundle)
+    run_and(lambda: cluster.remove_node(node, allow_graceful=False), folder, out)
     check(out, expected)
 
 
 DRIVER = """
-import sys
+import pickle, sys
+from pathlib import Path
 from xray_core.scale.ray_screen import screen_on_ray
-screen_on_ray(sys.argv[1], sys.argv[2], sys.argv[3], address=sys.argv[4], progress=False,
-              rows_per_part=5)
+screen_on_ray(sys.argv[1], sys.argv[2], "simulated", address=sys.argv[4], progress=False,
+              rows_per_part=5, load=pickle.loads(Path(sys.argv[3]).read_bytes()))
 """
 
 
-def test_a_killed_driver_leaves_whole_parts_and_resumes(
-    cluster, folder, expected, micro_bundle, tmp_path
-):
+def test_a_killed_driver_leaves_whole_parts_and_resumes(cluster, folder, expected, tmp_path):
+    import ray
+
     out = tmp_path / "t.parquet"
-    command = [sys.executable, "-c", DRIVER, str(folder), str(out), str(micro_bundle)]
-    process = subprocess.Popen([*command, cluster.address], cwd=ROOT)
+    load = tmp_path / "load.pickle"
+    load.write_bytes(ray.cloudpickle.dumps(simulated()))
+    command = [sys.executable, "-c", DRIVER, str(folder), str(out), str(load), cluster.address]
+    process = subprocess.Popen(command, cwd=ROOT)
     try:
         wait_for(lambda: parts(out) >= 2 or process.poll() is not None)
     finally:
@@ -198,31 +236,31 @@ def test_a_killed_driver_leaves_whole_parts_and_resumes(
         process.wait()
     before = parts(out)
     assert 2 <= before < 12
-    assert run(folder, out, micro_bundle).added == FILES - 5 * before
+    assert run(folder, out).added == FILES - 5 * before
     check(out, expected)
 
 
 def test_what_a_worker_cannot_load_is_a_sentence(cluster, folder, tmp_path):
     with pytest.raises(XrayError, match=r"no model|There is no"):
-        run(folder, tmp_path / "t.parquet", tmp_path / "absent")
+        screen_on_ray(folder, tmp_path / "t.parquet", tmp_path / "absent", progress=False)
     assert not (tmp_path / "t.parquet").exists()
 
 
-def test_a_table_of_another_model_is_refused(cluster, folder, micro_bundle, tmp_path):
+def test_a_table_of_another_model_is_refused(cluster, folder, tmp_path):
     out = tmp_path / "t.parquet"
-    run(folder, out, micro_bundle)
+    run(folder, out)
     manifest = out / MANIFEST
-    manifest.write_text(manifest.read_text().replace('"model": "micro', '"model": "other'))
+    manifest.write_text(manifest.read_text().replace('"model": "simulated', '"model": "other'))
     with pytest.raises(XrayError, match="was started by the model other"):
-        run(folder, out, micro_bundle)
+        run(folder, out)
 
 
 def test_archives_and_csv_tables_are_refused(folder, tmp_path):
     (tmp_path / "x.zip").touch()
     with pytest.raises(XrayError, match="Ray does not read archives: unpack"):
-        run(tmp_path / "x.zip", tmp_path / "t.parquet", "models/resnet50")
+        run(tmp_path / "x.zip", tmp_path / "t.parquet")
     with pytest.raises(XrayError, match=r"ends in \.parquet"):
-        run(folder, tmp_path / "t.csv", "models/resnet50")
+        run(folder, tmp_path / "t.csv")
 
 
 def test_an_address_that_does_not_answer_is_a_sentence(folder, tmp_path):
@@ -242,4 +280,4 @@ def test_an_address_that_does_not_answer_is_a_sentence(folder, tmp_path):
 def test_without_ray_the_command_names_the_packages(folder, tmp_path, monkeypatch):
     monkeypatch.setitem(sys.modules, "ray", None)
     with pytest.raises(XrayError, match=r"python -m pip install -r requirements-ray\.txt"):
-        run(folder, tmp_path / "t.parquet", "models/resnet50")
+        run(folder, tmp_path / "t.parquet")

@@ -16,7 +16,7 @@ import os
 import socket
 import time
 from collections import Counter
-from collections.abc import Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager
 from itertools import islice
 from pathlib import Path
@@ -40,12 +40,32 @@ if TYPE_CHECKING:
 
     from xray_core.prediction.predictor import Predictor
 
+Load = Callable[[str, "str | None", int], "Predictor"]
+
 CORES_PER_WORKER = 4
 PARTS_PER_ROUND = 1_000
 """Parts that Ray holds at a time: the paths of a million files, some 100 MB."""
 
 _ANSWER_SECONDS = 10.0
 _ROOT = Path(__file__).resolve().parents[2]
+
+
+def load_predictor(bundle: str, engine: str | None, cores: int) -> Predictor:
+    """Load a model that uses at most a number of cores.
+
+    Parameters
+    ----------
+    bundle, engine
+        As for `Predictor.load`.
+    cores
+        Ray places workers by the cores that they state, and does not enforce these.
+    """
+    os.environ["TF_NUM_INTRAOP_THREADS"] = str(cores)  # read when TensorFlow is imported
+    os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
+    from xray_core.prediction.predictor import Predictor
+
+    named = {} if engine is None else {"engine": engine}
+    return Predictor.load(bundle, **named)
 
 
 def screen_on_ray(
@@ -59,6 +79,7 @@ def screen_on_ray(
     timeout: float = TIMEOUT_SECONDS,
     progress: bool = True,
     rows_per_part: int = ROWS_PER_PART,
+    load: Load = load_predictor,
 ) -> Summary:
     """Predict every file of a source into a Parquet table, on Ray.
 
@@ -87,6 +108,8 @@ def screen_on_ray(
         Whether to draw a progress bar.
     rows_per_part
         Number of files that a worker gets at a time: what is lost where a worker is.
+    load
+        How a worker loads the model.
 
     Raises
     ------
@@ -109,6 +132,7 @@ def screen_on_ray(
         "maps": None if map_folder is None else str(map_folder),
         "timeout": timeout,
         "table": str(table_path),
+        "load": load,
     }
     added = 0
     with _connected(address) as ray:
@@ -145,7 +169,7 @@ def _connected(address: str) -> Iterator[Any]:
         yield ray
         return
     path = os.pathsep.join(filter(None, (str(_ROOT), os.environ.get("PYTHONPATH"))))
-    local = {"include_dashboard": False} if address == "local" else {}
+    local: dict[str, Any] = {"include_dashboard": False} if address == "local" else {}
     try:
         _check_answer(address)
         ray.init(
@@ -196,7 +220,7 @@ def _describe_model(ray: Any, options: dict[str, Any], cores: int) -> tuple[str,
         from xray_core.prediction.screen import engine_name
 
         try:
-            predictor = load_predictor(options["bundle"], options["engine"], cores)
+            predictor = options["load"](options["bundle"], options["engine"], cores)
         except XrayError as error:
             return str(error)
         return predictor.model, engine_name(predictor)
@@ -211,24 +235,6 @@ def _describe_model(ray: Any, options: dict[str, Any], cores: int) -> tuple[str,
     if isinstance(described, str):
         raise XrayError(described)
     return described
-
-
-def load_predictor(bundle: str, engine: str | None, cores: int) -> Predictor:
-    """Load a model that uses at most a number of cores.
-
-    Parameters
-    ----------
-    bundle, engine
-        As for `Predictor.load`.
-    cores
-        Ray places workers by the cores that they state, and does not enforce these.
-    """
-    os.environ["TF_NUM_INTRAOP_THREADS"] = str(cores)  # read when TensorFlow is imported
-    os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
-    from xray_core.prediction.predictor import Predictor
-
-    named = {} if engine is None else {"engine": engine}
-    return Predictor.load(bundle, **named)
 
 
 def _chunks(files: Iterable[SourceFile], size: int) -> Iterator[list[SourceFile]]:
@@ -294,9 +300,10 @@ class PartScreener:
         maps: str | None,
         timeout: float,
         table: str,
+        load: Load,
         cores: int,
     ) -> None:
-        self._predictor = load_predictor(bundle, engine, cores)
+        self._predictor = load(bundle, engine, cores)
         self._maps = None if maps is None else Path(maps)
         self._table = Path(table)
         # They end with this process, as their standard input does.
