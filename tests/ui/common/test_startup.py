@@ -56,7 +56,7 @@ def test_the_server_is_ready_once_the_model_is_loaded(
 ) -> None:
     (tmp_path / "resnet50").mkdir()
     loaded = Event()
-    monkeypatch.setattr(startup, "find_predictor", lambda name: loaded.wait(120))
+    monkeypatch.setattr(models, "find_predictor", lambda name: loaded.wait(120))
     serve(tmp_path)
     assert ready() == 503
     loaded.set()
