@@ -107,6 +107,17 @@ def test_no_import_points_up(graph: dict[str, set[str]]) -> None:
     assert upward == []
 
 
+def test_pages_find_the_dataset_through_the_rule_of_a_public_host() -> None:
+    readers = [
+        module_name(path)
+        for path in python_files()
+        if module_name(path).split(".")[0] in ("ui", "pages", "app")
+        for names in imported_names(ast.parse(path.read_text(encoding="utf-8")))
+        if "xray_core.dataset.index.find_dataset" in names
+    ]
+    assert readers == ["ui.common.folders"]
+
+
 def test_jobs_do_not_import_each_other(graph: dict[str, set[str]]) -> None:
     def is_allowed(module: str, imported: str) -> bool:
         if job(module) == "pacs":

@@ -73,6 +73,7 @@ def test_images_end_with_the_sign_in(server: Server, page: object) -> None:
     drop(page, ("image.png", encoded(np.full((64, 64), 90, np.uint8), "png")))
     page.get_by_role("button", name="Clear").wait_for()
     page.get_by_role("button", name="Sign out").dispatch_event("click")
+    page.get_by_role("button", name="End session").click()  # the provider's own question
     page.get_by_role("button", name="Sign in").wait_for()
     sign_in(page, "other")
     page.locator('input[type="file"]').first.wait_for(state="attached")

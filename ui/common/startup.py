@@ -14,7 +14,6 @@ from starlette.responses import PlainTextResponse
 from starlette.routing import Route
 
 from ui.common.errors import log_error
-from ui.common.models import DEFAULT_MODEL, find_predictor, load_bundle, models_folder
 from ui.common.public import limits
 from xray_core.command_line import silence_tensorflow
 
@@ -45,6 +44,9 @@ def _load() -> None:
     A model that cannot be opened is reported on the pages, and so is every later error.
     """
     silence_tensorflow()
+    # Here, since Streamlit warns of caches that are made before the server has started.
+    from ui.common.models import DEFAULT_MODEL, find_predictor, load_bundle, models_folder
+
     if not (models_folder() / DEFAULT_MODEL).is_dir():
         return
     try:
