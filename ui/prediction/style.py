@@ -125,6 +125,7 @@ h3.small { font-size: 1rem; margin: 0; padding: 0; }
   position: absolute; bottom: 0; transform: translateX(-50%); line-height: 1.4rem;
   color: var(--tone); white-space: nowrap;
 }
+.scale .mark.middle { bottom: .3rem; }
 .scale .mark.left { transform: translateX(14px); }
 .scale .mark.right { transform: translateX(calc(-100% - 14px)); }
 .scale .track {
