@@ -22,6 +22,7 @@ h2.small { font-size: 1rem; margin: .2rem 0 -.6rem; padding: 0; font-weight: 600
 .st-key-bar { gap: .4rem; }
 .st-key-bar .st-key-drop { width: 320px; flex: none; }
 @media (max-width: 640px) {
+  .st-key-home .st-key-drop [data-testid="stFileUploaderDropzone"] { min-height: 120px; }
   .st-key-bar h1.page { position: absolute; clip-path: inset(50%); }
   .st-key-bar > :has(h1.page) { position: absolute; }
   .st-key-bar .st-key-drop { width: auto; }
@@ -127,6 +128,7 @@ h3.small { font-size: 1rem; margin: 0; padding: 0; }
   position: absolute; bottom: 0; transform: translateX(-50%); line-height: 1.4rem;
   color: var(--tone); white-space: nowrap;
 }
+.scale .mark.middle { bottom: .3rem; }
 .scale .mark.left { transform: translateX(14px); }
 .scale .mark.right { transform: translateX(calc(-100% - 14px)); }
 .scale .track {
