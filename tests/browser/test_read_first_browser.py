@@ -45,7 +45,7 @@ def idle(page: Page) -> None:
 
 def open_test_image(page: Page, server: Server) -> None:
     page.goto(server.url)
-    page.locator(".st-key-read_first_switch input").check(force=True, timeout=SLOW)
+    page.get_by_test_id("stSidebar").get_by_text("Read first").click(timeout=SLOW)
     page.get_by_role("button", name="Read random test images").click()
     expect(page.locator(".xv[data-state=ready]")).to_be_visible(timeout=SLOW)
     idle(page)
@@ -143,7 +143,7 @@ def test_a_reading_needs_no_mouse_and_its_pages_have_no_violations(
     page = open_browser_page(PHONE, "dark")
     page.goto(server.url)
     page.get_by_test_id("stExpandSidebarButton").click(timeout=SLOW)
-    switch = page.locator(".st-key-read_first_switch input")
+    switch = page.get_by_role("switch", name="Read first")
     switch.focus()
     page.keyboard.press("Space")
     start = page.get_by_role("button", name="Read random test images")

@@ -267,3 +267,23 @@ def test_a_marked_area_is_part_of_the_reading(start, image_png):
     ]
     at.session_state["reading_session"].mark(None)
     assert table(at) == [row]
+
+
+def test_the_summary_is_drawn_when_it_is_opened(start, image_png):
+    at = start(("a.png", image_png(1000, True)))
+    at = press(call(at, "NORMAL", 2), "Record the call and show the result")
+    at = call(at, "PNEUMONIA", 4, again="-again")
+    at = at.selectbox(key="reference-1").set_value("PNEUMONIA").run()
+    at = press(at, "Record")
+    assert not at.table
+
+    at.session_state["read-first-summary"] = True
+    at = at.run()
+
+    assert not at.exception
+    rows = at.table[0].value
+    assert rows.loc["Sensitivity", "First call"] == "0 of 1, 0.0% (0.0% to 79.3%)"
+    assert rows.loc["Sensitivity", "Second call"] == "1 of 1, 100.0% (20.7% to 100.0%)"
+    text = "\n".join(element.value for element in at.markdown)
+    assert "Changed for the better, from wrong to correct: 1 of 1" in text
+    assert "Automation bias is the tendency" in text
