@@ -116,16 +116,20 @@ def run(folder, out, barrier=None):
     )
 
 
-def workers():
-    """Return the processes that hold a model."""
+def workers(process):
+    """Return those descendants of a process that hold a model."""
     found = []
-    for status in Path("/proc").glob("[0-9]*/cmdline"):
-        try:
-            if b"MapWorker(MapBatches(PartScreener))" in status.read_bytes():
-                found.append(int(status.parent.name))
-        except OSError:  # it has ended
-            continue
+    for file in Path(f"/proc/{process}/task").glob("*/children"):
+        with contextlib.suppress(OSError):  # it has ended
+            for child in map(int, file.read_text().split()):
+                if b"MapWorker(MapBatches(PartScreener))" in command_line(child):
+                    found.append(child)
+                found += workers(child)
     return found
+
+
+def command_line(process):
+    return Path(f"/proc/{process}/cmdline").read_bytes()
 
 
 def parts(out):
@@ -206,7 +210,7 @@ def test_a_killed_worker_costs_no_file(cluster, folder, expected, tmp_path):
     killed = []
 
     def kill():
-        for worker in workers():
+        for worker in workers(os.getpid()):
             with contextlib.suppress(ProcessLookupError):  # one of an earlier test
                 os.kill(worker, signal.SIGKILL)
                 killed.append(worker)
