@@ -17,6 +17,7 @@ survives, and the others end the whole run.
 from __future__ import annotations
 
 import argparse
+import contextlib
 import os
 import random
 import signal
@@ -294,7 +295,7 @@ def kill_once(
     time.sleep(chance.random())
     before = stored(out)
     if worker:
-        for pid in workers():
+        for pid in workers(process.pid):
             os.kill(pid, signal.SIGKILL)
             break
     else:
@@ -302,15 +303,14 @@ def kill_once(
     return before
 
 
-def workers() -> list[int]:
-    """Return the Ray workers of this computer that hold a model (Linux)."""
+def workers(process: int) -> list[int]:
+    """Return those Ray workers below a process that hold a model (Linux)."""
     found = []
-    for file in Path("/proc").glob("[0-9]*/cmdline"):
-        try:
-            if b"MapWorker(MapBatches(PartScreener))" in file.read_bytes():
-                found.append(int(file.parent.name))
-        except OSError:  # it has ended
-            continue
+    for child in children(process):
+        with contextlib.suppress(OSError):  # it has ended
+            if b"PartScreener" in Path(f"/proc/{child}/cmdline").read_bytes():
+                found.append(child)
+            found += workers(child)
     return found
 
 

@@ -5,6 +5,7 @@ node can be lost. Only one test runs a network; the others have a predictor with
 starts at once.
 """
 
+import contextlib
 import os
 import signal
 import subprocess
@@ -62,10 +63,12 @@ def folder(tmp_path_factory, image_png):
     return root
 
 
-def simulated():
+def simulated(barrier=None):
     """Return a function that loads a predictor without a network.
 
-    It is nested, so that Ray sends its code to the workers, which do not have the tests.
+    After two parts each worker waits for the file `barrier`, so that something can happen in the
+    middle. The function is nested, so that Ray sends its code to the workers, which do not have the
+    tests.
     """
 
     def load(bundle, engine, cores):
@@ -74,9 +77,14 @@ def simulated():
 
         from xray_core.prediction.predictor import Prediction
 
+        done = 0
+
         def predict_many(inputs, batch_size):
+            nonlocal done
             for prepared in inputs:
-                time.sleep(0.02)  # so that something can happen in the middle
+                while done >= 10 and not (barrier is None or barrier.exists()):
+                    time.sleep(0.02)
+                done += 1
                 probability = float(prepared.image.mean() / 255)
                 yield Prediction(probability, "UNCERTAIN", ("A caution.",), model="simulated 1")
 
@@ -102,22 +110,26 @@ def check(path, expected):
     pd.testing.assert_frame_equal(read(path), expected, rtol=0, atol=1e-6)
 
 
-def run(folder, out):
+def run(folder, out, barrier=None):
     return screen_on_ray(
-        folder, out, "simulated", progress=False, rows_per_part=5, load=simulated()
+        folder, out, "simulated", progress=False, rows_per_part=5, load=simulated(barrier)
     )
 
 
-def workers():
-    """Return the processes that hold a model."""
+def workers(process):
+    """Return those descendants of a process that hold a model."""
     found = []
-    for status in Path("/proc").glob("[0-9]*/cmdline"):
-        try:
-            if b"MapWorker(MapBatches(PartScreener))" in status.read_bytes():
-                found.append(int(status.parent.name))
-        except OSError:  # it has ended
-            continue
+    for file in Path(f"/proc/{process}/task").glob("*/children"):
+        with contextlib.suppress(OSError):  # it has ended
+            for child in map(int, file.read_text().split()):
+                if b"MapWorker(MapBatches(PartScreener))" in command_line(child):
+                    found.append(child)
+                found += workers(child)
     return found
+
+
+def command_line(process):
+    return Path(f"/proc/{process}/cmdline").read_bytes()
 
 
 def parts(out):
@@ -135,6 +147,7 @@ def wait_for(condition):
 def run_and(happen, folder, out):
     """Run, and let something happen once two of twelve parts are stored."""
     failures = []
+    barrier = out.with_name("barrier")
 
     def act():
         try:
@@ -142,10 +155,11 @@ def run_and(happen, folder, out):
             happen()
         except BaseException as error:
             failures.append(error)
+        barrier.touch()
 
     thread = threading.Thread(target=act)
     thread.start()
-    summary = run(folder, out)
+    summary = run(folder, out, barrier)
     thread.join()
     assert failures == []
     return summary
@@ -196,8 +210,10 @@ def test_a_killed_worker_costs_no_file(cluster, folder, expected, tmp_path):
     killed = []
 
     def kill():
-        killed.extend(workers())
-        os.kill(killed[0], signal.SIGKILL)
+        for worker in workers(os.getpid()):
+            with contextlib.suppress(ProcessLookupError):  # one of an earlier test
+                os.kill(worker, signal.SIGKILL)
+                killed.append(worker)
 
     run_and(kill, folder, out)
     assert killed
@@ -226,7 +242,7 @@ def test_a_killed_driver_leaves_whole_parts_and_resumes(cluster, folder, expecte
 
     out = tmp_path / "t.parquet"
     load = tmp_path / "load.pickle"
-    load.write_bytes(ray.cloudpickle.dumps(simulated()))
+    load.write_bytes(ray.cloudpickle.dumps(simulated(tmp_path / "barrier")))
     command = [sys.executable, "-c", DRIVER, str(folder), str(out), str(load), cluster.address]
     process = subprocess.Popen(command, cwd=ROOT)
     try:
