@@ -17,7 +17,7 @@ RUN /app/bin/pip install --no-deps . \
     && /app/bin/pip uninstall --yes --quiet setuptools wheel pip
 
 FROM python:3.12-slim-bookworm
-RUN useradd --system --uid 10001 --no-create-home --shell /usr/sbin/nologin xray \
+RUN useradd --uid 10001 --no-create-home --shell /usr/sbin/nologin xray \
     && pip uninstall --yes --quiet setuptools wheel pip 2>/dev/null || true
 COPY --from=build /app /app
 # All that is written goes to /tmp, the only folder that has to be writable.

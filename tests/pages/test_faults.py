@@ -74,7 +74,8 @@ def test_memory_that_runs_out_in_a_decode_ends_as_a_sentence(
     with monkeypatch.context() as planted:
         planted.setattr(cases, "read_radiograph", fail)
         assert drop(at, image_png(1)) == "UNREADABLE"
-    assert "too large for this computer's memory" in page_text(at)
+    (reason,) = at.session_state["prediction_visit"].cases[-1].result.reasons
+    assert reason == "The image is too large for this computer's memory."
     assert drop(at, image_png(2)) != "UNREADABLE"
 
 
