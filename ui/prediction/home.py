@@ -62,7 +62,7 @@ def describe_model(bundle: Bundle) -> str:
     name = as_text(bundle.name)
     what = f"**{name}** detects pneumonia in frontal chest X-rays of children aged 1 to 5."
     test: Mapping[str, Any] = bundle.config.get("metrics", {}).get("test", {})
-    if not test:
+    if not {"images", "patients", "metrics"} <= test.keys():
         return f"{what} It has no stored results on a test set."
     metrics = test["metrics"]
 
