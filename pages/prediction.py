@@ -119,9 +119,9 @@ def _reading(mine: Visit, predictor: "Predictor") -> None:
     case, numbers = mine.cases[0], [1]
     with st.container(key="reading"), st.container(key="case"):
         if len(mine.cases) > 1:
-            with st.container(key="several", gap="small"):
+            with st.container(key="several", gap="xsmall"):
                 case, numbers = choose_case(mine.cases)
-            with st.container(key="all-images", gap="small"):
+            with st.container(key="all-images", gap="xsmall"):
                 downloads_of_all(mine, predictor)
         show_case(case, predictor, numbers)
 

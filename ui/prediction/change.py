@@ -24,13 +24,16 @@ def choose_window(case: Case, view: View) -> None:
     windows = view.prepared.radiograph.windows
     if len(windows) < 2:
         return
-    window = st.selectbox(
-        "Window (the result is computed for the image as shown)",
-        range(len(windows)),
-        index=min(case.window, len(windows) - 1),
-        format_func=lambda index: windows[index],
-        key=widget_key(f"window-{case.number}"),
-    )
+    with st.container(key="window"):
+        window = st.selectbox(
+            "Window for the analysis",
+            range(len(windows)),
+            index=min(case.window, len(windows) - 1),
+            format_func=lambda index: windows[index],
+            key=widget_key(f"window-{case.number}"),
+            help="The result is computed with this window of the file. The presets of the viewer "
+            "change the display only.",
+        )
     if window != case.window:
         case.window = window
         st.rerun()

@@ -38,7 +38,7 @@ def show_case(case: Case, predictor: "Predictor", numbers: list[int]) -> None:
     `numbers` are those of the images among which the arrow keys move.
     """
     prediction = case.prediction
-    with st.container(key="case-result", gap="small"):
+    with st.container(key="case-result", gap="xsmall"):
         show_result(case, predictor)
     if prediction.verdict == "UNREADABLE":
         return
@@ -51,7 +51,7 @@ def show_case(case: Case, predictor: "Predictor", numbers: list[int]) -> None:
     view = _open_view(case)
     # The viewer stands before the details, whose method decides on its map.
     image = st.container(key="case-viewer")
-    with st.container(key="case-details", gap="small"):
+    with st.container(key="case-details", gap="xsmall"):
         if prediction.verdict == "REFUSED":
             choose_window(case, view)
             _actions(case, view, predictor)

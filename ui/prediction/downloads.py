@@ -81,7 +81,6 @@ def downloads_of_all(visit: Visit, predictor: "Predictor") -> None:
             partial(_batch_pdf, visit, predictor, rates, pre_test(), names=show_names()),
             file_name="chest-xray-reports.pdf",
             mime="application/pdf",
-            icon=":material/picture_as_pdf:",
             on_click="ignore",
             help="A summary, and a page for each image.",
             key="download_all_pdf",
@@ -91,7 +90,6 @@ def downloads_of_all(visit: Visit, predictor: "Predictor") -> None:
             table_csv(visit.cases, names=show_names(), pre_test=pre_test()),
             file_name="chest-xray-results.csv",
             mime="text/csv",
-            icon=":material/table:",
             on_click="ignore",
             key="download_all_csv",
         )

@@ -37,7 +37,7 @@ def choose_case(cases: list[Case]) -> tuple[Case, list[int]]:
     Returns the selected image, and the numbers of those that match the filter, in their order.
     """
     counts = _counts(cases)
-    with st.container(horizontal=True, gap="small"):
+    with st.container(horizontal=True, gap="xsmall"):
         shown = st.selectbox(
             "Show",
             counts,

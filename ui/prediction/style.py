@@ -47,7 +47,9 @@ h2.small { font-size: 1rem; margin: .2rem 0 -.6rem; padding: 0; font-weight: 600
 /* The list of studies is not downloaded or searched, and the buttons for it cover others. */
 .st-key-pacs [data-testid="stElementToolbar"] { display: none; }
 
-.st-key-busy:not(:has([data-testid="stSpinner"], [data-testid="stProgress"])) { display: none; }
+:has(> .st-key-busy):not(:has([data-testid="stSpinner"], [data-testid="stProgress"])) {
+  display: none;
+}
 
 /* The viewer beside result and details, with the list of several images on its left. With less
    room the list stands above, and with little room one stands below the other. */
@@ -59,14 +61,16 @@ h2.small { font-size: 1rem; margin: .2rem 0 -.6rem; padding: 0; font-weight: 600
 }
 .st-key-case > :has(.st-key-several) { grid-area: list; order: -1; }
 .st-key-case > :has(.st-key-case-viewer) { grid-area: viewer; }
+.st-key-case-viewer { min-height: calc(clamp(600px, 100vh - 250px, 1400px) + 60px); }
+@media (max-width: 1024px) { .st-key-case-viewer { min-height: 300px; } }
 .st-key-case > :has(.st-key-case-result) { grid-area: result; order: -1; }
 .st-key-case > :has(.st-key-case-details) { grid-area: details; }
 .st-key-case > :has(.st-key-all-images) { grid-area: all; order: 1; }
 .st-key-case.st-key-case:has(.st-key-several) {
   grid-template:
     "list viewer result" auto
-    "list viewer details" 1fr
-    "all viewer details" auto / 250px minmax(0, 1fr) minmax(0, 380px);
+    "list viewer details" auto
+    "all viewer details" 1fr / 250px minmax(0, 1fr) minmax(0, 380px);
 }
 @container reading (max-width: 1180px) {
   .st-key-case.st-key-case:has(.st-key-several) {
@@ -82,14 +86,17 @@ h2.small { font-size: 1rem; margin: .2rem 0 -.6rem; padding: 0; font-weight: 600
 :is(.st-key-all-images, .st-key-downloads, .st-key-actions) button { padding-inline: .5rem; }
 
 /* A label beside its control. */
-:is(.st-key-pre-test [data-testid="stNumberInput"], .st-key-method [data-testid="stSelectbox"]) {
-  display: flex; flex-direction: row; align-items: center; gap: .5rem;
+:is(.st-key-pre-test, .st-key-method, .st-key-window)
+    :is([data-testid="stNumberInput"], [data-testid="stSelectbox"]) {
+  display: flex; flex-direction: row; align-items: center; gap: .6rem;
 }
-:is(.st-key-pre-test, .st-key-method) [data-testid="stWidgetLabel"] {
-  margin: 0; min-height: 0; flex: none; width: auto;
+:is(.st-key-pre-test, .st-key-method, .st-key-window) [data-testid="stWidgetLabel"] {
+  margin: 0; min-height: 0; flex: none; width: auto; gap: .25rem;
 }
-.st-key-pre-test [data-testid="stNumberInputContainer"] { flex: 1; }
-.st-key-method [data-testid="stSelectbox"] > div { flex: 1; }
+.st-key-pre-test [data-testid="stNumberInputContainer"] { flex: 1; min-width: 0; width: auto; }
+:is(.st-key-method, .st-key-window) [data-testid="stSelectbox"] > div {
+  flex: 1; min-width: 0; width: auto;
+}
 .st-key-pre-test, .st-key-method { gap: .3rem .8rem; }
 p.legend { margin: 0; font-size: .85rem; color: var(--soft-ink); }
 p.legend b { color: var(--ink); }
