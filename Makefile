@@ -3,12 +3,14 @@
 VENV := .venv
 BIN := $(VENV)/bin
 PIP := $(BIN)/python -m pip install --disable-pip-version-check
+# Options of `make lock`, such as LOCK=--upgrade.
+LOCK :=
 # The first interpreter that runs and has a version for which TensorFlow publishes wheels.
 PYTHON := $(shell for p in python3 python3.13 python3.12 python3.11; do \
 	$$p -c 'import sys; sys.exit(not (3, 11) <= sys.version_info[:2] <= (3, 13))' 2>/dev/null \
 	&& echo $$p && break; done)
 
-.PHONY: app pacs-demo test check docs clean
+.PHONY: app pacs-demo test check docs lock audit package clean
 
 app: $(VENV)/app.installed ## create the environment, install, start the app with the shipped model
 	$(BIN)/python -m streamlit run app.py
@@ -30,6 +32,16 @@ check: $(VENV)/dev.installed ## format, lint, types
 
 docs: $(VENV)/docs.installed ## build the documentation and API reference into site/
 	$(BIN)/python -m mkdocs build --strict
+
+lock: $(VENV)/dev.installed ## pin requirements.txt from the ranges of pyproject.toml, for all versions of Python
+	$(BIN)/uv pip compile pyproject.toml --universal --python-version 3.11 --no-annotate \
+		--no-emit-index-url --custom-compile-command "make lock" $(LOCK) --output-file requirements.txt
+
+audit: $(VENV)/dev.installed ## known vulnerabilities of the pinned packages
+	$(BIN)/pip-audit --requirement requirements.txt --no-deps --disable-pip --strict
+
+package: $(VENV)/dev.installed ## wheel and sdist in dist/
+	$(BIN)/python -m hatchling build
 
 $(VENV)/app.installed: requirements.txt | $(BIN)/python
 	$(PIP) --requirement requirements.txt

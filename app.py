@@ -9,6 +9,7 @@ import streamlit as st
 from starlette.middleware import Middleware
 
 from ui.common.server import RequestFilter, log_error_locations_only
+from ui.common.startup import lifespan, routes
 
 
 def on_script_error(error: Exception) -> bool:
@@ -19,7 +20,13 @@ def on_script_error(error: Exception) -> bool:
     return True
 
 
-app = st.App(__file__, middleware=[Middleware(RequestFilter)], on_script_error=on_script_error)
+app = st.App(
+    __file__,
+    lifespan=lifespan,
+    routes=routes,
+    middleware=[Middleware(RequestFilter)],
+    on_script_error=on_script_error,
+)
 
 if __name__ == "__main__":  # the script of a visit, not the module of the server
     from ui.common.frame import navigation, run_page

@@ -21,6 +21,7 @@ from benchmarks.reporting import images_of_fold
 from xray_core.dataset.external import read_external
 from xray_core.imaging.pixels import to_model_input
 from xray_core.model.bundle import open_bundle
+from xray_core.model.engine import trace
 from xray_core.model.lungs import LungSegmenter, overlap
 from xray_core.training.data import ImageSet, add_lung_masks, add_shifted_copies, read_image
 from xray_core.training.masks import find_masks
@@ -48,7 +49,7 @@ def main() -> None:
     arguments = parser.parse_args()
 
     bundle = open_bundle(arguments.model, kind="segmentation")
-    segmenter = LungSegmenter(bundle.load_network(), bundle.lung_limits)
+    segmenter = LungSegmenter(trace(bundle.load_network()), bundle.lung_limits)
     folder, index = images_of_fold(arguments.data, "validation")
     references = read_masks(find_masks(arguments.masks), index).masks
     pixels = np.stack([read_image(folder / path)[1] for path in index["path"]]).astype(np.uint8)

@@ -5,6 +5,7 @@ import streamlit as st
 from ui.common.errors import show_errors
 from ui.common.folders import is_local
 from ui.common.frame import frame
+from ui.common.public import is_public, shows_dataset
 from ui.common.text import as_text
 from ui.common.widgets import csv_button
 from ui.dataset.averages import show_averages
@@ -46,9 +47,14 @@ def show_page(model: str | None) -> None:
 
 def show_origin(source: Source) -> None:
     if source.folder is None:
+        reason = (
+            "There are no images on the computer that runs this app"
+            if shows_dataset()
+            else "This server does not show the images of the dataset"
+        )
         st.info(
-            "There are no images on the computer that runs this app: everything except images "
-            f"comes from the stored table of the model {as_text(source.name)}.",
+            f"{reason}: everything except images comes from the stored table of the model "
+            f"{as_text(source.name)}.",
             icon=":material/info:",
         )
     else:
@@ -57,6 +63,8 @@ def show_origin(source: Source) -> None:
             "The default dataset: chest X-rays of children aged 1 to 5 from Guangzhou (Kermany et "
             f"al., Cell 2018; CC BY 4.0).{folder}"
         )
+    if is_public():
+        return
     with st.expander(
         "Another folder, or the Kaggle download" if source.folder is None else "Another folder",
         expanded=source.folder is None,

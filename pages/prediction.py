@@ -11,6 +11,7 @@ from ui.common.streamlit_internals import bound_uploads
 from ui.prediction.analysis import analyse_all, request_analysis
 from ui.prediction.cases import Visit, visit
 from ui.prediction.details import show_case
+from ui.prediction.dicom_results import send_all
 from ui.prediction.downloads import downloads_of_all
 from ui.prediction.home import PRIVACY, describe_model, example_buttons, example_cards
 from ui.prediction.open import describe_origins, open_requested
@@ -23,6 +24,7 @@ from ui.prediction.pacs_tab import (
     pacs_in_bar,
     pacs_offer,
 )
+from ui.prediction.read_first_page import show_read_first
 from ui.prediction.several import choose_case
 from ui.prediction.style import STYLE
 from ui.prediction.uploads import drop_key, fits, handle_drop, take_dropped
@@ -40,10 +42,11 @@ def main() -> None:
     if model is None:
         st.html(TITLE)
         return
-    bundle, mine = load_bundle(model), visit()
+    bundle, mine, offer = load_bundle(model), visit(), pacs_offer()
     bound_uploads(fits)
+    if show_read_first(bundle):
+        return
     open_requested(mine)
-    offer = pacs_offer()
     if offer is not None and is_fetching(offer):
         st.html(TITLE)
         fetch_images(mine, offer)
@@ -123,6 +126,7 @@ def _reading(mine: Visit, predictor: "Predictor") -> None:
                 case, numbers = choose_case(mine.cases)
             with st.container(key="all-images", gap="xsmall"):
                 downloads_of_all(mine, predictor)
+                send_all(mine.cases, predictor)
         show_case(case, predictor, numbers)
 
 

@@ -17,7 +17,7 @@ import pytest
 REPOSITORY = Path(__file__).parents[1]
 JOBS = ("dataset", "training", "prediction", "evaluation", "pacs")
 FLOORS = {
-    **dict.fromkeys(("xray_core.errors", "xray_core.labels", "xray_core.spreadsheet"), 0),
+    **{f"xray_core.{name}": 0 for name in ("errors", "labels", "spreadsheet", "places")},
     "xray_core.command_line": 1,
     **dict.fromkeys(("xray_core.imaging", "xray_core.stats"), 1),
     "xray_core.model": 2,
@@ -193,6 +193,22 @@ def test_only_pacs_needs_dicomweb_and_highdicom() -> None:
     }
     assert users == {"pacs"}
     assert not loaded("import xray_core.cli, xray_core.pacs.command") & optional
+
+
+def test_ray_and_fsspec_load_only_where_they_are_used() -> None:
+    """They are optional: `requirements-ray.txt` and not `requirements.txt` lists them."""
+    users = {
+        path.stem
+        for path in python_files()
+        for names in imported_names(ast.parse(path.read_text(encoding="utf-8")))
+        if names[0].split(".")[0] in {"ray", "fsspec"}
+    }
+    assert users == {"ray_screen", "sources", "reading_worker"}
+    code = (
+        "import xray_core.cli, xray_core.scale.ray_screen, xray_core.prediction.screen\n"
+        "import xray_core.prediction.reading_worker"
+    )
+    assert not loaded(code) & ({"ray", "fsspec", "pyarrow"} | TENSORFLOW)
 
 
 @pytest.mark.parametrize("module", ["client", "results"])

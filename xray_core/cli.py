@@ -1,9 +1,12 @@
-"""The command line: `python -m xray_core COMMAND`."""
+"""The command line: `chest-xray COMMAND`, or `python -m xray_core COMMAND`."""
 
 from __future__ import annotations
 
 import argparse
 import json
+import os
+import runpy
+import sys
 from pathlib import Path
 
 from tqdm import tqdm
@@ -11,10 +14,11 @@ from tqdm import tqdm
 from xray_core.command_line import run_command
 from xray_core.errors import XrayError
 from xray_core.pacs.command import add_commands as add_pacs_commands
+from xray_core.places import MODELS, app_folder, folder_with_model
 
 
 def main(arguments: list[str] | None = None) -> int:
-    """Run one command of `python -m xray_core`.
+    """Run one command.
 
     Parameters
     ----------
@@ -26,7 +30,14 @@ def main(arguments: list[str] | None = None) -> int:
     int
         The exit status: 0, 1 after an error (one sentence on standard error), 130 if interrupted.
     """
+    arguments = sys.argv[1:] if arguments is None else arguments
+    if arguments[:1] == ["train"]:
+        from xray_core.training.command import main as train
+
+        return train(arguments[1:])
     options = _parser().parse_args(arguments)
+    if "model" in options:
+        options.models = folder_with_model(options.model, options.models)
     return run_command(
         lambda: options.run(options), interrupted="Run the same command again to resume."
     )
@@ -34,25 +45,95 @@ def main(arguments: list[str] | None = None) -> int:
 
 def _parser() -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser(
-        prog="python -m xray_core",
-        description="Screen folders of chest X-rays, analyse studies of a PACS, evaluate and "
-        "rebuild models, download the dataset. Train a model with `python train.py`.",
-        epilog="example: python -m xray_core evaluate --model resnet50",
+        prog="chest-xray" if "chest-xray" in Path(sys.argv[0]).name else "python -m xray_core",
+        description="Open the app, train a model, screen folders of chest X-rays, analyse studies "
+        "of a PACS, evaluate and rebuild models, download the dataset.",
+        epilog="example: chest-xray app",
     )
     commands = parser.add_subparsers(dest="command", required=True, metavar="COMMAND")
 
+    app = commands.add_parser(
+        "app",
+        help="open the app in the browser",
+        description="Start the server of the app, and open it in the browser. Further settings "
+        "are those of Streamlit, as environment variables (STREAMLIT_SERVER_HEADLESS=true, say). "
+        "See docs/deploy.md.",
+        epilog="example: chest-xray app --port 8502 --models models",
+    )
+    app.set_defaults(run=_app)
+    app.add_argument("--port", type=int, default=8501, metavar="N", help="(default: 8501)")
+    app.add_argument(
+        "--address",
+        default="localhost",
+        metavar="ADDRESS",
+        help="address on which the server listens (default: localhost)",
+    )
+    app.add_argument(
+        "--name",
+        metavar="HOST",
+        help="host name under which visitors reach the server through a reverse proxy",
+    )
+    app.add_argument(
+        "--models",
+        type=Path,
+        dest="app_models",
+        metavar="DIR",
+        help="folder of the models that the app offers (default: $XRAY_MODELS, then the shipped "
+        "models)",
+    )
+
+    commands.add_parser("train", add_help=False, help="train a model; see `train --help`")
+
     screen = commands.add_parser(
         "screen",
-        help="predict every image of a folder",
-        description="Predict every image of a folder and write one CSV row per image.",
-        epilog="example: python -m xray_core screen radiographs --out results.csv",
+        help="predict every image of a folder, a list or an archive",
+        description="Predict every image of a folder, a glob, a list of paths, a ZIP or a tar, on "
+        "this computer or on a file system such as s3://, and write one row per image. A stopped "
+        "run resumes. See docs/scale.md.",
+        epilog="examples: python -m xray_core screen radiographs --out results.csv; "
+        "python -m xray_core screen list.parquet --out results.parquet --ray",
     )
     screen.set_defaults(run=_screen)
-    screen.add_argument("folder", type=Path, metavar="FOLDER", help="folder of the images")
     screen.add_argument(
-        "--out", type=Path, required=True, metavar="FILE.csv", help="table to write"
+        "source",
+        metavar="SOURCE",
+        help="a folder, a glob in quotes, a list of paths (.txt, or .parquet with the column "
+        '"path"), a ZIP or a tar',
+    )
+    screen.add_argument(
+        "--out",
+        type=Path,
+        required=True,
+        metavar="TABLE",
+        help="table to write: a .csv file, or a .parquet folder",
+    )
+    screen.add_argument(
+        "--maps",
+        type=Path,
+        metavar="DIR",
+        help="also store the Grad-CAM overlay of each image here, as AB/SHA256.jpg; images are "
+        "then predicted one at a time",
+    )
+    screen.add_argument(
+        "--timeout",
+        type=_positive_seconds,
+        default=60.0,
+        metavar="SECONDS",
+        help="give a file up after this time (default: 60)",
+    )
+    screen.add_argument(
+        "--ray",
+        nargs="?",
+        const="local",
+        metavar="ADDRESS",
+        help="screen on Ray: the cluster at this address, or without one this computer alone",
     )
     _add_model_option(screen)
+    screen.add_argument(
+        "--engine",
+        metavar="NAME",
+        help="what runs the networks: auto, tensorflow or openvino (default: auto)",
+    )
 
     evaluate = commands.add_parser(
         "evaluate",
@@ -136,6 +217,23 @@ def _parser() -> argparse.ArgumentParser:
         help="where to put it (default: data/chest_xray)",
     )
 
+    export = commands.add_parser(
+        "export",
+        help="write a model in a format that runs without this project",
+        description="Write the networks of a model in a format that runs without this project, "
+        "with their calibration and a README, run them and compare the logits.",
+        epilog="example: python -m xray_core export resnet50 --format onnx --out exported",
+    )
+    export.set_defaults(run=_export)
+    export.add_argument("name", metavar="NAME", help="name of the bundle")
+    export.add_argument(
+        "--format", required=True, choices=("openvino", "onnx", "litert", "saved_model")
+    )
+    export.add_argument(
+        "--out", type=Path, required=True, metavar="DIR", help="folder to write, new or empty"
+    )
+    _add_models_option(export)
+
     pacs = commands.add_parser(
         "pacs",
         help="search a PACS, analyse its studies, watch it for new ones",
@@ -155,9 +253,9 @@ def _add_models_option(command: argparse.ArgumentParser) -> None:
     command.add_argument(
         "--models",
         type=Path,
-        default=Path("models"),
+        default=MODELS,
         metavar="DIR",
-        help="folder of the bundles (default: models)",
+        help="folder of the bundles (default: models, then the shipped models)",
     )
 
 
@@ -167,13 +265,43 @@ def _add_model_option(command: argparse.ArgumentParser) -> None:
     )
 
 
-def _screen(options: argparse.Namespace) -> None:
-    from xray_core.prediction.predictor import Predictor
-    from xray_core.prediction.screen import screen
+def _positive_seconds(text: str) -> float:
+    seconds = float(text)
+    if not 0 < seconds < float("inf"):
+        raise argparse.ArgumentTypeError("the time must be above 0")
+    return seconds
 
-    counts = screen(options.folder, options.out, Predictor.load(options.models / options.model))
-    summary = ", ".join(f"{count} {verdict}" for verdict, count in sorted(counts.items()))
-    print(f"{options.out}: {summary or 'no files'}")
+
+def _app(options: argparse.Namespace) -> None:
+    if options.app_models is not None:
+        os.environ["XRAY_MODELS"] = str(options.app_models.resolve())
+    arguments = ["--server.port", str(options.port), "--server.address", options.address]
+    if options.name:
+        for host in ("localhost", "127.0.0.1", options.name):
+            arguments += ["--server.allowedHosts", host]
+        arguments += ["--browser.serverAddress", options.name, "--server.headless", "true"]
+    sys.argv = ["streamlit", "run", str(app_folder() / "app.py"), *arguments]
+    runpy.run_module("streamlit", run_name="__main__")
+
+
+def _screen(options: argparse.Namespace) -> None:
+    bundle = options.models / options.model
+    # Absent where it was not given, so that the predictor's own default applies.
+    engine = {} if options.engine is None else {"engine": options.engine}
+    common = {"maps": options.maps, "timeout": options.timeout}
+    if options.ray is not None:
+        from xray_core.scale.ray_screen import screen_on_ray
+
+        summary = screen_on_ray(
+            options.source, options.out, bundle, address=options.ray, **common, **engine
+        )
+    else:
+        from xray_core.prediction.predictor import Predictor
+        from xray_core.prediction.screen import screen
+
+        predictor = Predictor.load(bundle, **engine)
+        summary = screen(options.source, options.out, predictor, **common)
+    print(f"{options.out}: {summary.sentence}")
 
 
 def _evaluate(options: argparse.Namespace) -> None:
@@ -280,6 +408,16 @@ def _read_notes(file: Path) -> str:
         return file.read_text(encoding="utf-8").strip()
     except (OSError, UnicodeDecodeError) as error:
         raise XrayError(f"{file} cannot be read as a text file.") from error
+
+
+def _export(options: argparse.Namespace) -> None:
+    from xray_core.prediction.export import export_model
+
+    export = export_model(options.models / options.name, options.format, options.out)
+    print(
+        f"{export.folder}: {options.name} as {options.format}. The logits of {export.images} "
+        f"images differ from those of TensorFlow by at most {export.difference:.1g}."
+    )
 
 
 def _download(options: argparse.Namespace) -> None:

@@ -23,3 +23,7 @@ class BundleError(XrayError):
 
 class PacsError(XrayError):
     """A PACS is not configured, cannot be reached, or gave an answer that cannot be used."""
+
+
+class MissingPackage(XrayError):
+    """An optional package is not installed. The message has the command that installs it."""

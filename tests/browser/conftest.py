@@ -88,11 +88,12 @@ def start_server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Callable[
         models: Path,
         prefix: tuple[str, ...] = (),
         script: Path = ROOT / "app.py",
+        port: int | None = None,
         **environment: str,
     ) -> Server:
         folder = tmp_path_factory.mktemp("server")
         log = folder / "log.txt"
-        port = _free_port()
+        port = port or _free_port()
         command = [
             *prefix,
             *(sys.executable, "-m", "streamlit", "run", str(script)),
@@ -123,6 +124,12 @@ def start_server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Callable[
     yield start
     for server in servers:
         stop(server)
+
+
+@pytest.fixture(scope="session")
+def free_port() -> Callable[[], int]:
+    """A function that returns a port that nothing listens on."""
+    return _free_port
 
 
 def _free_port() -> int:

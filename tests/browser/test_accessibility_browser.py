@@ -197,10 +197,18 @@ def test_prediction_has_no_violation(page: Page, image_png: Callable[..., bytes]
     page.locator("[data-testid=stExpander] summary").first.click()
     expect(page.locator("[data-testid=stExpander] img").first).to_be_visible()
     audit.look("one image")
-    page.get_by_test_id("stPopoverButton").click()
-    expect(page.get_by_test_id("stPopoverBody")).to_be_visible()
-    audit.look("about the map")
+    for key, name in (("method", "about the map"), ("actions", "changes"), ("bar", "examples")):
+        page.locator(f".st-key-{key}").get_by_test_id("stPopoverButton").click()
+        expect(page.get_by_test_id("stPopoverBody")).to_be_visible()
+        audit.look(name)
+        page.keyboard.press("Escape")
+        expect(page.get_by_test_id("stPopoverBody")).to_have_count(0)
+    page.get_by_role("button", name="Compare models").click()
+    expect(page.get_by_role("dialog").locator("img").last).to_be_visible(timeout=SLOW)
+    settle(page)
+    audit.look("comparison of the models")
     page.keyboard.press("Escape")
+    expect(page.get_by_role("dialog")).to_have_count(0)
     page.locator(".xv canvas").press("?")
     expect(page.locator(".xv-help")).to_be_visible()
     page.locator(".xv [data-xv=both]").check(force=True)
@@ -217,7 +225,7 @@ def test_prediction_has_no_violation(page: Page, image_png: Callable[..., bytes]
     audit.look("refused")
 
     drop(page, *((f"{i}.png", image_png(i, i % 2 == 1)) for i in range(4)), ("bad.png", b"none"))
-    expect(page.get_by_test_id("stDataFrame")).to_be_visible(timeout=SLOW)
+    expect(page.locator(".cl-row")).to_have_count(5, timeout=SLOW)
     expect(page.locator(".xv[data-state=ready]")).to_be_visible(timeout=SLOW)
     audit.look("several images")
     audit.end()
@@ -233,7 +241,7 @@ def test_dataset_has_no_violation(page: Page) -> None:
     page.locator(".st-key-gallery_images").get_by_role(
         "button", name=re.compile("^Open 1$")
     ).click()
-    expect(page.get_by_role("dialog").locator("img")).to_be_visible()
+    expect(page.get_by_role("dialog").locator(".xv[data-state=ready]")).to_be_visible()
     audit.look("one image enlarged")  # ends in the dark theme
     ink, ground = (
         page.get_by_role("dialog")
@@ -282,6 +290,39 @@ def test_an_example_is_five_tabs_away(page: Page) -> None:
     expect(page.locator(".st-key-examples button:focus")).to_contain_text("Example")
     page.keyboard.press("Enter")
     expect(page.locator(".verdict")).to_be_visible(timeout=SLOW)
+
+
+def tab_to(page: Page, selector: str, most: int = 60) -> None:
+    """Press Tab until an element that the selector matches has the focus."""
+    for _ in range(most):
+        page.keyboard.press("Tab")
+        if page.locator(f":is({selector}):focus").count():
+            return
+    raise AssertionError(f"{selector} is not reached within {most} tabs")
+
+
+def test_keys_alone_lead_from_the_start_to_the_report(page: Page) -> None:
+    opened(page, "", ".st-key-examples button")
+    tab_to(page, ".st-key-example-pneumonia button")
+    page.keyboard.press("Enter")
+    expect(page.locator(".verdict")).to_contain_text("Pneumonia suspected", timeout=SLOW)
+    expect(page.locator(".xv[data-state=ready]")).to_be_visible(timeout=SLOW)
+    settle(page)
+    page.keyboard.press("Tab")
+    page.evaluate("document.querySelector('[data-testid=stSkipToContent]').focus()")
+    page.keyboard.press("Enter")
+    tab_to(page, ".xv canvas")
+    page.keyboard.press("o")
+    expect(page.locator(".xv [data-xv=image]")).to_be_checked()
+    tab_to(page, ".st-key-pre-test input")
+    page.keyboard.press("Control+A")
+    page.keyboard.type("20")
+    page.keyboard.press("Enter")
+    settle(page)
+    tab_to(page, ".st-key-download_pdf button")
+    with page.expect_download() as download:
+        page.keyboard.press("Enter")
+    assert Path(download.value.path()).read_bytes().startswith(b"%PDF-")
 
 
 RING = """() => {

@@ -94,7 +94,9 @@ def test_an_image_is_enlarged_and_sent_to_prediction(
     expect(gallery.get_by_role("button", name="Open")).to_have_count(1, timeout=PATIENCE)
     gallery.get_by_role("button", name="Open").click()
     dialog = page.get_by_role("dialog")
-    expect(dialog.get_by_alt_text("Image train/NORMAL/IM-0007-0001.jpeg")).to_be_visible()
+    canvas = dialog.get_by_role("img", name="Image train/NORMAL/IM-0007-0001.jpeg")
+    expect(canvas).to_be_visible()
+    expect(dialog.locator(".xv[data-state=ready]")).to_be_visible()
     shot(page, "dataset-image")
     dialog.get_by_role("button", name="Send to prediction").click()
     expect(page.get_by_role("heading", name="Chest X-ray", exact=True)).to_be_visible(

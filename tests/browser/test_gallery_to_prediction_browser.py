@@ -46,7 +46,7 @@ def test_the_image_sent_is_the_image_predicted(
     expect(gallery.get_by_role("button", name="Open")).to_have_count(1, timeout=SLOW)
     gallery.get_by_role("button", name="Open").click()
     dialog = page.get_by_role("dialog")
-    expect(dialog.get_by_alt_text(f"Image {image}")).to_be_visible(timeout=SLOW)
+    expect(dialog.get_by_role("img", name=f"Image {image}")).to_be_visible(timeout=SLOW)
     dialog.get_by_role("button", name="Send to prediction").click()
     expect(page.locator(".verdict")).to_contain_text(SHOWN_AS[verdict], timeout=SLOW)
     label = "pneumonia, viral" if image == NORMAL else "normal"

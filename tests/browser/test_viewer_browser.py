@@ -54,7 +54,7 @@ def opened(page: Page, server: Server, *files: tuple[str, bytes], layout: str = 
     ready(page)
     idle(page)
     if layout != "image":  # the other maps of the small network are empty
-        page.get_by_role("combobox", name="Method of the map").click()
+        page.locator(".st-key-method").get_by_role("combobox").click()
         page.get_by_role("option", name="Layer-CAM", exact=True).click()
         canvas = page.locator(".xv canvas")
         page.locator(f".xv [data-xv={layout}]").check(force=True)
@@ -490,6 +490,57 @@ def test_arrow_keys_open_the_next_and_the_previous_image(server, page, image_png
     idle(page)
     press(page, "ArrowLeft")
     expect(page.locator(".which")).to_have_text("Image 1")
+
+
+def test_an_image_is_cropped_by_a_rectangle(server, page, image):
+    picture = image(1000, True, 600, 600)
+    opened(page, server, ("a.png", as_png(picture)))
+    press(page, "1")
+    at = box(page)
+    left, top = at["x"] + at["width"] / 2 - 300, at["y"] + at["height"] / 2 - 300
+    page.get_by_role("button", name="Crop", exact=True).click()
+    page.mouse.move(left + 60, top + 30)
+    page.mouse.down()
+    page.mouse.move(left + 200, top + 200)
+    page.mouse.move(left + 540, top + 570)
+    page.mouse.up()
+    page.get_by_role("button", name="Crop and analyse again").click()
+    expect(page.get_by_role("img", name=re.compile("The image was cropped"))).to_be_visible()
+    ready(page)
+    idle(page)
+    # The stage may lie half a pixel beside the image's pixels.
+    shape = page.evaluate("(s => [s.height, s.width])(document.querySelector('.xv').viewer.size)")
+    assert shape == pytest.approx([540, 480], abs=2)
+    press(page, "1")
+    expected = [
+        picture[top : top + shape[0], left : left + shape[1]]
+        for top in (29, 30, 31)
+        for left in (59, 60, 61)
+    ]
+    middle = grey(page)
+    y, x = middle.shape[0] // 2, middle.shape[1] // 2
+    patch = middle[y - 100 : y + 100, x - 100 : x + 100].astype(int)
+    errors = []
+    for part in expected:
+        shown = centred(part, middle.shape)
+        for down in (-1, 0, 1):
+            for right in (-1, 0, 1):
+                rows = slice(y - 100 + down, y + 100 + down)
+                columns = slice(x - 100 + right, x + 100 + right)
+                errors.append(np.abs(shown[rows, columns].astype(int) - patch).max())
+    assert min(errors) == 0
+
+
+def test_the_visible_part_is_cropped_by_keys(server, page, image):
+    opened(page, server, ("a.png", as_png(image(1000, True, 900, 900))))
+    press(page, "+", "+", "+", "c")
+    expect(page.get_by_role("button", name="Crop and analyse again")).to_be_visible()
+    page.keyboard.press("Escape")
+    expect(page.get_by_role("button", name="Crop and analyse again")).to_be_hidden()
+    press(page, "c", "Enter")
+    expect(page.get_by_role("img", name=re.compile("The image was cropped"))).to_be_visible()
+    page.get_by_role("button", name="Undo the changes").click()
+    expect(page.get_by_role("img", name=re.compile("The image was cropped"))).to_have_count(0)
 
 
 def fingers(page: Page, start: list[tuple[int, int]], end: list[tuple[int, int]]) -> None:

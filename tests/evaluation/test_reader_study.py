@@ -11,16 +11,16 @@ import numpy as np
 import pytest
 
 from xray_core.errors import XrayError
-from xray_core.evaluation.reader_study import (
-    Rate,
+from xray_core.evaluation.reader_study import Rate, evaluate_readings
+from xray_core.evaluation.reader_study_text import (
+    compare_calls,
     describe_automation_bias,
     describe_readings,
-    evaluate_readings,
 )
 from xray_core.evaluation.reading import CALLS, Reading, ShownResult
 from xray_core.labels import SHOWN_AS, VERDICTS
 from xray_core.stats.bootstrap import PatientWeights
-from xray_core.stats.intervals import Estimate
+from xray_core.stats.intervals import Estimate, paired_interval
 
 CODES = {"P": "PNEUMONIA", "N": "NORMAL", "U": "UNSURE", "?": "UNCERTAIN", "R": "REFUSED"}
 
@@ -120,7 +120,7 @@ def test_few_patients_have_wide_intervals_and_no_kappa() -> None:
     assert study.before.specificity.text == "0 of 0, not enough cases"
     assert study.before.specificity.estimate is None
     assert study.agreement_before.kappa is None
-    assert study.agreement_before.text.endswith("kappa not enough cases")
+    assert compare_calls(study)[-1]["First call"] == "not enough cases"
     # Tango, without a change: 1.96^2 / (1 + 1.96^2) = 0.7935
     assert study.sensitivity_change.text == "+0.0 percentage points (-79.3 to +79.3)"
     assert study.specificity_change.text == "not enough cases"
@@ -240,7 +240,8 @@ def test_no_sample_raises_or_gives_nan(size: int) -> None:
         for each in (1, 2):
             study = evaluate_readings(readings(*codes, images_per_patient=each))
             assert not any(math.isnan(x) for x in numbers(study)), codes
-            text = " ".join(describe_readings(study))
+            rows = compare_calls(study)
+            text = " ".join([*describe_readings(study), *(x for row in rows for x in row.values())])
             assert "nan" not in text.split()
             assert "no interval" not in text
             assert "not defined" not in text
@@ -294,10 +295,11 @@ def test_the_sentence_on_automation_bias(codes: list[str], expected: str) -> Non
 
 
 def test_the_sentences_say_how_unsure_counts_and_for_whom_they_hold() -> None:
-    text = " ".join(describe_readings(evaluate_readings(readings(*TWELVE))))
+    study = evaluate_readings(readings(*TWELVE))
+    text = " ".join(describe_readings(study))
     assert "An unsure call counts as neither pneumonia nor no pneumonia." in text
     assert "do not apply to other readers" in text
-    assert "Sensitivity: first call 3 of 6, 50.0% (" in text
+    assert "Changed for the better, from wrong to correct: 1 of 11, 9.1% (" in text
     assert "12 complete readings of 12 patients; 1 without a result of the model" in text
 
 
@@ -311,3 +313,87 @@ def test_every_call_and_verdict_can_be_evaluated() -> None:
         ]
     )
     assert (study.readings, study.without_result) == (15, 6)
+
+
+def test_the_table_compares_both_calls_and_the_model() -> None:
+    rows = {row.pop(""): row for row in compare_calls(evaluate_readings(readings(*TWELVE)))}
+    # Wilson's interval of 3 of 6 is 18.8% to 81.2%, and of 1 of 4 4.6% to 69.9%.
+    assert rows["Sensitivity"]["First call"] == "3 of 6, 50.0% (18.8% to 81.2%)"
+    assert rows["Sensitivity"]["Change"].startswith("+0.0 percentage points (")
+    assert rows["Specificity"]["Model alone"] == "1 of 4, 25.0% (4.6% to 69.9%)"
+    assert rows["Agreement with the model"]["Second call"].startswith("7 of 11, ")
+    assert rows["Kappa with the model"]["First call"] == "not enough cases"
+    assert {tuple(row) for row in rows.values()} == {
+        ("First call", "Second call", "Change", "Model alone")
+    }
+
+
+@pytest.mark.parametrize(
+    ("right", "images", "low", "high"),
+    [(3, 6, 0.187616, 0.812384), (8, 16, 0.279996, 0.720004), (17, 19, 0.686059, 0.970641)],
+)
+def test_the_interval_of_few_calls_is_that_of_statsmodels(
+    right: int, images: int, low: float, high: float
+) -> None:
+    """statsmodels 0.15, `proportion_confint(right, images, method="wilson")`."""
+    study = evaluate_readings(readings(*["PPPP"] * right, *["PNNN"] * (images - right)))
+    found = study.before.sensitivity.estimate
+    assert found is not None
+    assert (found.low, found.high) == pytest.approx((low, high), abs=1e-6)
+
+
+@pytest.mark.parametrize(
+    ("right", "images", "low", "high"), [(45, 60, 0.6333, 0.85), (13, 40, 0.2, 0.475)]
+)
+def test_the_interval_of_more_calls_is_that_of_scipy(
+    right: int, images: int, low: float, high: float
+) -> None:
+    """scipy 1.17, `bootstrap(calls, mean, n_resamples=200_000, method="BCa")`."""
+    study = evaluate_readings(readings(*["PPPP"] * right, *["PNNN"] * (images - right)))
+    found = study.before.sensitivity.estimate
+    assert found is not None
+    one_image = 1 / images
+    assert (found.low, found.high) == pytest.approx((low, high), abs=one_image + 1e-4)
+
+
+def test_kappa_of_three_kinds_is_that_of_statsmodels() -> None:
+    """statsmodels 0.15, `cohens_kappa`: 0.660414, asymptotically 0.537147 to 0.783681."""
+    counts_by_kind = {"P": (30, 4, 2), "U": (3, 8, 5), "N": (1, 6, 41)}
+    codes = [
+        f"-{call}{result}{call}"
+        for call, row in counts_by_kind.items()
+        for result, count in zip("P?N", row, strict=True)
+        for _ in range(count)
+    ]
+    kappa = evaluate_readings(readings(*codes)).agreement_before.kappa
+    assert kappa is not None
+    assert kappa.value == pytest.approx(0.660414, abs=1e-6)
+    assert (kappa.low, kappa.high) == pytest.approx((0.537147, 0.783681), abs=0.03)
+
+
+@pytest.mark.parametrize(
+    ("gained", "lost", "statistic"),
+    [
+        (10, 3, 3.7692),
+        (9, 2, 4.4545),
+        (12, 3, 5.4000),
+        (14, 5, 4.2632),
+        (13, 5, 3.5556),
+        (3, 0, 3.0000),
+    ],
+)
+def test_the_interval_of_a_change_agrees_with_mcnemar(
+    gained: int, lost: int, statistic: float
+) -> None:
+    """statsmodels 0.15, `mcnemar(exact=False, correction=False)`; the limit of 5% is 3.8415.
+
+    Tango's interval holds no change exactly where McNemar's test does not reject it. The interval
+    of a study spans Tango's, so it holds no change wherever the test does not reject it.
+    """
+    assert (gained - lost) ** 2 / (gained + lost) == pytest.approx(statistic, abs=1e-4)
+    low, high = paired_interval(gained, lost, 60)
+    assert (low <= 0 <= high) == (statistic < 3.8415)
+    codes = ["PNPP"] * gained + ["PPNN"] * lost + ["PPPP"] * (60 - gained - lost)
+    change = evaluate_readings(readings(*codes)).sensitivity_change.estimate
+    assert change is not None
+    assert change.low <= low < high <= change.high

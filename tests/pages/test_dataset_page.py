@@ -109,10 +109,14 @@ def test_an_image_opens_enlarged_with_its_facts(page: AppTest) -> None:
     page.text_input(key="gallery_patient").set_value("IM-0007-0001").run()
     page.button(key="open train/NORMAL/IM-0007-0001.jpeg").click().run()
     assert not page.exception
+    (viewer,) = page.get("bidi_component")
+    shown = json.loads(viewer.proto.json)
     facts = page.table[0].value["Value"].to_dict()
     assert facts["patient"] == "IM-0007"
     assert facts["width"] == "24"
     assert any(button.label == "Send to prediction" for button in page.button)
+    assert (shown["image"]["width"], shown["several"], shown["map"]) == (24, False, None)
+    assert shown["description"] == "Image train/NORMAL/IM-0007-0001.jpeg."
 
 
 @pytest.mark.parametrize("name", ["width", "mean", "sharpness", "colour"])

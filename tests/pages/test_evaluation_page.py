@@ -1,5 +1,6 @@
 """The Evaluation page, from simulated predictions."""
 
+import json
 import os
 import subprocess
 import sys
@@ -204,6 +205,32 @@ def test_an_error_with_its_image_on_disk_can_be_opened(page, tmp_path, monkeypat
     opened = Path(page.session_state["open_path"])
     assert opened.is_absolute()
     assert opened.is_file()
+
+
+def test_an_error_with_its_image_on_disk_opens_in_the_viewer(page, tmp_path, monkeypatch):
+    from PIL import Image
+
+    errors = [b for b in page.button if b.label.startswith("Enlarge")]
+    assert errors == []
+    folder = tmp_path / "images"
+    for file in predictions().query("fold == 'test'")["file"]:
+        path = folder / file
+        path.parent.mkdir(parents=True, exist_ok=True)
+        Image.new("L", (20, 16), 90).save(path)
+    monkeypatch.setenv("CHEST_XRAY_DIR", str(folder))
+    import streamlit as st
+
+    st.cache_data.clear()
+    select(page, "evaluation_section", "Errors")
+    next(b for b in page.button if b.label == "Enlarge (3)").click().run()
+
+    assert not page.exception
+    assert not page.error
+    (viewer,) = page.get("bidi_component")
+    shown = json.loads(viewer.proto.json)
+    assert shown["description"].startswith("Chest X-ray 3. ")
+    assert (shown["image"]["width"], shown["image"]["height"]) == (20, 16)
+    assert (shown["previous"], shown["next"]) == (True, True)
 
 
 def test_one_model_alone_has_nothing_to_be_compared_with(page):

@@ -11,6 +11,7 @@ from types import SimpleNamespace
 
 import pytest
 import streamlit as st
+from page_tools import listed, listed_files, listed_numbers
 from streamlit.testing.v1 import AppTest
 
 COUNT = 20
@@ -77,11 +78,11 @@ def place(name: str) -> tuple[object, str]:
 
 @pytest.fixture(scope="module")
 def expected(micro_bundle, image_png) -> list[float]:
-    """The probability of each of the twenty in percent, predicted without the page."""
+    """The probability of each of the twenty as predicted without the page."""
     from xray_core.prediction.predictor import Predictor
 
     predictor = Predictor.load(micro_bundle)
-    return [100 * predictor.predict(data).probability for _, data in twenty(image_png)]
+    return [predictor.predict(data).probability for _, data in twenty(image_png)]
 
 
 @pytest.mark.parametrize("after", [False, True], ids=["before", "after"])
@@ -95,16 +96,17 @@ def test_twenty_files_are_twenty_results_in_order_wherever_the_run_stops(
     packed = ("some.zip", zipped(files[5:15]))
     at = drop(open_page("prediction"), *files[:5], packed, *files[15:])
     runs = 1
-    while not at.dataframe:
+    while not listed(at):
         at, runs = at.run(), runs + 1
         assert runs < 10
 
     assert runs > 3
     assert not at.exception
-    table = named(at).dataframe[0].value
-    assert list(table["Image"]) == list(range(1, COUNT + 1))
-    assert list(table["File"]) == NAMES
-    assert list(table["Probability"]) == pytest.approx(expected)
+    at = named(at)
+    assert listed_numbers(at) == list(range(1, COUNT + 1))
+    assert listed_files(at) == NAMES
+    cases = at.session_state["prediction_visit"].cases
+    assert [case.prediction.probability for case in cases] == pytest.approx(expected)
 
 
 def test_a_stop_while_the_progress_is_drawn_loses_nothing(
@@ -124,10 +126,10 @@ def test_a_stop_while_the_progress_is_drawn_loses_nothing(
     monkeypatch.setattr(DeltaGenerator, "progress", stopping)
     at = drop(open_page("prediction"), *twenty(image_png))
     for _ in range(3):
-        assert not at.dataframe
+        assert not listed(at)
         at = at.run()
 
-    assert list(named(at).dataframe[0].value["File"]) == NAMES
+    assert listed_files(named(at)) == NAMES
 
 
 def test_another_model_chosen_before_the_end_analyses_every_file(
@@ -137,11 +139,11 @@ def test_another_model_chosen_before_the_end_analyses_every_file(
     owner, name = place("predict")
     stop_at(owner, name, {6}, after=False)
     at = drop(open_page("prediction"), *twenty(image_png))
-    assert not at.dataframe
+    assert not listed(at)
 
     at = at.sidebar.selectbox[0].set_value("other").run()
 
-    assert list(named(at).dataframe[0].value["File"]) == NAMES
+    assert listed_files(named(at)) == NAMES
     assert {image.result.model[:6] for image in at.session_state["prediction_visit"].cases} == {
         "other "
     }
@@ -152,13 +154,13 @@ def test_files_dropped_before_the_end_are_added(open_page, with_model, image_png
     stop_at(owner, name, {3}, after=False)
     files = twenty(image_png)
     at = drop(open_page("prediction"), *files[:5])
-    assert not at.dataframe
+    assert not listed(at)
 
     at = drop(at, *files[5:8])
-    assert list(named(at).dataframe[0].value["File"]) == NAMES[:8]
+    assert listed_files(named(at)) == NAMES[:8]
 
     at = drop(at, *files[8:10])
-    assert list(at.dataframe[0].value["Image"]) == [1, 2]
+    assert listed_numbers(at) == [1, 2]
 
 
 def test_clear_before_the_end_leaves_nothing(open_page, with_model, image_png, stop_at):
@@ -170,7 +172,7 @@ def test_clear_before_the_end_leaves_nothing(open_page, with_model, image_png, s
 
     visit = at.session_state["prediction_visit"]
     assert (visit.cases, visit.views) == ([], {})
-    assert not at.dataframe
+    assert not listed(at)
 
 
 def test_a_result_for_settings_that_have_changed_is_not_stored():
@@ -234,7 +236,7 @@ def test_a_drop_is_taken_where_its_callback_was_not_called(
 
     at = drop(open_page("prediction"), *twenty(image_png)[:3])
 
-    assert list(named(at).dataframe[0].value["File"]) == NAMES[:3]
+    assert listed_files(named(at)) == NAMES[:3]
 
 
 def test_added_files_keep_within_the_limits_of_one_drop(monkeypatch):

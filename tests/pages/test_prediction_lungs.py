@@ -2,7 +2,6 @@
 
 import csv
 import io
-import json
 import shutil
 from dataclasses import replace
 from pathlib import Path
@@ -13,7 +12,7 @@ import pytest
 import streamlit as st
 from foreign_bundle import reseal
 from lung_network import draw_chest
-from page_tools import page_text
+from page_tools import page_text, viewer
 from PIL import Image
 from streamlit.delta_generator import DeltaGenerator
 from streamlit.testing.v1 import AppTest
@@ -73,12 +72,6 @@ def blue(image: np.ndarray) -> float:
     return float((image[..., 2].astype(int) - image[..., 0] > 80).mean())
 
 
-def viewer(at: AppTest) -> dict:
-    """What the viewer receives."""
-    (element,) = at.get("bidi_component")
-    return json.loads(element.proto.json)
-
-
 def test_the_viewer_gets_the_lungs_and_the_report_outlines_them(open_page, model, downloaded):
     at = drop(open_page("prediction"))
     lungs = viewer(at)["lungs"]
@@ -96,7 +89,7 @@ def test_the_share_of_the_map_in_the_lungs_is_shown(open_page, model, downloaded
 
     monkeypatch.setattr(predictor, "share_inside", lambda heatmap, mask: 0.914)
     at = drop(open_page("prediction"))
-    assert "Grad-CAM map in lungs <b>91%</b>" in page_text(at)
+    assert "Grad-CAM in lungs <b>91%</b>" in page_text(at)
     assert "Grad-CAM map in lungs: 91%." in report_text(downloaded["Report (PDF)"])
     text = downloaded["Result (CSV)"].decode("utf-8-sig")
     (row,) = csv.DictReader(io.StringIO(text))
@@ -111,7 +104,7 @@ def test_a_model_without_a_lung_network_has_no_outline(
     at = at.run()
     assert viewer(at)["lungs"] is None
     assert "outline of the lungs" not in report_text(downloaded["Report (PDF)"])
-    assert "map in lungs" not in page_text(at)
+    assert "in lungs" not in page_text(at)
 
 
 def test_the_result_of_an_unlike_image_has_its_reason(open_page, model, downloaded):

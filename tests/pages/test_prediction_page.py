@@ -13,7 +13,7 @@ import numpy as np
 import pandas as pd
 import pypdf
 import streamlit as st
-from page_tools import of_this_drop
+from page_tools import listed, listed_files, listed_numbers, of_this_drop, select_image, viewer
 from PIL import Image
 from streamlit.delta_generator import DeltaGenerator
 from streamlit.testing.v1 import AppTest
@@ -38,12 +38,6 @@ def words(at: AppTest) -> str:
 def everything(at: AppTest) -> str:
     """All that is sent to the browser except images: every element as its message."""
     return "".join(str(element.proto) for block in (at.main, at.sidebar) for element in block)
-
-
-def viewer(at: AppTest) -> dict:
-    """What the viewer receives."""
-    (element,) = at.get("bidi_component")
-    return json.loads(element.proto.json)
 
 
 def test_an_example_is_analysed_in_one_click(open_page, with_model):
@@ -134,16 +128,23 @@ def test_several_images_become_a_table_and_one_bad_file_does_not_end_the_run(
         ("b.png", image_png(2, True)),
     )
 
-    table = at.dataframe[0].value
-    assert list(table["Image"]) == [1, 2, 3]
-    assert table["Result"][1] == "✕ Unreadable"
-    assert table["Probability"].isna().tolist() == [False, True, False]
+    assert listed_numbers(at) == [1, 2, 3]
+    assert [row["result"] for row in listed(at)] == [
+        "○ No pneumonia detected",
+        "✕ Unreadable",
+        "▲ Pneumonia suspected",
+    ]
+    assert [re.match(r"(below |above )?\d+%", row["note"]) is None for row in listed(at)] == [
+        False,
+        True,
+        False,
+    ]
     assert "a.png" not in everything(at)
 
-    at.selectbox(key=of_this_drop(at, "prediction_shown")).set_value(3).run()
+    at = select_image(at, 3)
     assert "Image 3" in words(at)
     at.checkbox(key=of_this_drop(at, "prediction_names")).check().run()
-    assert list(at.dataframe[0].value["File"]) == ["a.png", "bad.png", "b.png"]
+    assert listed_files(at) == ["a.png", "bad.png", "b.png"]
 
 
 def test_a_zip_is_several_images(open_page, with_model, image_png):
@@ -154,19 +155,46 @@ def test_a_zip_is_several_images(open_page, with_model, image_png):
 
     at = drop(open_page("prediction"), ("images.zip", buffer.getvalue()))
 
-    table = at.dataframe[0].value
-    assert len(table) == 2
-    assert "points outside" in table["Cautions"][1]
+    assert len(listed(at)) == 2
+    assert "points outside" in listed(at)[1]["note"]
 
 
 def test_the_filter_keeps_only_the_chosen_results(open_page, with_model, image_png):
     at = drop(open_page("prediction"), ("a.png", image_png(1, False)), ("bad.png", b"nothing"))
 
-    at = (
-        at.button_group(key=of_this_drop(at, "prediction_verdicts")).set_value(["UNREADABLE"]).run()
-    )
+    at = at.selectbox(key=of_this_drop(at, "prediction_filter")).set_value("UNREADABLE").run()
 
-    assert list(at.dataframe[0].value["Image"]) == [2]
+    assert listed_numbers(at) == [2]
+
+
+def test_the_list_is_ordered_and_the_arrow_keys_follow_its_order(open_page, with_model, image_png):
+    files = [("a.png", image_png(1, False)), ("bad.png", b"nothing"), ("b.png", image_png(2, True))]
+    at = drop(open_page("prediction"), *files)
+    assert (viewer(at)["previous"], viewer(at)["next"]) == (False, True)
+
+    order = at.selectbox(key=of_this_drop(at, "prediction_order"))
+    at = order.set_value("Highest probability first").run()
+    assert listed_numbers(at) == [3, 1, 2]
+    assert (viewer(at)["previous"], viewer(at)["next"]) == (True, True)
+
+    at = order.set_value("Lowest probability first").run()
+    assert listed_numbers(at) == [1, 3, 2]
+
+
+def test_a_filter_that_shows_nothing_any_more_shows_all(open_page, with_model, image_png):
+    at = drop(
+        open_page("prediction"), ("a.png", image_png(1, False)), ("b.png", image_png(2, True))
+    )
+    at = at.selectbox(key=of_this_drop(at, "prediction_filter")).set_value("PNEUMONIA").run()
+    assert listed_numbers(at) == [2]
+
+    from xray_core.imaging.adjustment import Adjustment
+
+    at.session_state["prediction_visit"].cases[1].adjust(Adjustment(quarter_turns=1))
+    at = at.run()
+
+    assert not at.exception
+    assert listed_numbers(at) == [1, 2]
 
 
 def test_clear_removes_the_images(open_page, with_model, image_png):
@@ -237,9 +265,9 @@ def test_images_beyond_the_memory_limit_keep_only_their_result(
     monkeypatch.setattr(store, "KEPT_BYTES", len(first) + 1)
 
     at = drop(open_page("prediction"), ("a.png", first), ("b.png", second))
-    assert not at.dataframe[0].value["Probability"].isna().any()
+    assert all("%" in row["note"] for row in listed(at))
 
-    at = at.selectbox(key=of_this_drop(at, "prediction_shown")).set_value(2).run()
+    at = select_image(at, 2)
     assert "only the results are kept" in words(at)
     assert not at.exception
 
@@ -258,8 +286,7 @@ def test_a_rotated_image_is_corrected_in_one_click(open_page, with_model, image)
         at
     )
 
-    undo = "The image was rotated by 90 degrees clockwise. Undo"
-    at = next(b for b in at.button if b.label == undo).click().run()
+    at = next(b for b in at.button if b.label == "Undo the changes").click().run()
     assert "</span> Not analysed</h2>" in words(at)
 
 
@@ -274,7 +301,7 @@ def test_a_border_is_cropped_in_one_click(open_page, with_model, image):
     assert 'class="scale"' in words(at)
     assert "<li>The image was cropped (" in words(at)
 
-    at = next(b for b in at.button if b.label.endswith("Undo")).click().run()
+    at = next(b for b in at.button if b.label == "Undo the changes").click().run()
     assert any(b.label in labels for b in at.button)
 
 
@@ -365,7 +392,7 @@ def test_page_report_tables_and_command_line_have_the_same_sentences(
     assert not at.error
     text = downloaded["All results (CSV)"].decode("utf-8-sig")
     table = {row["image"]: row for row in csv.DictReader(io.StringIO(text))}
-    shown = at.dataframe[0].value.set_index("Image")
+    shown = {row["number"]: row for row in listed(at)}
     folder = tmp_path / "images"
     folder.mkdir()
     for name, data in files.items():
@@ -379,9 +406,11 @@ def test_page_report_tables_and_command_line_have_the_same_sentences(
         row = table[str(number)]
         same = {key: row[key] for key in ("shown_as", "verdict", "sentence", "gate", "reasons")}
         assert same == {key: screened[name][key] for key in same}
-        assert shown.loc[number, "Cautions"] == row["reasons"]
-        assert shown.loc[number, "Result"].endswith(row["shown_as"])
-        at = at.selectbox(key=of_this_drop(at, "prediction_shown")).set_value(number).run()
+        first = shown[number]["note"].rpartition(" · ")[2]
+        assert first
+        assert row["reasons"].startswith(first)
+        assert shown[number]["result"].endswith(row["shown_as"])
+        at = select_image(at, number)
         page = unescape(words(at))
         assert f"</span> {row['shown_as']}</h2>" in page
         if name == "bad.png":
@@ -398,6 +427,35 @@ def test_page_report_tables_and_command_line_have_the_same_sentences(
         report_text = " ".join(report_page.extract_text().split())
         for part in (row["shown_as"], row["sentence"], *items, f"Image {number}"):
             assert part in report_text
+
+
+def test_a_similar_training_image_opens_beside_the_image(
+    open_page, with_model, image_png, tmp_path, monkeypatch
+):
+    at = drop(open_page("prediction"), ("a.png", image_png(1000, True)))
+    assert [s.label for s in at.button_group] == []
+    index = pd.read_csv(with_model / "micro" / "dataset.csv")
+    for number, row in enumerate(index[index["fold"] == "train"].itertuples()):
+        path = tmp_path / "data" / row.path
+        path.parent.mkdir(parents=True, exist_ok=True)
+        path.write_bytes(image_png(number, row.label == "PNEUMONIA", 40, 50))
+    monkeypatch.setenv("CHEST_XRAY_DIR", str(tmp_path / "data"))
+
+    at = at.run()
+    assert len(at.get("bidi_component")) == 1
+    at = at.button_group(key=of_this_drop(at, "similar")).set_value([3]).run()
+
+    assert not at.error
+    own, similar = (json.loads(element.proto.json) for element in at.get("bidi_component"))
+    assert own["description"].startswith("Image as analysed: Image 1")
+    assert re.fullmatch(
+        r"Similar training image 3 of 8: (normal|bacterial|viral)\.", similar["description"]
+    )
+    assert (similar["image"]["width"], similar["image"]["height"]) == (50, 40)
+    assert own["colours"] == similar["colours"]
+
+    at = next(b for b in at.button if b.label == "Close the similar image").click().run()
+    assert len(at.get("bidi_component")) == 1
 
 
 def test_a_random_image_of_the_test_split_is_offered_where_the_dataset_is(

@@ -1,5 +1,6 @@
 """Uploads on the Prediction page: their limits, and what a browser may send."""
 
+from page_tools import listed
 from streamlit.runtime.memory_uploaded_file_manager import MemoryUploadedFileManager
 from streamlit.runtime.uploaded_file_manager import UploadedFileRec
 
@@ -31,7 +32,7 @@ def test_discarded_files_are_reported_and_not_analysed(open_page, with_model, im
     at.file_uploader[0].upload("large.png", b"", DISCARDED)
     at = at.run()
 
-    assert len(at.dataframe[0].value) == 2
+    assert len(listed(at)) == 2
     assert "Only 2 of 3 files were read" in at.warning[0].value
 
 
@@ -45,7 +46,7 @@ def test_files_beyond_the_limit_are_reported(open_page, with_model, image_png, m
         at.file_uploader[0].upload(f"{number}.png", image_png(number), "image/png")
     at = at.run()
 
-    assert len(at.dataframe[0].value) == 2
+    assert len(listed(at)) == 2
     assert (
         "Only 2 of 3 files were read: one drop may hold up to 500 files or 512 MB"
         in at.warning[0].value

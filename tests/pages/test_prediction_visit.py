@@ -5,7 +5,14 @@ import shutil
 import numpy as np
 import pandas as pd
 import pytest
-from page_tools import of_this_drop, page_text
+from page_tools import (
+    listed,
+    listed_files,
+    listed_numbers,
+    of_this_drop,
+    page_text,
+    select_image,
+)
 from streamlit.testing.v1 import AppTest
 
 
@@ -30,27 +37,31 @@ def test_results_of_discarded_images_stay_and_name_their_model(
     first, second = image_png(1, False), image_png(2, True)
     monkeypatch.setattr(store, "KEPT_BYTES", len(first) + 1)
     at = drop(open_page("prediction"), ("a.png", first), ("b.png", second))
-    before = at.dataframe[0].value["Probability"].tolist()
-    assert "This result is of the model" not in "".join(at.dataframe[0].value["Cautions"])
+    before = [image.prediction.probability for image in at.session_state["prediction_visit"].cases]
+    assert "This result is of the model" not in str(listed(at))
 
     at = at.sidebar.selectbox[0].set_value("other").run()
 
-    table = at.dataframe[0].value
-    assert list(table["Result"]) == ["○ No pneumonia detected", "▲ Pneumonia suspected"]
-    assert table["Probability"].tolist() == before
-    assert "This result is of the model" not in table["Cautions"][0]
-    assert "This result is of the model micro 2026-01-02" in table["Cautions"][1]
+    first, second = listed(at)
+    assert (first["result"], second["result"]) == (
+        "○ No pneumonia detected",
+        "▲ Pneumonia suspected",
+    )
+    after = [image.prediction.probability for image in at.session_state["prediction_visit"].cases]
+    assert after == before
+    assert "This result is of the model" not in first["note"]
+    assert "This result is of the model micro 2026-01-02" in second["note"]
     models = [image.result.model for image in at.session_state["prediction_visit"].cases]
     assert [model.split()[0] for model in models] == ["other", "micro"]
 
-    at = at.selectbox(key=of_this_drop(at, "prediction_shown")).set_value(2).run()
+    at = select_image(at, 2)
     assert not at.exception
     assert not at.error
     assert "</span> Pneumonia suspected</h2>" in page_text(at)
     assert any("other 2026-01-02" in warning.value for warning in at.warning)
 
     at = at.sidebar.selectbox[0].set_value("micro").run()
-    assert "This result is of the model" not in "".join(at.dataframe[0].value["Cautions"])
+    assert "This result is of the model" not in str(listed(at))
 
 
 def test_a_kept_result_is_drawn_on_the_scale_of_its_own_model(
@@ -84,24 +95,28 @@ def test_a_kept_result_is_drawn_on_the_scale_of_its_own_model(
     assert scale(at) != before
 
 
+def widgets_of_the_list(at: AppTest) -> list[object]:
+    choices = [at.selectbox(key=of_this_drop(at, f"prediction_{n}")) for n in ("filter", "order")]
+    return [*choices, at.checkbox(key=of_this_drop(at, "prediction_names"))]
+
+
 def test_a_new_drop_resets_filter_selection_and_names(open_page, with_model, image_png):
     files = [("a.png", image_png(1, False)), ("bad.png", b"nothing"), ("c.png", image_png(3, True))]
     at = drop(open_page("prediction"), *files)
-    at.button_group(key=of_this_drop(at, "prediction_verdicts")).set_value(["UNREADABLE"]).run()
+    at.selectbox(key=of_this_drop(at, "prediction_filter")).set_value("UNREADABLE").run()
     at.checkbox(key=of_this_drop(at, "prediction_names")).check().run()
-    assert list(at.dataframe[0].value["Image"]) == [2]
-    assert "File" in at.dataframe[0].value
-    before = {element.proto.id for element in (*at.button_group, *at.checkbox, *at.dataframe)}
+    assert listed_files(at) == ["bad.png"]
+    before = {element.proto.id for element in widgets_of_the_list(at)}
 
     at = drop(at, *files)
 
-    assert list(at.dataframe[0].value["Image"]) == [1, 2, 3]
-    assert "File" not in at.dataframe[0].value
-    assert at.button_group(key=of_this_drop(at, "prediction_verdicts")).value == []
+    assert listed_numbers(at) == [1, 2, 3]
+    assert listed_files(at) == ["", "", ""]
+    assert at.selectbox(key=of_this_drop(at, "prediction_filter")).value == "ALL"
     assert at.checkbox(key=of_this_drop(at, "prediction_names")).value is False
-    assert at.selectbox(key=of_this_drop(at, "prediction_shown")).value == 1
+    assert at.session_state[of_this_drop(at, "prediction_shown")] == 1
     # The browser keeps the state of a widget whose id stays: no id may.
-    after = {element.proto.id for element in (*at.button_group, *at.checkbox, *at.dataframe)}
+    after = {element.proto.id for element in widgets_of_the_list(at)}
     assert not before & after
 
 
@@ -232,7 +247,7 @@ def test_an_image_is_decoded_once_for_result_details_and_maps(
 ):
     files = [(f"{number}.png", image_png(number, True)) for number in range(3)]
     at = drop(open_page("prediction"), *files)
-    at = at.selectbox(key=of_this_drop(at, "prediction_shown")).set_value(2).run()
+    at = select_image(at, 2)
     at = at.selectbox(key="map_method").set_value("layercam").run()
 
     assert not at.error
@@ -247,7 +262,7 @@ def test_an_image_whose_view_was_not_kept_is_decoded_again_when_it_is_opened(
     monkeypatch.setattr(store, "VIEW_BYTES", 1)
     files = [(f"{number}.png", image_png(number, True)) for number in range(3)]
     at = drop(open_page("prediction"), *files)
-    at = at.selectbox(key=of_this_drop(at, "prediction_shown")).set_value(2).run()
+    at = select_image(at, 2)
 
     assert not at.error
     assert decodes == [1, 2, 3, 1, 2]

@@ -196,6 +196,8 @@ def test_more_files_than_are_read_at_once_are_refused(count):
         zipped({"a.png": b"x"})[:-22] + b"PK\x05\x06" + b"\xff" * 18,
         zipped({}),
     ],
+    # A name made from the bytes would hold the time.
+    ids=["no bytes", "entry", "directory", "cut", "bad directory", "no entries"],
 )
 def test_a_damaged_or_empty_zip_is_refused_with_a_sentence(data):
     with pytest.raises(UnreadableImage, match="ZIP"):

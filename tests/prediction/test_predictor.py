@@ -60,7 +60,8 @@ def test_the_probability_is_the_calibrated_logit(predictor, image_png):
     assert prediction.probability == pytest.approx(1 / (1 + np.exp(-prediction.logit)), abs=1e-9)
     image = predictor.model_input(image_png(*PNEUMONIA))
     direct = predictor.network.predict_on_batch(image[np.newaxis])[0, 0]
-    assert prediction.probability == pytest.approx(float(direct), abs=1e-6)
+    # The weights of its head reach 200, so that the engines round the logit by some 1e-4.
+    assert prediction.probability == pytest.approx(float(direct), abs=1e-5)
 
 
 def test_all_kinds_of_source_give_the_same_prediction(predictor, image_png, tmp_path):

@@ -14,9 +14,10 @@ from xray_core.errors import BundleError
 from xray_core.model.bundle import open_bundle
 from xray_core.model.lung_crop import classifier_input
 from xray_core.model.recipes import find_recipe
+from xray_core.places import shipped_models
 from xray_core.training.data import ImageSet
 from xray_core.training.finish import _map_limit, finish_again, model_inputs
-from xray_core.training.plan import SHIPPED, find_lungs
+from xray_core.training.plan import find_lungs
 
 
 @pytest.fixture(scope="module")
@@ -178,7 +179,7 @@ def test_a_missing_lung_network_is_a_sentence(
 def test_a_folder_of_models_without_a_lung_network_gets_the_shipped_one(tmp_path: Path) -> None:
     bundle = find_lungs(tmp_path, "lungs", find_recipe("resnet50"))
     assert bundle is not None
-    assert bundle.folder == SHIPPED / "lungs"
+    assert bundle.folder == shipped_models() / "lungs"
 
 
 def test_only_a_crop_makes_a_training_depend_on_the_lung_network(

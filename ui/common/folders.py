@@ -10,6 +10,7 @@ from pathlib import Path
 import streamlit as st
 from streamlit import config
 
+from ui.common.public import is_public, shows_dataset
 from ui.common.server import host_name
 from xray_core.dataset.index import find_dataset
 from xray_core.errors import DatasetError
@@ -27,7 +28,7 @@ _FORWARDED = ("forwarded", "x-forwarded-for", "x-forwarded-host", "x-real-ip", "
 
 
 def is_local() -> bool:
-    """Tell whether the visitor uses the computer that runs the app.
+    """Tell whether the visitor uses the computer that runs the app; never on a public host.
 
     The server must listen on a loopback address, and host and origin of the visit must be loopback
     addresses too. A reverse proxy on the same computer keeps the host, or adds one of _FORWARDED.
@@ -35,7 +36,8 @@ def is_local() -> bool:
     headers = st.context.headers
     hosts = [f"//{host}" for host in headers.get_all("host")] + headers.get_all("origin")
     return (
-        _is_loopback(config.get_option("server.address"))
+        not is_public()
+        and _is_loopback(config.get_option("server.address"))
         and all(_is_loopback(host_name(host)) for host in hosts)
         and not any(name in headers for name in _FORWARDED)
     )
@@ -44,6 +46,16 @@ def is_local() -> bool:
 def may_choose() -> bool:
     """Tell whether this visitor may choose any folder."""
     return bool(_roots()) or is_local()
+
+
+def find_shown_dataset(folder: Path | None = None) -> Path:
+    """Return the folder of the dataset, as `find_dataset`, if its images may be shown here.
+
+    Raises DatasetError.
+    """
+    if not shows_dataset():
+        raise DatasetError("The images of the dataset are not shown on this server.")
+    return find_dataset(folder)
 
 
 def choose_folder(text: str) -> Path:
@@ -88,7 +100,7 @@ def image_below(folder: Path | None, name: str) -> Path | None:
 def may_show(path: Path) -> bool:
     """Tell whether a visitor may see an image: of the dataset, or of an allowed folder."""
     try:
-        dataset = find_dataset(None).resolve()
+        dataset = find_shown_dataset().resolve()
         if path.resolve().is_relative_to(dataset):
             return True
     except (DatasetError, OSError):
@@ -102,7 +114,7 @@ def _may_open(path: Path) -> bool:
 
 
 def _roots() -> list[Path]:
-    named = os.environ.get(VARIABLE, "").split(os.pathsep)
+    named = [] if is_public() else os.environ.get(VARIABLE, "").split(os.pathsep)
     return [Path(name).expanduser().resolve() for name in named if name.strip()]
 
 

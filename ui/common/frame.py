@@ -11,14 +11,14 @@ import streamlit as st
 from streamlit.navigation.page import Page
 
 from ui.common.errors import show_errors
-from ui.common.models import ROOT, list_models
+from ui.common.models import DEFAULT_MODEL, ROOT, list_models
+from ui.common.sign_in import must_sign_in, show_sign_in, show_sign_out
 from ui.common.streamlit_internals import end_session_when_tab_closes, keep_uploads_in_memory
 from ui.common.style import STYLE
 from ui.common.text import as_markdown
 from xray_core.prediction.wording import DISCLAIMER
 
 APP_NAME = "Chest X-ray pneumonia demo"
-DEFAULT_MODEL = "resnet50"
 _PICKER = "model_picker"
 _FAVICON = (
     '<svg xmlns="http://www.w3.org/2000/svg" viewBox="0 0 32 32">'
@@ -53,7 +53,7 @@ def navigation() -> Page:
     """Draw the menu and return the requested page."""
     # Before the menu: Streamlit would otherwise fetch its icon as favicon from fonts.gstatic.com.
     st.set_page_config(page_icon=_FAVICON)
-    return st.navigation(list(pages().values()))
+    return st.navigation(list(pages().values()), position="hidden" if must_sign_in() else "sidebar")
 
 
 def run_page(page: Page) -> None:
@@ -72,11 +72,15 @@ def frame(title: str) -> str | None:
     keep_uploads_in_memory()
     end_session_when_tab_closes()
     navigation()
+    if must_sign_in():
+        show_sign_in(APP_NAME)
     st.html(STYLE)
     with st.container(key="disclaimer"):
         first, rest = DISCLAIMER.split(". ", 1)
         st.caption(f"**{first}.** {rest}")
-    return _model_picker()
+    model = _model_picker()
+    show_sign_out()
+    return model
 
 
 def open_in_prediction(path: Path) -> None:

@@ -14,6 +14,7 @@ from xray_core.model.bundle import Bundle, list_bundles, open_bundle
 if TYPE_CHECKING:
     from xray_core.prediction.predictor import Predictor
 
+DEFAULT_MODEL = "resnet50"
 ROOT = Path(__file__).resolve().parents[2]
 
 
@@ -44,11 +45,17 @@ def load_bundle(name: str) -> Bundle:
 def load_predictor(name: str) -> "Predictor":
     """Return the bundle's Predictor, shared by all visitors; raises BundleError.
 
-    The first call imports TensorFlow and takes some seconds, under a spinner.
+    The first call imports TensorFlow and takes some seconds, under a spinner; for the default model
+    the server makes it when it starts.
     """
-    folder = models_folder() / name
     with st.spinner("Loading the model: a few seconds, once …"):
-        return _predictor(str(folder), _bundle_state(folder))
+        return find_predictor(name)
+
+
+def find_predictor(name: str) -> "Predictor":
+    """Return what `load_predictor` returns, without the spinner."""
+    folder = models_folder() / name
+    return _predictor(str(folder), _bundle_state(folder))
 
 
 def _bundle_state(folder: Path) -> str:

@@ -8,6 +8,7 @@ a new version changes them.
 - `get_script_run_ctx().uploaded_file_mgr`: `max_upload_size` and `server.maxUploadSize` limit one
   file. No option limits the sum of a visitor's files, and none removes a file from the server's
   store after it was read.
+- `Runtime._uploaded_file_mgr`: how much that store holds of all visitors.
 - `get_script_run_ctx().session_id`, `Runtime.is_active_session`, `Runtime.close_session`: after
   `server.disconnectedSessionTTL` a session is only marked as expired. It stays in memory, with its
   state and its images, until another visitor leaves.
@@ -80,6 +81,14 @@ def add_within_bounds(
     if not fits(len(held), sum(len(other.data) for other in held), len(file.data)):
         file = file._replace(data=b"", type=DISCARDED)
     MemoryUploadedFileManager.add_file(store, session_id, file)
+
+
+def uploaded_bytes() -> int:
+    """Return how many bytes of uploaded files the server's store holds, of all visitors."""
+    store = runtime.get_instance()._uploaded_file_mgr if runtime.exists() else None
+    if not isinstance(store, MemoryUploadedFileManager):
+        return 0
+    return sum(len(f.data) for s in list(store.file_storage.values()) for f in list(s.values()))
 
 
 def remove_uploads(files: Iterable[Uploaded]) -> None:

@@ -11,12 +11,13 @@ from ui.common.frame import open_in_prediction
 from ui.common.text import as_text
 from ui.common.thumbnails import show_thumbnail
 from ui.dataset.source import SPLITS, Source
+from ui.viewer.on_disk import show_file
 from xray_core.dataset.finding import SEVERITIES
-from xray_core.imaging.radiograph import read_radiograph
 
 _PER_PAGE = 18
 _WIDTH = 150  # pixels
 _ANY = "any"
+_OPEN = "gallery_open"  # session state: the number of the enlarged image
 _HIDDEN = ("sha256", "perceptual_hash", "problem", "aspect", "colour")
 
 
@@ -46,7 +47,7 @@ def show_gallery(source: Source) -> None:
         )
         with st.container(horizontal=True, key="gallery_images"):
             for number, image in enumerate(shown.to_dict("records"), first + 1):
-                _show_tile(source.folder, image, number)
+                _show_tile(source.folder, images, image, number)
 
 
 def show_thumbnails(folder: Path, images: pd.DataFrame) -> None:
@@ -96,14 +97,16 @@ def _filter(source: Source) -> pd.DataFrame:
     return images.sort_values("sha256") if not patient and "sha256" in images else images
 
 
-def _show_tile(folder: Path, image: dict, number: int) -> None:
+def _show_tile(folder: Path, images: pd.DataFrame, image: dict, number: int) -> None:
+    """Draw an image small, with the button that opens it: the one with this number of `images`."""
     with st.container(width=_WIDTH, gap="xsmall"):
         _show_image(folder, image)
         name = Path(image["path"]).name
         if st.button(
             f"Open {number}", key=f"open {image['path']}", width="stretch", help=as_text(name)
         ):
-            _show_enlarged(folder, image)
+            st.session_state[_OPEN] = number
+            _show_enlarged(folder, images)
 
 
 def _show_image(folder: Path, image: dict) -> None:
@@ -114,14 +117,30 @@ def _show_image(folder: Path, image: dict) -> None:
 
 
 @st.dialog("Image of the dataset", width="large")
-def _show_enlarged(folder: Path, image: dict) -> None:
+def _show_enlarged(folder: Path, images: pd.DataFrame) -> None:
+    """Draw one of `images` in the viewer, whose arrow keys open the others."""
     with show_errors():
+        number = st.session_state[_OPEN]
+        image = images.iloc[number - 1].to_dict()
         path = folder / image["path"]
-        if st.button("Send to prediction", type="primary", icon=":material/radiology:"):
-            open_in_prediction(path.resolve())
-        left, right = st.columns([1, 1])
-        pixels = read_radiograph(path).pixels.astype("uint8")
-        left.image(pixels, width=560, alt=f"Image {image['path']}")
+
+        def step(change: int) -> None:
+            st.session_state[_OPEN] = number + change
+
+        with st.container(horizontal=True, vertical_alignment="center"):
+            if st.button("Send to prediction", type="primary", icon=":material/radiology:"):
+                open_in_prediction(path.resolve())
+            st.caption(f"Image {number:,} of {len(images):,}")
+        left, right = st.columns([5, 2])
+        with left:
+            show_file(
+                path,
+                key="gallery-viewer",
+                description=f"Image {image['path']}.",
+                place=number - 1,
+                images=len(images),
+                on_step=step,
+            )
         properties = {
             name: f"{value:.4g}" if isinstance(value, float) else as_text(value)
             for name, value in image.items()

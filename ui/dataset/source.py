@@ -8,14 +8,13 @@ import pandas as pd
 import streamlit as st
 
 from ui.common.errors import show_error, show_errors
-from ui.common.folders import NO_CHOICE, choose_folder, is_local, may_choose
+from ui.common.folders import NO_CHOICE, choose_folder, find_shown_dataset, is_local, may_choose
 from ui.common.models import models_folder
 from ui.common.text import as_markdown
 from xray_core.dataset.audit import audit
 from xray_core.dataset.averages import Averages, read_averages
 from xray_core.dataset.cache import read_measured
 from xray_core.dataset.finding import Finding
-from xray_core.dataset.index import find_dataset
 from xray_core.dataset.measure import dataset_table
 from xray_core.dataset.statistics import with_derived
 from xray_core.errors import DatasetError
@@ -45,7 +44,7 @@ def load_source(model: str | None) -> Source | None:
     """
     wanted = st.session_state.get(FOLDER_KEY) or None
     try:
-        return _from_folder(find_dataset(choose_folder(wanted) if wanted else None))
+        return _from_folder(find_shown_dataset(choose_folder(wanted) if wanted else None))
     except DatasetError as error:
         if wanted:
             show_error(error)

@@ -9,9 +9,8 @@ from pathlib import Path
 import pandas as pd
 import streamlit as st
 
-from ui.common.folders import image_below
+from ui.common.folders import find_shown_dataset, image_below
 from ui.common.models import load_bundle
-from xray_core.dataset.index import find_dataset
 from xray_core.errors import DatasetError
 from xray_core.evaluation.curves import (
     ReliabilityDiagram,
@@ -116,7 +115,7 @@ def evaluate_table(
 def dataset_folder() -> Path | None:
     """Return the folder of the dataset on this computer, or None."""
     try:
-        return Path(find_dataset(None)).resolve()
+        return Path(find_shown_dataset()).resolve()
     except DatasetError:
         return None
 

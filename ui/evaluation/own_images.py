@@ -11,6 +11,7 @@ from streamlit.delta_generator import DeltaGenerator
 from ui.common.errors import show_errors
 from ui.common.folders import NO_CHOICE, choose_folder, may_choose
 from ui.common.models import load_bundle, load_predictor
+from ui.common.public import is_public
 from ui.evaluation.data import OWN, evaluate_table
 from ui.evaluation.progress import show_progress
 from xray_core.dataset.index import index_labelled
@@ -26,6 +27,10 @@ def show_own_images(model: str) -> None:
         "Run this page on your own images. Uploads and results are held in the memory of the "
         "computer running this app, for this visit only."
     )
+    if is_public():  # a table alone: no field that names a folder
+        with show_errors():
+            _show_csv_form(model)
+        return
     folder_tab, csv_tab = st.tabs(["Folder of images", "CSV of predictions"])
     with folder_tab, show_errors():
         _show_folder_form(model)

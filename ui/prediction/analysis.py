@@ -1,12 +1,14 @@
 """Analysing the visitor's images one after the other, with a progress bar for several."""
 
 import time
+from collections.abc import Callable
 from typing import TYPE_CHECKING
 
 import streamlit as st
 from streamlit.delta_generator import DeltaGenerator
 
 from ui.common.errors import log_error
+from ui.common.public import turn
 from ui.prediction.cases import Case, Visit
 from ui.prediction.view import DEFAULT_METHOD, make_view
 from xray_core.errors import UnreadableImage
@@ -43,11 +45,13 @@ def analyse_all(visit: Visit, predictor: "Predictor") -> None:
 def _analyse_in_turn(
     visit: Visit, waiting: list[Case], predictor: "Predictor", bar: DeltaGenerator | None
 ) -> None:
-    start, total = time.monotonic(), len(waiting)
+    start, total, place = time.monotonic(), len(waiting), st.empty()
     for done, case in enumerate(waiting, 1):
         # Again where the visitor has changed its settings meanwhile.
         while case.is_waiting and case.requested_model == predictor.model:
-            analyse(visit, case, predictor)
+            with turn(_show_place(place)):
+                place.empty()
+                analyse(visit, case, predictor)
         if bar is not None:
             left = (time.monotonic() - start) / done * (total - done)
             bar.progress(done / total, f"{done} of {total} images, {_time_left(left)} left")
@@ -75,6 +79,19 @@ def analyse(visit: Visit, case: Case, predictor: "Predictor") -> None:
         log_error(error)
         result = _unreadable("Analysis failed (software error; see the log).", predictor)
     visit.store_result(case, result, predictor.calibration, predictor.model, settings, view)
+
+
+def _show_place(place: DeltaGenerator) -> Callable[[int], None]:
+    """Return a function that shows the visitor's place in the queue of a public host."""
+
+    def show(number: int) -> None:
+        place.info(
+            "This server is analysing images of other visitors. Your image is number "
+            f"{number} in the queue.",
+            icon=":material/hourglass_empty:",
+        )
+
+    return show
 
 
 def _unreadable(reason: str, predictor: "Predictor") -> Prediction:

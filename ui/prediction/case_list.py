@@ -51,7 +51,8 @@ def _row(case: Case, *, names: bool) -> dict[str, Any]:
     name = case.origin or (case.name if names else "")
     parts = [*prediction.reasons[:1]]
     if prediction.probability is not None:
-        parts.insert(0, percent(prediction.probability))
+        note = f" ({prediction.probability_note})" if prediction.probability_note else ""
+        parts.insert(0, f"{percent(prediction.probability)}{note}")
     return {
         "number": case.number,
         "title": f"{number}: {name}" if name else number,

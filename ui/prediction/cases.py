@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING
 import streamlit as st
 
 from ui.common.errors import log_error
+from ui.common.public import HourlyCount, count_in_memory, limits, memory_left
 from xray_core.errors import UnreadableImage
 from xray_core.imaging.adjustment import UNADJUSTED, Adjustment
 from xray_core.imaging.pixels import adjust
@@ -50,6 +51,7 @@ class Archive:
     """An uploaded ZIP, whose files are read one at a time, in order, when they are analysed."""
 
     def __init__(self, data: bytes) -> None:
+        self.size = len(data)
         self._entries: Iterator[ArchivedFile] = read_archive(data)
         self._lock = Lock()  # two runs of a page may overlap where a connection was lost
 
@@ -182,6 +184,18 @@ class Visit:
     resets: int = 0
     drops: int = 0
     taken: set[str] = field(default_factory=set)
+    hourly: HourlyCount = field(default_factory=HourlyCount)
+
+    @property
+    def held_bytes(self) -> int:
+        """Bytes of files and views that the visit holds."""
+        cases, views = list(self.cases), list(self.views.values())
+        archives = {id(one): one.size for case in cases if (one := case.archive) is not None}
+        return (
+            sum(len(case.data or b"") for case in cases)
+            + sum(archives.values())
+            + sum(view.size for view in views)
+        )
 
     def clear(self) -> None:
         """Remove the images and everything computed from them."""
@@ -208,10 +222,13 @@ class Visit:
         else:
             self.clear()
         cases, left_out = list(self.cases), self.left_out + discarded
+        public = limits()
+        allowed = len(cases) + self.hourly.left(public.hourly) if public else MAX_IMAGES
+        before = len(cases)
         room = DROP_BYTES - sum(len(case.data or b"") for case in waiting)
         for name, data in uploads:
             new = _cases_of(name, data) if len(data) <= room else []
-            fitting = new[: MAX_IMAGES - len(cases)]
+            fitting = new[: max(0, min(MAX_IMAGES, allowed) - len(cases))]
             if fitting:
                 room -= len(data)
             left_out += len(new) - len(fitting) if new else 1
@@ -221,6 +238,7 @@ class Visit:
                     case.pacs, case.origin, case.name = pacs, case.name, ""
                 cases.append(case)
         self.cases, self.left_out = cases, left_out
+        self.hourly.add(len(cases) - before)
 
     def store_result(
         self,
@@ -270,6 +288,9 @@ class Visit:
             return
         self.views.pop(case, None)
         excess = view.size + sum(other.size for other in self.views.values()) - VIEW_BYTES
+        left = memory_left()
+        if left is not None:
+            excess = max(excess, view.size - left)
         for other in reversed(list(self.views)):
             if excess <= 0:
                 break
@@ -280,9 +301,11 @@ class Visit:
         """Return the sentence on files beyond the limits of a drop, or an empty text."""
         if not self.left_out:
             return ""
+        public = limits()
         return (
             f"Only {len(self.cases)} of {len(self.cases) + self.left_out} files were read: one "
-            f"drop may hold up to {DROP_LIMIT}. Drop the rest separately."
+            f"drop may hold up to {DROP_LIMIT}. "
+            + (public.sentence if public else "Drop the rest separately.")
         )
 
 
@@ -302,7 +325,9 @@ def _cases_of(name: str, data: bytes) -> list[Case]:
 
 def visit() -> Visit:
     """Return the visitor's visit."""
-    return st.session_state.setdefault("prediction_visit", Visit())
+    mine = st.session_state.setdefault("prediction_visit", Visit())
+    count_in_memory(mine)
+    return mine
 
 
 def widget_key(name: str) -> str:

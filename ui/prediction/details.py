@@ -15,6 +15,7 @@ from ui.prediction.evidence import ABOUT_THE_MAP, show_evidence
 from ui.prediction.overlay import COLOUR_MAPS, colours
 from ui.prediction.result import cautions_html, pre_test_control, result_html
 from ui.prediction.several import step_from
+from ui.prediction.similar import show_similar
 from ui.prediction.view import DEFAULT_METHOD, View, make_view
 from ui.viewer.viewer import pack, show_viewer
 from xray_core.model.calibration import Calibration
@@ -65,6 +66,8 @@ def show_case(case: Case, predictor: "Predictor", numbers: list[int]) -> None:
             result = _analysed(case, view, predictor)
     with image:
         _show_image(case, view, result, predictor.model, numbers)
+        if result.neighbours is not None:
+            show_similar(result.neighbours.paths)
 
 
 def show_result(case: Case, predictor: "Predictor") -> None:

@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING
 import streamlit as st
 
 from ui.prediction.cases import Case, Visit, widget_key
-from ui.prediction.dicom_results import dicom_results, send_all
+from ui.prediction.dicom_results import dicom_results
 from ui.prediction.evidence import Rates, accuracy_rates
 from ui.prediction.overlay import draw_pictures
 from ui.prediction.result import pre_test
@@ -93,7 +93,6 @@ def downloads_of_all(visit: Visit, predictor: "Predictor") -> None:
             on_click="ignore",
             key="download_all_csv",
         )
-        send_all(visit.cases, predictor)
 
 
 def _batch_pdf(

@@ -2,10 +2,9 @@
 
 import streamlit as st
 
-from xray_core.dataset.index import find_dataset
-from xray_core.errors import DatasetError
+from ui.prediction.similar import choose_similar
 from xray_core.evaluation.verdicts import VerdictRate, verdict_rates
-from xray_core.labels import SHOWN_AS, SUBTYPES
+from xray_core.labels import SHOWN_AS
 from xray_core.model.bundle import PREDICTIONS, Bundle
 from xray_core.prediction import wording
 from xray_core.prediction.predictor import Prediction
@@ -20,7 +19,6 @@ score, even if little: each map is scaled to its own maximum.
 
 The four methods weight the same layer differently. Where they disagree, rely on none of them.
 """
-SIMILAR_SHOWN = 8
 Rates = dict[str, dict[str, VerdictRate]]
 
 
@@ -28,7 +26,7 @@ def show_evidence(prediction: Prediction, bundle: Bundle) -> None:
     """Draw the similar training images and the accuracy on the test set."""
     st.html('<h2 class="small">Most similar training images</h2>')
     st.markdown(wording.nearest_images(prediction.neighbours))
-    _similar_images(prediction.neighbours.paths)
+    choose_similar(prediction.neighbours.paths)
     if not prediction.accuracy_applies:
         st.markdown(wording.ACCURACY_DOES_NOT_APPLY)
         return
@@ -66,25 +64,3 @@ def _accuracy_table(rates: Rates) -> str:
         cells = "".join(f" {wording.format_rate(rates[label][verdict])} |" for label in classes)
         lines.append(f"| {SHOWN_AS[verdict]} |{cells}")
     return "\n".join(lines)
-
-
-def _similar_images(paths: tuple[str, ...]) -> None:
-    """Show the most similar training images if the dataset is on the disk of the server."""
-    try:
-        folder = find_dataset(None)
-    except DatasetError:
-        return
-    present = [path for path in paths if (folder / path).is_file()][:SIMILAR_SHOWN]
-    if present:
-        kinds = ["normal" if "NORMAL" in path else _kind(path) for path in present]
-        with st.expander(f"Show the {len(present)} most similar"):
-            st.image(
-                [str(folder / path) for path in present],
-                caption=kinds,
-                width=110,
-                alt=[f"Similar training image {n}: {kind}" for n, kind in enumerate(kinds, 1)],
-            )
-
-
-def _kind(path: str) -> str:
-    return next((shown for name, shown in SUBTYPES.items() if name in path), "pneumonia")

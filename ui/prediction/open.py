@@ -5,10 +5,10 @@ from pathlib import Path
 
 import streamlit as st
 
-from ui.common.folders import may_show
+from ui.common.folders import find_shown_dataset, may_show
 from ui.common.models import load_bundle
 from ui.prediction.cases import Visit
-from xray_core.dataset.index import LABELS, find_dataset, subtype_of
+from xray_core.dataset.index import LABELS, subtype_of
 from xray_core.errors import DatasetError
 from xray_core.model.bundle import DATASET, PREDICTIONS, Bundle
 
@@ -61,7 +61,7 @@ def test_images(bundle: Bundle) -> list[tuple[Path, str]]:
     Each is its path, and its path inside the dataset's folder.
     """
     try:
-        folder = find_dataset(None)
+        folder = find_shown_dataset()
     except DatasetError:
         return []
     table = bundle.predictions()
@@ -78,7 +78,7 @@ def open_random(visit: Visit, images: list[tuple[Path, str]]) -> None:
 def _file_in_dataset(path: Path) -> str | None:
     """Return a file's path inside the dataset's folder, None for a file elsewhere."""
     try:
-        return path.resolve().relative_to(find_dataset(None).resolve()).as_posix()
+        return path.resolve().relative_to(find_shown_dataset().resolve()).as_posix()
     except (DatasetError, ValueError):
         return None
 

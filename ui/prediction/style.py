@@ -51,6 +51,9 @@ h2.small { font-size: 1rem; margin: .2rem 0 -.6rem; padding: 0; font-weight: 600
   display: none;
 }
 
+/* The list of studies is not downloaded or searched, and the buttons for it cover others. */
+.st-key-pacs [data-testid="stElementToolbar"] { display: none; }
+
 /* The viewer beside result and details, with the list of several images on its left. With less
    room the list stands above, and with little room one stands below the other. */
 .st-key-reading { container: reading / inline-size; }

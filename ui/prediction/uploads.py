@@ -5,14 +5,19 @@ from collections.abc import Sequence
 import streamlit as st
 from streamlit.runtime.uploaded_file_manager import UploadedFile
 
+from ui.common.public import memory_left
 from ui.common.streamlit_internals import DISCARDED, remove_uploads
 from ui.prediction.cases import DROP_BYTES, Visit
 from xray_core.prediction.archive import MAX_IMAGES
 
 
 def fits(files: int, size: int, more: int) -> bool:
-    """Tell whether one more file of `more` bytes may be held beside `files` of `size` bytes."""
-    return files < MAX_IMAGES and size + more <= DROP_BYTES
+    """Tell whether one more file of `more` bytes may be held beside `files` of `size` bytes.
+
+    On a public host also beside the images of all other visitors.
+    """
+    left = memory_left()
+    return files < MAX_IMAGES and size + more <= DROP_BYTES and (left is None or more <= left)
 
 
 def drop_key(visit: Visit) -> str:

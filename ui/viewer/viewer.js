@@ -460,6 +460,7 @@ class Viewer {
       context.globalAlpha = 1;
     }
     if (chosen.lungs && this.lungPath) this.stroke(this.lungPath, "#5ac8ff", thin);
+    if (this.data.mark) this.paintMark(thin);
     if (this.ruler) this.paintRuler(thin);
     if (this.box) this.paintBox(thin);
     context.setTransform(1, 0, 0, 1, 0, 0);
@@ -640,6 +641,14 @@ class Viewer {
     const edge = new Path2D();
     edge.rect(u1, v1, u2 - u1, v2 - v1);
     this.stroke(edge, "#ffd228", thin);
+  }
+
+  /* A rectangle that was marked before, in shares of the image's height and width. */
+  paintMark(thin) {
+    const [top, left, bottom, right] = this.data.mark, { width, height } = this.size;
+    const edge = new Path2D();
+    edge.rect(left * width, top * height, (right - left) * width, (bottom - top) * height);
+    this.stroke(edge, "#ff9be0", thin);
   }
 
   label(text, x, y, ratio) {

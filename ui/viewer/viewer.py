@@ -133,6 +133,7 @@ def show_viewer(
     following: bool | None = None,
     on_step: Callable[[int], None] = lambda change: None,
     box_tool: BoxTool | None = None,
+    mark: Box | None = None,
 ) -> None:
     """Draw the viewer.
 
@@ -157,6 +158,8 @@ def show_viewer(
         the previous image.
     box_tool
         Lets the visitor mark a rectangle; None for a viewer without this tool.
+    mark
+        A rectangle that is drawn over the image with every layer; None for none.
     """
 
     def stepped() -> None:
@@ -200,6 +203,7 @@ def show_viewer(
         "box": None
         if box_tool is None
         else {"label": box_tool.label, "help": box_tool.help, "action": box_tool.action},
+        "mark": None if mark is None else list(mark),
     }
     _COMPONENT(key=key, data=data, on_step_change=stepped, on_box_change=boxed)
 

@@ -43,23 +43,8 @@ from xray_core.stats.intervals import (
 )
 
 NOT_ENOUGH = "not enough cases"
-KAPPA_NEEDS = f"Kappa needs {SMALL_GROUP} patients, and more than one kind of calls and of results."
 KINDS = (PNEUMONIA, UNSURE, NORMAL)
 """The kinds of calls and of results, in the order of the tables."""
-
-HOW_UNSURE_COUNTS = (
-    "An unsure call counts as neither pneumonia nor no pneumonia. It lowers sensitivity and "
-    "specificity, and its share is given beside them. An indeterminate result of the model is "
-    "treated in the same way."
-)
-AUTOMATION_BIAS = (
-    "Automation bias is the tendency to follow a wrong result of a computer against one's own "
-    "judgement. It is measured here where the reader's first call differs from a wrong result."
-)
-ONE_READER = (
-    "95% intervals by patient. One reader and these images: the numbers do not apply to other "
-    "readers, and few images give wide intervals."
-)
 
 
 @dataclass(frozen=True)
@@ -122,12 +107,6 @@ class Agreement:
     agreed: Rate
     kappa: Estimate | None
     table: tuple[tuple[int, int, int], ...]
-
-    @property
-    def text(self) -> str:
-        """Agreement and kappa in words."""
-        kappa = NOT_ENOUGH if self.kappa is None else format_estimate(self.kappa, ".2f")
-        return f"{self.agreed.text}; kappa {kappa}"
 
 
 @dataclass(frozen=True)
@@ -269,67 +248,6 @@ def evaluate_readings(readings: Sequence[Reading]) -> ReaderStudy:
         changes=_changes(before, after, reference, known, patient),
         reliance=_reliance(before, after, result, reference, known, patient),
     )
-
-
-def describe_readings(study: ReaderStudy) -> tuple[str, ...]:
-    """Return the evaluation of readings in sentences, with what limits it."""
-    before, after, changes = study.before, study.after, study.changes
-    sentences = [_describe_images(study)]
-    if not study.readings:
-        return tuple(sentences)
-    no_kappa = None in (study.agreement_before.kappa, study.agreement_after.kappa)
-    sentences += [
-        f"Agreement with the model: first call {study.agreement_before.text}; "
-        f"second call {study.agreement_after.text}." + (f" {KAPPA_NEEDS}" if no_kappa else ""),
-        f"Sensitivity: first call {before.sensitivity.text}; second call {after.sensitivity.text}; "
-        f"change {study.sensitivity_change.text}.",
-        f"Specificity: first call {before.specificity.text}; second call {after.specificity.text}; "
-        f"change {study.specificity_change.text}.",
-        f"Unsure with pneumonia: first call {before.unsure_pneumonia.text}; second call "
-        f"{after.unsure_pneumonia.text}. Unsure without pneumonia: first call "
-        f"{before.unsure_normal.text}; second call {after.unsure_normal.text}.",
-        "The model alone, on the images with a result: sensitivity "
-        f"{study.model.sensitivity.text}; specificity {study.model.specificity.text}.",
-        f"Changed for the better, from wrong to correct: {changes.better.text}. Changed for the "
-        f"worse, from correct to wrong: {changes.worse.text}. Changed from or to unsure: "
-        f"{changes.unsure_to_correct} to correct, {changes.unsure_to_wrong} to wrong, "
-        f"{changes.correct_to_unsure} from correct, {changes.wrong_to_unsure} from wrong.",
-        describe_automation_bias(study.reliance),
-        "Correct results rejected, with another second call: "
-        f"{study.reliance.correct_rejected.text}. Where the first call differed as well: "
-        f"{study.reliance.correct_not_adopted.text}.",
-        HOW_UNSURE_COUNTS,
-        ONE_READER,
-    ]
-    return tuple(sentences)
-
-
-def describe_automation_bias(reliance: Reliance) -> str:
-    """Return the sentences on wrong results that the reader followed."""
-    followed, adopted = reliance.wrong_followed, reliance.wrong_adopted
-    if not followed.images:
-        return f"{AUTOMATION_BIAS} No result was wrong, so it cannot be measured."
-    start = f"{AUTOMATION_BIAS} Wrong results followed by the second call: {followed.text}."
-    if not adopted.images:
-        return f"{start} The first call agreed with all of them, so it cannot be measured."
-    return f"{start} Where the first call differed: {adopted.text}; this is the automation bias."
-
-
-def _describe_images(study: ReaderStudy) -> str:
-    parts = [f"{_count(study.readings, 'complete reading')} of {_count(study.patients, 'patient')}"]
-    for count, what in (
-        (study.incomplete, "incomplete and left out"),
-        (study.without_result, "without a result of the model"),
-        (study.without_reference, "without a reference label"),
-        (study.without_patient, "without a known patient, each counted as a patient of its own"),
-    ):
-        if count:
-            parts.append(f"{count} {what}")
-    return "; ".join(parts) + "."
-
-
-def _count(number: int, noun: str) -> str:
-    return f"{number} {noun}" if number == 1 else f"{number} {noun}s"
 
 
 def _kind_of_result(reading: Reading) -> str | None:

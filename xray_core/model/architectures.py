@@ -18,11 +18,7 @@ import keras
 from keras import layers
 
 from xray_core.errors import RecipeError
-from xray_core.model.recipes import INPUT_SIZE, Recipe
-
-# ImageNet means of the channels blue, green and red. Keras subtracts them for ResNet50 and VGG16
-# (mode "caffe"), which were trained on images with this channel order.
-CAFFE_MEANS = (103.939, 116.779, 123.68)
+from xray_core.model.recipes import CAFFE_MEANS, INPUT_SIZE, Recipe
 
 _LAST_LAYER = {"conv4": "conv4_block6_out", "conv5": "conv5_block3_out"}
 

@@ -3,7 +3,7 @@
 A bundle is a folder with the weights of a network and all that belongs to them (`bundle_writing`
 writes it). Opening it checks the format and the SHA-256 of every file. A bundle may come from an
 untrusted source: opening it runs no code and reads nothing outside its folder (see
-`bundle_checks`). Keras is imported only to load a network.
+`bundle_checks`). Keras or OpenVINO is imported only to load a network.
 """
 
 from __future__ import annotations
@@ -24,7 +24,9 @@ from xray_core.labels import LABELS, REFUSED, UNREADABLE, VERDICTS
 from xray_core.model import bundle_checks
 from xray_core.model.bundle_checks import Kind
 from xray_core.model.calibration import Calibration
+from xray_core.model.engine import Engine, compile_graph, trace
 from xray_core.model.lungs import LungLimits, LungSegmenter
+from xray_core.model.openvino_network import Graph, build_graph, read_weights
 from xray_core.model.recipes import Recipe
 from xray_core.model.unlike import UnlikeRule
 
@@ -245,8 +247,25 @@ class Bundle:
             self.folder / WEIGHTS, self.recipe, f"The weights of the model {self.name}"
         )
 
-    def load_lungs(self) -> LungSegmenter | None:
+    def load_graph(self) -> Graph:
+        """Build the network as an OpenVINO model, without TensorFlow; within a second.
+
+        Raises
+        ------
+        BundleError
+            As `load_network` does.
+        """
+        return _load_graph(
+            self.folder / WEIGHTS, self.recipe, f"The weights of the model {self.name}"
+        )
+
+    def load_lungs(self, engine: Engine = "tensorflow") -> LungSegmenter | None:
         """Load a classifier's copy of the lung network.
+
+        Parameters
+        ----------
+        engine : {"tensorflow", "openvino"}
+            The engine that runs it.
 
         Returns
         -------
@@ -260,9 +279,26 @@ class Bundle:
         """
         if self.lung_recipe is None:
             return None
+        forward = (
+            compile_graph(self.load_lung_graph().model)
+            if engine == "openvino"
+            else trace(self.load_lung_network())
+        )
+        return LungSegmenter(forward, self.lung_limits)
+
+    def load_lung_network(self) -> keras.Model:
+        """Load a classifier's copy of the lung network; raises as `load_network` does."""
+        return _load_network(*self._lung_weights())
+
+    def load_lung_graph(self) -> Graph:
+        """Build a classifier's copy of the lung network; raises as `load_graph` does."""
+        return _load_graph(*self._lung_weights())
+
+    def _lung_weights(self) -> tuple[Path, Recipe, str]:
+        if self.lung_recipe is None:
+            raise BundleError(f"The model {self.name} has no lung network.")
         weights = f"The weights of the lung network of the model {self.name}"
-        network = _load_network(self.folder / LUNG_WEIGHTS, self.lung_recipe, weights)
-        return LungSegmenter(network, self.lung_limits)
+        return self.folder / LUNG_WEIGHTS, self.lung_recipe, weights
 
     def _table(self, name: str) -> pd.DataFrame:
         import numpy as np
@@ -296,11 +332,7 @@ class Bundle:
 
 def _load_network(file: Path, recipe: Recipe, weights: str) -> keras.Model:
     """Build the network of a recipe and load a file; `weights` names them in messages."""
-    try:
-        bundle_checks.check_weights(file, recipe)
-    except (ValueError, OSError, RuntimeError, KeyError) as error:
-        why = f": {error}" if type(error) is ValueError else ""
-        raise BundleError(f"{weights} do not fit its recipe{why}. Train it again.") from error
+    _check_weights(file, recipe, weights)
 
     from xray_core.model.architectures import build_network
 
@@ -311,6 +343,23 @@ def _load_network(file: Path, recipe: Recipe, weights: str) -> keras.Model:
         raise BundleError(f"{weights} do not fit its recipe. Train it again.") from error
     network.trainable = False
     return network
+
+
+def _load_graph(file: Path, recipe: Recipe, weights: str) -> Graph:
+    """Build the OpenVINO graph of a recipe from a file; `weights` names them in messages."""
+    _check_weights(file, recipe, weights)
+    try:
+        return build_graph(recipe, read_weights(file))
+    except (ValueError, OSError, KeyError) as error:
+        raise BundleError(f"{weights} do not fit its recipe. Train it again.") from error
+
+
+def _check_weights(file: Path, recipe: Recipe, weights: str) -> None:
+    try:
+        bundle_checks.check_weights(file, recipe)
+    except (ValueError, OSError, RuntimeError, KeyError) as error:
+        why = f": {error}" if type(error) is ValueError else ""
+        raise BundleError(f"{weights} do not fit its recipe{why}. Train it again.") from error
 
 
 def _damaged(model: str, file: str) -> str:

@@ -1,26 +1,72 @@
-"""Running a network on batches of any size, from several threads."""
+"""Running a network with TensorFlow or OpenVINO, on batches of any size, from several threads.
+
+Both engines compute in single precision and give the same outputs, up to rounding; the results of
+an image do not depend on the engine. OpenVINO builds its graph from the weights of the bundle
+(`openvino_network`) in less time than a cached copy would take to check, so none is kept.
+"""
 
 from __future__ import annotations
 
 from collections.abc import Callable
-from typing import TYPE_CHECKING
+from queue import Empty, SimpleQueue
+from typing import TYPE_CHECKING, Any, Literal
 
 import numpy as np
 from numpy.typing import NDArray
+
+from xray_core.errors import MissingPackage
 
 if TYPE_CHECKING:
     import keras
 
 FloatArray = NDArray[np.float32]
 Outputs = list[FloatArray]
+Forward = Callable[[FloatArray], Outputs]
+"""Inputs (N, H, W, C) float32 -> the outputs of a network, each with N as its first dimension."""
+
+Engine = Literal["tensorflow", "openvino"]
+ENGINES = ("auto", "tensorflow", "openvino")
+
+NO_OPENVINO = (
+    "The engine openvino needs the package OpenVINO, which is not installed or cannot run on this "
+    "machine. Install it with `pip install openvino`, or choose the engine tensorflow."
+)
 
 
-def trace(network: keras.Model) -> Callable[[FloatArray], Outputs]:
-    """Return a network as a function of its inputs, traced once for batches of any size.
+def choose_engine(name: str = "auto") -> Engine:
+    """Return the engine that a name stands for: "auto" is OpenVINO where it can be imported.
 
-    Calling a Keras model runs layer by layer, at a third of the speed, and `Model.predict` has a
-    larger overhead than the network for a single image. Tracing here rather than on first use keeps
-    threads from tracing at the same time.
+    Parameters
+    ----------
+    name : str
+        One of `ENGINES`.
+
+    Raises
+    ------
+    ValueError
+        The name is unknown.
+    MissingPackage
+        OpenVINO is requested by name and cannot be imported.
+    """
+    if name not in ENGINES:
+        raise ValueError(f"The engines are {', '.join(ENGINES)}. Received: {name!r}")
+    if name == "tensorflow":
+        return "tensorflow"
+    try:
+        import openvino  # noqa: F401
+    except (ImportError, OSError) as error:  # OSError: a library of the system is missing
+        if name == "auto":
+            return "tensorflow"
+        raise MissingPackage(NO_OPENVINO) from error
+    return "openvino"
+
+
+def trace(network: keras.Model) -> Forward:
+    """Return a network as a function of its inputs, run by TensorFlow.
+
+    It is traced once for batches of any size: calling a Keras model runs layer by layer, at a third
+    of the speed, and `Model.predict` has a larger overhead than the network for a single image.
+    Tracing here rather than on first use keeps threads from tracing at the same time.
 
     Parameters
     ----------
@@ -41,3 +87,42 @@ def trace(network: keras.Model) -> Callable[[FloatArray], Outputs]:
     )
     traced = forward.get_concrete_function(signature)
     return lambda images: [output.numpy() for output in traced(tf.constant(images))]
+
+
+def compile_graph(graph: Any) -> Forward:
+    """Return an OpenVINO model as a function of its inputs, run on the processor.
+
+    Single precision is requested, since OpenVINO takes bfloat16 by itself where the processor has
+    it, which changes logits by some hundredths.
+
+    Parameters
+    ----------
+    graph : openvino.Model
+        As `openvino_network.build_graph` returns it.
+
+    Returns
+    -------
+    callable
+        As for `trace`.
+    """
+    import openvino
+
+    compiled = openvino.Core().compile_model(
+        graph, "CPU", {"INFERENCE_PRECISION_HINT": "f32", "PERFORMANCE_HINT": "LATENCY"}
+    )
+    # A request runs one batch at a time: as many are kept as threads have called at once.
+    idle: SimpleQueue[Any] = SimpleQueue()
+
+    def forward(images: FloatArray) -> Outputs:
+        try:
+            request = idle.get_nowait()
+        except Empty:
+            request = compiled.create_infer_request()
+        try:
+            request.infer([np.ascontiguousarray(images, dtype=np.float32)])
+            # Copies: the next batch overwrites the memory of the request.
+            return [np.array(tensor.data) for tensor in request.output_tensors]
+        finally:
+            idle.put(request)
+
+    return forward

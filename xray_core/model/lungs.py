@@ -9,17 +9,14 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass, fields
-from typing import TYPE_CHECKING, Any, NamedTuple
+from typing import Any, NamedTuple
 
 import cv2
 import numpy as np
 from numpy.typing import NDArray
 from PIL import Image
 
-from xray_core.model.engine import trace
-
-if TYPE_CHECKING:
-    import keras
+from xray_core.model.engine import Forward
 
 FloatArray = NDArray[np.float32]
 Mask = NDArray[np.bool_]
@@ -270,15 +267,16 @@ class LungSegmenter:
 
     Parameters
     ----------
-    network : keras.Model
-        A network of the kind "segmentation": (B, H, W, 1) -> probability of lung (B, H, W, 1).
+    forward : callable
+        A network of the kind "segmentation", as `xray_core.model.engine` runs it: images
+        (N, H, W, 1) -> probability of lung [(N, H, W, 1)].
     limits : LungLimits
         Limits of the lung fields of a frontal chest X-ray.
     """
 
-    def __init__(self, network: keras.Model, limits: LungLimits) -> None:
+    def __init__(self, forward: Forward, limits: LungLimits) -> None:
         self.limits = limits
-        self._forward = trace(network)
+        self._forward = forward
 
     def masks(self, images: FloatArray) -> list[Mask]:
         """Return the cleaned masks of N images.

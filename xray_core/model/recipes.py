@@ -15,6 +15,10 @@ from xray_core.errors import RecipeError
 
 INPUT_SIZE = (224, 224)
 
+# ImageNet means of the channels blue, green and red. Keras subtracts them for ResNet50 and VGG16
+# (mode "caffe"), which were trained on images with this channel order.
+CAFFE_MEANS = (103.939, 116.779, 123.68)
+
 
 @dataclass(frozen=True)
 class Augmentation:
@@ -126,6 +130,15 @@ class Recipe:
         how = self.augmentation
         needs = (self.lung_margin, self.outside_weight, how.hide_lungs, how.replace_outside)
         return self.kind == "classifier" and any(needs)
+
+    @property
+    def has_linear_head(self) -> bool:
+        """Tell whether the logit of a classifier is linear in the averaged feature maps."""
+        return (
+            (self.kind, self.pooling, self.output) == ("classifier", "average", "sigmoid")
+            and not self.dense
+            and not self.batch_norm
+        )
 
     def to_dict(self) -> dict[str, Any]:
         """Return the recipe as plain data, for a bundle's `config.json`."""

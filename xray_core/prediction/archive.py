@@ -1,5 +1,7 @@
 """Reading images from a ZIP file one at a time, in memory; nothing is written to disk.
 
+`read_archive` reads what a visitor uploads; `sources` reads ZIP files of any size by `read_entry`.
+
 Names inside the archive are labels and never paths on this computer. Entries whose name leads out
 of the archive are reported and not read. Against ZIP bombs, the declared sizes are limited, and so
 are the bytes read, since declared sizes may be false.
@@ -23,7 +25,7 @@ _END_OF_DIRECTORY = b"PK\x05\x06"
 _END_SIZE = 22
 _LONGEST_COMMENT = 2**16
 _ZIP64_LOCATOR = b"PK\x06\x07"
-_IGNORED = ("__MACOSX", ".DS_Store", "Thumbs.db", "desktop.ini", "DICOMDIR")
+_IGNORED = frozenset({"__MACOSX", ".DS_Store", "Thumbs.db", "desktop.ini", "DICOMDIR"})
 _DAMAGED = "This file is damaged inside the ZIP; please export it again."
 _UNKNOWN_METHOD = (
     "This file is compressed by a method that cannot be read; please pack the ZIP again with the "
@@ -74,7 +76,7 @@ def read_archive(data: bytes, *, max_file_bytes: int = MAX_BYTES) -> Iterator[Ar
     with _open(data) as archive:
         remaining = MAX_UNPACKED_BYTES
         for entry in _entries(archive):
-            file = _read_entry(archive, entry, min(max_file_bytes, remaining))
+            file = read_entry(archive, entry, min(max_file_bytes, remaining))
             yield file
             remaining -= len(file.data or b"")
 
@@ -132,10 +134,26 @@ def _is_ignored(entry: zipfile.ZipInfo) -> bool:
     # A damaged name may be empty, which `ZipInfo.is_dir` does not expect.
     if entry.filename.endswith("/") or not parts:
         return entry.filename != ""
-    return parts[-1].startswith(".") or bool({*parts} & {*_IGNORED})
+    return parts[-1].startswith(".") or bool({*parts} & _IGNORED)
 
 
-def _read_entry(archive: zipfile.ZipFile, entry: zipfile.ZipInfo, limit: int) -> ArchivedFile:
+def is_ignored_name(name: str) -> bool:
+    """Tell whether a file or folder is hidden, or one that file managers make."""
+    return name.startswith(".") or name in _IGNORED
+
+
+def read_entry(archive: zipfile.ZipFile, entry: zipfile.ZipInfo, limit: int) -> ArchivedFile:
+    """Read one file of a ZIP, or the sentence why it cannot be read.
+
+    Parameters
+    ----------
+    archive
+        The ZIP.
+    entry
+        One of its files.
+    limit
+        Largest number of bytes that are read.
+    """
     name = entry.filename
     path = PurePosixPath(name.replace("\\", "/"))
     if path.is_absolute() or ".." in path.parts or ":" in "".join(path.parts[:1]):

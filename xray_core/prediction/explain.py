@@ -69,10 +69,34 @@ class GradCam:
 
     def coarse_maps(self, activations: NDArray[np.float32]) -> NDArray[np.float32]:
         """Return the maps (N, h, w) of activations (N, h, w, C), each scaled to [0, 1]."""
-        weights = self._weights(activations)[:, np.newaxis, :, np.newaxis]  # (N or 1, 1, C, 1)
-        with np.errstate(over="ignore", invalid="ignore"):
-            raw = activations @ weights  # (N, h, w, C) -> (N, h, w, 1)
-        return np.stack([scale_to_maximum(one) for one in raw[..., 0]])
+        return _weighted_maps(activations, self._weights(activations))
+
+
+class LinearGradCam:
+    """Grad-CAM where the logit is a dense unit on averaged activations, without the network.
+
+    Parameters
+    ----------
+    weights
+        float32 (C,): the weights of the unit.
+    """
+
+    def __init__(self, weights: NDArray[np.float32]) -> None:
+        self._weights = weights[np.newaxis]
+
+    def coarse_maps(self, activations: NDArray[np.float32]) -> NDArray[np.float32]:
+        """Return the same maps as `GradCam.coarse_maps`."""
+        return _weighted_maps(activations, self._weights)
+
+
+def _weighted_maps(
+    activations: NDArray[np.float32], weights: NDArray[np.float32]
+) -> NDArray[np.float32]:
+    """Return the maps (N, h, w) of activations (N, h, w, C) by weights (N or 1, C)."""
+    with np.errstate(over="ignore", invalid="ignore"):
+        # (N, h, w, C) @ (N or 1, 1, C, 1) -> (N, h, w, 1)
+        raw = activations @ weights[:, np.newaxis, :, np.newaxis]
+    return np.stack([scale_to_maximum(one) for one in raw[..., 0]])
 
 
 def _linear_head(network: "keras.Model", layer: str) -> NDArray[np.float32] | None:

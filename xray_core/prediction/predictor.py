@@ -25,7 +25,7 @@ from xray_core.imaging.radiograph import Radiograph, read_radiograph
 from xray_core.labels import SHOWN_AS, SHOWN_AS_UNLIKE, Verdict
 from xray_core.model.bundle import Bundle, open_bundle
 from xray_core.model.calibration import PRIOR, shift_prior
-from xray_core.model.engine import trace
+from xray_core.model.engine import Engine, choose_engine, compile_graph, trace
 from xray_core.model.gate import Gate, Outcome
 from xray_core.model.lung_crop import (
     UNCROPPED,
@@ -36,11 +36,13 @@ from xray_core.model.lung_crop import (
 )
 from xray_core.model.lungs import LungSegmenter, Mask, resize_mask
 from xray_core.model.neighbours import NearestImages, Neighbours
+from xray_core.model.openvino_network import Graph
 from xray_core.model.upright import UprightCheck
 from xray_core.prediction import wording
 from xray_core.prediction.explain import (
     Explainer,
     GradCam,
+    LinearGradCam,
     check_method,
     share_inside,
 )
@@ -191,17 +193,28 @@ class _Pass(NamedTuple):
 class Predictor:
     """A trained model, ready to predict; safe to use from several threads at once.
 
-    `load` creates one from a bundle. `network` is the Keras model, `model` its name and version.
+    `load` creates one from a bundle. `model` is its name and version, `engine` what runs it.
+
+    Parameters
+    ----------
+    bundle, gate, neighbours, lungs
+        The parts of the model.
+    network
+        The Keras model; None if OpenVINO runs the graph.
+    graph
+        The OpenVINO model; None if TensorFlow runs the network.
     """
 
     def __init__(
         self,
         bundle: Bundle,
-        network: "keras.Model",
+        network: "keras.Model | None",
         gate: Gate,
         neighbours: Neighbours,
         lungs: LungSegmenter | None = None,
         upright: UprightCheck | None = None,
+        *,
+        graph: Graph | None = None,
     ) -> None:
         if lungs is None and bundle.recipe.lung_margin > 0:
             raise BundleError(
@@ -209,7 +222,6 @@ class Predictor:
                 "download it again or train it again."
             )
         self.bundle = bundle
-        self.network = network
         self.gate = gate
         self.neighbours = neighbours
         self.lungs = lungs
@@ -217,42 +229,92 @@ class Predictor:
         self.calibration = bundle.calibration
         self.model = f"{bundle.name} {bundle.version}"
         self._explainer: Explainer | None = None
+        self._network = network
+        self._network_lock = threading.Lock()
         self._explainer_lock = threading.Lock()
-        self._forward = _compiled(network)
-        self._gradcam = GradCam(network)
+        self.engine: Engine = "tensorflow" if graph is None else "openvino"
+        self._forward = _compiled(self.network) if graph is None else compile_graph(graph.model)
+        # Other heads need the gradient, which OpenVINO does not compute.
+        self._gradcam: GradCam | LinearGradCam = (
+            GradCam(self.network)
+            if graph is None or graph.linear_head is None
+            else LinearGradCam(graph.linear_head)
+        )
 
     @classmethod
-    def load(cls, path: str | Path = "models/resnet50") -> "Predictor":
-        """Load a trained model; takes seconds, as Keras is imported here.
+    def load(cls, path: str | Path = "models/resnet50", engine: str = "auto") -> "Predictor":
+        """Load a trained model.
+
+        This takes about a second with OpenVINO. With TensorFlow, and for models whose logit is not
+        linear in the last feature maps, it takes several, as Keras is imported.
 
         Parameters
         ----------
         path
             The folder of the bundle.
+        engine
+            What runs the networks: "openvino", "tensorflow", or "auto", which is OpenVINO where it
+            is installed. The results are the same.
 
         Raises
         ------
+        MissingPackage
+            The engine "openvino" is requested and not installed.
+        ValueError
+            There is no such engine.
         BundleError
             The bundle is missing, incomplete or changed, or has no lung network though its recipe
             crops images to the lungs.
         """
+        chosen = choose_engine(engine)
         bundle = open_bundle(path)
-        network = bundle.load_network()
+        network = graph = None
+        if chosen == "openvino":
+            graph = bundle.load_graph()
+            width = graph.feature_count
+        else:
+            network = bundle.load_network()
+            width = network.get_layer("features").output.shape[-1]
         gate, neighbours = Gate.load(bundle.gate_file), Neighbours.load(bundle.neighbours_file)
         file = bundle.upright_file
         upright = None if file is None else UprightCheck.load(file)
-        width = network.get_layer("features").output.shape[-1]
         sizes = {gate.mean.size, neighbours.mean.size, width}
         if len(sizes | ({upright.weight.size} if upright else set())) > 1:
             raise BundleError(
                 f"The parts of the model {bundle.name} do not fit one another: train it again."
             )
-        return cls(bundle, network, gate, neighbours, bundle.load_lungs(), upright)
+        lungs = bundle.load_lungs(chosen)
+        return cls(bundle, network, gate, neighbours, lungs, upright, graph=graph)
+
+    @property
+    def network(self) -> "keras.Model":
+        """The Keras model; with OpenVINO it is loaded on first use, which takes seconds.
+
+        Raises
+        ------
+        BundleError
+            As `Bundle.load_network` does.
+        """
+        with self._network_lock:
+            if self._network is None:
+                self._network = self.bundle.load_network()
+            return self._network
 
     def model_input(self, source: Source) -> FloatArray:
         """Return the model input of the whole image, float32 (224, 224, 1) in [0, 255]."""
         radiograph = source if isinstance(source, Radiograph) else read_radiograph(source)
         return to_model_input(radiograph)
+
+    def classifier_inputs(self, images: FloatArray) -> FloatArray:
+        """Return what the classifier gets of whole model inputs, both (N, 224, 224, 1).
+
+        The images are cropped to the lungs where the recipe asks for it.
+        """
+        return self._run(images).inputs
+
+    def logits(self, inputs: FloatArray) -> FloatArray:
+        """Return the logits (N,) of classifier inputs (N, 224, 224, 1)."""
+        return self._classify(inputs)[1]
 
     def predict(self, source: Source | PreparedInput, *, explain: str | None = None) -> Prediction:
         """Predict one image.
@@ -516,10 +578,14 @@ class Predictor:
         return np.where(accepted, self.gate.squared_distance(outputs.features), np.inf)
 
     def _map(self, method: str, prepared: PreparedInput, outputs: _Pass) -> FloatArray:
-        with self._explainer_lock:
-            if self._explainer is None:
-                self._explainer = Explainer(self.network)
-        coarse = self._explainer.coarse_map(method, outputs.inputs, outputs.activations)
+        check_method(method)
+        if method == "gradcam":
+            coarse = self._gradcam.coarse_maps(outputs.activations)[0]
+        else:
+            with self._explainer_lock:
+                if self._explainer is None:
+                    self._explainer = Explainer(self.network)
+            coarse = self._explainer.coarse_map(method, outputs.inputs, outputs.activations)
         return resize_map(coarse, prepared.shape, self._crop(outputs.masks[0]))
 
 

@@ -1,253 +1,272 @@
-"""Predicting a folder of images into a CSV table with one row per file; resumable.
+"""Predicting many images into a table with one row per file; resumable."""
 
-The table is only appended to, one whole row at a time, so that a run that was killed loses no
-result and repeats none. Each row is one line: control characters in names are escaped.
-"""
+from __future__ import annotations
 
-import csv
-import hashlib
-import io
 import os
-from collections import Counter, deque
+import time
+from array import array
+from collections import Counter
 from collections.abc import Iterator
+from dataclasses import dataclass
+from itertools import islice
 from pathlib import Path
-from typing import NamedTuple
+from typing import Any
+
+import numpy as np
+from tqdm import tqdm
 
 from xray_core.errors import XrayError
+from xray_core.prediction.overlay import SIDE, write_overlay
 from xray_core.prediction.predictor import Prediction, Predictor
+from xray_core.prediction.reading import TIMEOUT_SECONDS, Readers
+from xray_core.prediction.reading_worker import Reading
+from xray_core.prediction.screen_tables import (
+    COLUMNS,
+    RESULT_COLUMNS,
+    Row,
+    ScreenTable,
+    digest,
+    open_table,
+    result_cells,
+)
+from xray_core.prediction.sources import FileSource, SourceFile, open_source
 from xray_core.spreadsheet import cell
 
-RESULT_COLUMNS = (
-    "shown_as",
-    "verdict",
-    "probability",
-    "probability_note",
-    "sentence",
-    "gate",
-    "map_in_lungs",
-    "reasons",
-    "adjustment",
-    "model",
-)
-COLUMNS = ("file", *RESULT_COLUMNS)
-IGNORED = frozenset({"__MACOSX", "Thumbs.db", "desktop.ini", "DICOMDIR"})
+__all__ = [
+    "COLUMNS",
+    "RESULT_COLUMNS",
+    "Remaining",
+    "Summary",
+    "cell",
+    "predict_rows",
+    "result_cells",
+    "screen",
+]
 
-_HEADER = ",".join(f'"{name}"' for name in COLUMNS).encode() + b"\n"
+BATCH_SIZE = 32
 
 
-class _File(NamedTuple):
-    """A file or, if `problem` is set, a folder that cannot be opened."""
+@dataclass(frozen=True)
+class Summary:
+    """What a run did.
 
-    path: Path
-    name: str
-    problem: str | None = None
+    Attributes
+    ----------
+    counts
+        Number of rows of the table by verdict, with those of earlier runs.
+    added
+        Number of rows of this run.
+    repeated
+        Number of files that the source names again; they have one row.
+    seconds
+        Duration of this run.
+    """
+
+    counts: Counter[str]
+    added: int
+    repeated: int
+    seconds: float
+
+    @property
+    def sentence(self) -> str:
+        """All numbers in one line."""
+        counts = ", ".join(f"{count:,} {verdict}" for verdict, count in sorted(self.counts.items()))
+        again = f", {self.repeated:,} named again and skipped" if self.repeated else ""
+        rate = self.added / self.seconds if self.seconds else 0.0
+        return (
+            f"{self.counts.total():,} rows: {counts}. This run: {self.added:,} images in "
+            f"{self.seconds:,.0f} s, {rate:,.1f} per second{again}."
+        )
 
 
 def screen(
-    folder: str | Path,
-    out: str | Path,
+    source: str | os.PathLike[str],
+    out: str | os.PathLike[str],
     predictor: Predictor,
     *,
+    maps: str | os.PathLike[str] | None = None,
+    timeout: float = TIMEOUT_SECONDS,
     progress: bool = True,
-    batch_size: int = 32,
-) -> Counter[str]:
-    """Predict every file below a folder into a CSV table.
+    batch_size: int = BATCH_SIZE,
+) -> Summary:
+    """Predict every file of a source into a table, in the order of completion.
 
-    Hidden files and the files of file managers get no row. A file that cannot be read, and a folder
-    that cannot be opened, get a row with the reason. Memory holds two batches of model inputs and 8
-    bytes per row.
+    A file that cannot be read, that crashes its decoder or that does not arrive in time gets a row
+    with the reason. Memory holds three batches of model inputs and 8 bytes per file.
 
     Parameters
     ----------
-    folder
-        The folder of images.
+    source
+        As for `xray_core.prediction.sources.open_source`.
     out
-        The table, with the columns COLUMNS; `file` is the path below `folder`. Files that it
+        The table, with the columns COLUMNS: a .csv file, or a .parquet folder. Files that it
         already lists are skipped.
     predictor
         The model.
+    maps
+        Folder for the Grad-CAM overlays, SHA256.jpg. Images are then predicted one at a time.
+    timeout
+        Seconds after which a file is given up.
     progress
         Whether to draw a progress bar.
     batch_size
         Number of images in one forward pass.
 
-    Returns
-    -------
-    collections.Counter
-        Number of rows of the table by verdict.
+    Raises
+    ------
+    XrayError
+        There are no files at `source`, `out` cannot be written, or `out` was started by another
+        model, another engine or another program.
+    """
+    begin = time.monotonic()
+    table_path, map_folder = Path(out), None if maps is None else Path(maps)
+    files = open_source(source, exclude=[p for p in (table_path, map_folder) if p is not None])
+    engine = engine_name(predictor)
+    added = 0
+    with open_table(table_path, predictor.model, engine) as table:
+        remaining = Remaining(files, table)
+        with (
+            progress_bar(table, remaining.count, progress) as bar,
+            Readers(side=None if map_folder is None else SIDE, timeout=timeout) as readers,
+        ):
+            for row in predict_rows(
+                iter(remaining), predictor, readers, maps=map_folder, batch_size=batch_size
+            ):
+                table.append(row)
+                bar.update()
+                added += 1
+    return Summary(table.counts, added, remaining.repeated, time.monotonic() - begin)
+
+
+def engine_name(predictor: Predictor) -> str:
+    """Return what runs the networks of a predictor, for the table."""
+    return str(getattr(predictor, "engine", "tensorflow"))
+
+
+class Remaining:
+    """The files of a source that a table does not list, each once.
+
+    Attributes
+    ----------
+    count
+        Their number.
+    repeated
+        Number of files that are named again.
 
     Raises
     ------
     XrayError
-        `folder` is missing, `out` cannot be written, or `out` was started by another model or
-        another program.
+        The source has no files, or cannot be read.
     """
-    root, table = Path(folder), Path(out)
-    if not root.is_dir():
-        raise XrayError(f"There is no folder at {root}: name the folder that holds the images.")
-    done, counts = _read_table(table, predictor.model)
-    try:
-        with table.open("ab") as file:
-            if file.tell() == 0:
-                file.write(_HEADER)
-            own = os.fstat(file.fileno())
-            todo: Iterator[_File] = (
-                image for image in _walk(root, own) if _digest(cell(image.name)) not in done
-            )
-            if progress:
-                todo = _with_bar(todo, len(done), sum(1 for _ in _walk(root, own)))
-            for number, (name, prediction) in enumerate(_predict(todo, predictor, batch_size), 1):
-                file.write(_line(name, prediction))
-                file.flush()  # a killed run keeps what was flushed, a power cut what was synced
-                if number % batch_size == 0:
-                    os.fsync(file.fileno())
-                counts[prediction.verdict] += 1
-            os.fsync(file.fileno())
-    except OSError as error:
-        raise XrayError(f"The table {table} cannot be written: {error.strerror}.") from error
-    return counts
+
+    def __init__(self, source: FileSource, table: ScreenTable) -> None:
+        self._source = source
+        self._table = table
+        names = array("Q")
+        is_empty = True
+        for file in source.list_files():
+            is_empty = False
+            if (name := cell(file.name)) not in table:
+                names.append(digest(name))
+        if is_empty:
+            raise XrayError(f"There are no files in {source.text}: check its name.")
+        values = np.sort(np.frombuffer(names, np.uint64))
+        again = values[1:][values[1:] == values[:-1]]
+        self._again = frozenset(again.tolist())
+        self.repeated = again.size
+        self.count = values.size - again.size
+
+    def __iter__(self) -> Iterator[SourceFile]:
+        seen: set[int] = set()
+        for file in self._source.list_files():
+            if (name := cell(file.name)) in self._table:
+                continue
+            if self._again and (value := digest(name)) in self._again:
+                if value in seen:
+                    continue
+                seen.add(value)
+            yield file
 
 
-def _read_table(table: Path, model: str) -> tuple[set[bytes], Counter[str]]:
-    """Return digests of the listed names and counts of verdicts; cut an incomplete last line."""
-    done: set[bytes] = set()
-    counts: Counter[str] = Counter()
-    if not table.exists():
-        return done, counts
-    try:
-        with table.open("r+b") as file:
-            header = file.readline()
-            if not header.endswith(b"\n") and _HEADER.startswith(header):
-                file.truncate(0)
-                return done, counts
-            if header != _HEADER:
-                raise XrayError(
-                    f"{table} was not started by this command. Nothing was changed; name another "
-                    " file with --out."
-                )
-            whole = file.tell()
-            for line in file:
-                if not line.endswith(b"\n"):
-                    file.truncate(whole)
-                    break
-                whole += len(line)
-                row = dict(zip(COLUMNS, next(csv.reader([line.decode()])), strict=True))
-                if row["model"] != cell(model):
-                    raise XrayError(
-                        f"{table} was started by the model {row['model']}, not by {model}. Nothing "
-                        "was changed; name another file with --out, or the other model with "
-                        "--model."
-                    )
-                done.add(_digest(row["file"]))
-                counts[row["verdict"]] += 1
-    except (ValueError, StopIteration) as error:
-        raise XrayError(f"{table} has a damaged row; name another file with --out.") from error
-    except OSError as error:
-        raise XrayError(f"The table {table} cannot be opened: {error.strerror}.") from error
-    return done, counts
-
-
-def _walk(root: Path, table: os.stat_result) -> Iterator[_File]:
-    """Yield the files below `root` except `table`, in a fixed order; each folder once, also links.
-
-    The open folders are kept in a list, so that the nesting may have any depth.
-    """
-    seen: set[tuple[int, int]] = set()
-
-    def list_entries(folder: Path) -> Iterator[os.DirEntry[str]] | None:
-        """Entries of a folder, None where it was listed before; raises OSError."""
-        status = folder.stat()
-        if (status.st_dev, status.st_ino) in seen:
-            return None
-        seen.add((status.st_dev, status.st_ino))
-        with os.scandir(folder) as entries:
-            return iter(sorted(entries, key=lambda entry: os.fsencode(entry.name)))
-
-    def open_folder(folder: Path, prefix: str) -> Iterator[_File]:
-        """Add a folder to the open ones, or yield the reason why it cannot be opened."""
-        try:
-            entries = list_entries(folder)
-        except OSError:
-            yield _File(folder, prefix or ".", "This folder cannot be opened.")
-        else:
-            if entries is not None:
-                open_folders.append((entries, prefix))
-
-    open_folders: list[tuple[Iterator[os.DirEntry[str]], str]] = []
-    yield from open_folder(root, "")
-    while open_folders:
-        entries, prefix = open_folders[-1]
-        entry = next(entries, None)
-        if entry is None:
-            open_folders.pop()
-        elif entry.name.startswith(".") or entry.name in IGNORED:
-            continue
-        elif _is_folder(entry):
-            yield from open_folder(Path(entry.path), f"{prefix}{entry.name}/")
-        elif not (entry.inode() == table.st_ino and os.path.samestat(entry.stat(), table)):
-            yield _File(Path(entry.path), f"{prefix}{entry.name}")
-
-
-def _is_folder(entry: os.DirEntry[str]) -> bool:
-    try:
-        return entry.is_dir()
-    except OSError:  # a link that leads to itself
-        return False
-
-
-def _with_bar(todo: Iterator[_File], done: int, total: int) -> Iterator[_File]:
-    from tqdm import tqdm
-
-    bar = tqdm(todo, total=max(total, done), initial=done, unit="image", smoothing=0.05)
-    return iter(bar)
-
-
-def _predict(
-    todo: Iterator[_File], predictor: Predictor, batch_size: int
-) -> Iterator[tuple[str, Prediction]]:
-    waiting: deque[_File] = deque()
-
-    def sources() -> Iterator[Path]:
-        for file in todo:
-            waiting.append(file)
-            if file.problem is None:
-                yield file.path
-
-    def unopened_folders() -> Iterator[tuple[str, Prediction]]:
-        while waiting and (problem := waiting[0].problem) is not None:
-            name = waiting.popleft().name
-            yield name, Prediction(None, "UNREADABLE", (problem,), model=predictor.model)
-
-    for prediction in predictor.predict_many(sources(), batch_size=batch_size):
-        yield from unopened_folders()
-        yield waiting.popleft().name, prediction
-    yield from unopened_folders()
-
-
-def result_cells(prediction: Prediction) -> list[str | float]:
-    """Return a prediction as the cells of RESULT_COLUMNS, for all tables of results."""
-    probability = prediction.probability
-    return [
-        prediction.shown_as,
-        prediction.verdict,
-        "" if probability is None else round(probability, 6),
-        prediction.probability_note,
-        cell(prediction.sentence),
-        prediction.gate or "",
-        "" if prediction.map_in_lungs is None else round(prediction.map_in_lungs, 4),
-        cell(" ".join(prediction.reasons)),
-        cell(prediction.adjustment),
-        cell(prediction.model),
-    ]
-
-
-def _line(name: str, prediction: Prediction) -> bytes:
-    line = io.StringIO()
-    csv.writer(line, quoting=csv.QUOTE_NONNUMERIC, lineterminator="\n").writerow(
-        [cell(name), *result_cells(prediction)]
+def progress_bar(table: ScreenTable, remaining: int, visible: bool) -> tqdm:
+    """Return a bar with rate and time left, which begins at the rows of earlier runs."""
+    done = table.counts.total()
+    return tqdm(
+        total=done + remaining, initial=done, unit="image", smoothing=0.05, disable=not visible
     )
-    return line.getvalue().encode()
 
 
-def _digest(name: str) -> bytes:
-    return hashlib.blake2b(name.encode(), digest_size=8).digest()
+def predict_rows(
+    files: Iterator[SourceFile],
+    predictor: Predictor,
+    readers: Readers,
+    *,
+    maps: Path | None = None,
+    batch_size: int = BATCH_SIZE,
+) -> Iterator[Row]:
+    """Yield the row of each file, in the order of completion.
+
+    Parameters
+    ----------
+    files
+        The files.
+    predictor
+        The model.
+    readers
+        They read the next files while the network runs.
+    maps
+        Folder for the overlays.
+    batch_size
+        Number of images in one forward pass.
+    """
+    readings = readers.read(files, ahead=2 * batch_size)
+    engine = engine_name(predictor)
+    predictions = (
+        _predict(readings, predictor, batch_size)
+        if maps is None
+        else _predict_with_maps(readings, predictor, maps)
+    )
+    for file, reading, prediction in predictions:
+        yield [cell(file.name), reading.sha256, *result_cells(prediction), engine]
+
+
+_Readings = Iterator[tuple[SourceFile, Reading]]
+_Predictions = Iterator[tuple[SourceFile, Reading, Prediction]]
+
+
+def _predict(readings: _Readings, predictor: Predictor, batch_size: int) -> _Predictions:
+    """Predict batch by batch; the readers fill the next batch while the network runs."""
+    while batch := list(islice(readings, batch_size)):
+        prepared: list[Any] = []  # these pass through the predictor's own reading
+        for _, reading in batch:
+            if not isinstance(reading.prepared, str):
+                prepared.append(reading.prepared)
+        predictions = iter(predictor.predict_many(prepared, batch_size=batch_size))
+        for file, reading in batch:
+            if isinstance(reading.prepared, str):
+                yield file, reading, _unreadable(reading.prepared, predictor)
+            else:
+                yield file, reading, next(predictions)
+
+
+def _predict_with_maps(readings: _Readings, predictor: Predictor, maps: Path) -> _Predictions:
+    for file, reading in readings:
+        prepared, picture = reading.prepared, reading.picture
+        if isinstance(prepared, str) or picture is None:
+            yield file, reading, _unreadable(str(prepared), predictor)
+            continue
+        # The map is needed at the size of the picture alone.
+        prediction = predictor.predict(prepared._replace(shape=picture.shape), explain="gradcam")
+        if prediction.heatmap is not None:
+            try:
+                write_overlay(maps, reading.sha256, picture, prediction.heatmap)
+            except OSError as error:
+                raise XrayError(
+                    f"No overlay can be written to {maps}: {error.strerror}. The rows so far are "
+                    "kept; run the same command again to resume."
+                ) from error
+        yield file, reading, prediction
+
+
+def _unreadable(reason: str, predictor: Predictor) -> Prediction:
+    return Prediction(None, "UNREADABLE", (reason,), model=predictor.model)

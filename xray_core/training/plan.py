@@ -16,11 +16,11 @@ from xray_core.labels import LABELS
 from xray_core.model.bundle import Bundle, open_bundle
 from xray_core.model.bundle_writing import check_name, find_free_name
 from xray_core.model.recipes import Recipe
+from xray_core.places import shipped_models
 from xray_core.training.masks import find_masks, find_masks_if_named, without_mask
 from xray_core.training.settings import apply_settings, check_recipe, setting_names
 
 LUNGS = "lungs"  # name of the bundle of the lung network
-SHIPPED = Path(__file__).resolve().parents[2] / "models"
 LARGEST_SEED = 2**32 - 1  # limit of the libraries
 
 
@@ -238,7 +238,7 @@ def find_lungs(models: Path, name: str, recipe: Recipe) -> Bundle | None:
                 "leave out --lungs none."
             )
         return None
-    folder = next((one / name for one in (models, SHIPPED) if (one / name).is_dir()), None)
+    folder = next((one / name for one in (models, shipped_models()) if (one / name).is_dir()), None)
     if folder is None:
         without = "" if recipe.trains_on_lungs else ", or leave it out with --lungs none"
         raise BundleError(

@@ -23,6 +23,7 @@ from xray_core.errors import BundleError
 from xray_core.model.architectures import build_network
 from xray_core.model.bundle import Bundle
 from xray_core.model.bundle_writing import clear_leftovers
+from xray_core.model.engine import trace
 from xray_core.model.lungs import LungSegmenter
 from xray_core.model.recipes import Recipe
 from xray_core.training.checkpoints import load_identity
@@ -81,7 +82,7 @@ def train(plan: Plan, *, log: Callable[[str], None] = print) -> Bundle:
             log(f"Left out because they have no mask ({len(plan.without_mask)}): {images}.")
         segmenter, training = None, loaded.folds["train"]
         if recipe.trains_on_lungs and plan.lungs is not None:
-            segmenter = LungSegmenter(plan.lungs.load_network(), plan.lungs.lung_limits)
+            segmenter = LungSegmenter(trace(plan.lungs.load_network()), plan.lungs.lung_limits)
             log("Finding the lungs in the training images ...")
             training = add_lung_masks(training, segmenter)
         with _precision(recipe.precision):

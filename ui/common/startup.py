@@ -1,0 +1,55 @@
+"""What the server does before its first visitor comes: it checks its settings and loads the model.
+
+The default model is loaded beside the server, which answers at once. `/ready` tells a reverse proxy
+or a container engine when an image can be analysed without waiting for the model.
+"""
+
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+from threading import Thread
+
+import streamlit as st
+from starlette.requests import Request
+from starlette.responses import PlainTextResponse
+from starlette.routing import Route
+
+from ui.common.errors import log_error
+from ui.common.models import DEFAULT_MODEL, find_predictor, load_bundle, models_folder
+from ui.common.public import limits
+from xray_core.command_line import silence_tensorflow
+
+
+@asynccontextmanager
+async def lifespan(_: st.App) -> AsyncIterator[None]:
+    """Check the settings, which may raise XrayError, and start to load the default model."""
+    limits()
+    thread = Thread(target=_load, name="load the default model", daemon=True)
+    thread.start()
+    _loading.append(thread)
+    yield
+
+
+def _ready(_: Request) -> PlainTextResponse:
+    if any(thread.is_alive() for thread in _loading):
+        return PlainTextResponse("The model is being loaded.", 503)
+    return PlainTextResponse("ready")
+
+
+routes = [Route("/ready", _ready)]
+_loading: list[Thread] = []
+
+
+def _load() -> None:
+    """Load the default model and use it once: the first analysis is slower than all others.
+
+    A model that cannot be opened is reported on the pages, and so is every later error.
+    """
+    silence_tensorflow()
+    if not (models_folder() / DEFAULT_MODEL).is_dir():
+        return
+    try:
+        predictor = find_predictor(DEFAULT_MODEL)
+        for example in list(load_bundle(DEFAULT_MODEL).examples().values())[:1]:
+            predictor.predict(example, explain="gradcam")
+    except Exception as error:
+        log_error(error)

@@ -1,0 +1,48 @@
+"""What a reading session shows so far, and its download."""
+
+import pandas as pd
+import streamlit as st
+
+from ui.prediction.read_first import ReadingSession
+from xray_core.evaluation.reader_study import evaluate_readings
+from xray_core.evaluation.reader_study_text import compare_calls, describe_readings
+from xray_core.evaluation.reading import readings_csv
+
+
+def show_summary(session: ReadingSession) -> None:
+    """Draw the summary, closed at first, the download, and the button that deletes everything."""
+    readings = list(session.readings.values())
+    if not readings:
+        return
+    complete = sum(reading.is_complete for reading in readings)
+    count = "1 complete reading" if complete == 1 else f"{complete} complete readings"
+    summary = st.expander(
+        f"Summary of {count}", key="read-first-summary", on_change="rerun", icon=":material/table:"
+    )
+    if summary.open:
+        with summary:
+            study = evaluate_readings(readings)
+            if complete:
+                st.table(pd.DataFrame(compare_calls(study)).set_index(""))
+            st.markdown("\n".join(f"- {sentence}" for sentence in describe_readings(study)))
+    with st.container(horizontal=True, vertical_alignment="center"):
+        names = st.checkbox(
+            "Include file names",
+            key="read-first-names",
+            help="File names can identify a patient.",
+        )
+        st.download_button(
+            "All readings (CSV)",
+            readings_csv(readings, names=names),
+            file_name="chest-xray-readings.csv",
+            mime="text/csv",
+            icon=":material/table:",
+            on_click="ignore",
+        )
+        st.button(
+            "Delete all readings",
+            icon=":material/delete:",
+            type="tertiary",
+            on_click=session.clear,
+            help="Remove images and readings from memory now",
+        )

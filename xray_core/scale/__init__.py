@@ -1,0 +1,1 @@
+"""Screening on several computers."""
