@@ -1,6 +1,5 @@
 """The Prediction page: upload one chest X-ray or several, and read the result."""
 
-from contextlib import nullcontext
 from typing import TYPE_CHECKING
 
 import streamlit as st
@@ -16,7 +15,15 @@ from ui.prediction.dicom_results import send_all
 from ui.prediction.downloads import downloads_of_all
 from ui.prediction.home import PRIVACY, describe_model, example_buttons, example_cards
 from ui.prediction.open import describe_origins, open_requested
-from ui.prediction.pacs_tab import ABOUT_PACS, PacsOffer, files_beside_pacs, pacs_offer
+from ui.prediction.pacs_tab import (
+    ABOUT_PACS,
+    PacsOffer,
+    fetch_images,
+    files_beside_pacs,
+    is_fetching,
+    pacs_in_bar,
+    pacs_offer,
+)
 from ui.prediction.read_first_page import show_read_first
 from ui.prediction.several import choose_case
 from ui.prediction.style import STYLE
@@ -40,6 +47,9 @@ def main() -> None:
     if show_read_first(bundle):
         return
     open_requested(mine)
+    if offer is not None and is_fetching(offer):
+        st.html(TITLE)
+        fetch_images(mine, offer)
     if not mine.cases:
         _home(bundle, mine, offer)
         return
@@ -64,7 +74,8 @@ def _home(bundle: Bundle, mine: Visit, offer: PacsOffer | None) -> None:
     """Draw the page without images: drop zone, examples, what the model can do, privacy."""
     st.html(TITLE)
     with st.container(key="home"):
-        _sources(mine, offer)
+        with st.container() if offer is None else files_beside_pacs(mine, offer):
+            _sources(mine)
         _left_out_warning(mine)
         example_cards(mine, bundle)
         st.markdown(describe_model(bundle))
@@ -75,7 +86,9 @@ def _bar(bundle: Bundle, mine: Visit, offer: PacsOffer | None) -> None:
     """Draw the title, the sources of images and what concerns all images in one row."""
     with st.container(horizontal=True, vertical_alignment="center", gap="small", key="bar"):
         st.html(TITLE, width="content")
-        _sources(mine, offer)
+        _sources(mine)
+        if offer is not None:
+            pacs_in_bar(mine, offer)
         with st.popover("Examples", icon=":material/imagesmode:"):
             example_buttons(mine, bundle)
         st.button(
@@ -87,11 +100,10 @@ def _bar(bundle: Bundle, mine: Visit, offer: PacsOffer | None) -> None:
         )
 
 
-def _sources(mine: Visit, offer: PacsOffer | None) -> None:
-    """Draw the drop zone, in a tab beside that of the PACS where one is configured."""
+def _sources(mine: Visit) -> None:
+    """Draw the drop zone."""
     key = drop_key(mine)
-    place = nullcontext() if offer is None else files_beside_pacs(mine, offer)
-    with place, st.container(key="drop"):
+    with st.container(key="drop"):
         dropped = st.file_uploader(
             "Chest X-rays: JPEG, PNG, TIFF, DICOM or ZIP",
             accept_multiple_files=True,

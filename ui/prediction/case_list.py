@@ -48,13 +48,14 @@ def show_list(
 def _row(case: Case, *, names: bool) -> dict[str, Any]:
     prediction = case.prediction
     number = f"Image {case.number}"
+    name = case.origin or (case.name if names else "")
     parts = [*prediction.reasons[:1]]
     if prediction.probability is not None:
         note = f" ({prediction.probability_note})" if prediction.probability_note else ""
         parts.insert(0, f"{percent(prediction.probability)}{note}")
     return {
         "number": case.number,
-        "title": f"{number}: {case.name}" if names and case.name else number,
+        "title": f"{number}: {name}" if name else number,
         "result": f"{SYMBOLS[prediction.verdict]} {prediction.shown_as}",
         "tone": prediction.verdict.lower(),
         "note": " · ".join(parts),

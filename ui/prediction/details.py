@@ -56,7 +56,8 @@ def show_case(case: Case, predictor: "Predictor", numbers: list[int]) -> None:
         if prediction.verdict == "REFUSED":
             choose_window(case, view)
             _actions(case, view, predictor)
-            dicom_results(case, predictor)
+            with st.container(horizontal=True):
+                dicom_results(case, predictor)
             if prediction.correction is None:
                 st.html('<h2 class="small">What to do</h2>')
                 st.markdown(WHAT_TO_DO)
@@ -136,8 +137,7 @@ def _analysed(case: Case, view: View, predictor: "Predictor") -> Prediction:
     _pre_test(case, predictor)
     prediction = _map_controls(view, predictor)
     choose_window(case, view)
-    downloads(case, prediction, view, predictor.bundle)
-    dicom_results(case, predictor)
+    downloads(case, prediction, view, predictor)
     _actions(case, view, predictor)
     show_evidence(prediction, predictor.bundle)
     return prediction

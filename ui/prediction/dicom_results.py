@@ -47,20 +47,19 @@ def dicom_results(case: Case, predictor: "Predictor") -> None:
     if problem:
         st.caption(as_markdown(problem))
         return
+    st.download_button(
+        "Result (DICOM)",
+        lambda: _as_zip(case, predictor),
+        file_name=f"chest-xray-dicom-{case.number}.zip",
+        mime="application/zip",
+        icon=":material/folder_zip:",
+        on_click="ignore",
+        key="download_dicom",
+        help=DOWNLOAD_HELP,
+    )
     server = _server(case)
-    with st.container(horizontal=True):
-        st.download_button(
-            "Result (DICOM)",
-            lambda: _as_zip(case, predictor),
-            file_name=f"chest-xray-dicom-{case.number}.zip",
-            mime="application/zip",
-            icon=":material/folder_zip:",
-            on_click="ignore",
-            key="download_dicom",
-            help=DOWNLOAD_HELP,
-        )
-        if server is not None:
-            _send([case], server, predictor, "Send to PACS", "one")
+    if server is not None:
+        _send([case], server, predictor, "Send to PACS", "one")
 
 
 def send_all(cases: list[Case], predictor: "Predictor") -> None:

@@ -6,13 +6,13 @@ from typing import TYPE_CHECKING
 import streamlit as st
 
 from ui.prediction.cases import Case, Visit, widget_key
+from ui.prediction.dicom_results import dicom_results
 from ui.prediction.evidence import Rates, accuracy_rates
 from ui.prediction.overlay import draw_pictures
 from ui.prediction.result import pre_test
 from ui.prediction.several import NAMES, show_names
 from ui.prediction.table import table_csv
 from ui.prediction.view import DEFAULT_METHOD, View, make_view
-from xray_core.model.bundle import Bundle
 from xray_core.prediction.batch_pdf import BatchEntry, batch_report_pdf
 from xray_core.prediction.predictor import Prediction
 from xray_core.prediction.report_pdf import Pictures, report_pdf
@@ -21,7 +21,7 @@ if TYPE_CHECKING:
     from xray_core.prediction.predictor import Predictor
 
 
-def downloads(case: Case, prediction: Prediction, view: View, bundle: Bundle) -> None:
+def downloads(case: Case, prediction: Prediction, view: View, predictor: "Predictor") -> None:
     """Draw the downloads of one image; `prediction` has the map of the report.
 
     The files are made before the click, so that no rerun of the page can interrupt a download.
@@ -37,11 +37,11 @@ def downloads(case: Case, prediction: Prediction, view: View, bundle: Bundle) ->
     report = report_pdf(
         prediction,
         pictures.pixels,
-        bundle,
+        predictor.bundle,
         title=_title(case),
         overlay=pictures.overlay,
         lungs_outlined=pictures.lungs_outlined,
-        rates=accuracy_rates(bundle),
+        rates=accuracy_rates(predictor.bundle),
         pre_test=pre_test(),
         file_name=case.name if include_name else None,
     )
@@ -64,6 +64,7 @@ def downloads(case: Case, prediction: Prediction, view: View, bundle: Bundle) ->
             on_click="ignore",
             key="download_csv",
         )
+        dicom_results(case, predictor)
 
 
 def downloads_of_all(visit: Visit, predictor: "Predictor") -> None:

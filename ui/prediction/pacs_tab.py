@@ -46,14 +46,12 @@ class PacsOffer:
 
 @dataclass(frozen=True)
 class Fetch:
-    """What a finished transfer brought: the numbers of images and of studies, and what it did not.
+    """What a finished transfer brought: the number of images, and what it left out.
 
-    `title` is that of the server. `problem` is the sentence why it ended early, "" if it did not.
+    `problem` is the sentence why it ended early, "" if it did not.
     """
 
-    title: str
     images: int
-    studies: int
     skipped: tuple[Skipped, ...]
     problem: str
 
@@ -63,8 +61,7 @@ class Search:
     """What a visitor searched, found and fetched.
 
     Its methods call nothing of Streamlit, which may end a run of the page at any of its own calls.
-    `number` grows with each search: the list has it in its key. `folded` tells whether form and
-    list are hidden, since the images that were fetched are shown. `resets` is that of the visit.
+    `number` grows with each search: the list has it in its key. `resets` is that of the visit.
     """
 
     server: str = ""
@@ -74,7 +71,6 @@ class Search:
     number: int = 0
     transfer: Transfer | None = None
     fetch: Fetch | None = None
-    folded: bool = False
     resets: int = 0
 
     def run(self, server: Server, query: StudyQuery) -> None:
@@ -111,32 +107,25 @@ class Search:
                 [(self._origin(image.study, image.number), image.data) for image in images],
                 pacs=server.name,
             )
-        self.fetch = Fetch(
-            server.title,
-            len(images),
-            len({image.study for image in images}),
-            tuple(transfer.skipped),
-            transfer.problem,
-        )
-        self.folded = bool(images)
-
-    def unfold(self) -> None:
-        """Show form and list again."""
-        self.folded = False
+        self.fetch = Fetch(len(images), tuple(transfer.skipped), transfer.problem)
 
     def follow(self, visit: Visit) -> None:
         """Remove what was found if the visitor has removed the images."""
         if visit.resets != self.resets and not visit.cases:
             self.studies, self.fetch, self.transfer, self.problem = {}, None, None, ""
             self.server = ""
-        if not any(case.pacs for case in visit.cases):
-            self.folded = False
+        elif self.fetch is not None and self.fetch.images and not _has_pacs(visit):
+            self.fetch = None
         self.resets = visit.resets
 
     def _origin(self, study: int, image: int) -> str:
         day = self.studies[study].day
         of_day = f" of {day.isoformat()}" if day else ""
         return f"Study {study}{of_day}, image {image}"
+
+
+def _has_pacs(visit: Visit) -> bool:
+    return any(case.pacs for case in visit.cases)
 
 
 def search_state() -> Search:
@@ -159,31 +148,67 @@ def files_beside_pacs(visit: Visit, offer: PacsOffer) -> DeltaGenerator:
     """Draw the tabs "Files" and "PACS" and the content of the second; return the first."""
     files, pacs = st.tabs(["Files", "PACS"])
     with pacs, st.container(key="pacs"):
-        if offer.servers:
-            _draw(visit, offer.servers)
-        else:
-            st.info(as_markdown(offer.problem), icon=":material/info:")
+        _panel(visit, offer)
     return files
 
 
-def _draw(visit: Visit, servers: Mapping[str, Server]) -> None:
+def pacs_in_bar(visit: Visit, offer: PacsOffer) -> None:
+    """Draw the PACS as a button that opens, and what the present images of a PACS left out."""
+    with (
+        st.popover("PACS", icon=":material/database:", width="content"),
+        st.container(key="pacs"),
+    ):
+        _panel(visit, offer)
+    fetch = search_state().fetch
+    if fetch is not None and fetch.images:
+        _left_out(fetch)
+
+
+def is_fetching(offer: PacsOffer) -> bool:
+    """Tell whether images are being fetched from a PACS that is still offered."""
+    search = search_state()
+    if search.server not in offer.servers:  # removed by the operator since
+        search.transfer = None
+    return search.transfer is not None
+
+
+def fetch_images(visit: Visit, offer: PacsOffer) -> None:
+    """Fetch what is left of a transfer, with progress, and draw the page again with the images.
+
+    A run that Streamlit ends is resumed by the next one. The button that stops it is not part of a
+    fragment, since those do not end a run.
+    """
+    from xray_core.pacs.client import PacsClient
+
+    search = search_state()
+    transfer, server = search.transfer, offer.servers[search.server]
+    if transfer is None:
+        return
+    place = st.empty()  # removes what was drawn before
+    with place.container(horizontal=True, vertical_alignment="center"):
+        bar = st.progress(0.0, "Fetching …")
+        st.button("Stop", on_click=transfer.stop, args=("Stopped.",), key="pacs_stop")
+        client = PacsClient(server)
+        try:
+            while not transfer.is_complete:
+                transfer.step(client)
+                total = transfer.done + transfer.left
+                share = transfer.done / total if total else 1.0
+                bar.progress(share, f"{transfer.done} of {_count(total, 'image')} fetched")
+        finally:
+            client.close()
+    place.empty()
+    search.finish(visit, server)
+    st.rerun()
+
+
+def _panel(visit: Visit, offer: PacsOffer) -> None:
     search = search_state()
     search.follow(visit)
-    if search.server not in servers:  # removed by the operator since
-        search.transfer = None
-    if search.transfer is None and not search.folded:
-        _search_and_choose(search, servers)
-        return
-    # An empty place removes form and list while the images are fetched and analysed.
-    place = st.empty()
-    with place.container(horizontal=True, vertical_alignment="center"):
-        if search.transfer is not None:
-            _continue(search.transfer, servers[search.server])
-            place.empty()
-            search.finish(visit, servers[search.server])
-            st.rerun()
-        _fetched(search)
-        st.button("Back to the studies", icon=":material/arrow_back:", on_click=search.unfold)
+    if offer.servers:
+        _search_and_choose(search, offer.servers)
+    else:
+        st.info(as_markdown(offer.problem), icon=":material/info:")
 
 
 @st.fragment
@@ -199,8 +224,9 @@ def _search_and_choose(search: Search, servers: Mapping[str, Server]) -> None:
         st.info("No study with radiographs (CR or DX) matches.", icon=":material/info:")
     if search.studies and search.server in servers:
         _choose(search, servers[search.server])
-    with st.container(horizontal=True, vertical_alignment="center"):
-        _fetched(search)
+    if search.fetch is not None and not search.fetch.images:
+        st.info("No image to analyse was found.", icon=":material/info:")
+        _left_out(search.fetch)
 
 
 def _form(servers: Mapping[str, Server]) -> tuple[Server, StudyQuery] | None:
@@ -316,39 +342,8 @@ def _table(studies: Mapping[int, StudyFound], *, show_identity: bool) -> pd.Data
     return pd.DataFrame(rows)
 
 
-def _continue(transfer: Transfer, server: Server) -> None:
-    """Fetch what is left of a transfer, with progress and a button that stops it.
-
-    A run that Streamlit ends is resumed by the next one. The button is not part of a fragment,
-    since those do not end a run.
-    """
-    from xray_core.pacs.client import PacsClient
-
-    bar = st.progress(0.0, "Fetching …")
-    st.button("Stop", on_click=transfer.stop, args=("Stopped.",), key="pacs_stop")
-    client = PacsClient(server)
-    try:
-        while not transfer.is_complete:
-            transfer.step(client)
-            total = transfer.done + transfer.left
-            share = transfer.done / total if total else 1.0
-            bar.progress(share, f"{transfer.done} of {_count(total, 'image')} fetched")
-    finally:
-        client.close()
-
-
-def _fetched(search: Search) -> None:
-    """Draw what the last transfer brought, and what it skipped with the reasons."""
-    fetch = search.fetch
-    if fetch is None:
-        return
-    if fetch.images:
-        studies = _count(fetch.studies, "study", "studies")
-        st.markdown(
-            f"{_count(fetch.images, 'image')} of {studies} fetched from the {as_text(fetch.title)}."
-        )
-    else:
-        st.info("No image to analyse was found.", icon=":material/info:")
+def _left_out(fetch: Fetch) -> None:
+    """Draw why a transfer ended early, and what it skipped with the reasons."""
     if fetch.problem:
         st.warning(as_markdown(fetch.problem), icon=":material/warning:")
     if fetch.skipped:

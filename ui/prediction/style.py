@@ -45,6 +45,9 @@ h2.small { font-size: 1rem; margin: .2rem 0 -.6rem; padding: 0; font-weight: 600
   background-size: 160px 160px; background-repeat: no-repeat; background-position: 50% 6px;
 }
 
+/* The list of studies is not downloaded or searched, and the buttons for it cover others. */
+.st-key-pacs [data-testid="stElementToolbar"] { display: none; }
+
 :has(> .st-key-busy):not(:has([data-testid="stSpinner"], [data-testid="stProgress"])) {
   display: none;
 }
