@@ -74,7 +74,7 @@ def _row(name: str, predictions: Iterable[Prediction]) -> None:
         return
     outcomes = Counter(p.gate for p in readable)
     offered = [p.correction for p in readable if p.correction is not None]
-    crops = sum(correction.crop_border for correction in offered)
+    crops = sum(correction.is_cropped for correction in offered)
     counts = (*(outcomes[o] for o in ("refused", "caution", "passed")), len(offered), crops)
     cells = " | ".join(f"{100 * count / len(readable):.1f}" for count in counts)
     print(f"| {name} | {len(readable)} | {cells} |", flush=True)

@@ -26,7 +26,7 @@ sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
 
 from xray_core import Predictor
 from xray_core.dataset.index import build_index, find_dataset
-from xray_core.model.lungs import classifier_input
+from xray_core.model.lung_crop import classifier_input
 
 ROOT = Path(__file__).resolve().parents[1]
 

@@ -1,7 +1,8 @@
 import numpy as np
 import pytest
 
-from xray_core.imaging.border import Border, crop_border, find_border
+from xray_core.imaging.border import Border, content_box, find_border
+from xray_core.imaging.pixels import crop
 from xray_core.imaging.radiograph import Radiograph
 
 
@@ -29,7 +30,8 @@ def test_a_border_is_measured_on_each_side(level, border):
         inside, ((border.top, border.bottom), (border.left, border.right)), constant_values=level
     ).astype(np.float32)
     assert find_border(around) == border
-    cropped = crop_border(radiograph(around))
+    bordered = radiograph(around)
+    cropped = crop(bordered, content_box(bordered.pixels))
     assert np.array_equal(cropped.pixels, inside)
     assert cropped.original_size == (100, 120)
     assert cropped.notes == ("A note.",)
@@ -40,7 +42,8 @@ def test_cropping_a_large_image_keeps_the_scale_of_its_stored_size(bright, rotat
     """A large image is held at half its height and width, and may be rotated."""
     around = np.pad(bright, 40, constant_values=10)  # (180, 200)
     stored = (399, 359) if rotated else (359, 399)
-    cropped = crop_border(Radiograph(around.astype(np.float32), stored))
+    bordered = Radiograph(around.astype(np.float32), stored)
+    cropped = crop(bordered, content_box(bordered.pixels))
     assert cropped.pixels.shape == (100, 120)
     assert cropped.original_size == (200, 240)
 
@@ -57,7 +60,7 @@ def test_noise_and_a_letter_in_the_border_do_not_hide_it(bright):
 def test_an_image_without_a_border_is_returned_itself(image):
     whole = radiograph(image(1))
     assert find_border(whole.pixels) is None
-    assert crop_border(whole) is whole
+    assert crop(whole, content_box(whole.pixels)) is whole
 
 
 def test_dark_margins_that_fade_into_the_image_are_no_border(image):

@@ -1,26 +1,16 @@
-"""Lung masks of a network, and the input that a classifier gets."""
+"""Lung masks of a network."""
 
 from concurrent.futures import ThreadPoolExecutor
-from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
 import pytest
 from lung_network import FIELDS, draw_chest, drawn_mask
 
-from xray_core.imaging.adjustment import WHOLE
 from xray_core.model.bundle import open_bundle
-from xray_core.model.lungs import (
-    LungSegmenter,
-    classifier_box,
-    classifier_input,
-    crop_to_box,
-    resize_mask,
-)
-from xray_core.model.recipes import find_recipe
+from xray_core.model.lungs import LungSegmenter, resize_mask
 
-CNN = find_recipe("cnn")
-ONE_FIELD, NO_FIELD = draw_chest(FIELDS[:1]), draw_chest(())
+ONE_FIELD = draw_chest(FIELDS[:1])
 
 
 @pytest.fixture(scope="module")
@@ -60,33 +50,6 @@ def test_several_threads_get_the_masks_of_one(segmenter: LungSegmenter) -> None:
         together = list(threads.map(segmenter.masks, images))
     for one, other in zip(alone, together, strict=True):
         assert all(np.array_equal(a, b) for a, b in zip(one, other, strict=True))
-
-
-def test_without_a_margin_the_classifier_gets_the_whole_image() -> None:
-    image = batch(draw_chest())[0]
-    assert classifier_box(drawn_mask(), CNN) == WHOLE
-    assert classifier_input(image, drawn_mask(), CNN) is image
-
-
-def test_the_classifier_gets_the_lungs_with_the_margin_of_its_recipe() -> None:
-    recipe = replace(CNN, lung_margin=0.25)
-    box = classifier_box(drawn_mask(), recipe)
-    # Rows 30 to 148 and columns 40 to 180, each with a quarter of 118 and 140 pixels around.
-    assert np.array(box) * 224 == pytest.approx([0.5, 5.0, 177.5, 215.0])
-    image = batch(draw_chest())[0]
-    crop = classifier_input(image, drawn_mask(), recipe)
-    assert np.array_equal(crop, crop_to_box(image, box))
-    assert crop.shape == (224, 224, 1)
-    assert np.array_equal(crop, np.rint(crop))
-    dark = np.flatnonzero((crop[:, :, 0] < 115).any(axis=1))
-    # The first and last dark rows, 30 and 147, at the scale of the crop.
-    assert [dark[0], dark[-1]] == pytest.approx([29.5 * 224 / 177, 147 * 224 / 177], abs=1.5)
-
-
-def test_an_image_without_lungs_is_not_cropped() -> None:
-    image = batch(NO_FIELD)[0]
-    empty = np.zeros((224, 224), bool)
-    assert classifier_input(image, empty, replace(CNN, lung_margin=0.1)) is image
 
 
 @pytest.mark.parametrize("shape", [(224, 224), (448, 896), (100, 150), (1, 3000)])

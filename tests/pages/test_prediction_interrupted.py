@@ -176,12 +176,12 @@ def test_clear_before_the_end_leaves_nothing(open_page, with_model, image_png, s
 def test_a_result_for_settings_that_have_changed_is_not_stored():
     """As when an image is rotated while another run of the page still analyses it."""
     from ui.prediction.cases import Case, Visit
-    from xray_core.prediction.orientation import Correction
+    from xray_core.imaging.adjustment import Adjustment
     from xray_core.prediction.predictor import Prediction
 
     image = Case(1, data=b"x", requested_model="model 1")
     visit, early = Visit([image]), image.settings
-    image.correct(Correction(1, False))
+    image.adjust(Adjustment(1, False))
     visit.store_result(image, Prediction(0.9, "PNEUMONIA", ()), None, "model 1", early, None)
     assert image.is_waiting
     assert image.result is None

@@ -258,8 +258,8 @@ def test_an_image_whose_view_was_not_kept_is_decoded_again_when_it_is_opened(
 def test_a_view_is_of_one_image_with_its_present_settings():
     from ui.prediction.cases import Case, Visit
     from ui.prediction.view import make_view
+    from xray_core.imaging.adjustment import Adjustment
     from xray_core.imaging.radiograph import Radiograph
-    from xray_core.prediction.orientation import Correction
 
     case, another_first = Case(1), Case(1)
     visit = Visit([case])
@@ -269,5 +269,5 @@ def test_a_view_is_of_one_image_with_its_present_settings():
 
     assert visit.view_of(case) is view
     assert visit.view_of(another_first) is None
-    case.correct(Correction(1, False))
+    case.adjust(Adjustment(1, False))
     assert visit.view_of(case) is None

@@ -4,10 +4,9 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from xray_core.imaging.adjustment import Box
 from xray_core.model.bundle import open_bundle
 from xray_core.model.recipes import find_recipe
-from xray_core.prediction.explain import METHODS, Explainer, GradCam, resize_map, share_inside
+from xray_core.prediction.explain import METHODS, Explainer, GradCam, share_inside
 
 MODELS = Path(__file__).resolve().parents[2] / "models"
 
@@ -206,36 +205,6 @@ def test_activations_that_overflow_give_no_warning(explained, method):
 def test_a_map_without_positive_values_is_zero(explained):
     explainer, seed, activations = explained
     assert not explainer.coarse_map("gradcam", seed, np.zeros_like(activations)).any()
-
-
-def test_a_map_is_resized_smoothly_to_the_image():
-    coarse = np.zeros((4, 4), np.float32)
-    coarse[1, 2] = 1.0
-    heatmap = resize_map(coarse, (400, 200))
-    assert heatmap.shape == (400, 200)
-    # The cell's middle: row 1.5 of 4 of 400 pixels, column 2.5 of 4 of 200.
-    assert np.unravel_index(heatmap.argmax(), heatmap.shape) == pytest.approx((149.5, 124.5), abs=1)
-    assert np.abs(np.diff(heatmap, axis=0)).max() < 0.05
-    assert heatmap.min() >= 0
-
-
-def test_the_map_of_a_crop_is_put_back_at_its_place():
-    coarse = np.full((14, 14), 0.5, np.float32)
-    coarse[6:8, 6:8] = 1.0
-    heatmap = resize_map(coarse, (400, 200), Box(0.25, 0.1, 0.75, 0.5))
-    assert heatmap.shape == (400, 200)
-    inside = np.s_[100:300, 20:100]
-    assert heatmap[inside].min() > 0
-    assert np.array_equal(heatmap[inside], resize_map(coarse, (200, 80)))
-    heatmap[inside] = 0
-    assert not heatmap.any()
-
-
-@pytest.mark.parametrize("box", [Box(0.999, 0.0, 1.0, 1.0), Box(0.5, 0.5, 0.5001, 0.5001)])
-def test_a_crop_smaller_than_a_pixel_keeps_its_map(box):
-    heatmap = resize_map(np.ones((14, 14), np.float32), (20, 30), box)
-    assert heatmap.shape == (20, 30)
-    assert heatmap.max() == pytest.approx(1.0)
 
 
 @pytest.mark.parametrize(

@@ -20,11 +20,12 @@ from xray_core.imaging.checks import check_pixels
 from xray_core.imaging.pixels import adjust, rotate
 from xray_core.imaging.radiograph import Radiograph, read_radiograph
 from xray_core.model.neighbours import KINDS
+from xray_core.model.upright import fit_upright_check
 from xray_core.prediction import wording
 from xray_core.prediction.explain import METHODS, GradCam
 from xray_core.prediction.inputs import prepare_input
 from xray_core.prediction.labelled import predict_labelled
-from xray_core.prediction.orientation import Correction, apply_correction, rotate_input
+from xray_core.prediction.orientation import rotate_input
 from xray_core.prediction.predictor import NOT_FINITE, Prediction
 from xray_core.prediction.screen import RESULT_COLUMNS, result_cells, screen
 
@@ -183,11 +184,36 @@ def test_a_rotated_or_inverted_image_is_recognised_and_corrected(
     wrong = rotate(right, -turns, inverted)
     prediction = predictor.predict(wrong)
     assert prediction.verdict == "REFUSED"
-    assert prediction.correction == Correction(turns, inverted)
+    assert prediction.correction == Adjustment(turns, inverted)
     assert words in prediction.reasons[0]
     again = rotate(wrong, prediction.correction.quarter_turns, prediction.correction.inverted)
     assert predictor.predict(again).verdict == "NORMAL"
     assert next(predictor.predict_many([wrong])).correction == prediction.correction
+
+
+def test_an_image_that_looks_upside_down_is_recognised_whatever_its_distance(
+    predictor, image, monkeypatch
+):
+    right = as_radiograph(image(*NORMAL))
+    wrong = rotate(right, 2, False)
+    features = [
+        predictor._forward(predictor.model_input(one)[np.newaxis])[0] for one in (right, wrong)
+    ]
+    monkeypatch.setattr(predictor, "gate", replace(predictor.gate, caution=1e9, refuse=2e9))
+    monkeypatch.setattr(predictor, "upright", None)
+    assert predictor.predict(wrong).gate == "passed"
+    monkeypatch.setattr(predictor, "upright", fit_upright_check(*features))
+    for prediction in (predictor.predict(wrong), *predictor.predict_many([wrong])):
+        assert prediction.verdict == "REFUSED"
+        assert prediction.correction == Adjustment(2)
+        assert prediction.gate_distance < 1
+    assert predictor.predict(right).verdict == "NORMAL"
+
+
+def inside(radiograph, top, left, bottom, right):
+    """The part inside a border of these widths in pixels."""
+    height, width = radiograph.pixels.shape
+    return Box(top / height, left / width, 1 - bottom / height, 1 - right / width)
 
 
 @pytest.mark.parametrize("level", [0, 255])
@@ -195,9 +221,9 @@ def test_a_border_is_recognised_and_cropped(predictor, image, level):
     right = as_radiograph(image(*NORMAL))
     wrong = as_radiograph(np.pad(image(*NORMAL), ((40, 20), (30, 50)), constant_values=level))
     prediction = predictor.predict(wrong)
-    assert prediction.correction == Correction(0, False, crop_border=True)
+    assert prediction.correction == Adjustment(crop=inside(wrong, 40, 30, 20, 50))
     assert "appears to have a border. Crop the border" in prediction.reasons[0]
-    again = apply_correction(wrong, prediction.correction)
+    again = adjust(wrong, prediction.correction)
     assert np.array_equal(again.pixels, right.pixels)
     cropped = predictor.predict(again)
     assert cropped.probability == predictor.predict(right).probability
@@ -213,8 +239,8 @@ def test_a_rotated_image_with_a_border_is_corrected_in_one_step(predictor, image
     wrong = as_radiograph(np.pad(rotated, 30, constant_values=255))
     prediction = predictor.predict(wrong)
     assert prediction.verdict == "REFUSED"
-    assert prediction.correction == Correction(1, False, crop_border=True)
-    assert predictor.predict(apply_correction(wrong, prediction.correction)).verdict == "NORMAL"
+    assert prediction.correction == Adjustment(1, crop=inside(wrong, 30, 30, 30, 30))
+    assert predictor.predict(adjust(wrong, prediction.correction)).verdict == "NORMAL"
 
 
 def test_an_image_inside_a_border_that_is_refused_is_recognised(predictor, image):
@@ -222,7 +248,7 @@ def test_an_image_inside_a_border_that_is_refused_is_recognised(predictor, image
     assert check_pixels(page)
     prediction = predictor.predict(page)
     assert prediction.verdict == "REFUSED"
-    assert prediction.correction == Correction(0, False, crop_border=True)
+    assert prediction.correction == Adjustment(crop=inside(page, 110, 110, 110, 110))
 
 
 def test_an_accepted_image_with_a_border_has_a_caution(predictor, image, monkeypatch):
@@ -231,21 +257,21 @@ def test_an_accepted_image_with_a_border_has_a_caution(predictor, image, monkeyp
     prediction = predictor.predict(bordered)
     assert prediction.probability is not None
     assert prediction.reasons[0] == wording.HAS_BORDER
-    assert prediction.correction == Correction(0, False, crop_border=True)
+    assert prediction.correction == Adjustment(crop=inside(bordered, 20, 20, 20, 20))
 
 
 @pytest.mark.parametrize(
     ("change", "note"),
     [
-        (Correction(1, False), "The image was rotated by 90 degrees clockwise before"),
-        (Correction(0, True), "The image was inverted before the analysis."),
-        (Correction(2, True), "The image was rotated by 180 degrees and inverted before"),
+        (Adjustment(1, False), "The image was rotated by 90 degrees clockwise before"),
+        (Adjustment(0, True), "The image was inverted before the analysis."),
+        (Adjustment(2, True), "The image was rotated by 180 degrees and inverted before"),
     ],
 )
 def test_a_result_describes_the_correction_of_its_image(predictor, image, change, note):
     # What is put right twice the other way round is the image again.
     wrong = rotate(as_radiograph(image(*NORMAL)), -change.quarter_turns, change.inverted)
-    prediction = predictor.predict(apply_correction(wrong, change))
+    prediction = predictor.predict(adjust(wrong, change))
     assert any(note in reason for reason in prediction.reasons)
     assert note in prediction.adjustment
     assert not prediction.accuracy_applies
@@ -280,8 +306,8 @@ def test_rotating_the_model_input_equals_rotating_the_image():
     corner = np.zeros((4, 4, 1), np.float32)
     corner[0, 0] = 200.0
     # Clockwise, the upper left corner goes to the upper right.
-    assert rotate_input(corner, Correction(1, False))[0, 3, 0] == 200.0
-    assert rotate_input(corner, Correction(2, True))[3, 3, 0] == 55.0
+    assert rotate_input(corner, Adjustment(1, False))[0, 3, 0] == 200.0
+    assert rotate_input(corner, Adjustment(2, True))[3, 3, 0] == 55.0
 
 
 def test_a_map_has_the_size_of_the_image(predictor, image):

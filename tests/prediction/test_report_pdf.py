@@ -10,7 +10,6 @@ from xray_core.imaging.adjustment import Adjustment
 from xray_core.imaging.pixels import adjust
 from xray_core.imaging.radiograph import Radiograph, read_radiograph
 from xray_core.prediction import wording
-from xray_core.prediction.orientation import Correction, apply_correction
 from xray_core.prediction.report_pdf import Overlay, report_pdf
 
 pypdf = pytest.importorskip("pypdf")
@@ -120,7 +119,7 @@ def test_a_colour_scale_is_drawn_between_low_and_high(predictor, pneumonia):
 
 def test_the_report_names_its_image_and_the_correction(predictor, image):
     rotated = Radiograph(np.rot90(image(2001, True)).astype(np.float32), (224, 224))
-    changed = apply_correction(rotated, Correction(1, False))
+    changed = adjust(rotated, Adjustment(1, False))
     prediction = predictor.predict(changed, explain="gradcam")
     text = words(report_pdf(prediction, grey(changed), predictor.bundle, title="Image 7"))
     assert "Image 7" in text

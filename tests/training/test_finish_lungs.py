@@ -12,7 +12,7 @@ from PIL import Image
 import train
 from xray_core.errors import BundleError
 from xray_core.model.bundle import open_bundle
-from xray_core.model.lungs import classifier_input
+from xray_core.model.lung_crop import classifier_input
 from xray_core.model.recipes import find_recipe
 from xray_core.training.data import ImageSet
 from xray_core.training.finish import _map_limit, finish_again, model_inputs

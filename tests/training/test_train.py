@@ -17,7 +17,7 @@ from xray_core.imaging.pixels import to_model_input
 from xray_core.imaging.radiograph import read_radiograph
 from xray_core.model.bundle import Bundle, open_bundle
 from xray_core.model.bundle_writing import seal
-from xray_core.model.lungs import classifier_input
+from xray_core.model.lung_crop import classifier_input
 from xray_core.model.recipes import RECIPES, find_recipe
 from xray_core.training import command
 from xray_core.training.hidden import BORDER_HIDDEN, HIDDEN

@@ -15,6 +15,8 @@ import streamlit as st
 
 from ui.common.errors import log_error
 from xray_core.errors import UnreadableImage
+from xray_core.imaging.adjustment import UNADJUSTED, Adjustment
+from xray_core.imaging.pixels import adjust
 from xray_core.imaging.radiograph import Radiograph, read_radiograph
 from xray_core.model.calibration import Calibration
 from xray_core.prediction.archive import (
@@ -24,7 +26,6 @@ from xray_core.prediction.archive import (
     is_archive,
     read_archive,
 )
-from xray_core.prediction.orientation import UNCHANGED, Correction, apply_correction
 from xray_core.prediction.predictor import Prediction
 
 if TYPE_CHECKING:
@@ -41,8 +42,8 @@ DROP_BYTES = 512 * 2**20
 
 DROP_LIMIT = f"{MAX_IMAGES} files or {DROP_BYTES // 2**20} MB"
 
-Settings = tuple[int, Correction]
-"""How an image is analysed: the number of its DICOM window, and its correction."""
+Settings = tuple[int, Adjustment]
+"""How an image is analysed: the number of its DICOM window, and its adjustment."""
 
 
 class Archive:
@@ -91,7 +92,7 @@ class Case:
     file: str | None = None
     archive: Archive | None = None
     window: int = 0
-    correction: Correction = UNCHANGED
+    adjustment: Adjustment = UNADJUSTED
     result: Prediction | None = None
     calibration: Calibration | None = None
     analysed_by: str = ""
@@ -115,7 +116,7 @@ class Case:
     @property
     def settings(self) -> Settings:
         """How the image is to be analysed."""
-        return self.window, self.correction
+        return self.window, self.adjustment
 
     @property
     def prediction(self) -> Prediction | None:
@@ -143,11 +144,6 @@ class Case:
             "model."
         )
 
-    @property
-    def is_corrected(self) -> bool:
-        """Tell whether the image is rotated, inverted or cropped before the analysis."""
-        return self.correction != UNCHANGED
-
     def read(self) -> Radiograph:
         """Decode the image with its settings; raises UnreadableImage."""
         if self.archive is not None:
@@ -156,19 +152,15 @@ class Case:
         if data is None:
             raise UnreadableImage(self.problem or "This image was not kept. Upload it again.")
         radiograph = read_radiograph(data, window=self.window, full_depth=True)
-        return apply_correction(radiograph, self.correction) if self.is_corrected else radiograph
+        return adjust(radiograph, self.adjustment)
 
-    def correct(self, correction: Correction) -> None:
-        """Add a correction; the image is then analysed again."""
-        self.correction = Correction(
-            (self.correction.quarter_turns + correction.quarter_turns) % 4,
-            self.correction.inverted != correction.inverted,
-            self.correction.crop_border or correction.crop_border,
-        )
+    def adjust(self, adjustment: Adjustment) -> None:
+        """Change the image as it is analysed now; it is then analysed again."""
+        self.adjustment = self.adjustment.then(adjustment)
 
-    def undo_correction(self) -> None:
-        """Remove all corrections; the image is then analysed again."""
-        self.correction = UNCHANGED
+    def undo_adjustments(self) -> None:
+        """Analyse the image as it was read; it is then analysed again."""
+        self.adjustment = UNADJUSTED
 
 
 @dataclass

@@ -1,60 +1,51 @@
-"""The downloads of one image: the report (PDF) and the result (CSV)."""
+"""The downloads: report (PDF) and result (CSV), of one image and of all images."""
 
-from dataclasses import dataclass
+from functools import partial
+from typing import TYPE_CHECKING
 
-import numpy as np
 import streamlit as st
-from numpy.typing import NDArray
 
-from ui.prediction.cases import Case, widget_key
+from ui.prediction.cases import Case, Visit, widget_key
+from ui.prediction.evidence import Rates, accuracy_rates
+from ui.prediction.overlay import draw_pictures
 from ui.prediction.result import pre_test
+from ui.prediction.several import NAMES, show_names
 from ui.prediction.table import table_csv
-from xray_core.evaluation.verdicts import VerdictRate
+from ui.prediction.view import DEFAULT_METHOD, View, make_view
 from xray_core.model.bundle import Bundle
+from xray_core.prediction.batch_pdf import BatchEntry, batch_report_pdf
 from xray_core.prediction.predictor import Prediction
-from xray_core.prediction.report_pdf import Overlay, report_pdf
+from xray_core.prediction.report_pdf import Pictures, report_pdf
+
+if TYPE_CHECKING:
+    from xray_core.prediction.predictor import Predictor
 
 
-@dataclass(frozen=True)
-class InReport:
-    """What the report shows: `image`, uint8 (h, w) or (h, w, 3), and `overlay`, with its map.
+def downloads(case: Case, prediction: Prediction, view: View, bundle: Bundle) -> None:
+    """Draw the downloads of one image; `prediction` has the map of the report.
 
-    `lungs_outlined` tells whether both have the outline of the lungs.
+    The files are made before the click, so that no rerun of the page can interrupt a download.
     """
-
-    image: NDArray[np.uint8]
-    overlay: Overlay
-    lungs_outlined: bool
-
-
-def downloads(
-    case: Case,
-    prediction: Prediction,
-    bundle: Bundle,
-    rates: dict[str, dict[str, VerdictRate]],
-    shown: InReport,
-) -> None:
-    """Draw both downloads.
-
-    Both files are made before the click, so that no rerun of the page can interrupt a download.
-    """
-    include_name = bool(case.name) and st.checkbox(
-        "Include file name",
-        key=widget_key("name_in_report"),
-        help="File names can identify a patient.",
-    )
+    with st.container(horizontal=True, vertical_alignment="center", key="downloads"):
+        place = st.container(horizontal=True, width="content")
+        include_name = bool(case.name) and st.checkbox(
+            "Include file name",
+            key=widget_key("name_in_report"),
+            help="File names can identify a patient.",
+        )
+    pictures = draw_pictures(view.small, prediction)
     report = report_pdf(
         prediction,
-        shown.image,
+        pictures.pixels,
         bundle,
-        title=f"Image {case.number}" + (f" · {case.origin}" if case.origin else ""),
-        overlay=shown.overlay,
-        lungs_outlined=shown.lungs_outlined,
-        rates=rates,
+        title=_title(case),
+        overlay=pictures.overlay,
+        lungs_outlined=pictures.lungs_outlined,
+        rates=accuracy_rates(bundle),
         pre_test=pre_test(),
         file_name=case.name if include_name else None,
     )
-    with st.container(horizontal=True):
+    with place:
         st.download_button(
             "Report (PDF)",
             report,
@@ -73,3 +64,58 @@ def downloads(
             on_click="ignore",
             key="download_csv",
         )
+
+
+def downloads_of_all(visit: Visit, predictor: "Predictor") -> None:
+    """Draw the downloads of all images of a visit. The report is made when it is requested."""
+    st.checkbox(
+        "Show file names",
+        key=widget_key(NAMES),
+        help="Shows file names in the list and in both files. File names can identify patients.",
+    )
+    rates = accuracy_rates(predictor.bundle)
+    with st.container(horizontal=True, gap="small"):
+        st.download_button(
+            "All reports (PDF)",
+            partial(_batch_pdf, visit, predictor, rates, pre_test(), names=show_names()),
+            file_name="chest-xray-reports.pdf",
+            mime="application/pdf",
+            on_click="ignore",
+            help="A summary, and a page for each image.",
+            key="download_all_pdf",
+        )
+        st.download_button(
+            "All results (CSV)",
+            table_csv(visit.cases, names=show_names(), pre_test=pre_test()),
+            file_name="chest-xray-results.csv",
+            mime="text/csv",
+            on_click="ignore",
+            key="download_all_csv",
+        )
+
+
+def _batch_pdf(
+    visit: Visit, predictor: "Predictor", rates: Rates, stated: float | None, *, names: bool
+) -> bytes:
+    entries = [
+        BatchEntry(
+            _title(case),
+            case.prediction,
+            partial(_pictures, visit, case, predictor),
+            case.name if names else None,
+        )
+        for case in visit.cases
+    ]
+    return batch_report_pdf(entries, predictor.bundle, rates=rates, pre_test=stated)
+
+
+def _pictures(visit: Visit, case: Case, predictor: "Predictor") -> Pictures | None:
+    """Return the pictures of an image; one whose view was removed is decoded again."""
+    if case.discarded or case.prediction.verdict == "UNREADABLE":
+        return None
+    view = visit.view_of(case) or make_view(case.read(), case.settings)
+    return draw_pictures(view.small, view.prediction(predictor, DEFAULT_METHOD))
+
+
+def _title(case: Case) -> str:
+    return f"Image {case.number}" + (f" · {case.origin}" if case.origin else "")

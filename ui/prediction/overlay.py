@@ -1,11 +1,15 @@
 """Drawing a map and the outline of the lungs over their image, for the report."""
 
+from dataclasses import replace
+
 import cv2
 import matplotlib
 import numpy as np
 from numpy.typing import NDArray
 
-from xray_core.prediction.report_pdf import Overlay
+from xray_core.model.lungs import resize_mask
+from xray_core.prediction.predictor import Prediction
+from xray_core.prediction.report_pdf import Overlay, Pictures
 
 COLOUR_MAPS = {"Heat": "YlOrRd_r", "Blue to yellow": "cividis", "Rainbow": "turbo"}
 """Names in the viewer, with the names in matplotlib."""
@@ -21,6 +25,23 @@ def colours(name: str) -> NDArray[np.uint8]:
     """Return a colour map as uint8 (256, 3)."""
     table = matplotlib.colormaps[COLOUR_MAPS[name]](np.arange(256), bytes=True)  # (256, 4)
     return np.asarray(table[:, :3])
+
+
+def draw_pictures(image: NDArray[np.uint8], prediction: Prediction) -> Pictures:
+    """Return an image (H, W) as the report shows it: with its map and its lungs, if it has any.
+
+    They do not depend on the settings of the viewer.
+    """
+    overlay = None
+    if prediction.heatmap is not None:
+        overlay = draw_overlay(image, prediction.heatmap, REPORT_COLOURS, REPORT_OPACITY)
+    described = {"method": prediction.method, "map_note": prediction.map_note}
+    if prediction.lung_mask is None:
+        return Pictures(image, overlay, **described)
+    mask = resize_mask(prediction.lung_mask, image.shape)
+    if overlay is not None:
+        overlay = replace(overlay, pixels=draw_lungs(overlay.pixels, mask))
+    return Pictures(draw_lungs(image, mask), overlay, lungs_outlined=True, **described)
 
 
 def draw_overlay(

@@ -21,7 +21,9 @@ def result_html(prediction: Prediction, calibration: Calibration, title: str) ->
     verdict = prediction.verdict
     shown_as = f'<span aria-hidden="true">{SYMBOLS[verdict]}</span> {prediction.shown_as}'
     tone = f"{verdict.lower()} unlike" if prediction.unlike else verdict.lower()
-    meaning = prediction.sentence or " ".join(prediction.reasons)
+    # The reasons of a result with a probability name the adjustment among its cautions.
+    unlisted = prediction.adjustment if prediction.probability is None else ""
+    meaning = prediction.sentence or " ".join(filter(None, (*prediction.reasons, unlisted)))
     parts = [
         f'<section class="result {tone}" aria-label="Result">',
         '<div role="status" aria-live="polite">',
@@ -56,6 +58,7 @@ def pre_test_control(prediction: Prediction, calibration: Calibration) -> None:
         min_value=1,
         max_value=99,
         step=1,
+        width=290,
         key=_PRE_TEST_INPUT,
         on_change=_keep_pre_test,
         help="The probability of pneumonia before imaging, from history, examination and local "
@@ -112,6 +115,5 @@ def scale_html(probability: float, calibration: Calibration, note: str = "") -> 
     <span><i class="band"></i>indeterminate, {low:.0%} to {high:.0%}</span>
     <span><i class="point"></i>decision threshold, {calibration.decision_threshold:.0%}</span>
     <span><i class="point dashed"></i>exclusion threshold, {exclusion}</span>
-    <span>assumes a {calibration.prior:.0%} pre-test probability</span>
   </p>
 </div></div>"""

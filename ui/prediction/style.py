@@ -19,23 +19,85 @@ h2.small { font-size: 1rem; margin: .2rem 0 -.6rem; padding: 0; font-weight: 600
   color: var(--soft-ink); font-size: .9rem; line-height: 1.3;
 }
 .st-key-drop { min-height: 52px; }
-.st-key-examples button { padding-inline: .6rem; }
-.st-key-examples { gap: .4rem; }
-
-.st-key-busy:not(:has([data-testid="stSpinner"], [data-testid="stProgress"])) { display: none; }
-
-/* The viewer beside result and details; where there is no room, result, viewer, details. */
-.st-key-case:has(.st-key-case-viewer) {
-  display: grid; grid-template: auto 1fr / minmax(0, 62fr) minmax(0, 38fr); gap: .6rem 1.2rem;
+.st-key-bar { gap: .4rem; }
+.st-key-bar .st-key-drop { width: 320px; flex: none; }
+@media (max-width: 640px) {
+  .st-key-bar h1.page { position: absolute; clip-path: inset(50%); }
+  .st-key-bar > :has(h1.page) { position: absolute; }
+  .st-key-bar .st-key-drop { width: auto; }
+  .st-key-bar .st-key-drop [data-testid="stFileUploaderDropzone"] { padding: .3rem; }
+  .st-key-bar .st-key-drop [data-testid="stFileUploaderDropzone"]::after { display: none; }
 }
-.st-key-case > :has(.st-key-case-viewer) { grid-area: 1 / 1 / 3 / 2; }
-.st-key-case > :has(.st-key-case-result) { grid-area: 1 / 2 / 2 / 3; }
-.st-key-case > :has(.st-key-case-details) { grid-area: 2 / 2 / 3 / 3; }
-@media (max-width: 1024px) {
-  .st-key-case.st-key-case:has(.st-key-case-viewer) { display: flex; }
+
+/* Before an image is opened: a large drop zone, and the examples as pictures. */
+.st-key-home .st-key-drop [data-testid="stFileUploaderDropzone"] {
+  min-height: 190px; flex-direction: column; justify-content: center; gap: .6rem;
+  border: 2px dashed var(--soft-ink);
 }
-p.legend { margin: 0; font-size: .8rem; color: var(--soft-ink); }
+.st-key-home .st-key-drop [data-testid="stFileUploaderDropzone"]::after {
+  content: "or drop frontal chest X-rays here: JPEG, PNG, TIFF, DICOM or ZIP";
+  font-size: 1rem; text-align: center;
+}
+.st-key-home .st-key-examples { gap: .8rem; }
+.st-key-home [class*="st-key-example-"]:not(.st-key-example-random) button {
+  width: 172px; height: 208px; padding: 0 .3rem .4rem; align-items: flex-end;
+  background-size: 160px 160px; background-repeat: no-repeat; background-position: 50% 6px;
+}
+
+:has(> .st-key-busy):not(:has([data-testid="stSpinner"], [data-testid="stProgress"])) {
+  display: none;
+}
+
+/* The viewer beside result and details, with the list of several images on its left. With less
+   room the list stands above, and with little room one stands below the other. */
+.st-key-reading { container: reading / inline-size; }
+.st-key-case:has(.st-key-case-result) {
+  display: grid; gap: .6rem 1.2rem; grid-template:
+    "viewer result" auto
+    "viewer details" 1fr / minmax(0, 62fr) minmax(0, 38fr);
+}
+.st-key-case > :has(.st-key-several) { grid-area: list; order: -1; }
+.st-key-case > :has(.st-key-case-viewer) { grid-area: viewer; }
+.st-key-case-viewer { min-height: calc(clamp(600px, 100vh - 250px, 1400px) + 60px); }
+@media (max-width: 1024px) { .st-key-case-viewer { min-height: 300px; } }
+.st-key-case > :has(.st-key-case-result) { grid-area: result; order: -1; }
+.st-key-case > :has(.st-key-case-details) { grid-area: details; }
+.st-key-case > :has(.st-key-all-images) { grid-area: all; order: 1; }
+.st-key-case.st-key-case:has(.st-key-several) {
+  grid-template:
+    "list viewer result" auto
+    "list viewer details" auto
+    "all viewer details" 1fr / 250px minmax(0, 1fr) minmax(0, 380px);
+}
+@container reading (max-width: 1180px) {
+  .st-key-case.st-key-case:has(.st-key-several) {
+    grid-template:
+      "list all" auto
+      "viewer result" auto
+      "viewer details" 1fr / minmax(0, 62fr) minmax(0, 38fr);
+  }
+}
+@container reading (max-width: 940px) {
+  .st-key-case.st-key-case.st-key-case.st-key-case:has(.st-key-case-result) { display: flex; }
+}
+:is(.st-key-all-images, .st-key-downloads, .st-key-actions) button { padding-inline: .5rem; }
+
+/* A label beside its control. */
+:is(.st-key-pre-test, .st-key-method, .st-key-window)
+    :is([data-testid="stNumberInput"], [data-testid="stSelectbox"]) {
+  display: flex; flex-direction: row; align-items: center; gap: .6rem;
+}
+:is(.st-key-pre-test, .st-key-method, .st-key-window) [data-testid="stWidgetLabel"] {
+  margin: 0; min-height: 0; flex: none; width: auto; gap: .25rem;
+}
+.st-key-pre-test [data-testid="stNumberInputContainer"] { flex: 1; min-width: 0; width: auto; }
+:is(.st-key-method, .st-key-window) [data-testid="stSelectbox"] > div {
+  flex: 1; min-width: 0; width: auto;
+}
+.st-key-pre-test, .st-key-method { gap: .3rem .8rem; }
+p.legend { margin: 0; font-size: .85rem; color: var(--soft-ink); }
 p.legend b { color: var(--ink); }
+h3.small { font-size: 1rem; margin: 0; padding: 0; }
 
 /* The result, its scale and its cautions. */
 .result { --tone: var(--ink); color: var(--ink); }

@@ -69,12 +69,16 @@ class View:
             prediction = predictor.predict(self.prepared, explain=method)
             if prediction.heatmap is not None:
                 self.maps[key] = pack_map(prediction.heatmap)
-                shape = self.small.shape[::-1]
-                heatmap = Image.fromarray(prediction.heatmap)
-                heatmap = heatmap.resize(shape, Image.Resampling.BILINEAR)
-                prediction = replace(prediction, heatmap=np.clip(np.asarray(heatmap), 0, 1))
-            self.predictions[key] = prediction
+            self.predictions[key] = self.fitted(prediction)
         return self.predictions[key]
+
+    def fitted(self, prediction: Prediction) -> Prediction:
+        """Return a prediction of this image with its map, if it has one, at the size of `small`."""
+        if prediction.heatmap is None:
+            return prediction
+        heatmap = Image.fromarray(prediction.heatmap)
+        heatmap = heatmap.resize(self.small.shape[::-1], Image.Resampling.BILINEAR)
+        return replace(prediction, heatmap=np.clip(np.asarray(heatmap), 0, 1))
 
 
 def make_view(radiograph: Radiograph, settings: Settings) -> View:

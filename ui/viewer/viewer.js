@@ -146,6 +146,7 @@ class Viewer {
     this.pointers = new Map();
     this.mode = "pan";
     this.ruler = null;
+    this.box = null; // two opposite corners, in image coordinates
     this.frame = 0;
     root.querySelectorAll("input[type=radio]").forEach((input) => {
       input.name = `xv-layout-${count}`; // one group in each viewer of the page
@@ -317,7 +318,8 @@ class Viewer {
     this.turns = 0;
     this.inverted = false;
     this.window = null;
-    this.ruler = null;
+    this.ruler = this.box = null;
+    if (this.mode === "box") this.mode = "pan";
     this.resize();
     this.fit();
     this.update();
@@ -459,6 +461,7 @@ class Viewer {
     }
     if (chosen.lungs && this.lungPath) this.stroke(this.lungPath, "#5ac8ff", thin);
     if (this.ruler) this.paintRuler(thin);
+    if (this.box) this.paintBox(thin);
     context.setTransform(1, 0, 0, 1, 0, 0);
     if (this.data.spacing) this.paintScaleBar(pane, ratio);
     if (this.ruler) this.paintLength(pane, ratio);
@@ -600,6 +603,45 @@ class Viewer {
     this.context.textAlign = "left";
   }
 
+  /* ------------------------------------------------------------------ box */
+
+  /* What the stage shows of the image: the box before one is drawn, and that of the keyboard. */
+  visibleBox() {
+    const [pane] = this.panes();
+    return [[-1, -1], [1, 1]].map(([x, y]) =>
+      this.onImage(this.toImage((x * pane.width) / 2, (y * pane.height) / 2)));
+  }
+
+  onImage([u, v]) {
+    return [Math.min(this.size.width, Math.max(0, u)), Math.min(this.size.height, Math.max(0, v))];
+  }
+
+  /* Top, left, bottom and right of the box in shares of the image's height and width. */
+  boxShares() {
+    const [[u1, v1], [u2, v2]] = this.box, { width, height } = this.size;
+    const shares = [
+      Math.min(v1, v2) / height, Math.min(u1, u2) / width,
+      Math.max(v1, v2) / height, Math.max(u1, u2) / width,
+    ];
+    return shares.map((share) => Math.round(share * 1e5) / 1e5);
+  }
+
+  applyBox() {
+    if (this.mode === "box" && this.box) this.send("box", this.boxShares());
+    this.setMode("pan");
+  }
+
+  paintBox(thin) {
+    const [[u1, v1], [u2, v2]] = this.box, { context } = this, path = new Path2D();
+    context.fillStyle = "rgb(0 0 0 / 55%)";
+    path.rect(0, 0, this.size.width, this.size.height);
+    path.rect(u1, v1, u2 - u1, v2 - v1);
+    context.fill(path, "evenodd");
+    const edge = new Path2D();
+    edge.rect(u1, v1, u2 - u1, v2 - v1);
+    this.stroke(edge, "#ffd228", thin);
+  }
+
   label(text, x, y, ratio) {
     const { context } = this;
     context.font = `${13 * ratio}px sans-serif`;
@@ -624,6 +666,14 @@ class Viewer {
     this.find("lungs-label").hidden = !data.lungs;
     for (const name of ["image", "overlay", "both"]) {
       this.find(name).parentElement.hidden = !data.map && name !== "image";
+    }
+    this.find("box").hidden = !data.box;
+    this.find("box-key").hidden = this.find("box-help").hidden = !data.box;
+    if (data.box) {
+      this.find("box").textContent = data.box.label;
+      this.find("box").title = `${data.box.help} (C)`;
+      this.find("box-apply").textContent = data.box.action;
+      this.find("box-help").textContent = `${data.box.help}; Enter: ${data.box.action}`;
     }
     for (const name of ["previous", "next"]) {
       this.find(name).hidden = !data.several;
@@ -657,7 +707,8 @@ class Viewer {
     this.find("legend-outline").hidden = style !== "outline";
     this.find("legend-outline").textContent = `Line: ${threshold}% of the map's maximum`;
     this.find("invert").setAttribute("aria-pressed", this.inverted);
-    for (const mode of ["pan", "window", "measure"]) {
+    this.find("box-bar").hidden = !this.box;
+    for (const mode of ["pan", "window", "measure", "box"]) {
       this.find(mode).setAttribute("aria-pressed", this.mode === mode);
     }
     this.root.dataset.mode = this.mode;
@@ -700,7 +751,9 @@ class Viewer {
     const on = (name, kind, act) => this.find(name).addEventListener(kind, (event) => {
       if (this.levels) act(event);
     });
-    for (const mode of ["pan", "window", "measure"]) {
+    on("box-apply", "click", () => this.applyBox());
+    on("box-cancel", "click", () => this.setMode("pan"));
+    for (const mode of ["pan", "window", "measure", "box"]) {
       on(mode, "click", () => this.setMode(mode));
     }
     on("fit", "click", () => this.fit());
@@ -774,6 +827,9 @@ class Viewer {
     else if (this.drag === "measure") {
       const { x, y } = this.place(event), point = this.toImage(x, y);
       this.ruler = [point, point];
+    } else if (this.drag === "box") {
+      const { x, y } = this.place(event), point = this.onImage(this.toImage(x, y));
+      this.box = [point, point];
     }
   }
 
@@ -791,6 +847,10 @@ class Viewer {
       const { x, y } = this.place(event);
       this.ruler = [this.ruler[0], this.toImage(x, y)];
       this.draw();
+    } else if (this.drag === "box") {
+      const { x, y } = this.place(event);
+      this.box = [this.box[0], this.onImage(this.toImage(x, y))];
+      this.draw();
     } else if (!(event.pointerType === "touch" && this.fitted)) {
       this.pan(dx * ratio, dy * ratio);
     }
@@ -800,6 +860,10 @@ class Viewer {
     this.pointers.delete(event.pointerId);
     this.fingers = null;
     if (this.drag === "measure" && this.ruler) this.announce(this.length());
+    if (this.drag === "box" && this.box) {
+      const [[u1, v1], [u2, v2]] = this.box;
+      if (Math.min(Math.abs(u1 - u2), Math.abs(v1 - v2)) < 2) this.box = this.visibleBox();
+    }
     if (this.windowing) {
       this.windowing = false;
       this.announce(this.find("window-text").textContent);
@@ -849,6 +913,11 @@ class Viewer {
       event.stopPropagation();
       return this.toggleHelp();
     }
+    if (this.mode === "box" && event.key === "Escape") {
+      event.stopPropagation();
+      return this.setMode("pan");
+    }
+    if (tagName === "BUTTON" && event.key === "Enter") return;
     const name = arrow ? event.key : event.key.toLowerCase();
     const act = this.keys()[arrow && event.shiftKey ? `Shift${name}` : name];
     const isStep = arrow && !event.shiftKey; // also while an image is being loaded
@@ -874,6 +943,8 @@ class Viewer {
       p: () => this.setMode("pan"),
       w: () => this.setMode("window"),
       m: () => this.setMode("measure"),
+      c: () => this.setMode("box"),
+      enter: () => this.mode === "box" && this.applyBox(),
       o: () => this.setLayout(this.layout === "overlay" ? "image" : "overlay"),
       s: () => this.setLayout(this.layout === "both" ? "overlay" : "both"),
       l: () => this.data.lungs && this.setLungs(!chosen.lungs),
@@ -889,10 +960,17 @@ class Viewer {
   }
 
   setMode(mode) {
+    if (mode === "box" && !(this.data.box && this.levels)) return;
     this.mode = mode;
     if (mode !== "measure") this.ruler = null;
+    this.box = mode === "box" ? this.visibleBox() : null;
     this.update();
-    this.announce({ pan: "Drag moves the image", window: "Drag changes the window", measure: "Drag measures" }[mode]);
+    this.announce({
+      pan: "Drag moves the image",
+      window: "Drag changes the window",
+      measure: "Drag measures",
+      box: this.data.box?.help,
+    }[mode]);
   }
 
   setLayout(layout) {

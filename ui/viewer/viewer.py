@@ -19,6 +19,7 @@ import streamlit as st
 from numpy.typing import NDArray
 
 from ui.common.streamlit_internals import serve_bytes
+from xray_core.imaging.adjustment import WHOLE, Box
 from xray_core.imaging.full_depth import FullDepth
 
 DISPLAY_SIDE = 2048
@@ -73,6 +74,20 @@ class Shown:
     spacing: Spacing | None = None
 
 
+@dataclass(frozen=True)
+class BoxTool:
+    """A tool of the viewer that marks a rectangle of the image.
+
+    `label` is its button, `help` says what a drag does, `action` is the button that confirms the
+    rectangle. `on_box` is then called with it, before the next run of the page.
+    """
+
+    label: str
+    help: str
+    action: str
+    on_box: Callable[[Box], None]
+
+
 def pack(values: NDArray[np.uint8] | NDArray[np.uint16]) -> Plane:
     """Pack values (H, W) without loss.
 
@@ -117,6 +132,7 @@ def show_viewer(
     previous: bool | None = None,
     following: bool | None = None,
     on_step: Callable[[int], None] = lambda change: None,
+    box_tool: BoxTool | None = None,
 ) -> None:
     """Draw the viewer.
 
@@ -139,12 +155,19 @@ def show_viewer(
     on_step
         Called with 1 or -1, before the next run of the page, when the visitor asks for the next or
         the previous image.
+    box_tool
+        Lets the visitor mark a rectangle; None for a viewer without this tool.
     """
 
     def stepped() -> None:
         change = st.session_state[key].get("step")
         if change in (-1, 1):
             on_step(change)
+
+    def boxed() -> None:
+        box = _as_box(st.session_state[key].get("box"))
+        if box_tool is not None and box is not None and box != WHOLE:
+            box_tool.on_box(box)
 
     def served(plane: Plane | None, role: str) -> dict[str, Any] | None:
         if plane is None:
@@ -174,8 +197,21 @@ def show_viewer(
         "several": previous is not None,
         "previous": bool(previous),
         "next": bool(following),
+        "box": None
+        if box_tool is None
+        else {"label": box_tool.label, "help": box_tool.help, "action": box_tool.action},
     }
-    _COMPONENT(key=key, data=data, on_step_change=stepped)
+    _COMPONENT(key=key, data=data, on_step_change=stepped, on_box_change=boxed)
+
+
+def _as_box(sent: object) -> Box | None:
+    """Return what a browser sent as a box, None if it is none."""
+    if not isinstance(sent, list | tuple) or len(sent) != 4:
+        return None
+    if not all(isinstance(edge, int | float) for edge in sent):
+        return None
+    box = Box(*map(float, sent))
+    return box if box.is_valid else None
 
 
 def _tone(depth: FullDepth, levels: dict[str, Any] | None) -> dict[str, Any]:

@@ -111,6 +111,16 @@ class Adjustment:
         )
 
     @property
+    def is_cropped(self) -> bool:
+        """Whether only a part of the image is kept."""
+        return self.crop != WHOLE
+
+    @property
+    def is_turned(self) -> bool:
+        """Whether the image is mirrored, rotated or inverted, not only cropped."""
+        return self.mirrored or self.quarter_turns > 0 or self.inverted
+
+    @property
     def sentence(self) -> str:
         """A sentence on what was done to the image; "" for an image as it was read."""
         if self == UNADJUSTED:
@@ -120,10 +130,9 @@ class Adjustment:
             *([f"rotated by {ANGLES[self.quarter_turns]}"] if self.quarter_turns else []),
             *(["inverted"] if self.inverted else []),
         ]
-        is_cropped = self.crop != WHOLE
-        steps = join([*([f"cropped ({self._removed()})"] if is_cropped else []), *orientation])
+        steps = join([*([f"cropped ({self._removed()})"] if self.is_cropped else []), *orientation])
         # Inverting commutes with the other steps.
-        depends_on_order = is_cropped + self.mirrored + bool(self.quarter_turns) > 1
+        depends_on_order = self.is_cropped + self.mirrored + bool(self.quarter_turns) > 1
         order = ", in this order," if depends_on_order else ""
         return f"The image was {steps}{order} before the analysis."
 

@@ -1,4 +1,4 @@
-"""Detect and crop a uniform border, such as the black bars of a screenshot or a scanned page."""
+"""Detect a uniform border, such as the black bars of a screenshot or a scanned page."""
 
 from dataclasses import dataclass
 
@@ -6,8 +6,6 @@ import numpy as np
 from numpy.typing import NDArray
 
 from xray_core.imaging.adjustment import WHOLE, Box
-from xray_core.imaging.pixels import crop
-from xray_core.imaging.radiograph import Radiograph
 
 # Differences in grey levels; widths as a share of the height or width of the image.
 MAX_DEVIATION = 8.0
@@ -77,21 +75,6 @@ def find_border(pixels: NDArray[np.float32]) -> Border | None:
         for depth, own in zip(depths, levels, strict=True)
     )
     return Border(top, right, bottom, left)
-
-
-def crop_border(radiograph: Radiograph) -> Radiograph:
-    """Crop the uniform border around an image.
-
-    Parameters
-    ----------
-    radiograph : Radiograph
-
-    Returns
-    -------
-    Radiograph
-        Its pixels are a view of the input's. The input itself if it has no border.
-    """
-    return crop(radiograph, content_box(radiograph.pixels))
 
 
 def content_box(pixels: NDArray[np.float32]) -> Box:

@@ -40,6 +40,7 @@ CONFIG = "config.json"
 WEIGHTS = "model.weights.h5"
 LUNG_WEIGHTS = "lungs.weights.h5"  # a classifier's copy of the lung network; may be absent
 GATE = "gate.npz"
+UPRIGHT = "upright.npz"  # absent from older bundles
 NEIGHBOURS = "neighbours.npz"
 HISTORY = "history.csv"
 DATASET = "dataset.csv"
@@ -140,6 +141,11 @@ class Bundle:
     def gate_file(self) -> Path:
         """Path of the gate, for `xray_core.model.gate.Gate.load`."""
         return self.folder / GATE
+
+    @property
+    def upright_file(self) -> Path | None:
+        """Path of the check for `model.upright.UprightCheck.load`; None for a bundle without it."""
+        return self.folder / UPRIGHT if UPRIGHT in self.config["files"] else None
 
     @property
     def neighbours_file(self) -> Path:
@@ -435,7 +441,9 @@ def read_bundle(folder: Path) -> Bundle:
     files: dict[str, str] = config["files"]
     required = REQUIRED_FILES[bundle.kind]
     present = [
-        name for name in (AVERAGES, *EXAMPLES, LUNG_WEIGHTS) if os.path.lexists(folder / name)
+        name
+        for name in (AVERAGES, *EXAMPLES, LUNG_WEIGHTS, UPRIGHT)
+        if os.path.lexists(folder / name)
     ]
     for name in (*required, *present, *files):
         bundle_checks.check_file(folder, name, MAX_BYTES.get(name, MAX_BYTES_OTHER))

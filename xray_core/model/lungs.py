@@ -1,7 +1,8 @@
-"""Lung masks: cleaning, measurements, plausibility, and the crop to the lungs.
+"""Lung masks: cleaning, measurements, plausibility.
 
 A mask comes from the segmentation network (recipe `lungs`). It shows where the lungs are, whether
-the image can be a frontal chest X-ray, and how much of a heat map lies inside the lungs.
+the image can be a frontal chest X-ray, what part of it the classifier gets (`lung_crop`), and how
+much of a heat map lies inside the lungs.
 """
 
 from __future__ import annotations
@@ -15,9 +16,7 @@ import numpy as np
 from numpy.typing import NDArray
 from PIL import Image
 
-from xray_core.imaging.adjustment import WHOLE, Box
 from xray_core.model.engine import Forward
-from xray_core.model.recipes import Recipe
 
 FloatArray = NDArray[np.float32]
 Mask = NDArray[np.bool_]
@@ -82,12 +81,19 @@ def clean_mask(probability: NDArray[Any]) -> Mask:
         The two largest connected components of the pixels above 50%, without components smaller
         than 1% of the image.
     """
-    labels, order = _components(np.asarray(probability) > MASK_THRESHOLD)
+    labels, order = lung_fields(np.asarray(probability) > MASK_THRESHOLD)
     return np.isin(labels, order)
 
 
-def _components(mask: NDArray[Any]) -> tuple[NDArray[Any], list[int]]:
-    """Label the connected components, and list the (at most two) largest, largest first."""
+def lung_fields(mask: NDArray[Any]) -> tuple[NDArray[Any], list[int]]:
+    """Label the connected components, and list the (at most two) largest, largest first.
+
+    Returns
+    -------
+    labels : ndarray of int32, shape (H, W)
+    order : list of int
+        Labels of the components that are at least 1% of the image.
+    """
     count, labels, stats, _ = cv2.connectedComponentsWithStats(
         mask.astype(np.uint8), connectivity=4
     )
@@ -111,7 +117,7 @@ def measure_fields(mask: Mask) -> LungFields:
     LungFields
         All zero for an empty mask.
     """
-    labels, order = _components(mask)
+    labels, order = lung_fields(mask)
     if not order:
         return LungFields(*[0.0] * 7)
     height, width = mask.shape
@@ -244,90 +250,6 @@ def _value(lungs: LungFields, name: str) -> float:
     if name == "ratio":
         return lungs.smaller / lungs.larger if lungs.larger else 0.0
     return float(getattr(lungs, name))
-
-
-def lung_box(mask: Mask, margin: float) -> Box:
-    """Return the box around the lungs with a margin, within the image.
-
-    Parameters
-    ----------
-    mask : ndarray of bool, shape (H, W)
-        As `clean_mask` returns it.
-    margin : float
-        Width of the margin on each side, as a share of the box.
-
-    Returns
-    -------
-    Box
-        The whole image for an empty mask.
-    """
-    if not mask.any():
-        return WHOLE
-    edges = []
-    for axis in (1, 0):
-        lit = np.flatnonzero(mask.any(axis=axis))
-        first, last = lit[0] / mask.shape[1 - axis], (lit[-1] + 1) / mask.shape[1 - axis]
-        space = margin * (last - first)
-        edges.append((max(0.0, float(first - space)), min(1.0, float(last + space))))
-    (top, bottom), (left, right) = edges
-    return Box(top, left, bottom, right)
-
-
-def crop_to_box(image: FloatArray, box: Box) -> FloatArray:
-    """Crop a model input and enlarge the crop to the size of the model input.
-
-    Parameters
-    ----------
-    image : ndarray of float32, shape (H, W, 1)
-        A model input, grey levels in [0, 255].
-    box : Box
-        The part of it that is kept.
-
-    Returns
-    -------
-    ndarray of float32, shape (H, W, 1)
-        Whole grey levels in [0, 255], as `imaging.pixels.to_model_input` returns them.
-    """
-    if box == WHOLE:
-        return image
-    height, width = image.shape[:2]
-    corners = (box.left * width, box.top * height, box.right * width, box.bottom * height)
-    plane = Image.fromarray(np.ascontiguousarray(image[..., 0], dtype=np.float32))
-    crop = plane.resize((width, height), Image.Resampling.BILINEAR, box=corners)
-    return np.clip(np.rint(np.asarray(crop)), 0, 255).astype(np.float32)[..., np.newaxis]
-
-
-def classifier_box(mask: Mask, recipe: Recipe) -> Box:
-    """Return the part of an image that the classifier of a recipe gets.
-
-    Parameters
-    ----------
-    mask : ndarray of bool, shape (H, W)
-        The lungs, as `clean_mask` returns them.
-    recipe : Recipe
-        Recipe of the classifier. Without a `lung_margin` the classifier gets the whole image.
-    """
-    return lung_box(mask, recipe.lung_margin) if recipe.lung_margin > 0 else WHOLE
-
-
-def classifier_input(image: FloatArray, mask: Mask, recipe: Recipe) -> FloatArray:
-    """Return the input of the classifier of a recipe. Training and prediction both use it.
-
-    Parameters
-    ----------
-    image : ndarray of float32, shape (H, W, 1)
-        The whole image as model input, grey levels in [0, 255].
-    mask : ndarray of bool, shape (H, W)
-        Its lungs, as `clean_mask` returns them.
-    recipe : Recipe
-        Recipe of the classifier.
-
-    Returns
-    -------
-    ndarray of float32, shape (H, W, 1)
-        The image cropped to the lungs where the recipe has a `lung_margin`, else the image itself.
-    """
-    return crop_to_box(image, classifier_box(mask, recipe))
 
 
 def resize_mask(mask: Mask, shape: tuple[int, int]) -> Mask:

@@ -15,7 +15,7 @@ import numpy as np
 from xray_core.labels import Verdict
 from xray_core.model.calibration import Calibration
 
-SENSITIVITY = 0.997  # share of the images with pneumonia that reach the lower limit
+SENSITIVITY = 0.9988  # share of the images with pneumonia that reach the lower limit
 SPECIFICITY = 0.985  # share of the normal images that do not exceed the upper limit
 LIKE_TRAINING = 0.9  # share of the validation images to which the rule does not apply
 
@@ -93,7 +93,11 @@ class UnlikeRule:
 
 
 def fit_unlike_rule(
-    probability: np.ndarray, label: np.ndarray, relative_distance: np.ndarray
+    probability: np.ndarray,
+    label: np.ndarray,
+    relative_distance: np.ndarray,
+    *,
+    sensitivity: float = SENSITIVITY,
 ) -> UnlikeRule:
     """Fit the limits to validation images and their shifted copies.
 
@@ -105,12 +109,14 @@ def fit_unlike_rule(
         1 for pneumonia, 0 for normal; both must occur.
     relative_distance : ndarray of float, shape (M,)
         Of the unaltered validation images.
+    sensitivity : float
+        Share of the images with pneumonia that reach `low`, in (0, 1).
 
     Returns
     -------
     UnlikeRule
-        99.7% of the images with pneumonia reach `low`, 98.5% of the normal images do not exceed
-        `high`, and 90% of the unaltered images are not beyond `beyond`.
+        That share of the images with pneumonia reaches `low`, 98.5% of the normal images do not
+        exceed `high`, and 90% of the unaltered images are not beyond `beyond`.
 
     Notes
     -----
@@ -118,7 +124,7 @@ def fit_unlike_rule(
     (docs/experiments.md). The limits themselves are fitted to the hospital of the training images.
     """
     y = np.asarray(label) == 1
-    low = float(np.quantile(probability[y], 1 - SENSITIVITY))
+    low = float(np.quantile(probability[y], 1 - sensitivity))
     high = float(np.quantile(probability[~y], SPECIFICITY))
     beyond = float(np.quantile(relative_distance, LIKE_TRAINING))
     return UnlikeRule(min(max(beyond, 0.0), 1.0), min(low, high), max(low, high))

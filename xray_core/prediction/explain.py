@@ -13,9 +13,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 from numpy.typing import NDArray
-from PIL import Image
 
-from xray_core.imaging.adjustment import WHOLE, Box
 from xray_core.model.lungs import Mask
 
 if TYPE_CHECKING:
@@ -257,31 +255,6 @@ def _first_output(output: Any) -> Any:
 
 def _second_output(output: Any) -> Any:
     return output[:, 1]
-
-
-def resize_map(
-    coarse: NDArray[np.float32], shape: tuple[int, int], box: Box = WHOLE
-) -> NDArray[np.float32]:
-    """Return a map at the size of its image: float32 (H, W) in [0, 1], bicubic.
-
-    The model input does not keep the aspect ratio, so height and width are scaled separately.
-
-    Parameters
-    ----------
-    coarse
-        The map (h, w) of the classifier's input.
-    shape
-        Height and width (H, W) of the whole image.
-    box
-        The part of the image that the classifier's input shows; the map is zero outside of it.
-    """
-    rows, columns = box.slices(shape)
-    size = (columns.stop - columns.start, rows.stop - rows.start)
-    image = Image.fromarray(np.ascontiguousarray(coarse, dtype=np.float32))
-    resized = image.resize(size, Image.Resampling.BICUBIC)
-    whole = np.zeros(shape, np.float32)
-    whole[rows, columns] = np.clip(np.asarray(resized, dtype=np.float32), 0.0, 1.0)
-    return whole
 
 
 def share_inside(heatmap: NDArray[np.float32], mask: Mask) -> float | None:

@@ -8,9 +8,10 @@ import numpy as np
 from numpy.typing import NDArray
 
 from xray_core.errors import UnreadableImage
-from xray_core.imaging.border import crop_border
+from xray_core.imaging.adjustment import WHOLE, Box
+from xray_core.imaging.border import content_box
 from xray_core.imaging.checks import check_pixels
-from xray_core.imaging.pixels import to_model_input
+from xray_core.imaging.pixels import crop, to_model_input
 from xray_core.imaging.radiograph import Radiograph, open_radiograph
 
 Source = str | Path | bytes | BinaryIO | Radiograph
@@ -22,9 +23,9 @@ class PreparedInput(NamedTuple):
     """A decoded image, ready for the network; its size does not depend on that of the image.
 
     `image` is the model input, and `inner` that of the image without its flat border; None without
-    a border, or where the inner pixels cannot be a chest X-ray. `refusals` are the reasons why the
-    pixels cannot be a chest X-ray, () if they can. `radiograph` is the image without its pixels,
-    `shape` (H, W) its size.
+    a border, or where the inner pixels cannot be a chest X-ray. `content` is the part of the image
+    inside the border. `refusals` are the reasons why the pixels cannot be a chest X-ray, () if they
+    can. `radiograph` is the image without its pixels, `shape` (H, W) its size.
     """
 
     image: FloatArray  # (224, 224, 1)
@@ -32,6 +33,7 @@ class PreparedInput(NamedTuple):
     refusals: tuple[str, ...]
     radiograph: Radiograph
     shape: tuple[int, int]
+    content: Box = WHOLE
 
     @property
     def is_ruled_out(self) -> bool:
@@ -62,21 +64,21 @@ def prepare_input(source: Source | PreparedInput) -> PreparedInput:
 
 def _prepare(radiograph: Radiograph) -> PreparedInput:
     image = to_model_input(radiograph)
-    inner = _inner_image(radiograph)
+    content = content_box(radiograph.pixels)
+    inner = None if content == WHOLE else _inner_image(radiograph, content)
     return PreparedInput(
         image=image,
         inner=inner,
         refusals=tuple(check_pixels(radiograph, image)),
         radiograph=replace(radiograph, pixels=np.empty((0, 0), np.float32), full_depth=None),
         shape=radiograph.pixels.shape,
+        content=content,
     )
 
 
-def _inner_image(radiograph: Radiograph) -> FloatArray | None:
+def _inner_image(radiograph: Radiograph, content: Box) -> FloatArray | None:
     """Return the model input without the flat border, None where it cannot be a chest X-ray."""
-    inner = crop_border(radiograph)
-    if inner is radiograph:
-        return None
+    inner = crop(radiograph, content)
     image = to_model_input(inner)
     return None if check_pixels(inner, image) else image
 

@@ -19,7 +19,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from xray_core.errors import BundleError
-from xray_core.imaging.adjustment import WHOLE, Box
+from xray_core.imaging.adjustment import Adjustment
 from xray_core.imaging.pixels import to_model_input
 from xray_core.imaging.radiograph import Radiograph, read_radiograph
 from xray_core.labels import SHOWN_AS, SHOWN_AS_UNLIKE, Verdict
@@ -27,22 +27,23 @@ from xray_core.model.bundle import Bundle, open_bundle
 from xray_core.model.calibration import PRIOR, shift_prior
 from xray_core.model.engine import Engine, choose_engine, compile_graph, trace
 from xray_core.model.gate import Gate, Outcome
-from xray_core.model.lungs import (
-    LungSegmenter,
-    Mask,
-    classifier_box,
+from xray_core.model.lung_crop import (
+    UNCROPPED,
+    LungCrop,
+    classifier_crop,
     classifier_input,
-    resize_mask,
+    resize_map,
 )
+from xray_core.model.lungs import LungSegmenter, Mask, resize_mask
 from xray_core.model.neighbours import NearestImages, Neighbours
 from xray_core.model.openvino_network import Graph
+from xray_core.model.upright import UprightCheck
 from xray_core.prediction import wording
 from xray_core.prediction.explain import (
     Explainer,
     GradCam,
     LinearGradCam,
     check_method,
-    resize_map,
     share_inside,
 )
 from xray_core.prediction.inputs import (
@@ -51,7 +52,7 @@ from xray_core.prediction.inputs import (
     prepare_input,
     prepare_input_or_reason,
 )
-from xray_core.prediction.orientation import Correction, suggest_correction
+from xray_core.prediction.orientation import describe_fault, suggest_correction
 
 if TYPE_CHECKING:
     import keras
@@ -135,7 +136,7 @@ class Prediction:
     logit: float | None = None
     gate: Outcome | None = None
     gate_distance: float | None = None
-    correction: Correction | None = None
+    correction: Adjustment | None = None
     neighbours: NearestImages | None = None
     method: str | None = None
     map_note: str | None = None
@@ -211,6 +212,7 @@ class Predictor:
         gate: Gate,
         neighbours: Neighbours,
         lungs: LungSegmenter | None = None,
+        upright: UprightCheck | None = None,
         *,
         graph: Graph | None = None,
     ) -> None:
@@ -223,6 +225,7 @@ class Predictor:
         self.gate = gate
         self.neighbours = neighbours
         self.lungs = lungs
+        self.upright = upright
         self.calibration = bundle.calibration
         self.model = f"{bundle.name} {bundle.version}"
         self._explainer: Explainer | None = None
@@ -273,11 +276,15 @@ class Predictor:
             network = bundle.load_network()
             width = network.get_layer("features").output.shape[-1]
         gate, neighbours = Gate.load(bundle.gate_file), Neighbours.load(bundle.neighbours_file)
-        if not gate.mean.size == neighbours.mean.size == width:
+        file = bundle.upright_file
+        upright = None if file is None else UprightCheck.load(file)
+        sizes = {gate.mean.size, neighbours.mean.size, width}
+        if len(sizes | ({upright.weight.size} if upright else set())) > 1:
             raise BundleError(
                 f"The parts of the model {bundle.name} do not fit one another: train it again."
             )
-        return cls(bundle, network, gate, neighbours, bundle.load_lungs(chosen), graph=graph)
+        lungs = bundle.load_lungs(chosen)
+        return cls(bundle, network, gate, neighbours, lungs, upright, graph=graph)
 
     @property
     def network(self) -> "keras.Model":
@@ -431,12 +438,20 @@ class Predictor:
 
     def _assess_batch(self, inputs: list[PreparedInput], outputs: _Pass) -> list[Prediction]:
         distances = self.gate.squared_distance(outputs.features)
+        upside_down = self._upside_down(outputs.features)
         nearest = self.neighbours.nearest(outputs.features)
         maps = self._gradcam.coarse_maps(outputs.activations)
         return [
-            self._assess(prepared, mask, float(logit), float(distance), neighbours, coarse)
-            for prepared, mask, logit, distance, neighbours, coarse in zip(
-                inputs, outputs.masks, outputs.logit, distances, nearest, maps, strict=True
+            self._assess(prepared, mask, float(logit), float(distance), *others)
+            for prepared, mask, logit, distance, *others in zip(
+                inputs,
+                outputs.masks,
+                outputs.logit,
+                distances,
+                map(bool, upside_down),
+                nearest,
+                maps,
+                strict=True,
             )
         ]
 
@@ -446,6 +461,7 @@ class Predictor:
         mask: Mask | None,
         logit: float,
         distance: float,
+        upside_down: bool,
         neighbours: NearestImages,
         coarse: FloatArray,
     ) -> Prediction:
@@ -455,18 +471,18 @@ class Predictor:
         outcome = "refused" if refusals else self.gate.outcome(distance)
         relative = None if prepared.refusals else distance / self.gate.caution
         config, rule = self.bundle.config, self.bundle.unlike_rule
-        beyond = rule is not None and distance > rule.beyond * self.gate.caution
         correction = suggest_correction(
             prepared.image,
             prepared.inner,
+            prepared.content,
             distance,
-            # An image that is upside down may be nearer to the training images than a caution.
-            "caution" if outcome == "passed" and beyond else outcome,
+            outcome,
             self.gate,
             self._distances,
+            upside_down=upside_down,
         )
-        if outcome == "refused" or (correction is not None and correction.changes_orientation):
-            reasons = refusals if correction is None else (correction.sentence,)
+        if outcome == "refused" or (correction is not None and correction.is_turned):
+            reasons = refusals if correction is None else (describe_fault(correction),)
             return replace(
                 self._refused(reasons, prepared),
                 gate_distance=relative,
@@ -539,20 +555,27 @@ class Predictor:
         """Return the share of a map (h, w) inside the lungs, at the size of the model input."""
         if mask is None:
             return None
-        return share_inside(resize_map(coarse, mask.shape, self._box(mask)), mask)
+        return share_inside(resize_map(coarse, mask.shape, self._crop(mask)), mask)
 
-    def _box(self, mask: Mask | None) -> Box:
+    def _crop(self, mask: Mask | None) -> LungCrop:
         """Return the part of the image that the classifier gets."""
-        return WHOLE if mask is None else classifier_box(mask, self.bundle.recipe)
+        return UNCROPPED if mask is None else classifier_crop(mask, self.bundle.recipe)
+
+    def _upside_down(self, features: FloatArray) -> NDArray[np.bool_]:
+        """Tell which images (N,) look upside down; none for a model without the check."""
+        if self.upright is None:
+            return np.zeros(len(features), bool)
+        return self.upright.is_upside_down(features)
 
     def _distances(self, images: FloatArray) -> NDArray[np.float64]:
         """Return the squared distances (N,) of whole images (N, 224, 224, 1) to training images.
 
-        They are infinite for images without two plausible lung fields.
+        They are infinite for images without two plausible lung fields, or upside down.
         """
         outputs = self._run(images)
         plausible = [self._are_plausible(mask) for mask in outputs.masks]
-        return np.where(plausible, self.gate.squared_distance(outputs.features), np.inf)
+        accepted = np.asarray(plausible, bool) & ~self._upside_down(outputs.features)
+        return np.where(accepted, self.gate.squared_distance(outputs.features), np.inf)
 
     def _map(self, method: str, prepared: PreparedInput, outputs: _Pass) -> FloatArray:
         check_method(method)
@@ -563,7 +586,7 @@ class Predictor:
                 if self._explainer is None:
                     self._explainer = Explainer(self.network)
             coarse = self._explainer.coarse_map(method, outputs.inputs, outputs.activations)
-        return resize_map(coarse, prepared.shape, self._box(outputs.masks[0]))
+        return resize_map(coarse, prepared.shape, self._crop(outputs.masks[0]))
 
 
 def _compiled(network: "keras.Model") -> Any:

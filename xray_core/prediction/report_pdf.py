@@ -6,7 +6,7 @@ name is passed. Its metadata hold no date, user or computer, so that equal resul
 
 import io
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import date
 from typing import TYPE_CHECKING
 from xml.sax.saxutils import escape
@@ -70,11 +70,15 @@ class Pictures:
         The image with its map, None for a report without one.
     lungs_outlined
         Whether both have the outline of the lungs, which is then explained.
+    method, map_note
+        Those of the prediction with this map, for a report of a prediction without one.
     """
 
     pixels: NDArray[np.uint8]
     overlay: Overlay | None = None
     lungs_outlined: bool = False
+    method: str | None = None
+    map_note: str | None = None
 
 
 @dataclass(frozen=True)
@@ -179,6 +183,8 @@ def draw_page(
         Parts of the heading that name the image; empty ones are left out.
     """
     bundle = context.bundle
+    if pictures is not None and pictures.map_note:
+        prediction = replace(prediction, method=pictures.method, map_note=pictures.map_note)
     of_bundle = prediction.model in ("", f"{bundle.name} {bundle.version}")
     top = PAGE_HEIGHT - MARGIN
     heading = " · ".join(part for part in (HEADING, context.day, *names) if part)

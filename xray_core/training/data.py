@@ -23,7 +23,8 @@ from xray_core.errors import DatasetError, UnreadableImage
 from xray_core.imaging.pixels import to_model_input
 from xray_core.imaging.radiograph import MAX_BYTES, read_radiograph
 from xray_core.labels import PNEUMONIA
-from xray_core.model.lungs import LungSegmenter, classifier_input
+from xray_core.model.lung_crop import classifier_input
+from xray_core.model.lungs import LungSegmenter
 from xray_core.model.recipes import INPUT_SIZE, Recipe
 from xray_core.training.augmentation import simulate_shift
 from xray_core.training.masks import mask_path, read_mask

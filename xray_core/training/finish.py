@@ -34,6 +34,7 @@ from xray_core.model.lungs import LungSegmenter
 from xray_core.model.neighbours import count_contradictions, fit_neighbours
 from xray_core.model.recipes import INPUT_SIZE, Recipe
 from xray_core.model.unlike import fit_unlike_rule
+from xray_core.model.upright import fit_upright_check
 from xray_core.prediction import wording
 from xray_core.prediction.labelled import predict_labelled
 from xray_core.prediction.predictor import Predictor
@@ -43,11 +44,21 @@ from xray_core.training.data import ImageSet, Loaded, list_paths, load_images, m
 from xray_core.training.examples import write_examples
 from xray_core.training.plan import LUNGS, check_classes, find_lungs
 from xray_core.training.results import dataset_facts, write_results
-from xray_core.training.robustness import LungMasks, measure_changes, measure_hidden, read_masks
+from xray_core.training.robustness import (
+    LungMasks,
+    change_images,
+    measure_changes,
+    measure_hidden,
+    random_tilt,
+    read_masks,
+    turn_upside_down,
+)
 
 SURE_QUANTILE = 0.99  # one validation image in 100 gets the caution for extreme probabilities
 MAP_QUANTILE = 0.05  # at most one validation image with pneumonia in 20 gets the caution on maps
 CALIBRATION_COPIES = 4  # shifted copies of each validation image for fitting the calibration
+COPIES = 1500  # training images, at most, of which copies are made for the input check
+LARGEST_TILT = 12.0  # degrees, of the tilted copies
 
 
 @dataclass(frozen=True)
@@ -149,7 +160,7 @@ def finish(
     with bundle_writing.writing(target) as partial:
         validation_images, test_images = loaded.folds["validation"], loaded.folds["test"]
         two_outputs = _two_outputs(network)
-        recipe = provenance.recipe
+        recipe, split_seed = provenance.recipe, provenance.facts["split_seed"]
         config: dict[str, Any] = {"kind": recipe.kind, "recipe": _plain(recipe)}
         if lungs is not None:
             config["lungs"] = bundle_writing.embed_lungs(lungs, partial)
@@ -164,7 +175,7 @@ def finish(
 
         log("Predicting validation images and their shifted copies ...")
         varied = pipeline.add_shifted_copies(
-            validation_images, CALIBRATION_COPIES, seed=provenance.facts["split_seed"] + 1
+            validation_images, CALIBRATION_COPIES, seed=split_seed + 1
         )
         copies = outputs(varied)
         originals = len(validation_images)  # they come first
@@ -178,13 +189,21 @@ def finish(
         )
         log("Computing the features of the training images ...")
         training = outputs(loaded.folds["train"])
-        gate = fit_gate(training.features, validation.features)
+        copied = _some(loaded.folds["train"], COPIES)
+        tilted = outputs(change_images(copied, random_tilt(LARGEST_TILT, split_seed)))
+        # A tilt leaves empty corners, which the features show. It is no reason for a caution.
+        reference = np.concatenate([training.features, tilted.features])
+        gate = fit_gate(reference, validation.features)
         gate.save(partial / bundles.GATE)
         unlike_rule = fit_unlike_rule(
             calibration.probability(copies.logit),
             copies.images.label,
             gate.squared_distance(validation.features) / gate.caution,
         )
+        upright = fit_upright_check(
+            outputs(copied).features, outputs(change_images(copied, turn_upside_down)).features
+        )
+        upright.save(partial / bundles.UPRIGHT)
         table = training.images.table
         neighbours = fit_neighbours(
             training.features, list(table["label"]), list(table["subtype"]), list(table["path"])
@@ -209,7 +228,9 @@ def finish(
             **provenance.facts,
         }
 
-        predictor = Predictor(Bundle(partial, config), network, gate, neighbours, segmenter)
+        predictor = Predictor(
+            Bundle(partial, config), network, gate, neighbours, segmenter, upright
+        )
         rows = [_predictions(predictor, validation, folder)]
         if segmenter is not None:
             config["cautions"]["map_in_lungs"] = _map_limit(rows[0])
@@ -413,6 +434,12 @@ def _same_images(known: pd.DataFrame, loaded: Loaded, recorded: list[str]) -> bo
         fingerprint(now[now["fold"] == fold]) == fingerprint(known[known["fold"] == fold])
         for fold in FOLDS
     )
+
+
+def _some(images: ImageSet, count: int) -> ImageSet:
+    """At most `count` of the images, evenly spaced."""
+    rows = np.unique(np.linspace(0, len(images) - 1, count).round().astype(int))
+    return ImageSet(images.table.iloc[rows], images.pixels[rows], images.label[rows])
 
 
 def _two_outputs(network: keras.Model) -> keras.Model:

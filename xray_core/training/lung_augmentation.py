@@ -12,7 +12,8 @@ from typing import NamedTuple
 import cv2
 import numpy as np
 
-from xray_core.model.lungs import classifier_box
+from xray_core.imaging.adjustment import WHOLE
+from xray_core.model.lung_crop import LungCrop, classifier_crop, crop_image
 from xray_core.model.recipes import Recipe
 from xray_core.training.augmentation import (
     Generator,
@@ -83,7 +84,12 @@ def augment_lungs(
     Sample
     """
     how = recipe.augmentation
-    box = classifier_box(mask, recipe)
+    crop = classifier_crop(mask, recipe)
+    box = crop.box
+    if crop.turn:
+        straightened = LungCrop(crop.turn, WHOLE)
+        pixels = crop_image(pixels[..., None], straightened)[..., 0]
+        mask = crop_image(mask[..., None].astype(np.float32), straightened)[..., 0] > 0.5
     chance = rng.random()
     hidden = chance < how.hide_lungs and mask.any()
     if hidden:

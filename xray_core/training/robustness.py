@@ -59,6 +59,17 @@ def _rotate(degrees: float) -> Callable[[Pixels], Pixels]:
     return lambda image: rotate(image, degrees, reshape=False, order=1)
 
 
+def random_tilt(largest: float, seed: int) -> Callable[[Pixels], Pixels]:
+    """Return a change that rotates each image by another angle, at most `largest` degrees."""
+    rng = np.random.default_rng(seed)
+    return lambda image: _rotate(rng.uniform(-largest, largest))(image)
+
+
+def turn_upside_down(image: Pixels) -> Pixels:
+    """Rotate an image (H, W) by 180 degrees."""
+    return image[::-1, ::-1]
+
+
 CHANGES: dict[str, Callable[[Pixels], Pixels]] = {
     "enlarged to 1379 x 1686 and resized again": _enlarge(1379, 1686),
     "enlarged to 820 x 1195 and resized again": _enlarge(820, 1195),
