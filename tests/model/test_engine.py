@@ -1,10 +1,12 @@
 """The engines: the same outputs from TensorFlow and OpenVINO, for every recipe."""
 
+import os
 import subprocess
 import sys
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
+from importlib.util import find_spec
 from pathlib import Path
 from typing import Any
 
@@ -15,7 +17,7 @@ from foreign_bundle import reseal
 
 from xray_core.errors import BundleError, MissingPackage
 from xray_core.model.bundle import open_bundle
-from xray_core.model.engine import choose_engine, compile_graph, trace
+from xray_core.model.engine import choose_engine, compile_graph, import_openvino, trace
 from xray_core.model.openvino_network import build_graph, read_weights
 from xray_core.model.recipes import RECIPES, Recipe, find_recipe
 
@@ -31,7 +33,9 @@ VARIANTS = {
 
 @pytest.fixture(scope="module", autouse=True)
 def openvino() -> Any:
-    return pytest.importorskip("openvino")
+    if find_spec("openvino") is None:
+        pytest.skip("OpenVINO is not installed")
+    return import_openvino()
 
 
 def network_of(recipe: Recipe) -> Any:
@@ -172,3 +176,20 @@ def test_a_result_with_its_map_needs_no_tensorflow(
     )
     arguments = [sys.executable, "-c", code, str(lungs_classifier), str(tmp_path / "image.png")]
     subprocess.run(arguments, check=True)
+
+
+def test_openvino_sends_no_telemetry(lungs_classifier: Path, tmp_path: Path) -> None:
+    """A process that has a home folder and is no CI job, which OpenVINO leaves alone."""
+    code = (
+        "import sys; seen = []; "
+        "sys.addaudithook(lambda event, _: event.startswith(('socket.', 'os.fork')) "
+        "and seen.append(event)); "
+        "from xray_core import Predictor; "
+        "assert Predictor.load(sys.argv[1], engine='openvino').engine == 'openvino'; "
+        "assert not seen, seen"
+    )
+    silent = ("CI", "TF_BUILD", "JENKINS_URL")
+    environment = {key: value for key, value in os.environ.items() if key not in silent}
+    arguments = [sys.executable, "-c", code, str(lungs_classifier)]
+    subprocess.run(arguments, check=True, env={**environment, "HOME": str(tmp_path)})
+    assert [path.name for path in tmp_path.iterdir()] == []

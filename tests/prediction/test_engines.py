@@ -2,6 +2,7 @@
 
 import io
 import os
+from importlib.util import find_spec
 from pathlib import Path
 
 import numpy as np
@@ -12,7 +13,7 @@ from xray_core import Predictor, list_bundles, open_bundle
 from xray_core.prediction import engines
 from xray_core.prediction.engines import compare_engines
 
-pytest.importorskip("openvino")
+pytestmark = pytest.mark.skipif(find_spec("openvino") is None, reason="OpenVINO is not installed")
 
 MODELS = Path(__file__).resolve().parents[2] / "models"
 SHIPPED = [name for name, _ in list_bundles(MODELS)]

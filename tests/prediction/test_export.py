@@ -18,7 +18,8 @@ from xray_core.prediction.export import FORMATS, export_model
 @pytest.fixture(scope="module", params=FORMATS)
 def exported(request, lungs_classifier, tmp_path_factory):
     for module in export_module._PACKAGES[request.param]:
-        pytest.importorskip(module)
+        if importlib.util.find_spec(module) is None:
+            pytest.skip(f"{module} is not installed")
     out = tmp_path_factory.mktemp("export") / request.param
     return export_model(lungs_classifier, request.param, out)
 

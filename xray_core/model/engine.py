@@ -7,7 +7,9 @@ an image do not depend on the engine. OpenVINO builds its graph from the weights
 
 from __future__ import annotations
 
+import sys
 from collections.abc import Callable
+from importlib import import_module
 from queue import Empty, SimpleQueue
 from typing import TYPE_CHECKING, Any, Literal
 
@@ -53,12 +55,28 @@ def choose_engine(name: str = "auto") -> Engine:
     if name == "tensorflow":
         return "tensorflow"
     try:
-        import openvino  # noqa: F401
+        import_openvino()
     except (ImportError, OSError) as error:  # OSError: a library of the system is missing
         if name == "auto":
             return "tensorflow"
         raise MissingPackage(NO_OPENVINO) from error
     return "openvino"
+
+
+def import_openvino() -> Any:
+    """Import the package OpenVINO without its telemetry, and return it.
+
+    Otherwise every import would send an event to its makers, and write to the user's home. OpenVINO
+    runs without telemetry where the package `openvino_telemetry` cannot be imported, and all of
+    this project imports OpenVINO here.
+
+    Raises
+    ------
+    ImportError, OSError
+        It is not installed, or a library that it needs is missing.
+    """
+    sys.modules.setdefault("openvino_telemetry", None)  # type: ignore[arg-type]
+    return import_module("openvino")
 
 
 def product(rows: FloatArray, matrix: FloatArray) -> FloatArray:
@@ -115,10 +133,12 @@ def compile_graph(graph: Any) -> Forward:
     callable
         As for `trace`.
     """
-    import openvino
-
-    compiled = openvino.Core().compile_model(
-        graph, "CPU", {"INFERENCE_PRECISION_HINT": "f32", "PERFORMANCE_HINT": "LATENCY"}
+    compiled = (
+        import_openvino()
+        .Core()
+        .compile_model(
+            graph, "CPU", {"INFERENCE_PRECISION_HINT": "f32", "PERFORMANCE_HINT": "LATENCY"}
+        )
     )
     # A request runs one batch at a time: as many are kept as threads have called at once.
     idle: SimpleQueue[Any] = SimpleQueue()

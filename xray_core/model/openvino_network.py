@@ -17,6 +17,7 @@ from typing import Any, NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
+from xray_core.model.engine import import_openvino
 from xray_core.model.recipes import CAFFE_MEANS, INPUT_SIZE, Recipe
 
 FloatArray = NDArray[np.float32]
@@ -117,16 +118,12 @@ class _Builder:
     """Builds one graph; every layer's weights must be used exactly once."""
 
     def __init__(self, recipe: Recipe, weights: Weights, input_size: tuple[int, int]) -> None:
-        from openvino import opset13
-
-        self.ops: Any = opset13
+        self.ops: Any = import_openvino().opset13
         self.recipe = recipe
         self.input_size = input_size
         self.unused = dict(weights)
 
     def model(self) -> Any:
-        import openvino
-
         image = self.ops.parameter([-1, *self.input_size, 1], np.float32, name="image")
         # (B, H, W, 1) -> (B, 1, H, W)
         x = self.ops.reshape(image, np.array([0, 1, *self.input_size]), special_zero=True)
@@ -138,7 +135,7 @@ class _Builder:
             raise ValueError(f"The network of the recipe has no layer {next(iter(self.unused))}.")
         for name, output in outputs.items():
             output.output(0).set_names({name})
-        return openvino.Model(list(outputs.values()), [image], self.recipe.name)
+        return import_openvino().Model(list(outputs.values()), [image], self.recipe.name)
 
     def _classifier(self, x: Any) -> dict[str, Any]:
         recipe = self.recipe
@@ -318,9 +315,7 @@ def _width(x: Any, axis: int) -> int:
 
 
 def _constant(values: Any) -> Any:
-    from openvino import opset13
-
-    return opset13.constant(np.ascontiguousarray(values, dtype=np.float32))
+    return import_openvino().opset13.constant(np.ascontiguousarray(values, dtype=np.float32))
 
 
 def _per_channel(values: NDArray[np.floating]) -> Any:

@@ -22,6 +22,7 @@ from numpy.typing import NDArray
 
 from xray_core.errors import MissingPackage, XrayError
 from xray_core.model.bundle import Bundle
+from xray_core.model.engine import import_openvino
 from xray_core.model.recipes import INPUT_SIZE
 from xray_core.prediction.predictor import Predictor
 
@@ -142,8 +143,7 @@ def _comparison_inputs(predictor: Predictor) -> FloatArray:
 
 
 def _write_openvino(model: Any, output: str, file: Path) -> None:
-    import openvino
-
+    openvino = import_openvino()
     small = openvino.Model([model.output(output)], model.get_parameters(), model.friendly_name)
     openvino.save_model(small, file, compress_to_fp16=False)
 
@@ -159,10 +159,8 @@ def _write_keras(network: Any, output: str, format: str, file: Path) -> None:
 
 
 def _run_openvino(file: Path) -> Run:
-    import openvino
-
     settings = {"INFERENCE_PRECISION_HINT": "f32"}
-    compiled = openvino.Core().compile_model(file, "CPU", settings)
+    compiled = import_openvino().Core().compile_model(file, "CPU", settings)
     return lambda images: np.array(compiled(images)[0])
 
 
