@@ -847,6 +847,7 @@ def load_all(folder):
         bundle.load_network(), bundle.segmentation(), bundle.history(), bundle.card()
         return
     predictor = Predictor.load(folder)
+    predictor.network  # which the engine may not need
     bundle.predictions(), bundle.dataset(), bundle.history(), bundle.card()
     for path in bundle.examples().values():
         predictor.predict(path)

@@ -254,9 +254,8 @@ def test_a_session_ends_before_streamlit_marks_it_as_expired(monkeypatch, option
 def test_the_page_states_how_long_images_are_kept(open_page, with_model):
     at = open_page("prediction")
 
-    assert "for up to 30 seconds after you close the page" in at.markdown[0].value.replace(
-        "\n", " "
-    )
+    texts = [caption.value.replace("\n", " ") for caption in at.caption]
+    assert any("for up to 30 seconds after you close the page" in text for text in texts)
     config = tomllib.loads((ROOT / ".streamlit" / "config.toml").read_text())
     assert config["server"]["disconnectedSessionTTL"] > internals.CLOSED_TAB_SECONDS
 

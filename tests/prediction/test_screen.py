@@ -70,7 +70,7 @@ def test_one_row_per_file(folder, tmp_path, predictor):
     for row in table:
         content = (folder / row["file"]).read_bytes()
         assert row["sha256"] == hashlib.sha256(content).hexdigest()
-        assert row["engine"] == "tensorflow"
+        assert row["engine"] == predictor.engine
     for row in table[:6]:
         assert row["verdict"] in ("NORMAL", "PNEUMONIA", "UNCERTAIN")
         assert 0 <= float(row["probability"]) <= 1

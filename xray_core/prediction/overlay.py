@@ -2,7 +2,6 @@
 
 from pathlib import Path
 
-import matplotlib
 import numpy as np
 from numpy.typing import NDArray
 from PIL import Image
@@ -37,6 +36,8 @@ def write_overlay(
     OSError
         It cannot be written.
     """
+    import matplotlib  # heavy, and the pages import this module for tables
+
     table = matplotlib.colormaps["YlOrRd_r"](np.arange(256), bytes=True)[:, :3]
     colour = table[np.rint(heatmap * 255).astype(np.uint8)].astype(np.float32)  # (H, W, 3)
     cover = (_OPACITY * heatmap)[..., np.newaxis]  # (H, W) -> (H, W, 1)
