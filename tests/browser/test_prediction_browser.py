@@ -188,6 +188,7 @@ def test_a_second_drop_while_the_first_is_analysed_is_added_or_replaces_it(serve
         page.wait_for_timeout(1000)
     page.get_by_text("Show file names").click(timeout=SLOW)
     expect(page.get_by_role("checkbox", name="Show file names")).to_be_checked()
+    expect(page.locator(".cl-row").first).to_contain_text(".png", timeout=SLOW)
     rows = all_rows(page)
     names = [row["file"] for row in rows]
     assert names[-2:] == ["b0.png", "b1.png"]

@@ -48,7 +48,8 @@ def planes(page: Page) -> list[str]:
 
 def shows(page: Page, name: str) -> None:
     """Wait until a viewer shows the image of this description, at its own resolution."""
-    canvas = page.get_by_role("img", name=re.compile(name))
+    # Playwright takes a slash for the end of a regular expression.
+    canvas = page.get_by_role("img", name=re.compile(name.replace("/", ".")))
     expect(canvas).to_be_visible(timeout=SLOW)
     viewer = page.locator(".xv[data-state=ready]").filter(has=canvas)
     expect(viewer).to_be_visible(timeout=SLOW)

@@ -40,6 +40,13 @@ if TYPE_CHECKING:
 _MODE, _SWITCH = "read_first", "read_first_switch"
 STYLE = """
 <style>
+.calls { overflow-x: auto; font-size: .9rem; }
+.calls table { border-collapse: collapse; width: 100%; }
+.calls :is(th, td) {
+  text-align: left; padding: .3rem .6rem; border-bottom: 1px solid var(--soft-ink);
+  font-weight: normal;
+}
+.calls thead th { font-weight: 600; }
 .st-key-first:has(.st-key-first-viewer) {
   display: grid; grid-template: auto 1fr / minmax(0, 62fr) minmax(0, 38fr); gap: .6rem 1.2rem;
 }

@@ -1,6 +1,7 @@
 """What a reading session shows so far, and its download."""
 
-import pandas as pd
+from html import escape
+
 import streamlit as st
 
 from ui.prediction.read_first import ReadingSession
@@ -23,7 +24,7 @@ def show_summary(session: ReadingSession) -> None:
         with summary:
             study = evaluate_readings(readings)
             if complete:
-                st.table(pd.DataFrame(compare_calls(study)).set_index(""))
+                st.html(_table_html(compare_calls(study)))
             st.markdown("\n".join(f"- {sentence}" for sentence in describe_readings(study)))
     with st.container(horizontal=True, vertical_alignment="center"):
         names = st.checkbox(
@@ -46,3 +47,16 @@ def show_summary(session: ReadingSession) -> None:
             on_click=session.clear,
             help="Remove images and readings from memory now",
         )
+
+
+def _table_html(rows: list[dict[str, str]]) -> str:
+    """Return rows as a table that the keyboard can scroll; the first cell of a row is its head."""
+    heads = "".join(f'<th scope="col">{escape(name or "Measure")}</th>' for name in rows[0])
+    lines = []
+    for measure, *cells in (row.values() for row in rows):
+        values = "".join(f"<td>{escape(cell)}</td>" for cell in cells)
+        lines.append(f'<tr><th scope="row">{escape(measure)}</th>{values}</tr>')
+    return (
+        '<div class="calls" role="region" tabindex="0" aria-label="Both calls and the model">'
+        f"<table><thead><tr>{heads}</tr></thead><tbody>{''.join(lines)}</tbody></table></div>"
+    )
