@@ -55,8 +55,9 @@ def main() -> None:
 
     import tensorflow as tf
 
+    keras_model = predictor.network  # loaded here: not while it is traced
     network = tf.function(
-        lambda batch: predictor.network(batch, training=False),
+        lambda batch: keras_model(batch, training=False),
         input_signature=[tf.TensorSpec((None, 224, 224, 1), tf.float32)],
     )
     one = tf.constant(images[:1])
@@ -76,7 +77,7 @@ def main() -> None:
         print(f"  lungs / network = {lungs / bare:.2f}")
 
     bare, whole = _turns(
-        lambda: predictor.network.predict(images, batch_size=32, verbose=0),
+        lambda: keras_model.predict(images, batch_size=32, verbose=0),
         lambda: list(predictor.predict_many(paths)),
         max(2, arguments.rounds // 10),
     )
