@@ -25,11 +25,12 @@ STYLE = """
    colour scheme, but inherit the theme's ink: a button's text is its opposite, white or black. */
 .stApp [data-testid="stCaptionContainer"] { color: light-dark(#4a5766, #b4c0cc); opacity: 1; }
 .stApp [data-testid="stWidgetLabel"] p { color: light-dark(#1b2430, #e8edf2); }
-.stApp [data-testid^="stBaseButton-primary"] { color: light-dark(#ffffff, #0f1317); }
+.stApp [data-testid^="stBaseButton-primary"]:enabled { color: light-dark(#ffffff, #0f1317); }
+.stApp [data-testid^="stBaseButton"]:disabled { color: light-dark(#5b6775, #94a1ae); }
 :is([data-testid="stDialog"], [data-testid="stPopoverBody"]) [data-testid="stCaptionContainer"] {
   color: inherit;
 }
-[data-testid="stDialog"] [data-testid^="stBaseButton-primary"] {
+[data-testid="stDialog"] [data-testid^="stBaseButton-primary"]:enabled {
   color: oklch(from currentColor calc((0.6 - l) * 999) 0 0);
 }
 .stApp :is([data-testid="stPopoverButton"], [data-testid="stBaseButton-tertiary"]):hover {

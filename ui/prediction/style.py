@@ -21,6 +21,8 @@ h2.small { font-size: 1rem; margin: .2rem 0 -.6rem; padding: 0; font-weight: 600
 .st-key-drop { min-height: 52px; }
 .st-key-bar { gap: .4rem; }
 .st-key-bar .st-key-drop { width: 320px; flex: none; }
+.st-key-bar [data-testid="stFileUploaderDropzone"] { overflow: hidden; }
+.st-key-bar [data-testid="stFileUploaderDropzone"]::after { white-space: nowrap; }
 @media (max-width: 640px) {
   .st-key-home .st-key-drop [data-testid="stFileUploaderDropzone"] { min-height: 120px; }
   .st-key-bar h1.page { position: absolute; clip-path: inset(50%); }
