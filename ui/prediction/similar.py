@@ -37,14 +37,15 @@ def choose_similar(paths: tuple[str, ...]) -> None:
         return
     kinds = [_kind(path) for path in present]
     with st.expander(f"Show the {len(present)} most similar"):
+        # Above the images: these move what is below them when they arrive.
+        st.segmented_control(
+            "Open beside the image", range(1, len(present) + 1), key=widget_key("similar")
+        )
         st.image(
             [str(path) for path in present],
             caption=[f"{n}. {kind}" for n, kind in enumerate(kinds, 1)],
             width=110,
             alt=[f"Similar training image {n}: {kind}" for n, kind in enumerate(kinds, 1)],
-        )
-        st.segmented_control(
-            "Open beside the image", range(1, len(present) + 1), key=widget_key("similar")
         )
 
 
