@@ -222,7 +222,7 @@ REFUSED: dict[str, list[tuple[str, list[str], str]]] = {
         ("cnn", ["epochs=-3"], "Received: -3"),
     ],
     "patience": [("cnn", ["patience=0"], "must be at least 1")],
-    "precision": [("cnn", ["precision=float16"], "must be one of float32, mixed_bfloat16")],
+    "precision": [("cnn", ["precision=float16"], "must be one of auto, float32, mixed_bfloat16")],
     "cached_views": [
         ("vgg16", ["cached_views=-1"], "must be 0 or more"),
         ("vgg16", ["cached_views=16"], "must be at most epochs=15"),

@@ -38,8 +38,10 @@ from xray_core.training.finish import Provenance, finish
 from xray_core.training.finish_segmentation import finish_segmentation
 from xray_core.training.fit import Fitted, fit
 from xray_core.training.plan import Plan, check_classes
+from xray_core.training.precision import FLOAT32, choose_precision, precision
 
 UNREADABLE = "list of unreadable images"  # a key of the run's identity
+PRECISION = "precision"  # another
 
 LIBRARIES = ("tensorflow", "keras", "numpy", "pillow", "opencv-python-headless", "scikit-learn")
 
@@ -85,7 +87,8 @@ def train(plan: Plan, *, log: Callable[[str], None] = print) -> Bundle:
             segmenter = LungSegmenter(trace(plan.lungs.load_network()), plan.lungs.lung_limits)
             log("Finding the lungs in the training images ...")
             training = add_lung_masks(training, segmenter)
-        with _precision(recipe.precision):
+        chosen = _precision_of(plan, log)
+        with precision(chosen):
             network = build_network(recipe, backbone_weights=plan.backbone_weights)
         fitted = fit(
             network,
@@ -96,12 +99,13 @@ def train(plan: Plan, *, log: Callable[[str], None] = print) -> Bundle:
             segmenter=segmenter,
             seed=plan.seed,
             split_seed=plan.split_seed,
-            identity=plan.identity | _images_identity(plan, loaded),
+            identity=plan.identity | _images_identity(plan, loaded) | {PRECISION: chosen},
             resume=plan.resume,
             log=log,
         )
-        provenance = Provenance(recipe, fitted.history, _facts(plan, fitted))
-        network = _in_float32(network, recipe)
+        provenance = Provenance(recipe, fitted.history, _facts(plan, fitted, chosen))
+        if chosen != FLOAT32:
+            network = _in_float32(network, recipe)
         if recipe.kind == "segmentation":
             bundle = finish_segmentation(
                 network, provenance, loaded, plan.without_mask, plan.target, log=log
@@ -136,6 +140,12 @@ def _load(plan: Plan) -> Loaded:
     )
     check_classes(loaded.index)
     return replace(loaded, unreadable=tuple(sorted({*recorded, *loaded.unreadable})))
+
+
+def _precision_of(plan: Plan, log: Callable[[str], None]) -> str:
+    """The precision of a new run; that of the stopped run if it is resumed."""
+    recorded = load_identity(plan.run_folder).get(PRECISION) if plan.resume else None
+    return recorded or choose_precision(plan.recipe, log=log)
 
 
 def _images_identity(plan: Plan, loaded: Loaded) -> dict[str, Any]:
@@ -178,20 +188,8 @@ def _training_lock(plan: Plan) -> Iterator[None]:
         lock.release()
 
 
-@contextmanager
-def _precision(policy: str) -> Iterator[None]:
-    before = keras.config.dtype_policy()
-    keras.config.set_dtype_policy(policy)
-    try:
-        yield
-    finally:
-        keras.config.set_dtype_policy(before)
-
-
 def _in_float32(network: keras.Model, recipe: Recipe) -> keras.Model:
     """The network with the trained weights and all layers in float32, as used for prediction."""
-    if recipe.precision == "float32":
-        return network
     converted = build_network(recipe)
     converted.set_weights(network.get_weights())
     for layer, trained in zip(converted.layers, network.layers, strict=True):
@@ -199,7 +197,7 @@ def _in_float32(network: keras.Model, recipe: Recipe) -> keras.Model:
     return converted
 
 
-def _facts(plan: Plan, fitted: Fitted) -> dict[str, Any]:
+def _facts(plan: Plan, fitted: Fitted, precision: str) -> dict[str, Any]:
     """The facts of the training for `config.json`, besides the recipe."""
     gpu = bool(tf.config.list_physical_devices("GPU"))
     return {
@@ -216,6 +214,7 @@ def _facts(plan: Plan, fitted: Fitted) -> dict[str, Any]:
             "epochs": len(fitted.history),
             "best_epoch": fitted.best_epoch,
             "seconds": round(fitted.seconds),
+            "precision": precision,
             "machine": "a GPU" if gpu else f"{os.cpu_count()} cores without a GPU",
             "backbone_weights": plan.identity["backbone weights"],
             "command": plan.command,
