@@ -11,6 +11,7 @@ import sys
 from collections.abc import Callable
 from importlib import import_module
 from queue import Empty, SimpleQueue
+from threading import Lock
 from typing import TYPE_CHECKING, Any, Literal
 
 import numpy as np
@@ -120,6 +121,9 @@ def trace(network: keras.Model) -> Forward:
 def compile_graph(graph: Any) -> Forward:
     """Return an OpenVINO model as a function of its inputs, run on the processor.
 
+    A single image is computed by all cores together. The images of a batch are computed side by
+    side, which has about one and a half times the throughput of one pass over the batch.
+
     Single precision is requested, since OpenVINO takes bfloat16 by itself where the processor has
     it, which changes logits by some hundredths.
 
@@ -133,14 +137,30 @@ def compile_graph(graph: Any) -> Forward:
     callable
         As for `trace`.
     """
-    compiled = (
-        import_openvino()
-        .Core()
-        .compile_model(
-            graph, "CPU", {"INFERENCE_PRECISION_HINT": "f32", "PERFORMANCE_HINT": "LATENCY"}
-        )
-    )
-    # A request runs one batch at a time: as many are kept as threads have called at once.
+    one_by_one = _alone(graph)
+    side_by_side: list[Forward] = []  # compiled with the first batch: a page needs none
+    compiling = Lock()
+
+    def forward(images: FloatArray) -> Outputs:
+        images = np.ascontiguousarray(images, dtype=np.float32)
+        if len(images) == 1:
+            return one_by_one(images)
+        with compiling:
+            if not side_by_side:
+                side_by_side.append(_side_by_side(graph))
+        return side_by_side[0](images)
+
+    return forward
+
+
+def _compile(graph: Any, hint: str) -> Any:
+    settings = {"INFERENCE_PRECISION_HINT": "f32", "PERFORMANCE_HINT": hint}
+    return import_openvino().Core().compile_model(graph, "CPU", settings)
+
+
+def _alone(graph: Any) -> Forward:
+    compiled = _compile(graph, "LATENCY")
+    # A request runs one input at a time: as many are kept as threads have called at once.
     idle: SimpleQueue[Any] = SimpleQueue()
 
     def forward(images: FloatArray) -> Outputs:
@@ -149,10 +169,33 @@ def compile_graph(graph: Any) -> Forward:
         except Empty:
             request = compiled.create_infer_request()
         try:
-            request.infer([np.ascontiguousarray(images, dtype=np.float32)])
-            # Copies: the next batch overwrites the memory of the request.
+            request.infer([images])
+            # Copies: the next input overwrites the memory of the request.
             return [np.array(tensor.data) for tensor in request.output_tensors]
         finally:
             idle.put(request)
+
+    return forward
+
+
+def _side_by_side(graph: Any) -> Forward:
+    requests = import_openvino().AsyncInferQueue(_compile(graph, "THROUGHPUT"))
+    shapes = [[side.get_length() for side in list(o.partial_shape)[1:]] for o in graph.outputs]
+    in_use = Lock()  # a queue takes the images of one batch at a time
+
+    def keep(request: Any, place: tuple[Outputs, int]) -> None:
+        outputs, row = place
+        for output, tensor in zip(outputs, request.output_tensors, strict=True):
+            output[row] = tensor.data[0]
+
+    requests.set_callback(keep)
+
+    def forward(images: FloatArray) -> Outputs:
+        outputs = [np.empty((len(images), *shape), np.float32) for shape in shapes]
+        with in_use:
+            for row in range(len(images)):
+                requests.start_async([images[row : row + 1]], (outputs, row))
+            requests.wait_all()
+        return outputs
 
     return forward
