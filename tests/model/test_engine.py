@@ -87,6 +87,19 @@ def test_both_engines_give_the_same_outputs(recipe: Recipe, tmp_path: Path) -> N
         assert np.abs(output - values).max() <= 1e-5 * max(1.0, np.abs(values).max())
 
 
+def test_the_outputs_of_an_image_do_not_depend_on_its_batch(micro_bundle: Path) -> None:
+    forward = compile_graph(open_bundle(micro_bundle).load_graph().model)
+    images = np.random.default_rng(0).uniform(0, 255, (7, 224, 224, 1)).astype(np.float32)
+    batch = forward(images)
+    alone = [forward(image[np.newaxis]) for image in images]
+    for output, *rows in zip(batch, *alone, strict=True):
+        assert np.allclose(output, np.concatenate(rows), rtol=1e-5, atol=1e-5)
+        assert not np.allclose(output[0], output[1], rtol=1e-3)  # in the order of the images
+    with pytest.raises(RuntimeError, match="shape"):
+        forward(images[:, :100])
+    assert all(np.array_equal(a, b) for a, b in zip(forward(images), batch, strict=True))
+
+
 def test_several_threads_get_the_outputs_of_one(micro_bundle: Path) -> None:
     forward = compile_graph(open_bundle(micro_bundle).load_graph().model)
     random = np.random.default_rng(0)

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import sys
 from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
 from importlib import import_module
 from queue import Empty, SimpleQueue
 from threading import Lock
@@ -137,17 +138,17 @@ def compile_graph(graph: Any) -> Forward:
     callable
         As for `trace`.
     """
-    one_by_one = _alone(graph)
+    together = _requests(_compile(graph, "LATENCY"))
     side_by_side: list[Forward] = []  # compiled with the first batch: a page needs none
     compiling = Lock()
 
     def forward(images: FloatArray) -> Outputs:
         images = np.ascontiguousarray(images, dtype=np.float32)
         if len(images) == 1:
-            return one_by_one(images)
+            return together(images)
         with compiling:
             if not side_by_side:
-                side_by_side.append(_side_by_side(graph))
+                side_by_side.append(_side_by_side(_compile(graph, "THROUGHPUT")))
         return side_by_side[0](images)
 
     return forward
@@ -158,8 +159,7 @@ def _compile(graph: Any, hint: str) -> Any:
     return import_openvino().Core().compile_model(graph, "CPU", settings)
 
 
-def _alone(graph: Any) -> Forward:
-    compiled = _compile(graph, "LATENCY")
+def _requests(compiled: Any) -> Forward:
     # A request runs one input at a time: as many are kept as threads have called at once.
     idle: SimpleQueue[Any] = SimpleQueue()
 
@@ -178,24 +178,12 @@ def _alone(graph: Any) -> Forward:
     return forward
 
 
-def _side_by_side(graph: Any) -> Forward:
-    requests = import_openvino().AsyncInferQueue(_compile(graph, "THROUGHPUT"))
-    shapes = [[side.get_length() for side in list(o.partial_shape)[1:]] for o in graph.outputs]
-    in_use = Lock()  # a queue takes the images of one batch at a time
-
-    def keep(request: Any, place: tuple[Outputs, int]) -> None:
-        outputs, row = place
-        for output, tensor in zip(outputs, request.output_tensors, strict=True):
-            output[row] = tensor.data[0]
-
-    requests.set_callback(keep)
+def _side_by_side(compiled: Any) -> Forward:
+    one = _requests(compiled)
+    threads = ThreadPoolExecutor(compiled.get_property("OPTIMAL_NUMBER_OF_INFER_REQUESTS"))
 
     def forward(images: FloatArray) -> Outputs:
-        outputs = [np.empty((len(images), *shape), np.float32) for shape in shapes]
-        with in_use:
-            for row in range(len(images)):
-                requests.start_async([images[row : row + 1]], (outputs, row))
-            requests.wait_all()
-        return outputs
+        rows = threads.map(one, np.split(images, len(images)))
+        return [np.concatenate(outputs) for outputs in zip(*rows, strict=True)]
 
     return forward
