@@ -17,6 +17,7 @@ from xray_core.imaging.pixels import to_model_input
 from xray_core.imaging.radiograph import read_radiograph
 from xray_core.model.bundle import Bundle, open_bundle
 from xray_core.model.bundle_writing import seal
+from xray_core.model.engine import choose_engine
 from xray_core.model.lung_crop import classifier_input
 from xray_core.model.recipes import RECIPES, find_recipe
 from xray_core.training import command
@@ -166,6 +167,10 @@ def test_a_training_leaves_a_whole_bundle_and_nothing_else(trained_models: Path)
     assert len(bundle.history()) == 1
     assert set(bundle.predictions()["fold"]) == {"validation", "test"}
     assert bundle.config["storage"]["largest_probability_change"] < 0.005
+    if choose_engine() == "openvino":
+        assert bundle.config["engines"]["images"] == 5
+        assert bundle.config["engines"]["largest_logit_difference"] < 1e-4
+        assert "on 5 validation images" in bundle.card()
     assert bundle.config["training"]["command"].startswith("--recipe cnn-softmax --limit 4")
     assert "What it must not be used for" in bundle.card()
     assert "JPEG quality 30" in bundle.card()

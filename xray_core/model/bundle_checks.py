@@ -165,7 +165,15 @@ def check_config(config: dict[str, Any]) -> None:
         raise ValueError("it has no limits of the lung fields")
     if not isinstance(config["metrics"].get("test"), dict):
         raise ValueError("it has no metrics of the test set")
-    for key in ("gate", "dataset", "libraries", "training", "storage", "neighbours_report"):
+    for key in (
+        "gate",
+        "dataset",
+        "libraries",
+        "training",
+        "storage",
+        "engines",
+        "neighbours_report",
+    ):
         if not isinstance(config.get(key, {}), (dict, type(None))):
             raise ValueError(f"its entry {key} is not an object")
     if config["kind"] == "classifier" and "lungs" in config:

@@ -146,7 +146,7 @@ Recipe `{recipe["name"]}`, {training["epochs"]} epochs (best: {training["best_ep
 
     python train.py {training["command"]}
 
-{_storage(config.get("storage"))}
+{_storage(config.get("storage"))}{_engines(config.get("engines"))}
 ## Use of the test set
 
 {_test_use(config)}
@@ -333,6 +333,16 @@ def _storage(storage: dict[str, Any] | None) -> str:
         f"{storage['images']} validation and test images, this changed probabilities by at most "
         f"{storage['largest_probability_change']:.4f}. Verdicts changed: "
         f"{storage['verdicts_changed']}.\n"
+    )
+
+
+def _engines(engines: dict[str, Any] | None) -> str:
+    if not engines:
+        return ""
+    return (
+        "\nBoth engines give the same results: on "
+        f"{engines['images']} validation images, the logits of OpenVINO and TensorFlow differ by "
+        f"at most {engines['largest_logit_difference']:.1e}.\n"
     )
 
 

@@ -29,6 +29,7 @@ from xray_core.model import bundle_writing
 from xray_core.model.architectures import describe_layers
 from xray_core.model.bundle import Bundle, open_bundle
 from xray_core.model.calibration import Calibration, fit_calibration
+from xray_core.model.engine import choose_engine, compile_graph
 from xray_core.model.gate import fit_gate
 from xray_core.model.lungs import LungSegmenter
 from xray_core.model.neighbours import count_contradictions, fit_neighbours
@@ -228,6 +229,11 @@ def finish(
             **provenance.facts,
         }
 
+        config["engines"] = _engine_parity(
+            Bundle(partial, config),
+            model_inputs(validation_images, segmenter, recipe),
+            validation.logit,
+        )
         predictor = Predictor(
             Bundle(partial, config), network, gate, neighbours, segmenter, upright
         )
@@ -469,6 +475,15 @@ def check_finite(*outputs: np.ndarray) -> None:
             "An output of the network is not finite, so no bundle can be written. Train it again "
             "with a lower learning rate."
         )
+
+
+def _engine_parity(bundle: Bundle, inputs: ImageSet, logit: np.ndarray) -> dict[str, Any] | None:
+    """What OpenVINO changes in the logits (N,) of TensorFlow; None if it is not installed."""
+    if choose_engine() != "openvino":
+        return None
+    forward = compile_graph(bundle.load_graph().model)
+    other = np.concatenate([forward(batch)[1][:, 0] for batch in image_batches(inputs)])
+    return {"images": len(logit), "largest_logit_difference": float(np.abs(other - logit).max())}
 
 
 def _plain(recipe: Recipe) -> dict[str, Any]:
