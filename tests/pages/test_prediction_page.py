@@ -12,10 +12,8 @@ from html import unescape
 import numpy as np
 import pandas as pd
 import pypdf
-import streamlit as st
 from page_tools import listed, listed_files, listed_numbers, of_this_drop, select_image, viewer
 from PIL import Image
-from streamlit.delta_generator import DeltaGenerator
 from streamlit.testing.v1 import AppTest
 
 from xray_core.prediction.wording import percent
@@ -370,7 +368,7 @@ def test_an_image_unlike_the_training_images_has_no_accuracy(
 
 
 def test_page_report_tables_and_command_line_have_the_same_sentences(
-    open_page, with_model, image_png, tmp_path, monkeypatch
+    open_page, with_model, image_png, tmp_path, downloaded
 ):
     from xray_core import Predictor
     from xray_core.prediction.screen import screen
@@ -379,14 +377,6 @@ def test_page_report_tables_and_command_line_have_the_same_sentences(
     cautions = {"map_in_lungs": 1.1, "too_sure": 0.5}  # every caution that can be
     with_config(with_model, neighbours_report=report, cautions=cautions)
     files = {f"{n}.png": image_png(n, n % 2 == 1) for n in range(4)} | {"bad.png": b"nothing"}
-    downloaded = {}
-
-    def record_download(*arguments, **options):
-        label, data = arguments[-2:]
-        downloaded[label] = data
-
-    monkeypatch.setattr(DeltaGenerator, "download_button", record_download)
-    monkeypatch.setattr(st, "download_button", record_download)
 
     at = drop(open_page("prediction"), *files.items())
     assert not at.error

@@ -10,11 +10,11 @@ from ui.common.errors import show_errors
 from ui.common.models import list_models, models_folder
 from ui.common.text import as_text
 from ui.prediction.cases import Case
-from ui.prediction.overlay import draw_pictures
 from ui.prediction.result import SYMBOLS
 from ui.prediction.view import DEFAULT_METHOD, View
 from xray_core.errors import BundleError
 from xray_core.prediction.compare import ModelRow, compare_models, describe_comparison
+from xray_core.prediction.overlay import draw_pictures
 from xray_core.prediction.wording import percent
 
 if TYPE_CHECKING:
@@ -68,7 +68,7 @@ def _show_row(row: ModelRow, view: View) -> None:
     if row.probability is not None:
         note = f" ({prediction.probability_note})" if prediction.probability_note else ""
         st.markdown(f"Probability {percent(row.probability)}{note}")
-    pictures = draw_pictures(view.small, view.fitted(prediction))
+    pictures = draw_pictures(view.small, prediction)
     shown = view.small if pictures.overlay is None else pictures.overlay.pixels
     st.image(shown, alt=f"The image with the Grad-CAM map of {row.name}")
     for caution in row.cautions:

@@ -19,7 +19,6 @@ from ui.common.models import load_predictor
 from ui.common.text import as_markdown
 from ui.prediction.analysis import analyse
 from ui.prediction.cases import DROP_LIMIT
-from ui.prediction.overlay import COLOUR_MAPS, colours
 from ui.prediction.read_first import OpenImage, ReadingSession, reading_session
 from ui.prediction.read_first_summary import show_summary
 from ui.prediction.result import cautions_html, result_html
@@ -32,6 +31,7 @@ from xray_core.labels import NORMAL, PNEUMONIA
 from xray_core.model.bundle import Bundle
 from xray_core.prediction import wording
 from xray_core.prediction.explain import METHOD_NAMES
+from xray_core.prediction.overlay import COLOUR_MAPS, colours
 from xray_core.prediction.predictor import Prediction
 
 if TYPE_CHECKING:
