@@ -176,8 +176,11 @@ def test_the_report_of_all_images_has_a_page_for_each_and_the_map(
     assert rows_of(downloaded["All results (CSV)"])[0]["adjustment"].startswith("The image was mir")
 
 
-def test_all_models_are_compared_on_one_image(
-    open_page: Callable[..., AppTest], with_model: Path, image_png: Callable[..., bytes]
+def test_all_models_are_compared_on_one_image_and_stay_loaded(
+    open_page: Callable[..., AppTest],
+    with_model: Path,
+    image_png: Callable[..., bytes],
+    monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     at = drop(open_page("prediction"), ("a.png", image_png(1000, True)))
     assert not any(button.label == "Compare models" for button in at.button)
@@ -187,3 +190,11 @@ def test_all_models_are_compared_on_one_image(
     assert "Both models: Pneumonia suspected." in text
     assert "not independent evidence" in text
     assert text.count("▲ **Pneumonia suspected**") == 2
+
+    from xray_core.prediction.predictor import Predictor
+
+    def loaded_again(*_: object, **__: object) -> Predictor:
+        raise AssertionError("A model is loaded again.")
+
+    monkeypatch.setattr(Predictor, "load", loaded_again)
+    press(at, "Compare models")

@@ -94,7 +94,7 @@ def test_only_another_method_runs_the_network_again(open_page, with_model, image
     assert before["map"]["url"] != after["map"]["url"]
 
 
-def test_a_refused_image_has_a_reason_and_no_probability(open_page, with_model):
+def test_a_refused_image_has_a_reason_and_no_probability(open_page, with_model, downloaded):
     noise = np.random.default_rng(0).integers(0, 255, (300, 300, 3), dtype=np.uint8)
 
     buffer = io.BytesIO()
@@ -107,6 +107,16 @@ def test_a_refused_image_has_a_reason_and_no_probability(open_page, with_model):
     assert 'class="scale"' not in words(at)
     assert viewer(at)["description"] == "Image as analysed: Image 1. Result: Not analysed."
     assert viewer(at)["map"] is None
+
+    (row,) = csv.DictReader(io.StringIO(downloaded["Result (CSV)"].decode("utf-8-sig")))
+    assert (row["shown_as"], row["verdict"], row["probability"]) == ("Not analysed", "REFUSED", "")
+    assert "Colour image" in row["reasons"]
+    (report,) = pypdf.PdfReader(io.BytesIO(downloaded["Report (PDF)"])).pages
+    text = " ".join(report.extract_text().split())
+    assert "Not analysed" in text
+    assert row["reasons"] in text
+    assert "this image:" not in text  # the mark on the scale of probability
+    assert len([one for one in report.images if one.image.height > 1]) == 1  # no map
 
 
 def test_an_unreadable_file_is_a_sentence(open_page, with_model):

@@ -9,7 +9,6 @@ import streamlit as st
 from ui.prediction.cases import Case, visit
 from ui.prediction.change import change_buttons, choose_window, crop_tool
 from ui.prediction.compare import compare_button
-from ui.prediction.dicom_results import dicom_results
 from ui.prediction.downloads import downloads
 from ui.prediction.evidence import ABOUT_THE_MAP, show_evidence
 from ui.prediction.result import cautions_html, pre_test_control, result_html
@@ -56,8 +55,7 @@ def show_case(case: Case, predictor: "Predictor", numbers: list[int]) -> None:
         if prediction.verdict == "REFUSED":
             choose_window(case, view)
             _actions(case, view, predictor)
-            with st.container(horizontal=True):
-                dicom_results(case, predictor)
+            downloads(case, prediction, view, predictor)
             if prediction.correction is None:
                 st.html('<h2 class="small">What to do</h2>')
                 st.markdown(WHAT_TO_DO)
