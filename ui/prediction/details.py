@@ -53,12 +53,12 @@ def show_case(case: Case, predictor: "Predictor", numbers: list[int]) -> None:
     image = st.container(key="case-viewer")
     with st.container(key="case-details", gap="xsmall"):
         if prediction.verdict == "REFUSED":
-            choose_window(case, view)
-            _actions(case, view, predictor)
-            downloads(case, prediction, view, predictor)
             if prediction.correction is None:
                 st.html('<h2 class="small">What to do</h2>')
                 st.markdown(WHAT_TO_DO)
+            choose_window(case, view)
+            _actions(case, view, predictor)
+            downloads(case, prediction, view, predictor)
             result = prediction
         else:
             result = _analysed(case, view, predictor)
