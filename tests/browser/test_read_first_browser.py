@@ -46,7 +46,8 @@ def idle(page: Page) -> None:
 
 def open_test_image(page: Page, server: Server) -> None:
     page.goto(server.url)
-    page.get_by_test_id("stSidebar").get_by_text("Read first").click(timeout=SLOW)
+    page.get_by_test_id("stExpandSidebarButton").click(timeout=SLOW)
+    page.get_by_test_id("stSidebar").get_by_text("Read first").click()
     page.get_by_role("button", name="Read random test images").click()
     expect(page.locator(".xv[data-state=ready]")).to_be_visible(timeout=SLOW)
     idle(page)
@@ -172,7 +173,9 @@ def test_a_reading_needs_no_mouse_and_its_pages_have_no_violations(
         page.keyboard.press("Space")
         expect(radio).to_be_checked()
         idle(page)
-    page.get_by_role("button", name="Record the call and show the result").press("Enter")
+    record = page.get_by_role("button", name="Record the call and show the result")
+    expect(record).to_be_enabled()
+    record.press("Enter")
     expect(page.locator(".verdict")).to_be_visible(timeout=SLOW)
     idle(page)
     assert violations(page) == []
