@@ -4,7 +4,8 @@ Run: python benchmarks/visitors.py [--visitors 20] [--minutes 10] [--public]
 
 One visitor alone comes first, then all together. Each drops images of its own, one after the other;
 every image carries a number in its first rows, and the pixels that the browser receives for the
-viewer are decoded to find it. Between two images a visitor switches to the Dataset page and back.
+viewer are decoded to find it. Between two images a visitor switches to the Dataset page and back,
+and every third image is also shown with another map.
 The time to the result is that from the drop to the arrival of these pixels, which are sent after
 the analysis. The last lines state the memory of the server (resident, with its children) one minute
 after the start, at the end and after all sessions have ended.
@@ -35,6 +36,7 @@ from PIL import Image
 
 ROOT = Path(__file__).resolve().parent.parent
 WIDTH, HEIGHT = 1000, 900
+MAP_WIDTH, MAP_HEIGHT = 512, 461
 BITS, BLOCK = 24, 32  # of the number in the first rows, and its pixels for one bit
 FLAGS = ["--headless", "--no-sandbox", "--disable-gpu", "--disable-quic", "--no-first-run"]
 PATIENCE = 600.0
@@ -61,12 +63,16 @@ def numbered_image(base: Image.Image, number: int) -> bytes:
     return file.getvalue()
 
 
-def number_of(packed: bytes) -> int | None:
-    """Return the number of an image that was packed for the viewer; None for anything else."""
+def unpack(packed: bytes) -> bytes:
+    """Return the values of an image or a map that was packed for the viewer, else nothing."""
     try:
-        content = zlib.decompress(packed)[16:]
+        return zlib.decompress(packed)[16:]
     except zlib.error:
-        return None
+        return b""
+
+
+def number_of(content: bytes) -> int | None:
+    """Return the number of an image that was unpacked; None for anything else."""
     if len(content) != WIDTH * HEIGHT:
         return None
     row = np.cumsum(np.frombuffer(content, np.uint8, WIDTH), dtype=np.uint8)
@@ -80,16 +86,19 @@ class Visitor:
     def __init__(self, page: Any, first: int, base: Image.Image, record: Record) -> None:
         self.page, self.number, self.base, self.record = page, first, base, record
         self.own: set[int] = set()
-        self.arrived = asyncio.Event()
+        self.arrived, self.mapped = asyncio.Event(), asyncio.Event()
         page.on("response", lambda response: asyncio.ensure_future(self._look(response)))
 
     async def _look(self, response: Any) -> None:
         if "/media/" not in response.url:
             return
         try:
-            number = number_of(await response.body())
+            content = unpack(await response.body())
         except Exception:  # the page was left before the response was complete
             return
+        if len(content) == MAP_WIDTH * MAP_HEIGHT:
+            self.mapped.set()
+        number = number_of(content)
         if number is None:
             return
         if number not in self.own:
@@ -102,6 +111,7 @@ class Visitor:
         self.number += 1
         self.own.add(self.number)
         self.arrived.clear()
+        self.mapped.clear()
         zone = self.page.locator('input[type="file"]').first
         await zone.wait_for(state="attached", timeout=PATIENCE * 1000)
         data = numbered_image(self.base, self.number)
@@ -116,6 +126,14 @@ class Visitor:
             self.record.seconds.append(time.monotonic() - start)
         for alert in await self.page.get_by_test_id("stAlertContentError").all_inner_texts():
             self.record.wrong.append(f"error on the page: {alert}")
+
+    async def change_map(self) -> None:
+        """Choose another map and wait until it is shown."""
+        await asyncio.wait_for(self.mapped.wait(), PATIENCE)
+        self.mapped.clear()
+        await self.page.locator(".st-key-map_method").get_by_role("combobox").click()
+        await self.page.get_by_role("option", name="Grad-CAM++", exact=True).click()
+        await asyncio.wait_for(self.mapped.wait(), PATIENCE)
 
     async def switch_pages(self) -> None:
         """Go to another page and return."""
@@ -132,6 +150,8 @@ class Visitor:
             await self.drop()
             if time.monotonic() >= until:
                 return
+            if self.number % 3 == 0:
+                await self.change_map()
             await self.switch_pages()
 
 
@@ -166,6 +186,12 @@ def memory(process: int) -> float:
         except OSError:
             continue
     return pages * os.sysconf("SC_PAGE_SIZE") / 2**20
+
+
+def processor(process: int) -> float:
+    """Return the seconds of processor time that a process has used."""
+    values = Path(f"/proc/{process}/stat").read_text().rpartition(")")[2].split()
+    return (int(values[11]) + int(values[12])) / os.sysconf("SC_CLK_TCK")
 
 
 def start_server(log: Path, public: bool) -> tuple[subprocess.Popen, str]:
@@ -203,8 +229,9 @@ async def run(options: argparse.Namespace, process: int, address: str) -> bool:
         browser = await playwright.chromium.launch(
             executable_path=shutil.which("chromium"), args=FLAGS
         )
+        state = {"started": processor(process)}
         alone = await visit(browser, address, 1, min(60.0, options.minutes * 60), base)
-        state: dict[str, float] = {}
+        state["alone"] = processor(process)
 
         async def look() -> None:
             await asyncio.sleep(min(60.0, options.minutes * 30))
@@ -213,14 +240,20 @@ async def run(options: argparse.Namespace, process: int, address: str) -> bool:
         watching = asyncio.create_task(look())
         together = await visit(browser, address, options.visitors, options.minutes * 60, base)
         await watching
-        state["end"] = memory(process)
+        state["end"], state["together"] = memory(process), processor(process)
         await browser.close()
     await asyncio.sleep(SESSION_ENDS)
     state["left"] = memory(process)
-    for name, record in (("alone", alone), (f"{options.visitors} visitors", together)):
+    for name, record, used in (
+        ("alone", alone, state["alone"] - state["started"]),
+        (f"{options.visitors} visitors", together, state["together"] - state["alone"]),
+    ):
         if record.seconds:
             p50, p95 = np.percentile(record.seconds, [50, 95])
-            print(f"{name}: {len(record.seconds)} results, p50 {p50:.2f} s, p95 {p95:.2f} s")
+            print(
+                f"{name}: {len(record.seconds)} results, p50 {p50:.2f} s, p95 {p95:.2f} s, "
+                f"processor time of the server {used / len(record.seconds):.2f} s a result"
+            )
     if alone.seconds and together.seconds:
         ratio = np.percentile(together.seconds, 95) / np.median(alone.seconds)
         print(f"p95 together / p50 alone: {ratio:.1f}")
