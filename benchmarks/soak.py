@@ -3,12 +3,13 @@
 Run: python benchmarks/soak.py [--images 10000] [--files 200] [--models models] [--model resnet50]
 
 The files are made first: examples of the model with noise of their own, of a size between 300 and
-2,500 pixels, as PNG, JPEG or DICOM of 12 bits. One in fifty is damaged, and one in fifty is a
+1,600 pixels, as PNG, JPEG or DICOM of 12 bits. One in fifty is damaged, and one in fifty is a
 compressed DICOM image of pydicom's test files, for which a separate process is started. Each image
-draws a file, is read, analysed with a map, packed for the viewer, made into a PDF report, and
-released, as the Prediction page does. A table has the memory of this process and
-the number of its open files and threads ten times during the run. The exit status is 1 if, over the
-second half, memory grew by more than 5%, any file stayed open or any thread was left.
+draws a file, is read, analysed with a map, packed for the viewer and released, as the Prediction
+page does; every tenth gets a PDF report. The allocator is set as in the server. A table has the
+memory of this process and the number of its open files and threads twenty times during the run. The
+exit status is 1 if, over the second half, memory grew by more than 5%, any file stayed open or any
+thread was left.
 """
 
 import argparse
@@ -28,6 +29,7 @@ from pydicom.uid import ComputedRadiographyImageStorage, ExplicitVRLittleEndian
 
 sys.path.insert(0, str(Path(__file__).resolve().parent.parent))
 
+from ui.common.memory import bound_allocator
 from ui.prediction.cases import Case
 from ui.prediction.overlay import draw_pictures
 from ui.prediction.view import make_view
@@ -46,7 +48,7 @@ def make_file(example: Image.Image, random: np.random.Generator, number: int) ->
     """Return the file of an image: of the formats in turn; one in fifty ends too early."""
     if number % 50 == 25:
         return Path(str(get_testdata_file(COMPRESSED))).read_bytes()
-    side = int(random.integers(300, 2500))
+    side = int(random.integers(300, 1600))
     pixels = np.asarray(example.convert("L").resize((side, side)), np.float32)
     pixels = np.clip(pixels + random.normal(0, 6, pixels.shape).astype(np.float32), 0, 255)
     file = io.BytesIO()
@@ -75,7 +77,7 @@ def _dicom(pixels: np.ndarray) -> Dataset:
     return data
 
 
-def analyse(predictor: Predictor, data: bytes, method: str) -> str:
+def analyse(predictor: Predictor, data: bytes, method: str, report: bool) -> str:
     """Do what the page does with a file, and return the verdict."""
     try:
         case = Case(1, data=data)
@@ -86,8 +88,9 @@ def analyse(predictor: Predictor, data: bytes, method: str) -> str:
     _ = view.shown
     if result.heatmap is not None:
         pack_map(result.heatmap)
-    pictures = draw_pictures(view.small, result)
-    report_pdf(result, pictures.pixels, predictor.bundle, overlay=pictures.overlay)
+    if report:
+        pictures = draw_pictures(view.small, result)
+        report_pdf(result, pictures.pixels, predictor.bundle, overlay=pictures.overlay)
     return result.verdict
 
 
@@ -105,6 +108,7 @@ def main() -> int:
     parser.add_argument("--model", default="resnet50")
     options = parser.parse_args()
     silence_tensorflow()
+    bound_allocator()
     predictor = Predictor.load(options.models / options.model)
     folder = options.models / options.model / "examples"
     examples = [Image.open(path) for path in sorted(folder.glob("*.png"))]
@@ -114,8 +118,9 @@ def main() -> int:
     print("images  minutes  resident MB  open files  threads")
     for number in range(options.images):
         data = files[random.integers(len(files))]
-        counts[analyse(predictor, data, METHODS[number % len(METHODS)])] += 1
-        if (number + 1) % max(1, options.images // 10) == 0:
+        method = METHODS[number % len(METHODS)]
+        counts[analyse(predictor, data, method, number % 10 == 0)] += 1
+        if (number + 1) % max(1, options.images // 20) == 0:
             gc.collect()
             row = resident(), *(len(os.listdir(f"/proc/self/{kind}")) for kind in ("fd", "task"))
             minutes = (time.monotonic() - start) / 60

@@ -130,8 +130,11 @@ class Visitor:
     async def change_map(self) -> None:
         """Choose another map and wait until it is shown."""
         await asyncio.wait_for(self.mapped.wait(), PATIENCE)
+        # A menu that is open while the page is drawn closes again.
+        await self.page.locator("[data-test-script-state=notRunning]").wait_for()
         self.mapped.clear()
-        await self.page.locator(".st-key-map_method").get_by_role("combobox").click()
+        chosen = self.page.locator(".st-key-map_method").get_by_role("combobox")
+        await chosen.press("ArrowDown")
         await self.page.get_by_role("option", name="Grad-CAM++", exact=True).click()
         await asyncio.wait_for(self.mapped.wait(), PATIENCE)
 

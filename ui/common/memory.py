@@ -7,6 +7,8 @@ import ctypes
 import gc
 import platform
 
+import streamlit as st
+
 _M_MMAP_THRESHOLD, _M_ARENA_MAX = -3, -8  # malloc.h
 _LARGE = 2**20
 _ARENAS = 2
@@ -40,3 +42,13 @@ def collect_garbage() -> None:
 
 def _is_glibc() -> bool:
     return platform.libc_ver()[0] == "glibc"
+
+
+@st.cache_resource(max_entries=1, show_spinner=False)
+def exempt_libraries(tensorflow: bool) -> None:
+    """Exempt the libraries from collections, once, and again when TensorFlow was loaded.
+
+    It is loaded when the first visitor asks for a map that needs it, and has as many objects as all
+    other libraries together.
+    """
+    collect_garbage()

@@ -1,7 +1,7 @@
 """Work that takes long and has the same result for all visitors: done once, whoever waits for it.
 
-It runs in a thread of its own. A visitor who leaves the page does not end it, and everyone who comes
-meanwhile sees its progress.
+It runs in a thread of its own. A visitor who leaves the page does not end it, and everyone who
+comes meanwhile sees its progress.
 """
 
 from collections.abc import Callable

@@ -4,6 +4,7 @@ The default model is loaded beside the server, which answers at once. `/ready` t
 or a container engine when an image can be analysed without waiting for the model.
 """
 
+import sys
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from importlib import import_module
@@ -17,7 +18,7 @@ from starlette.routing import Route
 
 import ui.prediction
 from ui.common.errors import log_error
-from ui.common.memory import bound_allocator, collect_garbage
+from ui.common.memory import bound_allocator, exempt_libraries
 from ui.common.public import limits
 from xray_core.command_line import silence_tensorflow
 
@@ -52,7 +53,7 @@ def _load() -> None:
     _load_model()
     for module in iter_modules(ui.prediction.__path__):
         import_module(f"ui.prediction.{module.name}")
-    collect_garbage()
+    exempt_libraries("tensorflow" in sys.modules)
 
 
 def _load_model() -> None:

@@ -1,4 +1,4 @@
-"""The server's memory: collections after a run of a page are short, and freed memory is returned."""
+"""The server's memory: short collections after each run of a page, and freed memory returned."""
 
 import gc
 import os
