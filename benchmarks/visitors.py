@@ -141,7 +141,7 @@ class Visitor:
     async def switch_pages(self) -> None:
         """Go to another page and return."""
         for name, mark in (("Dataset", "Dataset quality"), ("Prediction", "Chest X-ray")):
-            link = self.page.get_by_test_id("stSidebarNav").get_by_text(name, exact=True)
+            link = self.page.get_by_test_id("stTopNavLink").get_by_text(name, exact=True)
             await link.dispatch_event("click")
             heading = self.page.get_by_role("heading", name=mark, exact=True)
             await heading.wait_for(timeout=PATIENCE * 1000)

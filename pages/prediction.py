@@ -10,7 +10,7 @@ from ui.common.models import load_bundle, load_predictor
 from ui.common.streamlit_internals import bound_uploads
 from ui.prediction.analysis import analyse_all, request_analysis
 from ui.prediction.cases import Visit, visit
-from ui.prediction.details import show_case
+from ui.prediction.details import prepare_next, show_case
 from ui.prediction.dicom_results import send_all
 from ui.prediction.downloads import downloads_of_all
 from ui.prediction.home import PRIVACY, describe_model, example_buttons, example_cards
@@ -128,6 +128,7 @@ def _reading(mine: Visit, predictor: "Predictor") -> None:
                 downloads_of_all(mine, predictor)
                 send_all(mine.cases, predictor)
         show_case(case, predictor, numbers)
+    prepare_next(case, predictor, numbers)
 
 
 def _left_out_warning(mine: Visit) -> None:

@@ -19,6 +19,14 @@ def page_text(at: AppTest) -> str:
     return "\n".join(parts)
 
 
+class Downloads(dict[str, Any]):
+    """What the download buttons give, by their labels; a file is made when it is read here."""
+
+    def __getitem__(self, label: str) -> bytes:
+        data = super().__getitem__(label)
+        return data() if callable(data) else data
+
+
 def of_this_drop(at: AppTest, name: str) -> str:
     """Return the key that a widget of the Prediction page has until the next drop."""
     return f"{name}-{at.session_state['prediction_visit'].resets}"

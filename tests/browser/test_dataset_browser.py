@@ -98,7 +98,7 @@ def test_an_image_is_enlarged_and_sent_to_prediction(
     expect(canvas).to_be_visible()
     expect(dialog.locator(".xv[data-state=ready]")).to_be_visible()
     shot(page, "dataset-image")
-    dialog.get_by_role("button", name="Send to prediction").click()
+    dialog.get_by_role("button", name="Open in Prediction").click()
     expect(page.get_by_role("heading", name="Chest X-ray", exact=True)).to_be_visible(
         timeout=PATIENCE
     )

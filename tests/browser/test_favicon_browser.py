@@ -20,7 +20,7 @@ def test_no_icon_is_fetched_from_another_server(start_server, page, tmp_path):
         page.goto(f"{server.url}/{path}")
         expect(page.get_by_text("There is no trained model yet")).to_be_visible()
         for name in ("Dataset", "Training", "Prediction"):
-            page.get_by_test_id("stSidebarNavLink").filter(has_text=name).click()
+            page.get_by_test_id("stTopNavLink").filter(has_text=name).click()
             expect(page).to_have_title(f"{name} · Chest X-ray pneumonia demo")
         icons = set(page.evaluate("window.icons"))
         assert any(icon.startswith("data:image/svg+xml") for icon in icons)

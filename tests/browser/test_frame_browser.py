@@ -22,9 +22,12 @@ def test_the_first_request_to_a_page_shows_the_frame(path, start_server, page, t
 
     expect(page.get_by_text("not a medical device")).to_be_visible()
     expect(page.get_by_text("There is no trained model yet")).to_be_visible()
-    links = page.get_by_test_id("stSidebarNavLink")
+    links = page.get_by_test_id("stTopNavLink")
     expect(links).to_have_text([re.compile(name) for name in MENU])
-    expect(page.get_by_test_id("stSidebar").get_by_text("Model", exact=True)).to_be_visible()
+    model = page.get_by_test_id("stSidebar").get_by_text("Model", exact=True)
+    expect(model).not_to_be_in_viewport()
+    page.get_by_test_id("stExpandSidebarButton").click()
+    expect(model).to_be_in_viewport()
     expect(page).to_have_title(re.compile(f"^{path.title()} "))
     assert [
         url for url in outside if not url.startswith(("data:", "blob:", "ws://localhost"))

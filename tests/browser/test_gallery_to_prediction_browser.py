@@ -47,7 +47,7 @@ def test_the_image_sent_is_the_image_predicted(
     gallery.get_by_role("button", name="Open").click()
     dialog = page.get_by_role("dialog")
     expect(dialog.get_by_role("img", name=f"Image {image}")).to_be_visible(timeout=SLOW)
-    dialog.get_by_role("button", name="Send to prediction").click()
+    dialog.get_by_role("button", name="Open in Prediction").click()
     expect(page.locator(".verdict")).to_contain_text(SHOWN_AS[verdict], timeout=SLOW)
     label = "pneumonia, viral" if image == NORMAL else "normal"
     expect(page.locator(".which")).to_contain_text(f"label: {label}")

@@ -46,7 +46,8 @@ def idle(page: Page) -> None:
 
 def open_test_image(page: Page, server: Server) -> None:
     page.goto(server.url)
-    page.get_by_test_id("stSidebar").get_by_text("Read first").click(timeout=SLOW)
+    page.get_by_test_id("stExpandSidebarButton").click(timeout=SLOW)
+    page.get_by_test_id("stSidebar").get_by_text("Read first").click()
     page.get_by_role("button", name="Read random test images").click()
     expect(page.locator(".xv[data-state=ready]")).to_be_visible(timeout=SLOW)
     idle(page)

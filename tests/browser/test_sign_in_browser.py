@@ -63,7 +63,7 @@ def test_a_page_shows_nothing_before_the_sign_in(server: Server, page: object, p
     page.goto(f"{server.url}/{path}")
     page.get_by_role("button", name="Sign in").wait_for()
     assert page.locator('input[type="file"]').count() == 0
-    assert page.get_by_test_id("stSidebarNav").count() == 0
+    assert page.get_by_test_id("stTopNavLink").count() == 0
     assert "micro" not in page.content()
 
 

@@ -5,7 +5,9 @@ from collections.abc import Callable
 from pathlib import Path
 
 import pytest
-from page_tools import ROOT
+import streamlit as st
+from page_tools import ROOT, Downloads
+from streamlit.delta_generator import DeltaGenerator
 from streamlit.testing.v1 import AppTest
 
 
@@ -44,3 +46,17 @@ def open_page(
         return at.run()
 
     return run
+
+
+@pytest.fixture
+def downloaded(monkeypatch: pytest.MonkeyPatch) -> Downloads:
+    """What the download buttons of the page give at its last run."""
+    files = Downloads()
+
+    def record(*arguments: object, **_: object) -> None:
+        label, data = arguments[-2:]
+        files[str(label)] = data
+
+    monkeypatch.setattr(DeltaGenerator, "download_button", record)
+    monkeypatch.setattr(st, "download_button", record)
+    return files

@@ -114,7 +114,7 @@ def test_an_image_opens_enlarged_with_its_facts(page: AppTest) -> None:
     facts = page.table[0].value["Value"].to_dict()
     assert facts["patient"] == "IM-0007"
     assert facts["width"] == "24"
-    assert any(button.label == "Send to prediction" for button in page.button)
+    assert any(button.label == "Open in Prediction" for button in page.button)
     assert (shown["image"]["width"], shown["several"], shown["map"]) == (24, False, None)
     assert shown["description"] == "Image train/NORMAL/IM-0007-0001.jpeg."
 

@@ -10,29 +10,13 @@ from pathlib import Path
 import numpy as np
 import pypdf
 import pytest
-import streamlit as st
-from page_tools import listed, page_text, viewer
+from page_tools import Downloads, listed, page_text, viewer
 from PIL import Image
-from streamlit.delta_generator import DeltaGenerator
 from streamlit.testing.v1 import AppTest
 
 from ui.prediction.examples import find_indeterminate, mix
 from xray_core.imaging.adjustment import Adjustment, Box
 from xray_core.prediction.predictor import Prediction
-
-
-@pytest.fixture
-def downloaded(monkeypatch: pytest.MonkeyPatch) -> dict[str, object]:
-    """What each download button of the page gives, by its label."""
-    files: dict[str, object] = {}
-
-    def record(*arguments: object, **options: object) -> None:
-        label, data = arguments[-2:]
-        files[str(label)] = data
-
-    monkeypatch.setattr(DeltaGenerator, "download_button", record)
-    monkeypatch.setattr(st, "download_button", record)
-    return files
 
 
 def drop(at: AppTest, *files: tuple[str, bytes]) -> AppTest:
@@ -53,8 +37,7 @@ def text_of(pdf: bytes) -> list[str]:
     return [" ".join(page.extract_text().split()) for page in pages]
 
 
-def rows_of(data: object) -> list[dict[str, str]]:
-    assert isinstance(data, bytes)
+def rows_of(data: bytes) -> list[dict[str, str]]:
     return list(csv.DictReader(io.StringIO(data.decode("utf-8-sig"))))
 
 
@@ -124,7 +107,7 @@ def test_manual_changes_are_analysed_and_recorded_in_every_download(
     open_page: Callable[..., AppTest],
     with_model: Path,
     image_png: Callable[..., bytes],
-    downloaded: dict[str, object],
+    downloaded: Downloads,
 ) -> None:
     at = drop(open_page("prediction"), ("a.png", image_png(1000, True)))
     (case,) = at.session_state["prediction_visit"].cases
@@ -137,9 +120,7 @@ def test_manual_changes_are_analysed_and_recorded_in_every_download(
     assert sentence in viewer(at)["description"]
     (row,) = rows_of(downloaded["Result (CSV)"])
     assert row["adjustment"] == sentence
-    report = downloaded["Report (PDF)"]
-    assert isinstance(report, bytes)
-    assert sentence in text_of(report)[0]
+    assert sentence in text_of(downloaded["Report (PDF)"])[0]
 
     at = press(at, "Rotate right")  # the model refuses an image that lies on its side
     assert case.prediction.verdict == "REFUSED"
@@ -173,7 +154,7 @@ def test_the_report_of_all_images_has_a_page_for_each_and_the_map(
     open_page: Callable[..., AppTest],
     with_model: Path,
     image_png: Callable[..., bytes],
-    downloaded: dict[str, object],
+    downloaded: Downloads,
 ) -> None:
     files = [
         ("Doe.png", image_png(1000, True)),
@@ -184,9 +165,7 @@ def test_the_report_of_all_images_has_a_page_for_each_and_the_map(
     assert len(listed(at)) == 3
     at.number_input(key="prediction_pre_test_input").set_value(20).run()
     at = press(at, "Mirror")
-    make = downloaded["All reports (PDF)"]
-    assert callable(make)
-    pages = text_of(make())
+    pages = text_of(downloaded["All reports (PDF)"])
     assert len(pages) == 4
     assert "Results of 3 images" in pages[0]
     assert "pre-test probability of 20%" in pages[0]
@@ -197,8 +176,11 @@ def test_the_report_of_all_images_has_a_page_for_each_and_the_map(
     assert rows_of(downloaded["All results (CSV)"])[0]["adjustment"].startswith("The image was mir")
 
 
-def test_all_models_are_compared_on_one_image(
-    open_page: Callable[..., AppTest], with_model: Path, image_png: Callable[..., bytes]
+def test_all_models_are_compared_on_one_image_and_stay_loaded(
+    open_page: Callable[..., AppTest],
+    with_model: Path,
+    image_png: Callable[..., bytes],
+    monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     at = drop(open_page("prediction"), ("a.png", image_png(1000, True)))
     assert not any(button.label == "Compare models" for button in at.button)
@@ -208,3 +190,11 @@ def test_all_models_are_compared_on_one_image(
     assert "Both models: Pneumonia suspected." in text
     assert "not independent evidence" in text
     assert text.count("▲ **Pneumonia suspected**") == 2
+
+    from xray_core.prediction.predictor import Predictor
+
+    def loaded_again(*_: object, **__: object) -> Predictor:
+        raise AssertionError("A model is loaded again.")
+
+    monkeypatch.setattr(Predictor, "load", loaded_again)
+    press(at, "Compare models")

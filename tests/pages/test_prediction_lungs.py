@@ -9,12 +9,10 @@ from pathlib import Path
 import numpy as np
 import pypdf
 import pytest
-import streamlit as st
 from foreign_bundle import reseal
 from lung_network import draw_chest
 from page_tools import page_text, viewer
 from PIL import Image
-from streamlit.delta_generator import DeltaGenerator
 from streamlit.testing.v1 import AppTest
 
 from xray_core.model.gate import Gate
@@ -36,20 +34,6 @@ def model(lungs_classifier: Path, models_folder: Path) -> Path:
     folder = Path(shutil.copytree(lungs_classifier, models_folder / "micro"))
     with_gate(folder, 1e8, {"beyond": 1.0, "low": 0.5, "high": 0.5})
     return folder
-
-
-@pytest.fixture
-def downloaded(monkeypatch: pytest.MonkeyPatch) -> dict[str, bytes]:
-    """The files that the page offers, by label."""
-    files: dict[str, bytes] = {}
-
-    def record(*arguments: object, **options: object) -> None:
-        label, data = arguments[-2:]
-        files[label] = data
-
-    monkeypatch.setattr(DeltaGenerator, "download_button", record)
-    monkeypatch.setattr(st, "download_button", record)
-    return files
 
 
 def drop(at: AppTest) -> AppTest:

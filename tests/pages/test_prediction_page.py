@@ -12,10 +12,8 @@ from html import unescape
 import numpy as np
 import pandas as pd
 import pypdf
-import streamlit as st
 from page_tools import listed, listed_files, listed_numbers, of_this_drop, select_image, viewer
 from PIL import Image
-from streamlit.delta_generator import DeltaGenerator
 from streamlit.testing.v1 import AppTest
 
 from xray_core.prediction.wording import percent
@@ -96,7 +94,7 @@ def test_only_another_method_runs_the_network_again(open_page, with_model, image
     assert before["map"]["url"] != after["map"]["url"]
 
 
-def test_a_refused_image_has_a_reason_and_no_probability(open_page, with_model):
+def test_a_refused_image_has_a_reason_and_no_probability(open_page, with_model, downloaded):
     noise = np.random.default_rng(0).integers(0, 255, (300, 300, 3), dtype=np.uint8)
 
     buffer = io.BytesIO()
@@ -109,6 +107,16 @@ def test_a_refused_image_has_a_reason_and_no_probability(open_page, with_model):
     assert 'class="scale"' not in words(at)
     assert viewer(at)["description"] == "Image as analysed: Image 1. Result: Not analysed."
     assert viewer(at)["map"] is None
+
+    (row,) = csv.DictReader(io.StringIO(downloaded["Result (CSV)"].decode("utf-8-sig")))
+    assert (row["shown_as"], row["verdict"], row["probability"]) == ("Not analysed", "REFUSED", "")
+    assert "Colour image" in row["reasons"]
+    (report,) = pypdf.PdfReader(io.BytesIO(downloaded["Report (PDF)"])).pages
+    text = " ".join(report.extract_text().split())
+    assert "Not analysed" in text
+    assert row["reasons"] in text
+    assert "this image:" not in text  # the mark on the scale of probability
+    assert len([one for one in report.images if one.image.height > 1]) == 1  # no map
 
 
 def test_an_unreadable_file_is_a_sentence(open_page, with_model):
@@ -370,7 +378,7 @@ def test_an_image_unlike_the_training_images_has_no_accuracy(
 
 
 def test_page_report_tables_and_command_line_have_the_same_sentences(
-    open_page, with_model, image_png, tmp_path, monkeypatch
+    open_page, with_model, image_png, tmp_path, downloaded
 ):
     from xray_core import Predictor
     from xray_core.prediction.screen import screen
@@ -379,14 +387,6 @@ def test_page_report_tables_and_command_line_have_the_same_sentences(
     cautions = {"map_in_lungs": 1.1, "too_sure": 0.5}  # every caution that can be
     with_config(with_model, neighbours_report=report, cautions=cautions)
     files = {f"{n}.png": image_png(n, n % 2 == 1) for n in range(4)} | {"bad.png": b"nothing"}
-    downloaded = {}
-
-    def record_download(*arguments, **options):
-        label, data = arguments[-2:]
-        downloaded[label] = data
-
-    monkeypatch.setattr(DeltaGenerator, "download_button", record_download)
-    monkeypatch.setattr(st, "download_button", record_download)
 
     at = drop(open_page("prediction"), *files.items())
     assert not at.error

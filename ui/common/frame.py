@@ -54,8 +54,8 @@ def pages() -> dict[str, Page]:
 def navigation() -> Page:
     """Draw the menu and return the requested page."""
     # Before the menu: Streamlit would otherwise fetch its icon as favicon from fonts.gstatic.com.
-    st.set_page_config(page_icon=_FAVICON)
-    return st.navigation(list(pages().values()), position="hidden" if must_sign_in() else "sidebar")
+    st.set_page_config(page_icon=_FAVICON, initial_sidebar_state="collapsed")
+    return st.navigation(list(pages().values()), position="hidden" if must_sign_in() else "top")
 
 
 def run_page(page: Page) -> None:

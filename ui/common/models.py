@@ -77,7 +77,8 @@ def _bundle(folder: str, state: str) -> Bundle:
     return open_bundle(folder)
 
 
-@st.cache_resource(max_entries=2, show_spinner=False)
+# As many as a comparison of the models on one image is likely to need.
+@st.cache_resource(max_entries=8, show_spinner=False)
 def _predictor(folder: str, state: str) -> "Predictor":
     from xray_core.prediction.predictor import Predictor
 

@@ -9,6 +9,9 @@ STYLE = """
   --line: light-dark(#c5ced8, #3a4652);
 }
 [data-testid="stHeader"] { height: 2.6rem; min-height: 2.6rem; }
+[data-testid="stExpandSidebarButton"] { width: auto; }
+[data-testid="stExpandSidebarButton"]::after { content: "Settings"; font-size: .875rem; }
+[data-testid="stTable"] td { overflow-wrap: anywhere; }
 [data-testid="stMainBlockContainer"] { padding: 2rem 2rem 4.5rem; }
 .st-key-disclaimer {
   position: fixed; left: 0; right: 0; bottom: 0; z-index: 1000000;
@@ -54,6 +57,8 @@ div:has(> div > input[type="range"]:focus-visible),
 /* For screen readers only. */
 .unseen { position: absolute; width: 1px; height: 1px; overflow: hidden; clip-path: inset(50%); }
 [data-testid="stElementContainer"]:has(.unseen) { position: absolute; width: 1px !important; }
+/* With less room the sidebar has the links to the pages as well. */
+@media (max-width: 767px) { [data-testid="stExpandSidebarButton"]::after { content: "Menu"; } }
 @media (max-width: 640px) {
   [data-testid="stMainBlockContainer"] { padding: 3rem 1rem 6rem; }
   .st-key-disclaimer p { font-size: .75rem; }

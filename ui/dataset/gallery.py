@@ -128,7 +128,7 @@ def _show_enlarged(folder: Path, images: pd.DataFrame) -> None:
             st.session_state[_OPEN] = number + change
 
         with st.container(horizontal=True, vertical_alignment="center"):
-            if st.button("Send to prediction", type="primary", icon=":material/radiology:"):
+            if st.button("Open in Prediction", type="primary", icon=":material/radiology:"):
                 open_in_prediction(path.resolve())
             st.caption(f"Image {number:,} of {len(images):,}")
         left, right = st.columns([5, 2])

@@ -1,6 +1,10 @@
 /* The list of images. Up and down, Home, End and a click open an image; the server is told its
- * number. The marked row follows at once, and is corrected when the server answers. */
+ * number. The marked row follows at once, and is corrected when the server answers.
+ * The thumbnails are JPEGs in one file; each row names the first byte of its own and the one after
+ * its last. */
 
+const EMPTY =
+  "data:image/gif;base64,R0lGODlhAQABAIAAAAAAAP///yH5BAEAAAAALAAAAAABAAEAAAIBRAA7";
 let lists = 0;
 const instances = new WeakMap();
 
@@ -18,6 +22,7 @@ class List {
 
   show(data, send) {
     this.send = send;
+    if (data.thumbnails !== this.address) this.fetchThumbnails(data.thumbnails);
     this.order = data.rows.map((row) => row.number);
     const kept = new Set(this.order);
     for (const [number, { element }] of this.rows) {
@@ -44,7 +49,8 @@ class List {
     element.dataset.number = row.number;
     const image = document.createElement("img");
     image.alt = "";
-    image.src = row.thumbnail;
+    image.src = EMPTY;
+    this.draw(image, ...row.thumbnail);
     const text = document.createElement("div");
     text.className = "cl-text";
     text.append(span("cl-number", row.title), span(`cl-result ${row.tone}`, row.result));
@@ -53,6 +59,25 @@ class List {
     element.replaceChildren(image, text);
     this.rows.set(row.number, { element, content });
     return element;
+  }
+
+  fetchThumbnails(address) {
+    this.address = address;
+    // no-store: the browser keeps no copy in its cache on disk.
+    this.thumbnails = fetch(new URL(address, document.baseURI), { cache: "no-store" })
+      .then((reply) => (reply.ok ? reply.arrayBuffer() : Promise.reject(reply.status)))
+      .catch(() => {
+        if (this.address === address) this.address = null; // fetched again by the next run
+      });
+    for (const known of this.rows.values()) known.content = ""; // drawn again
+  }
+
+  async draw(image, start, end) {
+    const bytes = await this.thumbnails;
+    if (!bytes || start === end) return;
+    const address = URL.createObjectURL(new Blob([bytes.slice(start, end)], { type: "image/jpeg" }));
+    image.onload = () => URL.revokeObjectURL(address);
+    image.src = address;
   }
 
   mark(number) {

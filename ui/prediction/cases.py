@@ -103,7 +103,7 @@ class Case:
     analysed_settings: Settings | None = None
     requested_model: str = ""
     discarded: bool = False
-    thumbnail: str = ""
+    thumbnail: bytes = b""
 
     @property
     def title(self) -> str:
@@ -258,7 +258,7 @@ class Visit:
         if case.settings != settings or case.requested_model != model:
             return
         case.result, case.calibration = result, calibration
-        case.thumbnail = "" if view is None else view.thumbnail
+        case.thumbnail = b"" if view is None else view.thumbnail
         case.analysed_by, case.analysed_settings = model, settings
         held = sum(
             len(other.data or b"")

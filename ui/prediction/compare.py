@@ -7,14 +7,14 @@ from typing import TYPE_CHECKING
 import streamlit as st
 
 from ui.common.errors import show_errors
-from ui.common.models import list_models, models_folder
+from ui.common.models import find_predictor, list_models
 from ui.common.text import as_text
 from ui.prediction.cases import Case
-from ui.prediction.overlay import draw_pictures
 from ui.prediction.result import SYMBOLS
 from ui.prediction.view import DEFAULT_METHOD, View
 from xray_core.errors import BundleError
 from xray_core.prediction.compare import ModelRow, compare_models, describe_comparison
+from xray_core.prediction.overlay import draw_pictures
 from xray_core.prediction.wording import percent
 
 if TYPE_CHECKING:
@@ -34,8 +34,8 @@ def compare_button(case: Case, view: View, predictor: "Predictor") -> None:
 @st.dialog("All models on this image", width="large")
 @show_errors()
 def _comparison(case: Case, view: View, predictor: "Predictor") -> None:
-    """Show the results; each model but the selected one is loaded for this image alone."""
-    with st.spinner("Loading the models, one after the other …"):
+    """Show the results; the models stay loaded for the next image."""
+    with st.spinner("Analysing with each model; a model is loaded at its first use …"):
         rows = compare_models(view.prepared, _predictors(predictor), explain=DEFAULT_METHOD)
     st.markdown(f"{as_text(case.title)}. {describe_comparison(rows)}")
     for start in range(0, len(rows), COLUMNS):
@@ -46,14 +46,12 @@ def _comparison(case: Case, view: View, predictor: "Predictor") -> None:
 
 
 def _predictors(selected: "Predictor") -> "Iterator[Predictor]":
-    from xray_core.prediction.predictor import Predictor
-
     yield selected
     for name, problem in list_models():
         if problem is not None or name == selected.bundle.folder.name:
             continue
         try:
-            yield Predictor.load(models_folder() / name)
+            yield find_predictor(name)
         except BundleError as error:
             st.warning(as_text(error), icon=":material/warning:")
 
@@ -68,7 +66,7 @@ def _show_row(row: ModelRow, view: View) -> None:
     if row.probability is not None:
         note = f" ({prediction.probability_note})" if prediction.probability_note else ""
         st.markdown(f"Probability {percent(row.probability)}{note}")
-    pictures = draw_pictures(view.small, view.fitted(prediction))
+    pictures = draw_pictures(view.small, prediction)
     shown = view.small if pictures.overlay is None else pictures.overlay.pixels
     st.image(shown, alt=f"The image with the Grad-CAM map of {row.name}")
     for caution in row.cautions:

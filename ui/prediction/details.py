@@ -9,10 +9,8 @@ import streamlit as st
 from ui.prediction.cases import Case, visit
 from ui.prediction.change import change_buttons, choose_window, crop_tool
 from ui.prediction.compare import compare_button
-from ui.prediction.dicom_results import dicom_results
 from ui.prediction.downloads import downloads
 from ui.prediction.evidence import ABOUT_THE_MAP, show_evidence
-from ui.prediction.overlay import COLOUR_MAPS, colours
 from ui.prediction.result import cautions_html, pre_test_control, result_html
 from ui.prediction.several import step_from
 from ui.prediction.similar import show_similar
@@ -21,6 +19,7 @@ from ui.viewer.viewer import pack, show_viewer
 from xray_core.model.calibration import Calibration
 from xray_core.prediction import wording
 from xray_core.prediction.explain import METHOD_NAMES, METHODS
+from xray_core.prediction.overlay import COLOUR_MAPS, colours
 from xray_core.prediction.predictor import Prediction
 
 if TYPE_CHECKING:
@@ -54,13 +53,12 @@ def show_case(case: Case, predictor: "Predictor", numbers: list[int]) -> None:
     image = st.container(key="case-viewer")
     with st.container(key="case-details", gap="xsmall"):
         if prediction.verdict == "REFUSED":
-            choose_window(case, view)
-            _actions(case, view, predictor)
-            with st.container(horizontal=True):
-                dicom_results(case, predictor)
             if prediction.correction is None:
                 st.html('<h2 class="small">What to do</h2>')
                 st.markdown(WHAT_TO_DO)
+            choose_window(case, view)
+            _actions(case, view, predictor)
+            downloads(case, prediction, view, predictor)
             result = prediction
         else:
             result = _analysed(case, view, predictor)
@@ -68,6 +66,21 @@ def show_case(case: Case, predictor: "Predictor", numbers: list[int]) -> None:
         _show_image(case, view, result, predictor.model, numbers)
         if result.neighbours is not None:
             show_similar(result.neighbours.paths)
+
+
+def prepare_next(case: Case, predictor: "Predictor", numbers: list[int]) -> None:
+    """Prepare what the page shows of the image after `case`, which a reader opens next."""
+    following = numbers[numbers.index(case.number) + 1 :]
+    if not following:
+        return
+    after = visit().cases[following[0] - 1]
+    view = visit().view_of(after)
+    if view is None:
+        return
+    if after.prediction.probability is not None:
+        view.prediction(predictor, st.session_state.get("map_method", DEFAULT_METHOD))
+    _ = view.shown
+    visit().keep_view(after, view)
 
 
 def show_result(case: Case, predictor: "Predictor") -> None:

@@ -1,19 +1,22 @@
 """The downloads: report (PDF) and result (CSV), of one image and of all images."""
 
 from functools import partial
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
+import numpy as np
 import streamlit as st
+from numpy.typing import NDArray
 
 from ui.prediction.cases import Case, Visit, widget_key
 from ui.prediction.dicom_results import dicom_results
 from ui.prediction.evidence import Rates, accuracy_rates
-from ui.prediction.overlay import draw_pictures
 from ui.prediction.result import pre_test
 from ui.prediction.several import NAMES, show_names
 from ui.prediction.table import table_csv
 from ui.prediction.view import DEFAULT_METHOD, View, make_view
+from xray_core.model.bundle import Bundle
 from xray_core.prediction.batch_pdf import BatchEntry, batch_report_pdf
+from xray_core.prediction.overlay import draw_pictures
 from xray_core.prediction.predictor import Prediction
 from xray_core.prediction.report_pdf import Pictures, report_pdf
 
@@ -24,7 +27,7 @@ if TYPE_CHECKING:
 def downloads(case: Case, prediction: Prediction, view: View, predictor: "Predictor") -> None:
     """Draw the downloads of one image; `prediction` has the map of the report.
 
-    The files are made before the click, so that no rerun of the page can interrupt a download.
+    The report is made when it is requested, with the settings that the page showed.
     """
     with st.container(horizontal=True, vertical_alignment="center", key="downloads"):
         place = st.container(horizontal=True, width="content")
@@ -33,22 +36,19 @@ def downloads(case: Case, prediction: Prediction, view: View, predictor: "Predic
             key=widget_key("name_in_report"),
             help="File names can identify a patient.",
         )
-    pictures = draw_pictures(view.small, prediction)
-    report = report_pdf(
-        prediction,
-        pictures.pixels,
-        predictor.bundle,
-        title=_title(case),
-        overlay=pictures.overlay,
-        lungs_outlined=pictures.lungs_outlined,
-        rates=accuracy_rates(predictor.bundle),
-        pre_test=pre_test(),
-        file_name=case.name if include_name else None,
-    )
     with place:
         st.download_button(
             "Report (PDF)",
-            report,
+            partial(
+                _report,
+                prediction,
+                view.small,
+                predictor.bundle,
+                title=_title(case),
+                rates=accuracy_rates(predictor.bundle),
+                pre_test=pre_test(),
+                file_name=case.name if include_name else None,
+            ),
             file_name=f"chest-xray-report-{case.number}.pdf",
             mime="application/pdf",
             icon=":material/picture_as_pdf:",
@@ -65,6 +65,20 @@ def downloads(case: Case, prediction: Prediction, view: View, predictor: "Predic
             key="download_csv",
         )
         dicom_results(case, predictor)
+
+
+def _report(
+    prediction: Prediction, image: NDArray[np.uint8], bundle: Bundle, **options: Any
+) -> bytes:
+    pictures = draw_pictures(image, prediction)
+    return report_pdf(
+        prediction,
+        pictures.pixels,
+        bundle,
+        overlay=pictures.overlay,
+        lungs_outlined=pictures.lungs_outlined,
+        **options,
+    )
 
 
 def downloads_of_all(visit: Visit, predictor: "Predictor") -> None:

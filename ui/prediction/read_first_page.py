@@ -19,7 +19,6 @@ from ui.common.models import load_predictor
 from ui.common.text import as_markdown
 from ui.prediction.analysis import analyse
 from ui.prediction.cases import DROP_LIMIT
-from ui.prediction.overlay import COLOUR_MAPS, colours
 from ui.prediction.read_first import OpenImage, ReadingSession, reading_session
 from ui.prediction.read_first_summary import show_summary
 from ui.prediction.result import cautions_html, result_html
@@ -32,6 +31,7 @@ from xray_core.labels import NORMAL, PNEUMONIA
 from xray_core.model.bundle import Bundle
 from xray_core.prediction import wording
 from xray_core.prediction.explain import METHOD_NAMES
+from xray_core.prediction.overlay import COLOUR_MAPS, colours
 from xray_core.prediction.predictor import Prediction
 
 if TYPE_CHECKING:
@@ -67,9 +67,6 @@ The model analyses an image after your first call. While you read, no reference 
 Images and readings are held in memory until you delete them or close the page. They are not stored:
 download the table to keep it.
 """
-ABOUT_THE_MAP = (
-    "The map shows roughly which areas raised the pneumonia score. It does not outline disease."
-)
 REFERENCES = {"": "Not known", PNEUMONIA: "Pneumonia", NORMAL: "No pneumonia"}
 
 
@@ -346,8 +343,8 @@ def _second_call(
             st.button("Record and stop", on_click=partial(record, session.close))
         else:
             st.button("Record", type="primary", on_click=partial(record, session.close))
-    if result is not None and result.probability is not None:
-        st.caption(" ".join(filter(None, (ABOUT_THE_MAP, result.map_note))))
+    if result is not None and result.map_note:
+        st.caption(result.map_note)
 
 
 def _leave(session: ReadingSession, advance: Callable[[], None], skip: str) -> None:

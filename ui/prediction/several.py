@@ -55,6 +55,7 @@ def choose_case(cases: list[Case]) -> tuple[Case, list[int]]:
     if number not in numbers:
         number = st.session_state[selection_key] = numbers[0]
     show_list(
+        cases,
         rows,
         number,
         key="case-list",

@@ -6,10 +6,10 @@ import streamlit as st
 
 from ui.common.folders import find_shown_dataset, image_below
 from ui.prediction.cases import widget_key
-from ui.prediction.overlay import COLOUR_MAPS, colours
 from ui.viewer.on_disk import show_file
 from xray_core.errors import DatasetError
 from xray_core.labels import SUBTYPES
+from xray_core.prediction.overlay import COLOUR_MAPS, colours
 
 SHOWN = 8
 STYLE = """

@@ -3,7 +3,8 @@
 STYLE = """
 <style>
 h1.page { font-size: 1.35rem; margin: 0; padding: 0; font-weight: 600; white-space: nowrap; }
-[data-testid="stMainBlockContainer"] { padding-top: 2.8rem; }
+[data-testid="stMainBlockContainer"] { padding-top: 2rem; }
+@media (min-width: 1200px) { [data-testid="stMainBlockContainer"] { padding-bottom: 2.6rem; } }
 h2.small { font-size: 1rem; margin: .2rem 0 -.6rem; padding: 0; font-weight: 600; }
 
 /* Hides file names during the upload; after it the widget is replaced by an empty one. */

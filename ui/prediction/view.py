@@ -1,7 +1,7 @@
 """An image as the page shows it: decoded once, with the maps that were computed so far."""
 
-import base64
 import io
+import secrets
 from dataclasses import dataclass, field, replace
 from functools import cached_property
 from typing import TYPE_CHECKING
@@ -29,18 +29,18 @@ DEFAULT_METHOD = "gradcam"
 class View:
     """What is kept of a decoded image: small, whatever the size of its file.
 
-    `settings` are those that it was decoded with. `prepared` goes to the network. `pixels` go to
-    the viewer: grey levels, uint8 (h, w), or the values of `depth`, uint16 (h, w), which itself
-    holds none. `small` are the grey levels of the image in the report, uint8 (h, w) with no side
-    above OVERLAY_SIDE, and `thumbnail` is a data URI. `predictions` are those with a map, by model
-    and method, and `maps` their maps for the viewer.
+    `settings` are those that it was decoded with. `pixels` go to the viewer: grey levels, uint8
+    (h, w), or the values of `depth`, uint16 (h, w), which itself holds none. `small` are the grey
+    levels of the image in the report, uint8 (h, w) with no side above OVERLAY_SIDE, and `thumbnail`
+    is a JPEG. `prepared` goes to the network; its maps have the size of `small`. `predictions` are
+    those with a map, by model and method, and `maps` their maps for the viewer.
     """
 
     settings: Settings
     prepared: PreparedInput
     pixels: NDArray[np.uint8] | NDArray[np.uint16]
     small: NDArray[np.uint8]
-    thumbnail: str
+    thumbnail: bytes
     depth: FullDepth | None = None
     spacing: Spacing | None = None
     predictions: dict[tuple[str, str], Prediction] = field(default_factory=dict)
@@ -69,16 +69,8 @@ class View:
             prediction = predictor.predict(self.prepared, explain=method)
             if prediction.heatmap is not None:
                 self.maps[key] = pack_map(prediction.heatmap)
-            self.predictions[key] = self.fitted(prediction)
+            self.predictions[key] = prediction
         return self.predictions[key]
-
-    def fitted(self, prediction: Prediction) -> Prediction:
-        """Return a prediction of this image with its map, if it has one, at the size of `small`."""
-        if prediction.heatmap is None:
-            return prediction
-        heatmap = Image.fromarray(prediction.heatmap)
-        heatmap = heatmap.resize(self.small.shape[::-1], Image.Resampling.BILINEAR)
-        return replace(prediction, heatmap=np.clip(np.asarray(heatmap), 0, 1))
 
 
 def make_view(radiograph: Radiograph, settings: Settings) -> View:
@@ -96,20 +88,23 @@ def make_view(radiograph: Radiograph, settings: Settings) -> View:
             columns * grey.shape[1] / pixels.shape[1],
             radiograph.spacing_at_detector,
         )
-    prepared, thumbnail = prepare_input(radiograph), _thumbnail(small)
+    prepared, thumbnail = prepare_input(radiograph)._replace(shape=small.shape), _thumbnail(small)
     return View(settings, prepared, pixels, small, thumbnail, depth, spacing)
 
 
-def _thumbnail(pixels: NDArray[np.uint8]) -> str:
-    """Return a small square preview of the image, on black, as a data URI."""
+def _thumbnail(pixels: NDArray[np.uint8]) -> bytes:
+    """Return a small square preview of the image, on black, as a JPEG.
+
+    Its random comment makes the address of what holds it, a hash, one that nobody can guess.
+    """
     side = THUMBNAIL_SIDE
     step = max(1, min(pixels.shape) // (2 * side))
     small = Image.fromarray(_reduce(pixels[::step, ::step], side))
     square = Image.new("L", (side, side))
     square.paste(small, ((side - small.width) // 2, (side - small.height) // 2))
     buffer = io.BytesIO()
-    square.save(buffer, "JPEG", quality=80)
-    return "data:image/jpeg;base64," + base64.b64encode(buffer.getvalue()).decode()
+    square.save(buffer, "JPEG", quality=80, comment=secrets.token_hex(16))
+    return buffer.getvalue()
 
 
 def _reduce(pixels: NDArray[np.uint8], side: int) -> NDArray[np.uint8]:

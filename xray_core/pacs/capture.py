@@ -4,12 +4,12 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-import matplotlib
 import numpy as np
 from numpy.typing import NDArray
 from PIL import Image, ImageDraw, ImageFont
 
 from xray_core.prediction import wording
+from xray_core.prediction.overlay import draw_map
 
 if TYPE_CHECKING:
     from xray_core.prediction.predictor import Prediction
@@ -17,7 +17,6 @@ if TYPE_CHECKING:
 SIDES = (640, 1024)
 """Smallest width and largest side of the image in pixels, before the lines of text are added."""
 
-_OPACITY = 0.55  # at the maximum of the map
 _MARGIN = 12
 _TEXT, _PALE, _BACKGROUND = (255, 255, 255), (190, 190, 190), (0, 0, 0)
 
@@ -42,7 +41,10 @@ def draw_capture(
     ndarray of uint8, shape (height, width, 3)
         RGB.
     """
-    picture = _scaled(_overlay(prediction, pixels))
+    heatmap = prediction.heatmap
+    if heatmap is None:
+        heatmap = np.zeros(pixels.shape, np.float32)
+    picture = _scaled(draw_map(np.rint(pixels).astype(np.uint8), heatmap))
     lines = _lines(prediction, picture.width - 2 * _MARGIN)
     top = _MARGIN + _font(22).size + _MARGIN
     bottom = sum(font.size + 6 for _, font, _ in lines) + 2 * _MARGIN
@@ -55,18 +57,6 @@ def draw_capture(
         draw.text((_MARGIN, y), text, colour, font)
         y += font.size + 6
     return np.asarray(canvas)
-
-
-def _overlay(prediction: Prediction, pixels: NDArray[np.float32]) -> NDArray[np.uint8]:
-    """(H, W) grey -> (H, W, 3), with an opacity that is proportional to the map."""
-    heatmap = prediction.heatmap
-    if heatmap is None:
-        heatmap = np.zeros(pixels.shape, np.float32)
-    table = matplotlib.colormaps["YlOrRd_r"](np.arange(256), bytes=True)[:, :3]
-    colour = table[np.rint(heatmap * 255).astype(np.uint8)].astype(np.float32)
-    cover = (_OPACITY * heatmap)[..., np.newaxis]  # (H, W) -> (H, W, 1)
-    drawn = pixels[..., np.newaxis] * (1 - cover) + colour * cover
-    return np.rint(np.clip(drawn, 0, 255)).astype(np.uint8)
 
 
 def _scaled(pixels: NDArray[np.uint8]) -> Image.Image:

@@ -1,15 +1,84 @@
-"""Storing the Grad-CAM map over its image as a JPEG."""
+"""A map and the outline of the lungs, drawn over their image: for reports, captures and files."""
 
+from dataclasses import replace
 from pathlib import Path
 
+import cv2
 import numpy as np
 from numpy.typing import NDArray
 from PIL import Image
 
+from xray_core.model.lungs import resize_mask
+from xray_core.prediction.predictor import Prediction
+from xray_core.prediction.report_pdf import Overlay, Pictures
+
+COLOUR_MAPS = {"Heat": "YlOrRd_r", "Blue to yellow": "cividis", "Rainbow": "turbo"}
+"""Names in the viewer, with the names in matplotlib. Drawn maps have the first."""
+
 SIDE = 1024
 """Longest side of a stored overlay in pixels."""
 
-_OPACITY = 0.6  # as in the report
+_OPACITY = 0.6
+_LUNGS = (90, 200, 255)
+_LEGEND = ("low", "high (relative to this image)")
+
+
+def colours(name: str = "Heat") -> NDArray[np.uint8]:
+    """Return a colour map as uint8 (256, 3)."""
+    import matplotlib  # heavy, and the pages import this module for tables
+
+    table = matplotlib.colormaps[COLOUR_MAPS[name]](np.arange(256), bytes=True)  # (256, 4)
+    return np.asarray(table[:, :3])
+
+
+def draw_map(image: NDArray[np.uint8], heatmap: NDArray[np.float32]) -> NDArray[np.uint8]:
+    """Return an image under its map.
+
+    Parameters
+    ----------
+    image
+        uint8 (H, W).
+    heatmap
+        float32 (H, W) in [0, 1]. The opacity of a pixel is proportional to it, so that the image
+        stays visible where the map is low.
+
+    Returns
+    -------
+    numpy.ndarray
+        uint8 (H, W, 3).
+    """
+    colour = colours()[np.rint(heatmap * 255).astype(np.uint8)].astype(np.float32)
+    cover = (np.float32(_OPACITY) * heatmap)[..., np.newaxis]  # (H, W) -> (H, W, 1)
+    grey = image[..., np.newaxis].astype(np.float32)
+    drawn: NDArray[np.uint8] = np.rint(grey * (1 - cover) + colour * cover).astype(np.uint8)
+    return drawn
+
+
+def draw_lungs(image: NDArray[np.uint8], lungs: NDArray[np.bool_]) -> NDArray[np.uint8]:
+    """Return an image, uint8 (H, W) or (H, W, 3), with the outline of its lungs, bool (H, W).
+
+    The line has a dark edge, so that it is visible on bright and dark areas.
+    """
+    pixels = image.copy() if image.ndim == 3 else np.repeat(image[..., np.newaxis], 3, axis=2)
+    lines, _ = cv2.findContours(lungs.astype(np.uint8), cv2.RETR_EXTERNAL, cv2.CHAIN_APPROX_TC89_L1)
+    width = max(1, round(max(image.shape[:2]) / 400))
+    for colour, thickness in (((0, 0, 0), 3 * width), (_LUNGS, width)):
+        cv2.polylines(pixels, lines, True, colour, thickness, cv2.LINE_AA)
+    return pixels
+
+
+def draw_pictures(image: NDArray[np.uint8], prediction: Prediction) -> Pictures:
+    """Return an image (H, W) as a report shows it: with its map and its lungs, if it has any."""
+    overlay = None
+    if prediction.heatmap is not None:
+        overlay = Overlay(draw_map(image, prediction.heatmap), _LEGEND, colours())
+    described = {"method": prediction.method, "map_note": prediction.map_note}
+    if prediction.lung_mask is None:
+        return Pictures(image, overlay, **described)
+    mask = resize_mask(prediction.lung_mask, image.shape)
+    if overlay is not None:
+        overlay = replace(overlay, pixels=draw_lungs(overlay.pixels, mask))
+    return Pictures(draw_lungs(image, mask), overlay, lungs_outlined=True, **described)
 
 
 def write_overlay(
@@ -26,25 +95,17 @@ def write_overlay(
         Where the overlays are; created where it does not exist. AB are the hash's first two digits.
     sha256
         Hash of the image file.
-    image
-        uint8 (H, W).
-    heatmap
-        float32 (H, W) in [0, 1]. The opacity of a pixel is proportional to it.
+    image, heatmap
+        As for `draw_map`.
 
     Raises
     ------
     OSError
         It cannot be written.
     """
-    import matplotlib  # heavy, and the pages import this module for tables
-
-    table = matplotlib.colormaps["YlOrRd_r"](np.arange(256), bytes=True)[:, :3]
-    colour = table[np.rint(heatmap * 255).astype(np.uint8)].astype(np.float32)  # (H, W, 3)
-    cover = (_OPACITY * heatmap)[..., np.newaxis]  # (H, W) -> (H, W, 1)
-    drawn = np.rint(image[..., np.newaxis] * (1 - cover) + colour * cover).astype(np.uint8)
     target = folder / sha256[:2] / f"{sha256}.jpg"
     target.parent.mkdir(parents=True, exist_ok=True)
     temporary = target.with_suffix(".tmp")
-    Image.fromarray(drawn).save(temporary, "JPEG", quality=90)
+    Image.fromarray(draw_map(image, heatmap)).save(temporary, "JPEG", quality=90)
     temporary.replace(target)
     return target
