@@ -1,6 +1,7 @@
 """Many visitors at once in headless Chromium: time to the result, foreign images, memory.
 
 Run: python benchmarks/visitors.py [--visitors 20] [--minutes 10] [--public]
+     python benchmarks/visitors.py --cold 5
 
 One visitor alone comes first, then all together. Each drops images of its own, one after the other;
 every image carries a number in its first rows, and the pixels that the browser receives for the
@@ -11,6 +12,10 @@ the analysis. The last lines state the memory of the server (resident, with its 
 after the start, at the end and after all sessions have ended.
 
 Browsers and server share the processor, so the times are those of this computer as a whole.
+
+With `--cold` a server is started several times, and one visitor, whose browser is running already,
+opens the page and drops an image as soon as the page is there. The times are those from the start
+of the process until `/ready` answers, and until the result.
 """
 
 import argparse
@@ -35,6 +40,7 @@ import numpy as np
 from PIL import Image
 
 ROOT = Path(__file__).resolve().parent.parent
+EXAMPLE = ROOT / "models" / "resnet50" / "examples" / "pneumonia.png"
 WIDTH, HEIGHT = 1000, 900
 MAP_WIDTH, MAP_HEIGHT = 512, 461
 BITS, BLOCK = 24, 32  # of the number in the first rows, and its pixels for one bit
@@ -198,7 +204,7 @@ def processor(process: int) -> float:
 
 
 def start_server(log: Path, public: bool) -> tuple[subprocess.Popen, str]:
-    """Start the app and return it once the model is loaded, with its address."""
+    """Start the app and return it with its address."""
     with socket.socket() as probe:
         probe.bind(("127.0.0.1", 0))
         port = probe.getsockname()[1]
@@ -211,23 +217,58 @@ def start_server(log: Path, public: bool) -> tuple[subprocess.Popen, str]:
             stdout=stream,
             stderr=subprocess.STDOUT,
         )
-    start, address = time.monotonic(), f"http://localhost:{port}"
-    while process.poll() is None and time.monotonic() - start < PATIENCE:
+    return process, f"http://localhost:{port}"
+
+
+async def wait_for(address: str) -> float:
+    """Wait until a server answers with success, and return the seconds that it took."""
+    start = time.monotonic()
+    while time.monotonic() - start < PATIENCE:
         try:
-            with urllib.request.urlopen(f"{address}/ready", timeout=10):
-                print(f"from start to ready: {time.monotonic() - start:.1f} s")
-                return process, address
+            with urllib.request.urlopen(address, timeout=10):
+                return time.monotonic() - start
         except (urllib.error.URLError, OSError):
-            time.sleep(0.1)
-    process.kill()
-    raise SystemExit(f"The app did not start:\n{log.read_text()}")
+            await asyncio.sleep(0.05)
+    raise SystemExit("The app did not start.")
+
+
+async def first_results(options: argparse.Namespace, log: Path) -> bool:
+    """Start servers one after the other, and print the times until ready and to a result."""
+    from playwright.async_api import async_playwright
+
+    base, record = Image.open(EXAMPLE), Record()
+    async with async_playwright() as playwright:
+        browser = await playwright.chromium.launch(
+            executable_path=shutil.which("chromium"), args=FLAGS
+        )
+        for number in range(options.cold):
+            page = await (await browser.new_context()).new_page()
+            visitor = Visitor(page, (number + 1) << 12, base, record)
+            start = time.monotonic()
+            process, address = start_server(log, options.public)
+            try:
+                ready = asyncio.create_task(wait_for(f"{address}/ready"))
+                await wait_for(f"{address}/_stcore/health")
+                await page.goto(address, timeout=PATIENCE * 1000)
+                await visitor.drop()
+                print(
+                    f"from start to the first result: {time.monotonic() - start:.1f} s, "
+                    f"to ready: {await ready:.1f} s"
+                )
+            finally:
+                process.send_signal(signal.SIGTERM)
+                process.wait()
+            await page.close()
+        await browser.close()
+    return not record.wrong
 
 
 async def run(options: argparse.Namespace, process: int, address: str) -> bool:
     """Run both parts and print what was measured; tell whether nothing was wrong."""
     from playwright.async_api import async_playwright
 
-    base = Image.open(ROOT / "models" / "resnet50" / "examples" / "pneumonia.png")
+    print(f"from start to ready: {await wait_for(f'{address}/ready'):.1f} s")
+    base = Image.open(EXAMPLE)
     async with async_playwright() as playwright:
         browser = await playwright.chromium.launch(
             executable_path=shutil.which("chromium"), args=FLAGS
@@ -274,15 +315,20 @@ def main() -> int:
     parser.add_argument("--visitors", type=int, default=20)
     parser.add_argument("--minutes", type=float, default=10.0)
     parser.add_argument("--public", action="store_true", help="with the queue of a public host")
+    parser.add_argument("--cold", type=int, default=0, help="only first results, of so many starts")
     options = parser.parse_args()
     with tempfile.TemporaryDirectory() as folder:
-        process, address = start_server(Path(folder) / "log.txt", options.public)
-        try:
-            fine = asyncio.run(run(options, process.pid, address))
-        finally:
-            process.send_signal(signal.SIGTERM)
-            process.wait()
-        for line in (Path(folder) / "log.txt").read_text().splitlines():
+        log = Path(folder) / "log.txt"
+        if options.cold:
+            fine = asyncio.run(first_results(options, log))
+        else:
+            process, address = start_server(log, options.public)
+            try:
+                fine = asyncio.run(run(options, process.pid, address))
+            finally:
+                process.send_signal(signal.SIGTERM)
+                process.wait()
+        for line in log.read_text().splitlines():
             if line.strip() and not any(text in line for text in BANNER):
                 print(f"log: {line}")
                 fine = False
