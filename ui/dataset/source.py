@@ -2,6 +2,7 @@
 
 from collections.abc import Callable
 from dataclasses import dataclass
+from functools import cached_property
 from pathlib import Path
 
 import pandas as pd
@@ -17,6 +18,7 @@ from xray_core.dataset.averages import Averages, read_averages
 from xray_core.dataset.cache import read_measured
 from xray_core.dataset.finding import Finding
 from xray_core.dataset.measure import dataset_table
+from xray_core.dataset.shortcuts import property_table
 from xray_core.dataset.statistics import with_derived
 from xray_core.errors import DatasetError
 from xray_core.labels import LABELS
@@ -39,6 +41,11 @@ class Source:
     folder: Path | None
     name: str
     stored_averages: Averages | None = None
+
+    @cached_property
+    def aucs(self) -> pd.DataFrame:
+        """The AUC of each image feature alone, as `property_table` returns it."""
+        return property_table(self.table)
 
 
 def load_source(model: str | None) -> Source | None:
