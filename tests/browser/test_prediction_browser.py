@@ -5,6 +5,7 @@ import io
 import re
 from collections.abc import Callable
 from pathlib import Path
+from urllib.parse import urlsplit
 
 import numpy as np
 import pytest
@@ -143,6 +144,35 @@ def test_thirty_files_with_two_bad_ones_become_a_table(server, page, image_png):
     assert len(re.findall(rb"/Type\s*/Page\b", report)) > 30
     assert b"patient-" not in report + unpacked(report)
     shot(page, "prediction-many")
+
+
+def test_the_thumbnails_of_the_list_are_sent_once(server, page, image_png):
+    sent: list[str] = []
+
+    def record(reply) -> None:
+        if urlsplit(reply.url).path.startswith("/media/"):
+            sent.append(reply.url)
+
+    page.on("response", record)
+    page.goto(server.url)
+    files = [(f"{i}.png", image_png(i, i % 2 == 1)) for i in range(3)]
+    drop(page, *files, ("bad.png", b"no image"))
+    expect(page.locator(".cl-row")).to_have_count(4, timeout=SLOW)
+    for number in (1, 2, 3):
+        page.locator(".cl-row").nth(number - 1).click()
+        expect(page.locator(".which")).to_have_text(f"Image {number}")
+        expect(page.get_by_role("img", name=f"analysed: Image {number}")).to_be_visible()
+    expect(page.get_by_test_id("stStatusWidget")).to_have_count(0)
+    drawn = "() => [...document.querySelectorAll('.cl-row img')].map(image => image.naturalWidth)"
+    page.wait_for_function(f"String(({drawn})()) === '64,64,64,1'")
+    jpegs = [a for a in sent if page.request.get(a).body().startswith(b"\xff\xd8")]
+    assert len(jpegs) == 1
+    assert len(sent) == 1 + 2 * 3  # an image and its map, and no image twice
+    page.get_by_role("combobox", name="Show").click()
+    page.get_by_role("option", name=re.compile("Unreadable")).click()
+    expect(page.locator(".cl-row")).to_have_count(1)
+    page.wait_for_function(f"String(({drawn})()) === '1'")
+    assert len(sent) == 1 + 2 * 3
 
 
 def all_rows(page) -> list[dict[str, str]]:

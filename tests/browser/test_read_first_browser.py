@@ -173,7 +173,9 @@ def test_a_reading_needs_no_mouse_and_its_pages_have_no_violations(
         page.keyboard.press("Space")
         expect(radio).to_be_checked()
         idle(page)
-    page.get_by_role("button", name="Record the call and show the result").press("Enter")
+    record = page.get_by_role("button", name="Record the call and show the result")
+    expect(record).to_be_enabled()
+    record.press("Enter")
     expect(page.locator(".verdict")).to_be_visible(timeout=SLOW)
     idle(page)
     assert violations(page) == []

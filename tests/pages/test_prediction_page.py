@@ -155,6 +155,31 @@ def test_several_images_become_a_table_and_one_bad_file_does_not_end_the_run(
     assert listed_files(at) == ["a.png", "bad.png", "b.png"]
 
 
+def test_each_row_of_the_list_names_the_place_of_its_thumbnail(open_page, with_model, image_png):
+    files = [("a.png", image_png(1, False)), ("bad.png", b"nothing"), ("b.png", image_png(2, True))]
+    at = drop(open_page("prediction"), *files)
+    cases = at.session_state["prediction_visit"].cases
+    whole = b"".join(case.thumbnail for case in cases)
+
+    at = at.selectbox(key=of_this_drop(at, "prediction_order")).set_value("By result").run()
+
+    places = {row["number"]: slice(*row["thumbnail"]) for row in listed(at)}
+    assert [whole[places[case.number]] for case in cases] == [case.thumbnail for case in cases]
+    assert cases[1].thumbnail == b""
+    assert Image.open(io.BytesIO(cases[2].thumbnail)).size == (64, 64)
+
+
+def test_the_image_after_the_shown_one_is_prepared(open_page, with_model, image_png):
+    at = drop(open_page("prediction"), *((f"{n}.png", image_png(n, True)) for n in range(4)))
+    visit = at.session_state["prediction_visit"]
+    prepared = [len(visit.views[case].predictions) for case in visit.cases]
+    assert prepared == [1, 1, 0, 0]
+
+    at = select_image(at, 3)
+    prepared = [len(visit.views[case].predictions) for case in visit.cases]
+    assert prepared == [1, 1, 1, 1]
+
+
 def test_a_zip_is_several_images(open_page, with_model, image_png):
     buffer = io.BytesIO()
     with zipfile.ZipFile(buffer, "w") as archive:

@@ -44,7 +44,7 @@ def pages() -> dict[str, Page]:
             ROOT / "pages" / f"{name}.py",
             title=name.capitalize(),
             icon=icon,
-            url_path=name,
+            url_path="" if name == "prediction" else name,
             default=name == "prediction",
         )
         for name, icon in icons.items()
@@ -55,7 +55,11 @@ def navigation() -> Page:
     """Draw the menu and return the requested page."""
     # Before the menu: Streamlit would otherwise fetch its icon as favicon from fonts.gstatic.com.
     st.set_page_config(page_icon=_FAVICON, initial_sidebar_state="collapsed")
-    return st.navigation(list(pages().values()), position="hidden" if must_sign_in() else "top")
+    # Streamlit opens the start page at / alone, and says elsewhere that there is no such page.
+    start = ROOT / "pages" / "prediction.py"
+    alias = st.Page(start, title="Prediction", url_path="prediction", visibility="hidden")
+    position = "hidden" if must_sign_in() else "top"
+    return st.navigation([*pages().values(), alias], position=position)
 
 
 def run_page(page: Page) -> None:

@@ -49,22 +49,28 @@ def show_case(case: Case, predictor: "Predictor", numbers: list[int]) -> None:
         st.info(case.problem)
         return
     view = _open_view(case)
-    # The viewer stands before the details, whose method decides on its map.
     image = st.container(key="case-viewer")
-    with st.container(key="case-details", gap="xsmall"):
-        if prediction.verdict == "REFUSED":
-            if prediction.correction is None:
-                st.html('<h2 class="small">What to do</h2>')
-                st.markdown(WHAT_TO_DO)
-            choose_window(case, view)
-            _actions(case, view, predictor)
-            downloads(case, prediction, view, predictor)
-            result = prediction
-        else:
-            result = _analysed(case, view, predictor)
-    with image:
+    details = st.container(key="case-details", gap="xsmall")
+    result, refused = prediction, prediction.verdict == "REFUSED"
+    if not refused:
+        with details:
+            _pre_test(case, predictor)
+            result = _map_controls(view, predictor)
+    with image:  # as soon as the method of its map is known
         _show_image(case, view, result, predictor.model, numbers)
-        if result.neighbours is not None:
+    with details:
+        if refused and prediction.correction is None:
+            st.html('<h2 class="small">What to do</h2>')
+            st.markdown(WHAT_TO_DO)
+        choose_window(case, view)
+        if refused:
+            _actions(case, view, predictor)
+        downloads(case, result, view, predictor)
+        if not refused:
+            _actions(case, view, predictor)
+            show_evidence(result, predictor.bundle)
+    if result.neighbours is not None:
+        with image:
             show_similar(result.neighbours.paths)
 
 
@@ -143,17 +149,6 @@ def _description(case: Case) -> str:
         probability = wording.percent(prediction.probability)
         parts.append(f"Probability of pneumonia {probability}{note}.")
     return " ".join(filter(None, parts))
-
-
-def _analysed(case: Case, view: View, predictor: "Predictor") -> Prediction:
-    """Draw controls, downloads and evidence; return the prediction with the map of the method."""
-    _pre_test(case, predictor)
-    prediction = _map_controls(view, predictor)
-    choose_window(case, view)
-    downloads(case, prediction, view, predictor)
-    _actions(case, view, predictor)
-    show_evidence(prediction, predictor.bundle)
-    return prediction
 
 
 def _actions(case: Case, view: View, predictor: "Predictor") -> None:

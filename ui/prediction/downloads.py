@@ -1,4 +1,7 @@
-"""The downloads: report (PDF) and result (CSV), of one image and of all images."""
+"""The downloads: report (PDF) and result (CSV), of one image and of all images.
+
+A file is made when it is requested, with the settings that the page showed.
+"""
 
 from functools import partial
 from typing import TYPE_CHECKING, Any
@@ -25,10 +28,7 @@ if TYPE_CHECKING:
 
 
 def downloads(case: Case, prediction: Prediction, view: View, predictor: "Predictor") -> None:
-    """Draw the downloads of one image; `prediction` has the map of the report.
-
-    The report is made when it is requested, with the settings that the page showed.
-    """
+    """Draw the downloads of one image; `prediction` has the map of the report."""
     with st.container(horizontal=True, vertical_alignment="center", key="downloads"):
         place = st.container(horizontal=True, width="content")
         include_name = bool(case.name) and st.checkbox(
@@ -57,7 +57,7 @@ def downloads(case: Case, prediction: Prediction, view: View, predictor: "Predic
         )
         st.download_button(
             "Result (CSV)",
-            table_csv([case], names=include_name, pre_test=pre_test()),
+            partial(table_csv, [case], names=include_name, pre_test=pre_test()),
             file_name=f"chest-xray-result-{case.number}.csv",
             mime="text/csv",
             icon=":material/table:",
@@ -82,7 +82,7 @@ def _report(
 
 
 def downloads_of_all(visit: Visit, predictor: "Predictor") -> None:
-    """Draw the downloads of all images of a visit. The report is made when it is requested."""
+    """Draw the downloads of all images of a visit."""
     st.checkbox(
         "Show file names",
         key=widget_key(NAMES),
@@ -101,7 +101,7 @@ def downloads_of_all(visit: Visit, predictor: "Predictor") -> None:
         )
         st.download_button(
             "All results (CSV)",
-            table_csv(visit.cases, names=show_names(), pre_test=pre_test()),
+            partial(table_csv, visit.cases, names=show_names(), pre_test=pre_test()),
             file_name="chest-xray-results.csv",
             mime="text/csv",
             on_click="ignore",

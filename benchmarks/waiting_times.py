@@ -1,15 +1,22 @@
-"""Time from an arrow key in the list of images to the next image in the viewer.
+"""How long a visitor waits for the next image of a list, another page, and another threshold.
 
-    python benchmarks/next_image.py [--images 20] [--rounds 15] [--side 1500]
+    python benchmarks/waiting_times.py [--images 20] [--rounds 15] [--side 1500]
 
 Starts the app and a headless Chromium (its path in CHROMIUM, by default /usr/bin/chromium) on this
-computer, drops images made from an example of the default model, and steps through them. The time
-ends when the new result is drawn and the viewer has drawn the new image.
+computer.
+
+- Next image: images made from an example of the default model are dropped and stepped through. The
+  time is from the arrow key until the result is drawn and the viewer has drawn the image.
+- Another page: the pages are opened in turn by their links, with the images still open. The time
+  is from the click to the last change of the page, without the first round, which fills the caches.
+- Another threshold: the decision threshold of the Evaluation page is moved by one step. The time is
+  from the key to the last change of the page.
 """
 
 import argparse
 import io
 import os
+import re
 import socket
 import statistics
 import subprocess
@@ -29,6 +36,24 @@ DRAWN = """number => {
   return result?.textContent.includes(`Image ${number}`) && root?.dataset.state === "ready"
     && root.querySelector("canvas").getAttribute("aria-label")?.includes(`Image ${number}.`);
 }"""
+
+SETTLED = """() => {
+  const start = performance.now();
+  let last = start;
+  const app = document.querySelector("[data-testid=stApp]");
+  new MutationObserver(() => { last = performance.now(); }).observe(app, {
+    subtree: true, childList: true, characterData: true,
+  });
+  window.settled = new Promise(done => {
+    const poll = setInterval(() => {
+      const idle = app.dataset.testScriptState === "notRunning";
+      if (!idle || performance.now() - last < 1500) return;
+      clearInterval(poll);
+      done((last - start) / 1000);
+    }, 50);
+  });
+}"""
+PAGES = ("Evaluation", "Dataset", "Training", "Prediction")
 
 
 def main() -> None:
@@ -55,16 +80,19 @@ def main() -> None:
             browser = playwright.chromium.launch(executable_path=chromium, args=["--no-sandbox"])
             page = browser.new_page(viewport={"width": 1366, "height": 850})
             page.goto(f"http://localhost:{port}")
-            seconds = _step(page, arguments.images, arguments.rounds, arguments.side)
+            name = f"next image of {arguments.images}, {arguments.side} pixels a side"
+            times = {name: _step(page, arguments.images, arguments.rounds, arguments.side)}
+            times |= _switch(page)
+            times["another threshold"] = _threshold(page, arguments.rounds)
             browser.close()
     finally:
         server.terminate()
         server.wait(20)
-    print(
-        f"next image of {arguments.images}, {arguments.side} pixels a side: median "
-        f"{1e3 * statistics.median(seconds):.0f} ms, largest {1e3 * max(seconds):.0f} ms "
-        f"({len(seconds)} steps)"
-    )
+    for name, seconds in times.items():
+        print(
+            f"{name}: median {1e3 * statistics.median(seconds):.0f} ms, largest "
+            f"{1e3 * max(seconds):.0f} ms ({len(seconds)} times)"
+        )
 
 
 def _wait_for(address: str) -> None:
@@ -89,6 +117,32 @@ def _step(page: Page, images: int, rounds: int, side: int) -> list[float]:
         page.keyboard.press("ArrowDown")
         page.wait_for_function(DRAWN, arg=number, timeout=TIMEOUT)
         seconds.append(time.perf_counter() - start)
+    return seconds
+
+
+def _switch(page: Page, rounds: int = 4) -> dict[str, list[float]]:
+    """Open each page in turn."""
+    times: dict[str, list[float]] = {f"page {name}": [] for name in PAGES}
+    for turn in range(rounds):
+        for name in PAGES:
+            page.evaluate(SETTLED)
+            page.get_by_role("link", name=name).click()
+            seconds = page.evaluate("window.settled")
+            if turn:
+                times[f"page {name}"].append(seconds)
+    return times
+
+
+def _threshold(page: Page, rounds: int) -> list[float]:
+    page.get_by_role("link", name="Evaluation").click()
+    slider = page.get_by_role("slider", name=re.compile("hreshold")).first
+    slider.wait_for(timeout=TIMEOUT)
+    page.wait_for_timeout(3000)
+    seconds = []
+    for _ in range(rounds):
+        page.evaluate(SETTLED)
+        slider.press("ArrowRight")
+        seconds.append(page.evaluate("window.settled"))
     return seconds
 
 
