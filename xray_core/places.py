@@ -1,5 +1,6 @@
 """Where the app and the shipped models are: in a checkout, or in an installed package."""
 
+import shlex
 from pathlib import Path
 
 MODELS = Path("models")
@@ -21,6 +22,15 @@ def app_folder() -> Path:
 def shipped_models() -> Path:
     """Return the folder of the models that come with the project."""
     return app_folder() / "models"
+
+
+def how_to_open(models: Path) -> str:
+    """Return the command that opens the app with the bundles in the folder `models`."""
+    if app_folder() != _CODE.parent:
+        return f"chest-xray app --models {shlex.quote(str(models))}"
+    if models == MODELS:
+        return "streamlit run app.py"
+    return f"streamlit run app.py (with the environment variable XRAY_MODELS={models})"
 
 
 def folder_with_model(name: str, models: Path) -> Path:

@@ -2,6 +2,7 @@
 
 import io
 import json
+import os
 import struct
 import subprocess
 import sys
@@ -482,3 +483,47 @@ def test_deep_pixels_scaled_in_strips_share_one_scale(kind: str) -> None:
     floats[0, 0], floats[-1, -1] = -1, 3
     read = read_radiograph(encoded(floats, "TIFF"))
     assert (read.pixels[0, 0], read.pixels[1, 1], read.pixels[-1, -1]) == (0, 63.75, 255)
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="reads /proc")
+@pytest.mark.parametrize("kind", ["PNG", "JPEG", "TIFF", "DICOM"])
+def test_memory_that_runs_out_ends_as_a_sentence(kind: str, tmp_path: Path) -> None:
+    """A process that may take 40 MB more than it has, and then as much as it needs."""
+
+    def image(side: int) -> bytes:
+        pixels = np.tile(np.arange(side, dtype=np.uint16) % 256, (side, 1))
+        if kind == "DICOM":
+            return as_bytes(dicom_image(pixels, 12))
+        return encoded(pixels.astype(np.uint8), kind)
+
+    (tmp_path / "small").write_bytes(image(300))
+    (tmp_path / "large").write_bytes(image(4000))
+    script = """
+import resource
+from pathlib import Path
+from xray_core.errors import UnreadableImage
+from xray_core.imaging.radiograph import read_radiograph
+
+small, large = Path("small").read_bytes(), Path("large").read_bytes()
+read_radiograph(small)  # imports what the format needs
+pages = int(Path("/proc/self/statm").read_text().split()[0])
+limit = pages * resource.getpagesize() + 40 * 2**20
+resource.setrlimit(resource.RLIMIT_AS, (limit, resource.RLIM_INFINITY))
+try:
+    read_radiograph(large)
+except UnreadableImage as error:
+    print(error)
+resource.setrlimit(resource.RLIMIT_AS, (resource.RLIM_INFINITY, resource.RLIM_INFINITY))
+print(read_radiograph(large).pixels.shape)
+"""
+    done = subprocess.run(
+        [sys.executable, "-c", script],
+        cwd=tmp_path,
+        env={**os.environ, "PYTHONPATH": str(Path(__file__).parents[2])},
+        capture_output=True,
+        text=True,
+    )
+    assert done.stdout.splitlines() == [
+        "The image is too large for this computer's memory.",
+        "(4000, 4000)",
+    ], done.stderr

@@ -5,12 +5,14 @@ Streamlit answers the first request of a fresh process for `/dataset` by running
 Calling `st.navigation` from the page turns that mechanism off and draws the right menu.
 """
 
+import sys
 from pathlib import Path
 
 import streamlit as st
 from streamlit.navigation.page import Page
 
 from ui.common.errors import show_errors
+from ui.common.memory import exempt_libraries
 from ui.common.models import DEFAULT_MODEL, ROOT, list_models
 from ui.common.sign_in import must_sign_in, show_sign_in, show_sign_out
 from ui.common.streamlit_internals import end_session_when_tab_closes, keep_uploads_in_memory
@@ -75,6 +77,7 @@ def frame(title: str) -> str | None:
     st.set_page_config(page_title=f"{title} · {APP_NAME}", layout="wide")
     keep_uploads_in_memory()
     end_session_when_tab_closes()
+    exempt_libraries("tensorflow" in sys.modules)
     navigation()
     if must_sign_in():
         show_sign_in(APP_NAME)

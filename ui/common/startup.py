@@ -4,8 +4,11 @@ The default model is loaded beside the server, which answers at once. `/ready` t
 or a container engine when an image can be analysed without waiting for the model.
 """
 
+import sys
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
+from importlib import import_module
+from pkgutil import iter_modules
 from threading import Thread
 
 import streamlit as st
@@ -13,7 +16,9 @@ from starlette.requests import Request
 from starlette.responses import PlainTextResponse
 from starlette.routing import Route
 
+import ui.prediction
 from ui.common.errors import log_error
+from ui.common.memory import bound_allocator, exempt_libraries
 from ui.common.public import limits
 from xray_core.command_line import silence_tensorflow
 
@@ -22,6 +27,7 @@ from xray_core.command_line import silence_tensorflow
 async def lifespan(_: st.App) -> AsyncIterator[None]:
     """Check the settings, which may raise XrayError, and start to load the default model."""
     limits()
+    bound_allocator()
     thread = Thread(target=_load, name="load the default model", daemon=True)
     thread.start()
     _loading.append(thread)
@@ -39,11 +45,19 @@ _loading: list[Thread] = []
 
 
 def _load() -> None:
-    """Load the default model and use it once: the first analysis is slower than all others.
+    """Load the default model and what the Prediction page imports.
 
     A model that cannot be opened is reported on the pages, and so is every later error.
     """
     silence_tensorflow()
+    _load_model()
+    for module in iter_modules(ui.prediction.__path__):
+        import_module(f"ui.prediction.{module.name}")
+    exempt_libraries("tensorflow" in sys.modules)
+
+
+def _load_model() -> None:
+    """Load the default model and use it once: the first analysis is slower than all others."""
     # Here, since Streamlit warns of caches that are made before the server has started.
     from ui.common.models import DEFAULT_MODEL, find_predictor, load_bundle, models_folder
 

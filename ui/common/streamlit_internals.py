@@ -20,7 +20,6 @@ a new version changes them.
 """
 
 import asyncio
-import gc
 from collections.abc import Callable, Iterable
 from functools import partial
 from typing import Protocol
@@ -33,6 +32,8 @@ from streamlit.runtime.memory_uploaded_file_manager import MemoryUploadedFileMan
 from streamlit.runtime.scriptrunner import get_script_run_ctx
 from streamlit.runtime.state import SessionState
 from streamlit.runtime.uploaded_file_manager import UploadedFileRec
+
+from ui.common.memory import collect_garbage
 
 Fits = Callable[[int, int, int], bool]
 """(files held, bytes held, bytes of one more file) -> whether that file may also be held."""
@@ -153,7 +154,7 @@ def _end_if_away(session_id: str) -> None:
     runtime.get_instance().close_session(session_id)
     session.session._session_state = SessionState()
     session.session._fragment_storage = MemoryFragmentStorage()
-    gc.collect()  # the objects of a session contain reference cycles
+    collect_garbage()  # the objects of a session contain reference cycles
 
 
 def _upload_store() -> MemoryUploadedFileManager | None:

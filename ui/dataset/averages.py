@@ -1,8 +1,12 @@
 """The section "Average images": mean of each class, difference and standard deviation."""
 
+from collections.abc import Callable
+from functools import partial
+
 import numpy as np
 import streamlit as st
 
+from ui.common.shared_work import share
 from ui.dataset.source import Source
 from xray_core.dataset.averages import Averages, average_images
 
@@ -11,18 +15,18 @@ def show_averages(source: Source) -> None:
     """Draw the average images, computed from the folder or stored with the model."""
     averages = source.stored_averages
     if source.folder:
-        place = st.empty()
-
-        def show(done: int, total: int) -> None:
-            place.progress(done / total, f"Averaging the images: {done:,} of {total:,}")
-
-        readable = source.table[source.table["problem"] == ""]
-        averages = average_images(readable, source.folder, progress=show)
-        place.empty()
+        averages = share(
+            f"averages|{source.key}", partial(_average, source), "Averaging the images"
+        )
     if averages is None:
         st.info("Average images can only be computed from the images.", icon=":material/info:")
         return
     _show_images(averages)
+
+
+def _average(source: Source, progress: Callable[[int, int], None]) -> Averages | None:
+    readable = source.table[source.table["problem"] == ""]
+    return average_images(readable, source.folder, progress=progress)
 
 
 def _show_images(averages: Averages) -> None:

@@ -7,14 +7,13 @@ import streamlit as st
 from ui.common.errors import show_errors
 from ui.common.palette import AMBER, BLUE, CLASS_COLOURS, GREY, colour, unit_scale
 from ui.dataset.source import SPLITS, Source
-from xray_core.dataset.shortcuts import property_table
 from xray_core.dataset.statistics import PROPERTIES, describe, histogram, property_auc
 from xray_core.stats.intervals import format_interval
 
 
 def show_shortcuts(source: Source) -> None:
     """Draw the AUC of each feature alone, in the training and in the test images."""
-    aucs = property_table(source.table)
+    aucs = source.aucs
     if aucs.empty:
         st.info("The images of this table have not been measured.", icon=":material/info:")
         return

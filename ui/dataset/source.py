@@ -2,6 +2,7 @@
 
 from collections.abc import Callable
 from dataclasses import dataclass
+from functools import cached_property
 from pathlib import Path
 
 import pandas as pd
@@ -10,12 +11,14 @@ import streamlit as st
 from ui.common.errors import show_error, show_errors
 from ui.common.folders import NO_CHOICE, choose_folder, find_shown_dataset, is_local, may_choose
 from ui.common.models import models_folder
+from ui.common.shared_work import forget, share
 from ui.common.text import as_markdown
 from xray_core.dataset.audit import audit
 from xray_core.dataset.averages import Averages, read_averages
 from xray_core.dataset.cache import read_measured
 from xray_core.dataset.finding import Finding
 from xray_core.dataset.measure import dataset_table
+from xray_core.dataset.shortcuts import property_table
 from xray_core.dataset.statistics import with_derived
 from xray_core.errors import DatasetError
 from xray_core.labels import LABELS
@@ -27,13 +30,22 @@ _NO_DATASET = "There is no dataset on the computer that runs this app."
 
 @dataclass(frozen=True, eq=False)
 class Source:
-    """A table of images and its audit; `folder` is None without the images on disk."""
+    """A table of images and its audit; `folder` is None without the images on disk.
 
+    `key` changes whenever the images or the stored table do.
+    """
+
+    key: str
     table: pd.DataFrame
     findings: list[Finding]
     folder: Path | None
     name: str
     stored_averages: Averages | None = None
+
+    @cached_property
+    def aucs(self) -> pd.DataFrame:
+        """The AUC of each image feature alone, as `property_table` returns it."""
+        return property_table(self.table)
 
 
 def load_source(model: str | None) -> Source | None:
@@ -81,7 +93,7 @@ def show_folder_picker() -> None:
 
 def rescan() -> None:
     """Clear the tables in memory; only changed files are then read again."""
-    _slot.clear()
+    forget()
 
 
 def _from_folder(folder: Path) -> Source:
@@ -93,15 +105,21 @@ def _from_folder(folder: Path) -> Source:
         if path.name in LABELS and path.is_dir()
     )
     key = f"{folder.resolve()}|{state}"
-    return _cached(key, lambda: _measure(folder))
+
+    def measure(progress: Callable[[int, int], None]) -> Source:
+        table = with_derived(dataset_table(folder, progress=progress))
+        return Source(key, table, audit(table), folder, str(folder))
+
+    return share(f"table|{key}", measure, "Measuring the images")
 
 
 def _from_bundle(name: str) -> Source | None:
     file = models_folder() / name / "dataset.csv"
     if not file.is_file():
         return None
+    key = f"{file.resolve()}|{file.stat().st_mtime_ns}"
 
-    def read() -> Source:
+    def read(_: Callable[[int, int], None]) -> Source:
         try:
             table = with_derived(read_measured(file))
             findings = audit(table)
@@ -113,32 +131,6 @@ def _from_bundle(name: str) -> Source | None:
             averages = read_averages(file.with_name("averages.npz"))
         except (OSError, ValueError, KeyError):
             averages = None
-        return Source(table, findings, None, name, averages)
+        return Source(key, table, findings, None, name, averages)
 
-    return _cached(f"{file.resolve()}|{file.stat().st_mtime_ns}", read)
-
-
-def _cached(key: str, load: Callable[[], Source]) -> Source:
-    slot = _slot(key)
-    if not slot:
-        slot.append(load())
-    return slot[0]
-
-
-@st.cache_resource(max_entries=4, show_spinner=False)
-def _slot(key: str) -> list[Source]:
-    # Empty at first: a cached function that measured would draw its progress bar at every hit.
-    return []
-
-
-def _measure(folder: Path) -> Source:
-    place = st.empty()
-
-    def show(done: int, total: int) -> None:
-        place.progress(done / max(total, 1), f"Measuring the images: {done:,} of {total:,}")
-
-    with st.spinner("Reading the folder …"):
-        table = with_derived(dataset_table(folder, progress=show))
-        findings = audit(table)
-    place.empty()
-    return Source(table, findings, folder, str(folder))
+    return share(f"table|{key}", read, "Reading the table")

@@ -9,6 +9,7 @@ from pathlib import Path
 
 from xray_core.command_line import run_command
 from xray_core.model.recipes import RECIPES, find_recipe
+from xray_core.places import MODELS, how_to_open
 from xray_core.training.plan import LUNGS, plan_training
 
 
@@ -65,9 +66,7 @@ def _train(options: argparse.Namespace, arguments: list[str]) -> None:
     if segmentation:
         print(f"\nThe model is in {bundle.folder}.")
         return
-    print(f"\nThe model is in {bundle.folder}. Open it with: streamlit run app.py")
-    if options.models != Path("models"):
-        print(f"(with the environment variable XRAY_MODELS={options.models})")
+    print(f"\nThe model is in {bundle.folder}. Open it with: {how_to_open(options.models)}")
 
 
 def _parser() -> argparse.ArgumentParser:
@@ -107,9 +106,7 @@ def _parser() -> argparse.ArgumentParser:
         "images after the training (default: $LUNG_MASKS_DIR)",
     )
     option("--name", help="name of the bundle (default: that of the recipe, or the next free one)")
-    option(
-        "--models", type=Path, default=Path("models"), metavar="DIR", help="folder of the bundles"
-    )
+    option("--models", type=Path, default=MODELS, metavar="DIR", help="folder of the bundles")
     option(
         "--overwrite",
         action="store_true",
