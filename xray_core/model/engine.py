@@ -7,6 +7,7 @@ an image do not depend on the engine. OpenVINO builds its graph from the weights
 
 from __future__ import annotations
 
+import os
 import sys
 from collections.abc import Callable
 from importlib import import_module
@@ -121,7 +122,8 @@ def compile_graph(graph: Any) -> Forward:
     """Return an OpenVINO model as a function of its inputs, run on the processor.
 
     Single precision is requested, since OpenVINO takes bfloat16 by itself where the processor has
-    it, which changes logits by some hundredths.
+    it, which changes logits by some hundredths. It uses as many threads as the environment variable
+    OMP_NUM_THREADS allows, and all cores without it.
 
     Parameters
     ----------
@@ -133,13 +135,14 @@ def compile_graph(graph: Any) -> Forward:
     callable
         As for `trace`.
     """
-    compiled = (
-        import_openvino()
-        .Core()
-        .compile_model(
-            graph, "CPU", {"INFERENCE_PRECISION_HINT": "f32", "PERFORMANCE_HINT": "LATENCY"}
-        )
-    )
+    properties: dict[str, Any] = {
+        "INFERENCE_PRECISION_HINT": "f32",
+        "PERFORMANCE_HINT": "LATENCY",
+    }
+    threads = os.environ.get("OMP_NUM_THREADS", "")
+    if threads.isdecimal() and int(threads):  # OpenVINO itself does not read it
+        properties["INFERENCE_NUM_THREADS"] = int(threads)
+    compiled = import_openvino().Core().compile_model(graph, "CPU", properties)
     # A request runs one batch at a time: as many are kept as threads have called at once.
     idle: SimpleQueue[Any] = SimpleQueue()
 
