@@ -198,7 +198,6 @@ def ray(options: argparse.Namespace, archive: Path, folder: Path) -> None:
     """Compare Ray on this computer with `screen`, both without the start."""
     from xray_core.scale.ray_screen import screen_on_ray
 
-    os.environ |= {"RAY_worker_niceness": "0"}  # as high a priority as that of `screen`
     predictor = Predictor.load(options.model)
     paths = sorted(archive.rglob("*.jpeg"))
     list(predictor.predict_many(paths[:64]))
@@ -244,7 +243,6 @@ screen(sys.argv[1], sys.argv[2], simulated_predictor(), progress=False)
 
 def kills(options: argparse.Namespace, archive: Path, folder: Path) -> None:
     """Kill runs at random moments, resume each, and compare with an uninterrupted run."""
-    os.environ |= {"RAY_worker_niceness": "0"}
     chance = random.Random(options.seed)
     model = Path(options.model)
 

@@ -18,7 +18,7 @@ REPOSITORY = Path(__file__).parents[1]
 JOBS = ("dataset", "training", "prediction", "evaluation", "pacs")
 FLOORS = {
     **{f"xray_core.{name}": 0 for name in ("errors", "labels", "spreadsheet", "places")},
-    "xray_core.command_line": 1,
+    **dict.fromkeys(("xray_core.command_line", "xray_core.ray_cluster"), 1),
     **dict.fromkeys(("xray_core.imaging", "xray_core.stats"), 1),
     "xray_core.model": 2,
     **{f"xray_core.{job}": 3 for job in JOBS},
@@ -30,6 +30,7 @@ FLOORS = {
 # and a PACS gives prediction its images and takes its results.
 FROM_TRAINING = (
     "command",
+    "cross_validation",
     "finish",
     "results",
     "card",
@@ -214,12 +215,13 @@ def test_ray_and_fsspec_load_only_where_they_are_used() -> None:
         for names in imported_names(ast.parse(path.read_text(encoding="utf-8")))
         if names[0].split(".")[0] in {"ray", "fsspec"}
     }
-    assert users == {"ray_screen", "sources", "reading_worker"}
+    assert users == {"ray_cluster", "sources", "reading_worker"}
     code = (
         "import xray_core.cli, xray_core.scale.ray_screen, xray_core.prediction.screen\n"
         "import xray_core.prediction.reading_worker"
     )
     assert not loaded(code) & ({"ray", "fsspec", "pyarrow"} | TENSORFLOW)
+    assert not loaded("import xray_core.training.cross_validation") & ({"ray"} | TENSORFLOW)
 
 
 @pytest.mark.parametrize("module", ["client", "results"])

@@ -13,6 +13,7 @@ from tqdm import tqdm
 
 from xray_core.command_line import run_command
 from xray_core.errors import XrayError
+from xray_core.model.engine import ENGINES
 from xray_core.pacs.command import add_commands as add_pacs_commands
 from xray_core.places import MODELS, app_folder, folder_with_model
 
@@ -131,6 +132,7 @@ def _parser() -> argparse.ArgumentParser:
     _add_model_option(screen)
     screen.add_argument(
         "--engine",
+        choices=ENGINES,
         metavar="NAME",
         help="what runs the networks: auto, tensorflow or openvino (default: auto)",
     )

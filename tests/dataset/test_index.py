@@ -69,6 +69,45 @@ def test_validation_share_is_of_the_images(kaggle_like: Path) -> None:
     assert (build_index(kaggle_like, validation_share=0)["fold"] != "validation").all()
 
 
+def test_parts_of_a_cross_validation_hold_out_each_image_once_and_no_test_image(
+    kaggle_like: Path,
+) -> None:
+    whole = build_index(kaggle_like)
+    pool = whole[whole["split"] != "test"]
+    held_out: list[str] = []
+    for number in (1, 2, 3, 4):
+        index = build_index(kaggle_like, held_out=(number, 4))
+        assert list(index["path"]) == list(pool["path"])
+        assert index.groupby("patient")["fold"].nunique().max() == 1
+        part = index[index["fold"] == "test"]
+        held_out += list(part["path"])
+        # A quarter of 42 normal, 22 bacterial and 20 viral images, in patients of one or two.
+        counts = part["subtype"].value_counts()
+        assert 9 <= counts["none"] <= 12
+        assert 4 <= counts["bacteria"] <= 7
+        assert 4 <= counts["virus"] <= 6
+        assert set(index.loc[index["fold"] == "validation", "label"]) == {"NORMAL", "PNEUMONIA"}
+    assert sorted(held_out) == list(pool["path"])
+
+
+def test_parts_keep_equal_files_together_and_follow_the_seed(kaggle_like: Path) -> None:
+    for number in range(800, 812):
+        copy = kaggle_like / f"train/NORMAL/IM-{number:04d}-0001.jpeg"
+        copy.write_bytes((kaggle_like / "train/NORMAL/IM-0003-0001.jpeg").read_bytes())
+    index = build_index(kaggle_like, held_out=(1, 2))
+    copies = index[index["path"].str.contains(r"IM-08\d\d-|IM-0003-0001")]
+    assert len(copies) == 13
+    assert copies["fold"].nunique() == 1
+    assert index.equals(build_index(kaggle_like, held_out=(1, 2)))
+    other = build_index(kaggle_like, held_out=(1, 2), seed=1)
+    assert list(index["fold"] == "test") != list(other["fold"] == "test")
+
+
+def test_more_parts_than_patients_are_refused(kaggle_like: Path) -> None:
+    with pytest.raises(DatasetError, match="23 folds need at least 23 patients of each class"):
+        build_index(kaggle_like, held_out=(1, 23))  # 22 patients of each class
+
+
 def test_equal_files_of_two_patients_stay_in_one_fold(kaggle_like: Path) -> None:
     index = build_index(kaggle_like)
     held_out = index[(index["fold"] == "validation") & (index["label"] == "NORMAL")]["path"].iloc[0]

@@ -168,6 +168,28 @@ def test_auto_is_openvino_where_it_is_installed(monkeypatch: pytest.MonkeyPatch)
         choose_engine("openvino")
 
 
+def test_openvino_uses_no_more_threads_than_it_is_allowed(
+    openvino: Any, micro_bundle: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    compiled = []
+    compile_model = openvino.Core.compile_model
+
+    def keep(core: Any, *arguments: Any) -> Any:
+        compiled.append(compile_model(core, *arguments))
+        return compiled[-1]
+
+    monkeypatch.setattr(openvino.Core, "compile_model", keep)
+    graph = open_bundle(micro_bundle).load_graph().model
+    for allowed in ("1", ""):
+        monkeypatch.setenv("OMP_NUM_THREADS", allowed)
+        compile_graph(graph)
+    threads = [one.get_property("INFERENCE_NUM_THREADS") for one in compiled]
+    assert threads == [
+        1,
+        openvino.Core().compile_model(graph, "CPU").get_property("INFERENCE_NUM_THREADS"),
+    ]
+
+
 def test_an_unknown_engine_is_refused(micro_bundle: Path) -> None:
     from xray_core import Predictor
 

@@ -442,6 +442,12 @@ def test_the_command_hands_on_its_options(tmp_path, monkeypatch):
     }  # fmt: skip
 
 
+def test_the_command_refuses_an_unknown_engine(capsys):
+    with pytest.raises(SystemExit):
+        main(["screen", "source", "--out", "t.csv", "--engine", "torch"])
+    assert "invalid choice: 'torch'" in capsys.readouterr().err
+
+
 @pytest.mark.parametrize("timeout", ["0", "-1", "nan", "inf", "soon"])
 def test_a_time_limit_is_a_positive_number(timeout, capsys):
     with pytest.raises(SystemExit):

@@ -67,6 +67,7 @@ def build_index(
     *,
     validation_share: float = 0.10,
     seed: int = 0,
+    held_out: tuple[int, int] | None = None,
     check: bool = True,
 ) -> pd.DataFrame:
     """List the images of a dataset and assign them to folds.
@@ -83,6 +84,10 @@ def build_index(
         Share of the pooled images in the validation fold, in [0, 1].
     seed : int
         Seed of the split.
+    held_out : tuple of int, optional
+        (k, n) for run k of a cross-validation in n parts, counted from 1: the images of the test
+        folder are left out, part k of the others is the fold "test", and the remaining parts are
+        split into "train" and "validation". The parts share no patient, and each image is in one.
     check : bool
         Raise an error if a patient has images in two folds.
 
@@ -95,7 +100,8 @@ def build_index(
     Raises
     ------
     DatasetError
-        A folder is missing or empty, or a patient has images in two folds.
+        A folder is missing or empty, a patient has images in two folds, or a class has fewer
+        patients than a cross-validation has parts.
     """
     root = find_dataset(folder)
     index = pd.DataFrame(list_images(root))
@@ -105,7 +111,13 @@ def build_index(
         for path, label in zip(index["path"], index["label"], strict=True)
     ]
     index = index.sort_values("path", ignore_index=True)
-    index["fold"] = _folds(index, _linked_patients(root, index), validation_share, seed)
+    group = _linked_patients(root, index)
+    tested = index["split"] == "test"
+    if held_out is not None:
+        index, group = index[~tested].reset_index(drop=True), group[~tested].reset_index(drop=True)
+        number, parts = held_out
+        tested = _parts(index, group, parts, seed) == number
+    index["fold"] = _folds(index, group, tested, validation_share, seed)
     index = index[list(COLUMNS)]
     if check:
         check_folds(index)
@@ -405,19 +417,46 @@ def _patients_of_equal_files(root: Path, rows: pd.DataFrame) -> Iterable[Sequenc
     return [patients for patients in by_content.values() if len(set(patients)) > 1]
 
 
-def _folds(index: pd.DataFrame, group: pd.Series, share: float, seed: int) -> list[str]:
+def _folds(
+    index: pd.DataFrame, group: pd.Series, tested: pd.Series, share: float, seed: int
+) -> list[str]:
     """The fold of each row; within a stratum, groups are drawn for validation with the seed."""
-    pool = index.assign(group=group)[index["split"] != "test"]
-    strata = pool.groupby("group", sort=True)[["label", "subtype"]].first()
-    sizes = Counter(pool["group"])
+    sizes = Counter(group[~tested])
     validation: set[str] = set()
-    for _, stratum in strata.groupby(["label", "subtype"], sort=True):
-        drawn = sorted(stratum.index, key=lambda name: _draw(seed, name))
+    for stratum in _strata(index[~tested], group[~tested]):
+        drawn = sorted(stratum, key=lambda name: _draw(seed, name))
         validation.update(_fill(drawn, sizes, share))
     return [
-        "test" if split == "test" else "validation" if name in validation else "train"
-        for split, name in zip(index["split"], group, strict=True)
+        "test" if is_tested else "validation" if name in validation else "train"
+        for is_tested, name in zip(tested, group, strict=True)
     ]
+
+
+def _parts(index: pd.DataFrame, group: pd.Series, parts: int, seed: int) -> pd.Series:
+    """The part of each row, from 1; the parts of a stratum have about as many images each."""
+    few = group.groupby(index["label"]).nunique()
+    if few.min() < parts:
+        raise DatasetError(
+            f"{parts} folds need at least {parts} patients of each class, and {few.idxmin()} has "
+            f"{few.min()}: choose fewer."
+        )
+    sizes = Counter(group)
+    part: dict[str, int] = {}
+    whole = dict.fromkeys(range(1, parts + 1), 0)
+    for stratum in _strata(index, group):
+        filled = dict.fromkeys(whole, 0)
+        # Another order than that of the validation fold, which would be drawn from few parts.
+        for name in sorted(stratum, key=lambda name: _draw(seed, f"part/{name}")):
+            part[name] = min(whole, key=lambda number: (filled[number], whole[number]))
+            filled[part[name]] += sizes[name]
+            whole[part[name]] += sizes[name]
+    return group.map(part)
+
+
+def _strata(index: pd.DataFrame, group: pd.Series) -> list[list[str]]:
+    """The groups by class and subtype."""
+    first = index.assign(group=group).groupby("group", sort=True)[["label", "subtype"]].first()
+    return [list(rows.index) for _, rows in first.groupby(["label", "subtype"], sort=True)]
 
 
 def _fill(drawn: Sequence[str], sizes: Mapping[str, int], share: float) -> list[str]:

@@ -11,13 +11,10 @@ that the table has each row once.
 from __future__ import annotations
 
 import json
-import logging
 import os
-import socket
 import time
 from collections import Counter
 from collections.abc import Callable, Iterable, Iterator
-from contextlib import contextmanager
 from itertools import islice
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -34,6 +31,7 @@ from xray_core.prediction.screen_tables import (
     write_part,
 )
 from xray_core.prediction.sources import SourceFile, open_source
+from xray_core.ray_cluster import connected, first_line, node_resources
 
 if TYPE_CHECKING:
     import pyarrow as pa
@@ -45,9 +43,6 @@ Load = Callable[[str, "str | None", int], "Predictor"]
 CORES_PER_WORKER = 4
 PARTS_PER_ROUND = 1_000
 """Parts that Ray holds at a time: the paths of a million files, some 100 MB."""
-
-_ANSWER_SECONDS = 10.0
-_ROOT = Path(__file__).resolve().parents[2]
 
 
 def load_predictor(bundle: str, engine: str | None, cores: int) -> Predictor:
@@ -61,6 +56,7 @@ def load_predictor(bundle: str, engine: str | None, cores: int) -> Predictor:
         Ray places workers by the cores that they state, and does not enforce these.
     """
     os.environ["TF_NUM_INTRAOP_THREADS"] = str(cores)  # read when TensorFlow is imported
+    os.environ["OMP_NUM_THREADS"] = str(cores)  # read by `model.engine` for OpenVINO
     os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
     from xray_core.prediction.predictor import Predictor
 
@@ -135,8 +131,8 @@ def screen_on_ray(
         "load": load,
     }
     added = 0
-    with _connected(address) as ray:
-        cores, workers = _size(ray.nodes())
+    with connected(address) as ray:
+        cores, workers = _size(ray)
         model, engine_name = _describe_model(ray, options, cores)
         with open_table(table_path, model, engine_name) as table:
             assert isinstance(table, ParquetTable)
@@ -152,60 +148,9 @@ def screen_on_ray(
     return Summary(table.counts, added, remaining.repeated, time.monotonic() - begin)
 
 
-@contextmanager
-def _connected(address: str) -> Iterator[Any]:
-    """Connect to Ray, and disconnect at the end unless this process was connected before."""
-    os.environ.setdefault("RAY_USAGE_STATS_ENABLED", "0")  # nothing is reported to anybody
-    try:
-        import ray
-        import ray.data
-    except ImportError:
-        raise XrayError(
-            "Ray is not installed: python -m pip install -r requirements-ray.txt"
-        ) from None
-    logging.getLogger("ray").setLevel(logging.ERROR)
-    logging.getLogger("ray.data").setLevel(logging.ERROR)
-    if ray.is_initialized():
-        yield ray
-        return
-    path = os.pathsep.join(filter(None, (str(_ROOT), os.environ.get("PYTHONPATH"))))
-    local: dict[str, Any] = {"include_dashboard": False} if address == "local" else {}
-    try:
-        _check_answer(address)
-        ray.init(
-            address,
-            runtime_env={"env_vars": {"PYTHONPATH": path}},
-            log_to_driver=False,
-            logging_level=logging.ERROR,
-            **local,
-        )
-    except Exception as error:  # Ray raises many kinds
-        raise XrayError(
-            f"Ray at {address} does not answer ({_first_line(error)}): check the address, and that "
-            "`ray status` works there."
-        ) from error
-    try:
-        yield ray
-    finally:
-        ray.shutdown()
-
-
-def _check_answer(address: str) -> None:
-    """Raise OSError if nothing listens at HOST:PORT; Ray itself would try for many minutes."""
-    host, _, port = address.removeprefix("ray://").rpartition(":")
-    if host and port.isdigit():
-        socket.create_connection((host.strip("[]"), int(port)), timeout=_ANSWER_SECONDS).close()
-
-
-def _size(nodes: Iterable[dict[str, Any]]) -> tuple[int, int]:
+def _size(ray: Any) -> tuple[int, int]:
     """Return the number of cores of a worker, and the number of workers."""
-    cpus = [
-        int(node["Resources"].get("CPU", 0))
-        for node in nodes
-        if node["Alive"] and node["Resources"].get("CPU", 0) >= 1
-    ]
-    if not cpus:
-        raise XrayError("Ray has no computer with a free core: add one to the cluster.")
+    cpus = [int(node["CPU"]) for node in node_resources(ray)]
     cores = min(CORES_PER_WORKER, *cpus)
     return cores, sum(count // cores for count in cpus)
 
@@ -229,7 +174,7 @@ def _describe_model(ray: Any, options: dict[str, Any], cores: int) -> tuple[str,
         described = ray.get(ray.remote(num_cpus=cores)(describe).remote())
     except Exception as error:
         raise XrayError(
-            f"A worker of Ray cannot load the model ({_first_line(error)}): install this project "
+            f"A worker of Ray cannot load the model ({first_line(error)}): install this project "
             "there, and make the folder of the model visible under the same path."
         ) from error
     if isinstance(described, str):
@@ -282,7 +227,7 @@ def _run(
                 yield Part(row["part"], Counter(json.loads(row["verdicts"])))
         except Exception as error:  # of Ray, or of a worker
             raise XrayError(
-                f"Ray gave up ({_first_line(error)}). The parts so far are kept; run the same "
+                f"Ray gave up ({first_line(error)}). The parts so far are kept; run the same "
                 "command again to resume."
             ) from error
 
@@ -324,9 +269,3 @@ class PartScreener:
         rows = list(predict_rows(files, self._predictor, self._readers, maps=self._maps))
         part = write_part(self._table, block["part"][0].as_py(), rows)
         return pa.table({"part": [part.name], "verdicts": [json.dumps(part.counts)]})
-
-
-def _first_line(error: BaseException) -> str:
-    cause = getattr(error, "cause", None)
-    lines = str(cause if isinstance(cause, BaseException) else error).strip().splitlines()
-    return lines[0].rstrip(".") if lines else type(error).__name__

@@ -68,7 +68,7 @@ to 5 years. It is an explainable demo, not a medical device.
 
 ## Performance
 
-Official test set: {test["images"]} images of {test["patients"]} patients.
+{test_fold(config)}: {test["images"]} images of {test["patients"]} patients.
 Decision threshold: {calibration["decision_threshold"]:.0%}. 95% confidence intervals: bootstrap
 over patients.
 
@@ -129,7 +129,7 @@ The test images with parts hidden, as a check for shortcuts. {_hidden_parts(conf
 {image_counts(config["dataset"]["counts"])}
 
 Kaggle's train and val folders were pooled and split by patient; no patient is in two folds. The
-test fold is the official one.{limit_note(config)}
+{origin_of_test_fold(config)}{limit_note(config)}
 {unreadable_note(config["dataset"].get("unreadable", []))}
 Known shortcuts: the original images of the two classes differ in size and aspect ratio. All images
 are resized to 224 x 224, which removes the size but leaves a trace of the aspect ratio. Published
@@ -346,6 +346,24 @@ def _engines(engines: dict[str, Any] | None) -> str:
     )
 
 
+def test_fold(config: dict[str, Any]) -> str:
+    """Write which images the results of the card are measured on, without a full stop."""
+    part = config.get("cross_validation")
+    if part is None:
+        return "Official test set"
+    return (
+        f"Part {part['fold']} of {part['folds']} of the training and validation images, held out "
+        "in a cross-validation and called test images in this card"
+    )
+
+
+def origin_of_test_fold(config: dict[str, Any]) -> str:
+    """Write where the images of the test fold come from, as a sentence without its article."""
+    if "cross_validation" not in config:
+        return "test fold is the official one."
+    return "test fold is one part of them; the official test images were not used."
+
+
 def _test_use(config: dict[str, Any]) -> str:
     """How often the test images were scored; no other section of the card says so."""
     robustness = config["robustness"]
@@ -361,8 +379,19 @@ def _test_use(config: dict[str, Any]) -> str:
         "Epoch, temperature, thresholds and input check were chosen on the validation fold, partly "
         "with its shifted copies, not on test images. After that, the model was scored on the test "
         "images once as they are, which gives the results under Performance, and once in each of "
-        f"{versions} other versions, which gives the tables under Robustness.{rounding} The "
-        "recipes of this project were developed with results on this test set known: "
+        f"{versions} other versions, which gives the tables under Robustness.{rounding} "
+        f"{_optimism(config)}"
+    )
+
+
+def _optimism(config: dict[str, Any]) -> str:
+    if "cross_validation" in config:
+        return (
+            "The recipes of this project were developed on the images of all parts, so these "
+            "results are optimistic, and results on new images may be lower."
+        )
+    return (
+        "The recipes of this project were developed with results on this test set known: "
         "docs/experiments.md lists each time a model was scored on it. Test results are therefore "
         "optimistic, and results on new images may be lower."
     )

@@ -6,11 +6,23 @@ import argparse
 import shlex
 import sys
 from pathlib import Path
+from typing import Any
 
 from xray_core.command_line import run_command
-from xray_core.model.recipes import RECIPES, find_recipe
+from xray_core.errors import RecipeError
+from xray_core.model.recipes import RECIPES, Recipe, find_recipe
 from xray_core.places import MODELS, how_to_open
 from xray_core.training.plan import LUNGS, plan_training
+
+_OF_THIS_MACHINE = (
+    "--data",
+    "--masks",
+    "--models",
+    "--backbone-weights",
+    "--name",
+    "--runs",
+    "--ray",
+)  # folders, names and addresses
 
 
 def main(arguments: list[str] | None = None) -> int:
@@ -35,24 +47,30 @@ def main(arguments: list[str] | None = None) -> int:
 
 
 def _train(options: argparse.Namespace, arguments: list[str]) -> None:
-    plan = plan_training(
-        find_recipe(options.recipe),
-        settings=options.settings,
-        epochs=options.epochs,
-        data=options.data,
-        masks=options.masks,
-        models=options.models,
-        name=options.name,
-        overwrite=options.overwrite,
-        resume=options.resume,
-        limit=options.limit,
-        lungs=options.lungs,
-        backbone_weights=options.backbone_weights,
-        seed=options.seed,
-        split_seed=options.split_seed,
-        skip_unreadable=options.skip_unreadable,
-        command=_reproducible_options(arguments),
-    )
+    recipe = find_recipe(options.recipe)
+    common = {
+        "settings": options.settings,
+        "epochs": options.epochs,
+        "data": options.data,
+        "masks": options.masks,
+        "models": options.models,
+        "name": options.name,
+        "resume": options.resume,
+        "limit": options.limit,
+        "lungs": options.lungs,
+        "backbone_weights": options.backbone_weights,
+        "seed": options.seed,
+        "split_seed": options.split_seed,
+        "skip_unreadable": options.skip_unreadable,
+        "command": _reproducible_options(arguments),
+    }
+    if options.folds is not None or options.seeds is not None:
+        _train_runs(options, recipe, common)
+        return
+    for option in ("--ray", "--average", "--runs"):
+        if getattr(options, option[2:]):
+            raise RecipeError(f"{option} works only with --folds or --seeds: leave it out.")
+    plan = plan_training(recipe, overwrite=options.overwrite, **common)
     from xray_core.training.run import train  # imports TensorFlow, so only after all checks
 
     bundle = train(plan)
@@ -69,6 +87,39 @@ def _train(options: argparse.Namespace, arguments: list[str]) -> None:
     print(f"\nThe model is in {bundle.folder}. Open it with: {how_to_open(options.models)}")
 
 
+def _train_runs(options: argparse.Namespace, recipe: Recipe, common: dict[str, Any]) -> None:
+    from xray_core.training import cross_validation
+
+    seeds = 1 if options.seeds is None else options.seeds
+    if options.overwrite:
+        raise RecipeError(
+            "--overwrite does not work with --folds or --seeds: choose another --name, or delete "
+            "the folder of the earlier runs."
+        )
+    if options.average and (seeds < 2 or recipe.kind != "classifier"):
+        raise RecipeError(
+            "--average is of several seeds of a classifier: set --seeds to 2 or more, or leave "
+            "--average out."
+        )
+    runs = cross_validation.plan_runs(
+        recipe,
+        folds=options.folds,
+        seeds=seeds,
+        runs=options.runs or cross_validation.RUNS,
+        **common,
+    )
+    cross_validation.train_runs(runs, ray=options.ray)
+    table, summary = cross_validation.tabulate(runs)
+    images = "the held-out images" if options.folds else "the test images"
+    print(f"\n{len(table)} runs, each on {images} of its own split")
+    print(cross_validation.summary_text(summary))
+    if options.average:
+        table, summary = cross_validation.tabulate_averages(runs)
+        print(f"\nAverage of {seeds} seeds")
+        print(cross_validation.summary_text(summary))
+    print(f"\nThe tables and the models are in {runs.folder}.")
+
+
 def _parser() -> argparse.ArgumentParser:
     recipes = "\n".join(f"  {recipe.name:<16} {recipe.summary}" for recipe in RECIPES.values())
     parser = argparse.ArgumentParser(
@@ -80,7 +131,8 @@ def _parser() -> argparse.ArgumentParser:
         "  python train.py --recipe cnn --epochs 5 --limit 200 --name quick\n"
         "  python train.py --set last_stage=conv5 --set augmentation.rotation=20\n"
         "  python train.py --recipe lungs --masks data/lung_masks\n"
-        "  python train.py --resume          (resumes a stopped run)",
+        "  python train.py --resume          (resumes a stopped run)\n"
+        "  python train.py --folds 5 --ray   (cross-validation; see docs/scale.md)",
         formatter_class=argparse.RawDescriptionHelpFormatter,
     )
     option = parser.add_argument
@@ -152,7 +204,42 @@ def _parser() -> argparse.ArgumentParser:
         type=int,
         default=0,
         metavar="N",
-        help="seed of the validation fold and of the images that --limit draws (default: 0)",
+        help="seed of the validation fold, of the parts of --folds, and of the images that --limit "
+        "draws (default: 0)",
+    )
+    option(
+        "--folds",
+        type=int,
+        metavar="N",
+        help="cross-validation: divide the training and validation images in N parts, train N "
+        "models, each without one part, and measure each on that part; the test images are not "
+        "used",
+    )
+    option(
+        "--seeds",
+        type=int,
+        metavar="N",
+        help="train with N seeds, from --seed upwards; with --folds, N for each fold",
+    )
+    option(
+        "--average",
+        action="store_true",
+        help="with --seeds: also measure the average of the seeds",
+    )
+    option(
+        "--runs",
+        type=Path,
+        metavar="DIR",
+        help="with --folds or --seeds: folder in which a folder with a model for each run and the "
+        "tables is made (default: runs)",
+    )
+    option(
+        "--ray",
+        nargs="?",
+        const="local",
+        metavar="ADDRESS",
+        help="with --folds or --seeds: train on Ray, one model on each computer of the cluster at "
+        "this address, or without one on this computer alone",
     )
     return parser
 
@@ -162,14 +249,16 @@ def _reproducible_options(arguments: list[str]) -> str:
     kept, skip = [], False
     for argument in arguments:
         option, _, value = argument.partition("=")
-        if skip:
+        if skip and not argument.startswith("-"):  # --ray may come without a value
             skip = False
-        elif option in ("--data", "--masks", "--models", "--backbone-weights", "--name"):
+        elif option in _OF_THIS_MACHINE:
             skip = not value
             if option == "--backbone-weights":
                 kept.append("--backbone-weights FILE")
             if option == "--masks":
                 kept.append("--masks DIR")
-        elif option not in ("--overwrite", "--resume"):
-            kept.append(shlex.quote(argument))
+        else:
+            skip = False
+            if option not in ("--overwrite", "--resume", "--average"):
+                kept.append(shlex.quote(argument))
     return " ".join(kept)

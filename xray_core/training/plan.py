@@ -67,6 +67,8 @@ class Plan:
         Continue a stopped run of this name.
     command : str
         The options of `train.py`, for the model card.
+    held_out : tuple of int or None
+        Of a run of a cross-validation, as for `build_index`: the fold "test" is the part held out.
     """
 
     recipe: Recipe
@@ -86,6 +88,7 @@ class Plan:
     skip_unreadable: bool
     resume: bool
     command: str
+    held_out: tuple[int, int] | None = None
 
 
 def plan_training(
@@ -106,6 +109,7 @@ def plan_training(
     split_seed: int = 0,
     skip_unreadable: bool = False,
     command: str = "",
+    held_out: tuple[int, int] | None = None,
 ) -> Plan:
     """Check all options of a training before the first image is read.
 
@@ -136,7 +140,7 @@ def plan_training(
         Name of the bundle in `models` whose lung network is used, or "none".
     backbone_weights : str
         "imagenet", "none" or a file.
-    seed, split_seed, skip_unreadable, command
+    seed, split_seed, skip_unreadable, command, held_out
         As in `Plan`.
 
     Returns
@@ -168,7 +172,7 @@ def plan_training(
     name = name or find_free_name(models, recipe.name)
     check_name(models, name, overwrite=overwrite)
     folder = find_dataset(data)
-    index = build_index(folder, seed=split_seed)
+    index = build_index(folder, seed=split_seed, held_out=held_out)
     mask_folder = find_masks(masks) if recipe.kind == "segmentation" else None
     missing = [] if mask_folder is None else without_mask(index, mask_folder)
     index = index[~index["path"].isin(missing)].reset_index(drop=True)
@@ -204,6 +208,7 @@ def plan_training(
         skip_unreadable=skip_unreadable,
         resume=resume,
         command=command,
+        held_out=held_out,
     )
 
 

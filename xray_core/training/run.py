@@ -209,6 +209,7 @@ def _facts(plan: Plan, fitted: Fitted, precision: str) -> dict[str, Any]:
         "seed": plan.seed,
         "split_seed": plan.split_seed,
         "limit": plan.limit,
+        **_part(plan),
         "git_commit": _git_commit(),
         "training": {
             "epochs": len(fitted.history),
@@ -220,6 +221,13 @@ def _facts(plan: Plan, fitted: Fitted, precision: str) -> dict[str, Any]:
             "command": plan.command,
         },
     }
+
+
+def _part(plan: Plan) -> dict[str, Any]:
+    if plan.held_out is None:
+        return {}
+    number, parts = plan.held_out
+    return {"cross_validation": {"fold": number, "folds": parts}}
 
 
 def _git_commit() -> str | None:

@@ -6,7 +6,14 @@ import math
 from typing import Any
 
 from xray_core.stats.intervals import Estimate, format_estimate
-from xray_core.training.card import image_counts, limit_note, notes_section, unreadable_note
+from xray_core.training.card import (
+    image_counts,
+    limit_note,
+    notes_section,
+    origin_of_test_fold,
+    test_fold,
+    unreadable_note,
+)
 
 _GROUPS = {
     "all": "all",
@@ -63,7 +70,7 @@ Dice coefficient and intersection over union (IoU) of each image's mask with its
 224 x 224 pixels, after removal of all but the two largest connected components. 95% confidence
 intervals: bootstrap over patients.
 
-Official test set:
+{test_fold(config)}:
 
 {_results(config["metrics"]["test"])}
 
@@ -96,7 +103,7 @@ Images with a mask:
 {image_counts(dataset["counts"])}
 
 Kaggle's train and val folders were pooled and split by patient, as for the classifiers; no patient
-is in two folds. The test fold is the official one.{limit_note(config)}
+is in two folds. The {origin_of_test_fold(config)}{limit_note(config)}
 {_without_mask(dataset["without_mask"])}{unreadable_note(dataset["unreadable"])}
 ## Provenance
 
@@ -113,7 +120,7 @@ coefficient of an image by at most {config["storage"]["largest_dice_change"]:.4f
 
 The epoch was chosen on the validation fold, and the limits of plausible lung fields come from the
 predicted masks of the training images. After that, the test images were predicted once, which gives
-the results above. docs/experiments.md lists each time a model of this project was scored on them.
+the results above.{_other_uses(config)}
 {notes_section(config.get("notes"))}"""
 
 
@@ -134,6 +141,12 @@ def results_table(metrics: dict[str, Any]) -> str:
         + ", ".join(f"{title} {_text(group[key])}" for key, title in _MEASURES.items())
         for name, group in metrics.items()
     )
+
+
+def _other_uses(config: dict[str, Any]) -> str:
+    if "cross_validation" in config:
+        return ""
+    return " docs/experiments.md lists each time a model of this project was scored on them."
 
 
 def _results(metrics: dict[str, Any]) -> str:
