@@ -142,6 +142,8 @@ def compile_graph(graph: Any) -> Forward:
     threads = os.environ.get("OMP_NUM_THREADS", "")
     if threads.isdecimal() and int(threads):  # OpenVINO itself does not read it
         properties["INFERENCE_NUM_THREADS"] = int(threads)
+        # Else the threads of every process would be bound to the same cores, the first ones.
+        properties["ENABLE_CPU_PINNING"] = False
     compiled = import_openvino().Core().compile_model(graph, "CPU", properties)
     # A request runs one batch at a time: as many are kept as threads have called at once.
     idle: SimpleQueue[Any] = SimpleQueue()
