@@ -37,7 +37,6 @@ def connected(address: str) -> Iterator[Any]:
         Ray is not installed, or does not answer.
     """
     os.environ.setdefault("RAY_USAGE_STATS_ENABLED", "0")  # nothing is reported to anybody
-    os.environ.setdefault("RAY_BACKEND_LOG_LEVEL", "fatal")  # what ends a run is an exception too
     try:
         import ray
         import ray.data
