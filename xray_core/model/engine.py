@@ -161,6 +161,8 @@ def _compile(graph: Any, hint: str) -> Any:
     threads = os.environ.get("OMP_NUM_THREADS", "")
     if threads.isdecimal() and int(threads):  # OpenVINO itself does not read it
         settings["INFERENCE_NUM_THREADS"] = int(threads)
+        # Else the threads of every process would be bound to the same cores, the first ones.
+        settings["ENABLE_CPU_PINNING"] = False
     return import_openvino().Core().compile_model(graph, "CPU", settings)
 
 
