@@ -8,9 +8,10 @@ computer.
 - Next image: images made from an example of the default model are dropped and stepped through. The
   time is from the arrow key until the result is drawn and the viewer has drawn the image.
 - Another page: the pages are opened in turn by their links, with the images still open. The time
-  is from the click to the last change of the page, without the first round, which fills the caches.
+  is from the click until the script has ended and the page changes no more, without the first
+  round, which fills the caches.
 - Another threshold: the decision threshold of the Evaluation page is moved by one step. The time is
-  from the key to the last change of the page.
+  from the key, to the same end.
 """
 
 import argparse
@@ -43,6 +44,7 @@ SETTLED = """() => {
   const app = document.querySelector("[data-testid=stApp]");
   new MutationObserver(() => { last = performance.now(); }).observe(app, {
     subtree: true, childList: true, characterData: true,
+    attributes: true, attributeFilter: ["data-test-script-state"],
   });
   window.settled = new Promise(done => {
     const poll = setInterval(() => {

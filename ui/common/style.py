@@ -11,7 +11,7 @@ STYLE = """
 [data-testid="stHeader"] { height: 2.6rem; min-height: 2.6rem; }
 [data-testid="stExpandSidebarButton"] { width: auto; }
 [data-testid="stExpandSidebarButton"]::after { content: "Settings"; font-size: .875rem; }
-[data-testid="stTable"] td { white-space: normal; overflow-wrap: anywhere; }
+[data-testid="stDialog"] [data-testid="stTable"] td p { overflow-wrap: anywhere; }
 [data-testid="stMainBlockContainer"] { padding: 2rem 2rem 4.5rem; }
 .st-key-disclaimer {
   position: fixed; left: 0; right: 0; bottom: 0; z-index: 1000000;

@@ -72,13 +72,18 @@ def draw_pictures(image: NDArray[np.uint8], prediction: Prediction) -> Pictures:
     overlay = None
     if prediction.heatmap is not None:
         overlay = Overlay(draw_map(image, prediction.heatmap), _LEGEND, colours())
-    described = {"method": prediction.method, "map_note": prediction.map_note}
-    if prediction.lung_mask is None:
-        return Pictures(image, overlay, **described)
-    mask = resize_mask(prediction.lung_mask, image.shape)
-    if overlay is not None:
-        overlay = replace(overlay, pixels=draw_lungs(overlay.pixels, mask))
-    return Pictures(draw_lungs(image, mask), overlay, lungs_outlined=True, **described)
+    if prediction.lung_mask is not None:
+        mask = resize_mask(prediction.lung_mask, image.shape)
+        image = draw_lungs(image, mask)
+        if overlay is not None:
+            overlay = replace(overlay, pixels=draw_lungs(overlay.pixels, mask))
+    return Pictures(
+        image,
+        overlay,
+        lungs_outlined=prediction.lung_mask is not None,
+        method=prediction.method,
+        map_note=prediction.map_note,
+    )
 
 
 def write_overlay(
