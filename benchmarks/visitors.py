@@ -299,8 +299,10 @@ async def run(options: argparse.Namespace, process: int, address: str) -> bool:
                 f"processor time of the server {used / len(record.seconds):.2f} s a result"
             )
     if alone.seconds and together.seconds:
-        ratio = np.percentile(together.seconds, 95) / np.median(alone.seconds)
-        print(f"p95 together / p50 alone: {ratio:.1f}")
+        p95 = np.percentile(together.seconds, 95)
+        for share in (50, 95):
+            ratio = p95 / np.percentile(alone.seconds, share)
+            print(f"p95 together / p{share} alone: {ratio:.1f}")
     print(
         f"memory: {state['early']:.0f} MB early, {state['end']:.0f} MB at the end "
         f"(x {state['end'] / state['early']:.2f}), {state['left']:.0f} MB after all have left"

@@ -22,6 +22,7 @@ ROOT = Path(__file__).parents[1]
 PROJECT = tomllib.loads((ROOT / "pyproject.toml").read_text(encoding="utf-8"))["project"]
 EXTRAS = PROJECT["optional-dependencies"]
 PATIENCE = 300.0
+WITH_INSTALLATION = pytest.mark.timeout(3600)  # of all dependencies, on a busy machine
 
 
 def pins(file: str) -> dict[str, list[Requirement]]:
@@ -146,6 +147,7 @@ def outside(tmp_path: Path) -> dict[str, str]:
     }
 
 
+@WITH_INSTALLATION
 @pytest.mark.slow
 def test_commands_work_outside_the_checkout(installed: Path, tmp_path: Path) -> None:
     def run(*arguments: str) -> subprocess.CompletedProcess:
@@ -173,6 +175,7 @@ def test_commands_work_outside_the_checkout(installed: Path, tmp_path: Path) -> 
     assert "cuda" not in screened.stderr
 
 
+@WITH_INSTALLATION
 @pytest.mark.slow
 def test_the_app_starts_outside_the_checkout(installed: Path, tmp_path: Path) -> None:
     with socket.socket() as probe:
