@@ -29,9 +29,10 @@ from pydicom.uid import ComputedRadiographyImageStorage, ExplicitVRLittleEndian
 
 sys.path.insert(0, str(Path(__file__).resolve().parent.parent))
 
+from ui.prediction.overlay import draw_pictures
+
 from ui.common.memory import bound_allocator
 from ui.prediction.cases import Case
-from ui.prediction.overlay import draw_pictures
 from ui.prediction.view import make_view
 from ui.viewer.viewer import pack_map
 from xray_core.command_line import silence_tensorflow
