@@ -29,7 +29,6 @@ from pydicom.uid import ComputedRadiographyImageStorage, ExplicitVRLittleEndian
 
 sys.path.insert(0, str(Path(__file__).resolve().parent.parent))
 
-from ui.prediction.overlay import draw_pictures
 
 from ui.common.memory import bound_allocator
 from ui.prediction.cases import Case
@@ -37,6 +36,7 @@ from ui.prediction.view import make_view
 from ui.viewer.viewer import pack_map
 from xray_core.command_line import silence_tensorflow
 from xray_core.errors import UnreadableImage
+from xray_core.prediction.overlay import draw_pictures
 from xray_core.prediction.predictor import Predictor
 from xray_core.prediction.report_pdf import report_pdf
 
