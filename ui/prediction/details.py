@@ -1,5 +1,6 @@
 """One image: result and cautions, the viewer, controls, downloads, what else is known about it."""
 
+import time
 from functools import partial
 from typing import TYPE_CHECKING
 
@@ -25,6 +26,7 @@ from xray_core.prediction.predictor import Prediction
 if TYPE_CHECKING:
     from xray_core.prediction.predictor import Predictor
 
+_PAUSE, _PAUSES = 0.05, 5  # seconds, and their number
 WHAT_TO_DO = """
 - Check that it is a frontal view of a chest, upright, and nothing else.
 - Remove borders and text; export the file rather than photographing a screen.
@@ -83,10 +85,19 @@ def prepare_next(case: Case, predictor: "Predictor", numbers: list[int]) -> None
     view = visit().view_of(after)
     if view is None:
         return
+    _leave_to_browser()
     if after.prediction.probability is not None:
         view.prediction(predictor, st.session_state.get("map_method", DEFAULT_METHOD))
     _ = view.shown
     visit().keep_view(after, view)
+
+
+def _leave_to_browser() -> None:
+    """Leave the processor to the browser's requests for the image that is shown now."""
+    place = st.empty()
+    for _ in range(_PAUSES):
+        time.sleep(_PAUSE)
+        place.empty()  # here Streamlit ends this run if the reader has moved on
 
 
 def show_result(case: Case, predictor: "Predictor") -> None:
