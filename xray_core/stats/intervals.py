@@ -5,7 +5,6 @@ from __future__ import annotations
 import math
 from dataclasses import dataclass
 
-from scipy.optimize import brentq
 from scipy.special import betaincinv, expit, logit
 
 Z_95 = 1.959963984540054  # 97.5% point of the standard normal distribution
@@ -95,6 +94,8 @@ def paired_interval(gained: float, lost: float, trials: float) -> tuple[float, f
     Tango, Statistics in Medicine 17 (1998) 891; recommended by Fagerland, Lydersen and Laake,
     Statistics in Medicine 33 (2014) 2850.
     """
+
+    from scipy.optimize import brentq  # imported here: it takes 0.1 s
 
     def score(difference: float) -> float:
         """The standardised score of a difference, cut to where its sign is clear."""
