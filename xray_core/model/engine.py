@@ -124,7 +124,7 @@ def compile_graph(graph: Any) -> Forward:
     """Return an OpenVINO model as a function of its inputs, run on the processor.
 
     A single image is computed by all cores together. The images of a batch are computed side by
-    side, which has about one and a half times the throughput of one pass over the batch.
+    side, one on each group of cores, which takes less time than one pass over the batch.
 
     Single precision is requested, since OpenVINO takes bfloat16 by itself where the processor has
     it, which changes logits by some hundredths. It uses as many threads as the environment variable
