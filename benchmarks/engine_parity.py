@@ -13,6 +13,7 @@ from pathlib import Path
 sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
 
 from xray_core import list_bundles
+from xray_core.command_line import run_command
 from xray_core.dataset.index import build_index, find_dataset
 from xray_core.prediction.engines import compare_engines
 
@@ -45,4 +46,4 @@ def main() -> None:
 
 
 if __name__ == "__main__":
-    main()
+    sys.exit(run_command(main, interrupted="Nothing is kept."))

@@ -18,6 +18,7 @@ sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
 
 from benchmarks.reporting import parser, print_table
 from xray_core import Predictor
+from xray_core.command_line import run_command
 from xray_core.dataset.external import EXTERNAL_VARIABLE, find_external
 from xray_core.evaluation.external import summarize_external
 from xray_core.evaluation.scores import patient_codes
@@ -89,4 +90,4 @@ def _compare(a: pd.DataFrame, b: pd.DataFrame, other: str) -> str:
 
 
 if __name__ == "__main__":
-    main()
+    sys.exit(run_command(main, interrupted="Nothing is kept."))

@@ -21,6 +21,7 @@ sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
 
 from benchmarks.negatives import ALTERED, SEEN, UNSEEN, Kind
 from xray_core import Predictor, read_radiograph
+from xray_core.command_line import run_command
 from xray_core.dataset.index import build_index, find_dataset
 from xray_core.prediction.predictor import Prediction, Source
 
@@ -81,4 +82,4 @@ def _row(name: str, predictions: Iterable[Prediction]) -> None:
 
 
 if __name__ == "__main__":
-    main()
+    sys.exit(run_command(main, interrupted="Nothing is kept."))

@@ -27,6 +27,7 @@ from PIL import Image
 
 sys.path.insert(0, str(Path(__file__).resolve().parent.parent))
 
+from xray_core.command_line import run_command
 from xray_core.dataset.index import build_index, find_dataset
 from xray_core.dataset.properties import measure_files
 from xray_core.imaging.radiograph import read_radiograph
@@ -125,4 +126,4 @@ def main() -> None:
 
 
 if __name__ == "__main__":
-    main()
+    sys.exit(run_command(main, interrupted="Nothing is kept."))

@@ -13,7 +13,6 @@ change and the AUC changes by less than .001. The test images are not used.
 from __future__ import annotations
 
 import argparse
-import os
 import sys
 import time
 from pathlib import Path
@@ -22,7 +21,8 @@ from typing import Any
 import numpy as np
 
 sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
-os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
+
+from xray_core.command_line import run_command
 
 CALIBRATED_ON = 300
 COPIES = 2
@@ -115,4 +115,4 @@ def _logits(compiled: Any, pixels: np.ndarray) -> tuple[np.ndarray, float]:
 
 
 if __name__ == "__main__":
-    main()
+    sys.exit(run_command(main, interrupted="Nothing is kept."))

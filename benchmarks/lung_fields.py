@@ -18,6 +18,7 @@ sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
 
 from benchmarks.parts_of_chest import KINDS
 from benchmarks.reporting import images_of_fold
+from xray_core.command_line import run_command
 from xray_core.dataset.external import read_external
 from xray_core.imaging.pixels import to_model_input
 from xray_core.model.bundle import open_bundle
@@ -98,4 +99,4 @@ def _print_refused(name: str, masks: np.ndarray, segmenter: LungSegmenter) -> No
 
 
 if __name__ == "__main__":
-    main()
+    sys.exit(run_command(main, interrupted="Nothing is kept."))

@@ -15,6 +15,7 @@ sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
 
 from benchmarks.reporting import images_of_fold, parser, print_table
 from xray_core import Predictor
+from xray_core.command_line import run_command
 from xray_core.evaluation.tables import estimate_from_json
 from xray_core.labels import PNEUMONIA
 from xray_core.training.data import ImageSet, read_image
@@ -60,4 +61,4 @@ def main() -> None:
 
 
 if __name__ == "__main__":
-    main()
+    sys.exit(run_command(main, interrupted="Nothing is kept."))

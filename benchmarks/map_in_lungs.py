@@ -18,6 +18,7 @@ sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
 
 from benchmarks.reporting import images_of_fold, parser, print_table
 from xray_core import Predictor
+from xray_core.command_line import run_command
 from xray_core.labels import PNEUMONIA
 from xray_core.training.masks import find_masks
 from xray_core.training.robustness import read_masks
@@ -71,4 +72,4 @@ def share_inside(heatmap: np.ndarray, mask: np.ndarray) -> float:
 
 
 if __name__ == "__main__":
-    main()
+    sys.exit(run_command(main, interrupted="Nothing is kept."))

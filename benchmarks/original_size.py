@@ -17,6 +17,7 @@ sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
 
 from benchmarks.reporting import parser, predict, print_table
 from xray_core import Predictor
+from xray_core.command_line import run_command
 from xray_core.dataset.index import SUFFIXES, find_dataset, patient_key
 from xray_core.labels import LABELS
 from xray_core.stats.bootstrap import share_by_patient
@@ -69,4 +70,4 @@ def main() -> None:
 
 
 if __name__ == "__main__":
-    main()
+    sys.exit(run_command(main, interrupted="Nothing is kept."))

@@ -32,6 +32,7 @@ from benchmarks.reporting import (
     share_without_result,
 )
 from xray_core import Predictor, read_radiograph
+from xray_core.command_line import run_command
 from xray_core.labels import NORMAL, PNEUMONIA, REFUSED, UNCERTAIN
 from xray_core.training.masks import find_masks
 from xray_core.training.robustness import read_masks
@@ -120,4 +121,4 @@ def _row(name: str, table: pd.DataFrame) -> dict:
 
 
 if __name__ == "__main__":
-    main()
+    sys.exit(run_command(main, interrupted="Nothing is kept."))

@@ -25,6 +25,7 @@ import numpy as np
 sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
 
 from xray_core import Predictor
+from xray_core.command_line import run_command
 from xray_core.dataset.index import build_index, find_dataset
 from xray_core.model.lung_crop import classifier_input
 
@@ -123,4 +124,4 @@ def _turns(
 
 
 if __name__ == "__main__":
-    main()
+    sys.exit(run_command(main, interrupted="Nothing is kept."))

@@ -16,6 +16,7 @@ sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
 
 from benchmarks.reporting import as_png, images_of_fold, parser, predict, print_table
 from xray_core import Predictor, read_radiograph
+from xray_core.command_line import run_command
 from xray_core.model.calibration import Calibration
 from xray_core.stats.bootstrap import share_by_patient
 from xray_core.training.robustness import CHANGES
@@ -60,4 +61,4 @@ def compare(
 
 
 if __name__ == "__main__":
-    main()
+    sys.exit(run_command(main, interrupted="Nothing is kept."))

@@ -35,6 +35,7 @@ import pandas as pd
 sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
 
 from xray_core import Predictor
+from xray_core.command_line import run_command
 from xray_core.dataset.index import build_index, find_dataset
 from xray_core.prediction.predictor import Prediction
 from xray_core.prediction.screen import COLUMNS, screen
@@ -348,4 +349,4 @@ def difference(found: pd.DataFrame, expected: pd.DataFrame) -> str:
 
 
 if __name__ == "__main__":
-    main()
+    sys.exit(run_command(main, interrupted="Nothing is kept."))

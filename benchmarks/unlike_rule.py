@@ -18,6 +18,7 @@ sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
 
 from benchmarks.reporting import images_of_fold, parser, print_table
 from xray_core import Predictor
+from xray_core.command_line import run_command
 from xray_core.dataset.external import EXTERNAL_VARIABLE, find_external, read_external
 from xray_core.labels import LABELS, PNEUMONIA, UNCERTAIN
 from xray_core.model.unlike import SENSITIVITY, fit_unlike_rule
@@ -103,4 +104,4 @@ def _firm_and_right(images: pd.DataFrame, rule, predictor: Predictor) -> str:
 
 
 if __name__ == "__main__":
-    main()
+    sys.exit(run_command(main, interrupted="Nothing is kept."))
