@@ -37,7 +37,7 @@ sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
 from xray_core import Predictor
 from xray_core.command_line import run_command
 from xray_core.dataset.index import build_index, find_dataset
-from xray_core.prediction.predictor import Prediction
+from xray_core.prediction.result import Prediction
 from xray_core.prediction.screen import COLUMNS, screen
 
 ROOT = Path(__file__).resolve().parents[1]

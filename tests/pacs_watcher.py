@@ -16,7 +16,7 @@ from xray_core.pacs.client import PacsClient
 from xray_core.pacs.settings import Server
 from xray_core.pacs.state import WatchState
 from xray_core.pacs.watch import Watcher
-from xray_core.prediction.predictor import Prediction
+from xray_core.prediction.result import Prediction
 
 
 class ConstantPredictor:

@@ -181,7 +181,7 @@ def test_reading_a_png_loads_neither_pydicom_nor_tensorflow() -> None:
         "read_radiograph(buffer.getvalue())"
     )
     assert not loaded(code) & (DICOM | TENSORFLOW | {"streamlit"})
-    assert "pydicom" in loaded("import xray_core.imaging.dicom.display")
+    assert "pydicom" in loaded("import xray_core.imaging.dicom.read")
 
 
 @pytest.mark.parametrize("page", ["dataset", "evaluation", "training"])

@@ -18,7 +18,8 @@ if TYPE_CHECKING:
     from xray_core.imaging.pixels import to_model_input
     from xray_core.imaging.radiograph import Radiograph, read_radiograph
     from xray_core.model.bundle import Bundle, list_bundles, open_bundle
-    from xray_core.prediction.predictor import Prediction, Predictor
+    from xray_core.prediction.predictor import Predictor
+    from xray_core.prediction.result import Prediction
 
 __version__ = "0.1.0"
 
@@ -34,7 +35,7 @@ _MODULES = {
     "Bundle": "model.bundle",
     "open_bundle": "model.bundle",
     "list_bundles": "model.bundle",
-    "Prediction": "prediction.predictor",
+    "Prediction": "prediction.result",
     "Predictor": "prediction.predictor",
 }
 

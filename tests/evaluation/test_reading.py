@@ -9,7 +9,7 @@ import pytest
 from xray_core.errors import XrayError
 from xray_core.evaluation.reading import READING_COLUMNS, Reading, ShownResult, readings_csv
 from xray_core.imaging.adjustment import Box
-from xray_core.prediction.predictor import Prediction
+from xray_core.prediction.result import Prediction
 
 SHOWN = ShownResult("PNEUMONIA", "Pneumonia suspected", 0.87654321, "micro 1", ("A caution.", "B."))
 FIRST = Reading(1, "NORMAL", 2)

@@ -14,7 +14,8 @@ import pytest
 from foreign_bundle import reseal
 
 from xray_core.errors import BundleError
-from xray_core.model.bundle import WEIGHTS, convert_format_1, list_bundles, open_bundle, sha256
+from xray_core.model.bundle import WEIGHTS, list_bundles, open_bundle, sha256
+from xray_core.model.bundle_format_1 import convert_format_1
 from xray_core.model.bundle_writing import (
     check_name,
     clear_leftovers,

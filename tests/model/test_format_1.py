@@ -13,7 +13,8 @@ from foreign_bundle import reseal
 
 from xray_core.dataset.averages import read_averages
 from xray_core.errors import BundleError
-from xray_core.model.bundle import convert_format_1, open_bundle
+from xray_core.model.bundle import open_bundle
+from xray_core.model.bundle_format_1 import convert_format_1
 from xray_core.prediction.predictor import Predictor
 
 Config = dict[str, Any]

@@ -16,7 +16,7 @@ from streamlit.testing.v1 import AppTest
 
 from ui.prediction.examples import find_indeterminate, mix
 from xray_core.imaging.adjustment import Adjustment, Box
-from xray_core.prediction.predictor import Prediction
+from xray_core.prediction.result import Prediction
 
 
 def drop(at: AppTest, *files: tuple[str, bytes]) -> AppTest:

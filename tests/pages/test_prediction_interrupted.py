@@ -179,7 +179,7 @@ def test_a_result_for_settings_that_have_changed_is_not_stored():
     """As when an image is rotated while another run of the page still analyses it."""
     from ui.prediction.cases import Case, Visit
     from xray_core.imaging.adjustment import Adjustment
-    from xray_core.prediction.predictor import Prediction
+    from xray_core.prediction.result import Prediction
 
     image = Case(1, data=b"x", requested_model="model 1")
     visit, early = Visit([image]), image.settings

@@ -15,8 +15,8 @@ from xray_core.imaging.radiograph import Radiograph, read_radiograph
 from xray_core.labels import SHOWN_AS, SHOWN_AS_UNLIKE
 from xray_core.prediction import wording
 from xray_core.prediction.batch_pdf import BatchEntry, batch_report_pdf
-from xray_core.prediction.predictor import Prediction
 from xray_core.prediction.report_pdf import NOT_SHOWN, Overlay, Pictures, report_pdf
+from xray_core.prediction.result import Prediction
 
 pypdf = pytest.importorskip("pypdf")
 DAY = date(2026, 3, 4)

@@ -17,7 +17,7 @@ from xray_core.prediction.compare import (
     compare_models,
     describe_comparison,
 )
-from xray_core.prediction.predictor import Prediction
+from xray_core.prediction.result import Prediction
 
 
 @pytest.fixture

@@ -8,7 +8,7 @@ import pytest
 from PIL import Image
 
 from xray_core.prediction.overlay import colours, draw_lungs, draw_map, draw_pictures, write_overlay
-from xray_core.prediction.predictor import Prediction
+from xray_core.prediction.result import Prediction
 
 GREY = np.full((9, 9), 100, np.uint8)
 

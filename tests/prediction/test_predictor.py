@@ -26,7 +26,8 @@ from xray_core.prediction.explain import METHODS, GradCam
 from xray_core.prediction.inputs import prepare_input
 from xray_core.prediction.labelled import predict_labelled
 from xray_core.prediction.orientation import rotate_input
-from xray_core.prediction.predictor import NOT_FINITE, Prediction
+from xray_core.prediction.predictor import NOT_FINITE
+from xray_core.prediction.result import Prediction
 from xray_core.prediction.screen import RESULT_COLUMNS, result_cells, screen
 
 # Images that the tiny model classifies correctly, away from its uncertain band.

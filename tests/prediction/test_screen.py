@@ -250,7 +250,7 @@ def test_the_progress_bar_starts_at_the_finished_files(folder, tmp_path, predict
 SLOW_RUN = """
 import sys, time
 from types import SimpleNamespace
-from xray_core.prediction.predictor import Prediction
+from xray_core.prediction.result import Prediction
 from xray_core.prediction.screen import screen
 
 def predict_many(sources, batch_size):

@@ -75,7 +75,7 @@ def simulated(barrier=None):
         import time
         from types import SimpleNamespace
 
-        from xray_core.prediction.predictor import Prediction
+        from xray_core.prediction.result import Prediction
 
         done = 0
 

@@ -12,7 +12,7 @@ from ui.common.public import turn
 from ui.prediction.cases import Case, Visit
 from ui.prediction.view import DEFAULT_METHOD, make_view
 from xray_core.errors import UnreadableImage
-from xray_core.prediction.predictor import Prediction
+from xray_core.prediction.result import Prediction
 
 if TYPE_CHECKING:
     from xray_core.prediction.predictor import Predictor

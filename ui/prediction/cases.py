@@ -27,7 +27,7 @@ from xray_core.prediction.archive import (
     is_archive,
     read_archive,
 )
-from xray_core.prediction.predictor import Prediction
+from xray_core.prediction.result import Prediction
 
 if TYPE_CHECKING:
     from ui.prediction.view import View

@@ -21,7 +21,7 @@ from xray_core.model.calibration import Calibration
 from xray_core.prediction import wording
 from xray_core.prediction.explain import METHOD_NAMES, METHODS
 from xray_core.prediction.overlay import COLOUR_MAPS, colours
-from xray_core.prediction.predictor import Prediction
+from xray_core.prediction.result import Prediction
 
 if TYPE_CHECKING:
     from xray_core.prediction.predictor import Predictor

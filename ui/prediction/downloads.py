@@ -20,8 +20,8 @@ from ui.prediction.view import DEFAULT_METHOD, View, make_view
 from xray_core.model.bundle import Bundle
 from xray_core.prediction.batch_pdf import BatchEntry, batch_report_pdf
 from xray_core.prediction.overlay import draw_pictures
-from xray_core.prediction.predictor import Prediction
 from xray_core.prediction.report_pdf import Pictures, report_pdf
+from xray_core.prediction.result import Prediction
 
 if TYPE_CHECKING:
     from xray_core.prediction.predictor import Predictor

@@ -7,7 +7,7 @@ from xray_core.evaluation.verdicts import VerdictRate, verdict_rates
 from xray_core.labels import SHOWN_AS
 from xray_core.model.bundle import PREDICTIONS, Bundle
 from xray_core.prediction import wording
-from xray_core.prediction.predictor import Prediction
+from xray_core.prediction.result import Prediction
 
 ABOUT_THE_MAP = """
 The map shows **roughly which areas raised the pneumonia score**, at the low resolution of the

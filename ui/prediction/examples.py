@@ -18,7 +18,7 @@ from ui.common.models import load_bundle, load_predictor
 from ui.prediction.cases import Visit
 from xray_core.labels import NORMAL, PNEUMONIA, REFUSED, UNCERTAIN
 from xray_core.model.bundle import Bundle
-from xray_core.prediction.predictor import Prediction
+from xray_core.prediction.result import Prediction
 
 if TYPE_CHECKING:
     from xray_core.prediction.predictor import Predictor

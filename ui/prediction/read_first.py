@@ -15,7 +15,7 @@ import streamlit as st
 from ui.prediction.cases import Case, Visit
 from xray_core.evaluation.reading import Call, Reading, ShownResult
 from xray_core.imaging.adjustment import Box
-from xray_core.prediction.predictor import Prediction
+from xray_core.prediction.result import Prediction
 
 
 @dataclass(eq=False)

@@ -5,7 +5,7 @@ from html import escape
 import streamlit as st
 
 from xray_core.model.calibration import Calibration
-from xray_core.prediction.predictor import Prediction
+from xray_core.prediction.result import Prediction
 from xray_core.prediction.wording import percent, share
 
 SYMBOLS = {"PNEUMONIA": "▲", "NORMAL": "○", "UNCERTAIN": "◆", "REFUSED": "✕", "UNREADABLE": "✕"}

@@ -15,7 +15,7 @@ from ui.viewer.viewer import Plane, Shown, Spacing, pack, pack_map, reduce_to
 from xray_core.imaging.full_depth import FullDepth
 from xray_core.imaging.radiograph import Radiograph
 from xray_core.prediction.inputs import PreparedInput, prepare_input
-from xray_core.prediction.predictor import Prediction
+from xray_core.prediction.result import Prediction
 
 if TYPE_CHECKING:
     from xray_core.prediction.predictor import Predictor

@@ -227,7 +227,7 @@ def _read_picture(data: bytes, reservation: Reservation) -> Radiograph:
 
 def _read_dicom(data: bytes, window: int, reservation: Reservation, full_depth: bool) -> Radiograph:
     # pydicom takes half a second to import, and few files need it.
-    from xray_core.imaging.dicom.display import read_dicom
+    from xray_core.imaging.dicom.read import read_dicom
 
     image = read_dicom(
         data,

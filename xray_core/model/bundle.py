@@ -23,10 +23,12 @@ from xray_core.errors import BundleError
 from xray_core.labels import LABELS, REFUSED, UNREADABLE, VERDICTS
 from xray_core.model import bundle_checks
 from xray_core.model.bundle_checks import Kind
+from xray_core.model.bundle_format_1 import convert_format_1
+from xray_core.model.bundle_networks import load_graph, load_network
 from xray_core.model.calibration import Calibration
 from xray_core.model.engine import Engine, compile_graph, trace
 from xray_core.model.lungs import LungLimits, LungSegmenter
-from xray_core.model.openvino_network import Graph, build_graph, read_weights
+from xray_core.model.openvino_network import Graph
 from xray_core.model.recipes import Recipe
 from xray_core.model.unlike import UnlikeRule
 
@@ -243,7 +245,7 @@ class Bundle:
         BundleError
             The weights do not fit the recipe, are not finite, or are not stored in the bundle.
         """
-        return _load_network(
+        return load_network(
             self.folder / WEIGHTS, self.recipe, f"The weights of the model {self.name}"
         )
 
@@ -255,7 +257,7 @@ class Bundle:
         BundleError
             As `load_network` does.
         """
-        return _load_graph(
+        return load_graph(
             self.folder / WEIGHTS, self.recipe, f"The weights of the model {self.name}"
         )
 
@@ -288,11 +290,11 @@ class Bundle:
 
     def load_lung_network(self) -> keras.Model:
         """Load a classifier's copy of the lung network; raises as `load_network` does."""
-        return _load_network(*self._lung_weights())
+        return load_network(*self._lung_weights())
 
     def load_lung_graph(self) -> Graph:
         """Build a classifier's copy of the lung network; raises as `load_graph` does."""
-        return _load_graph(*self._lung_weights())
+        return load_graph(*self._lung_weights())
 
     def _lung_weights(self) -> tuple[Path, Recipe, str]:
         if self.lung_recipe is None:
@@ -328,38 +330,6 @@ class Bundle:
         except (ValueError, OSError) as error:
             raise BundleError(_damaged(self.name, name)) from error
         return table
-
-
-def _load_network(file: Path, recipe: Recipe, weights: str) -> keras.Model:
-    """Build the network of a recipe and load a file; `weights` names them in messages."""
-    _check_weights(file, recipe, weights)
-
-    from xray_core.model.architectures import build_network
-
-    try:
-        network = build_network(recipe)
-        _load_all_weights(network, file)
-    except Exception as error:  # Keras and h5py raise many types of exceptions
-        raise BundleError(f"{weights} do not fit its recipe. Train it again.") from error
-    network.trainable = False
-    return network
-
-
-def _load_graph(file: Path, recipe: Recipe, weights: str) -> Graph:
-    """Build the OpenVINO graph of a recipe from a file; `weights` names them in messages."""
-    _check_weights(file, recipe, weights)
-    try:
-        return build_graph(recipe, read_weights(file))
-    except (ValueError, OSError, KeyError) as error:
-        raise BundleError(f"{weights} do not fit its recipe. Train it again.") from error
-
-
-def _check_weights(file: Path, recipe: Recipe, weights: str) -> None:
-    try:
-        bundle_checks.check_weights(file, recipe)
-    except (ValueError, OSError, RuntimeError, KeyError) as error:
-        why = f": {error}" if type(error) is ValueError else ""
-        raise BundleError(f"{weights} do not fit its recipe{why}. Train it again.") from error
 
 
 def _damaged(model: str, file: str) -> str:
@@ -474,54 +444,6 @@ def _check_lungs(bundle: Bundle) -> None:
     _ = bundle.lung_limits
 
 
-def convert_format_1(config: dict[str, Any]) -> dict[str, Any]:
-    """Convert the `config.json` of a bundle of format 1 to the names of format 2.
-
-    Format 1 calls images "films", the decision threshold `main`, the exclusion threshold
-    `rule_out`, and the input layer `film`. Some natural frequencies have
-    other names. It has no `kind`, because all bundles were classifiers.
-
-    Parameters
-    ----------
-    config : dict
-        A parsed `config.json`, checked by `bundle_checks.parse_config` only. It is not changed.
-
-    Returns
-    -------
-    dict
-        The same values under the names of format 2. They are not checked here.
-    """
-    names = {
-        "main": "decision_threshold",
-        "rule_out": "exclusion_threshold",
-        "called": "detected",
-        "cleared": "correctly_negative",
-        "flagged": "wrongly_flagged",
-    }
-
-    def convert(value: Any) -> Any:
-        if isinstance(value, dict):
-            return {
-                names.get(key, key.replace("film", "image")): convert(item)
-                for key, item in value.items()
-            }
-        return [convert(item) for item in value] if isinstance(value, list) else value
-
-    # The keys of `files` are names of files, which stay as they are.
-    converted = {
-        **convert({key: value for key, value in config.items() if key != "files"}),
-        "format": FORMAT,
-        "kind": "classifier",
-    }
-    if "files" in config:
-        converted["files"] = config["files"]
-    layers = converted.get("layers")
-    for layer in layers if isinstance(layers, list) else []:
-        if isinstance(layer, dict) and layer.get("name") == "film":
-            layer["name"] = "image"
-    return converted
-
-
 def list_bundles(
     models: str | Path = "models", *, kind: Kind = "classifier"
 ) -> list[tuple[str, str | None]]:
@@ -600,16 +522,6 @@ def recover(target: Path) -> None:
                 f"The replacement of the model {target.name} was interrupted, and the model cannot "
                 "be restored: this program needs permission to write to the folder of the models."
             ) from failure
-
-
-def _load_all_weights(network: keras.Model, path: Path) -> None:
-    import numpy as np
-
-    # Keras only warns about layers that the file lacks. Their weights stay NaN.
-    network.set_weights([np.full_like(weight, np.nan) for weight in network.get_weights()])
-    network.load_weights(path)
-    if not all(np.isfinite(weight).all() for weight in network.get_weights()):
-        raise ValueError("A weight is missing or not finite.")
 
 
 def sha256(path: Path) -> str:

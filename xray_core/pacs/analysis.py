@@ -12,7 +12,8 @@ from xray_core.pacs.results import DicomResult, dicom_results
 from xray_core.pacs.search import ImageReference, StudyContent
 from xray_core.pacs.source import Source, read_source
 from xray_core.pacs.transfer import skip_reasons
-from xray_core.prediction.predictor import Prediction, Predictor
+from xray_core.prediction.predictor import Predictor
+from xray_core.prediction.result import Prediction
 
 
 @dataclass(frozen=True)

@@ -12,7 +12,7 @@ from xray_core.prediction import wording
 from xray_core.prediction.overlay import draw_map
 
 if TYPE_CHECKING:
-    from xray_core.prediction.predictor import Prediction
+    from xray_core.prediction.result import Prediction
 
 SIDES = (640, 1024)
 """Smallest width and largest side of the image in pixels, before the lines of text are added."""

@@ -29,7 +29,7 @@ from xray_core.pacs.settings import MISSING_PACKAGES
 from xray_core.pacs.source import Source
 from xray_core.pacs.uids import derived_uid, model_hash, result_uids
 from xray_core.prediction import wording
-from xray_core.prediction.predictor import Prediction
+from xray_core.prediction.result import Prediction
 
 try:
     import highdicom

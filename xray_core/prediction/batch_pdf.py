@@ -15,7 +15,6 @@ from typing import TYPE_CHECKING, NamedTuple
 from xray_core.labels import SHOWN_AS, SHOWN_AS_UNLIKE, UNCERTAIN
 from xray_core.model.bundle import Bundle
 from xray_core.prediction import wording
-from xray_core.prediction.predictor import Prediction
 from xray_core.prediction.report_pdf import (
     FOOT,
     GAP,
@@ -36,6 +35,7 @@ from xray_core.prediction.report_pdf import (
     new_canvas,
     printable,
 )
+from xray_core.prediction.result import Prediction
 
 if TYPE_CHECKING:
     from reportlab.pdfgen.canvas import Canvas

@@ -7,7 +7,8 @@ from xray_core.errors import XrayError
 from xray_core.model.gate import Outcome
 from xray_core.prediction.explain import check_method
 from xray_core.prediction.inputs import PreparedInput, Source, prepare_input
-from xray_core.prediction.predictor import Prediction, Predictor
+from xray_core.prediction.predictor import Predictor
+from xray_core.prediction.result import Prediction
 
 NOT_INDEPENDENT = (
     "Models trained on the same images tend to make the same errors, so their agreement is not "

@@ -9,8 +9,8 @@ from numpy.typing import NDArray
 from PIL import Image
 
 from xray_core.model.lungs import resize_mask
-from xray_core.prediction.predictor import Prediction
 from xray_core.prediction.report_pdf import Overlay, Pictures
+from xray_core.prediction.result import Prediction
 
 COLOUR_MAPS = {"Heat": "YlOrRd_r", "Blue to yellow": "cividis", "Rainbow": "turbo"}
 """Names in the viewer, with the names in matplotlib. Drawn maps have the first."""

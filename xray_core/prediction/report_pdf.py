@@ -20,7 +20,7 @@ from xray_core.model.bundle import Bundle
 from xray_core.model.calibration import Calibration
 from xray_core.prediction import wording
 from xray_core.prediction.explain import METHOD_NAMES
-from xray_core.prediction.predictor import Prediction
+from xray_core.prediction.result import Prediction
 
 if TYPE_CHECKING:
     from reportlab.lib.utils import ImageReader

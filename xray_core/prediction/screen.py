@@ -17,9 +17,10 @@ from tqdm import tqdm
 
 from xray_core.errors import XrayError
 from xray_core.prediction.overlay import SIDE, write_overlay
-from xray_core.prediction.predictor import Prediction, Predictor
+from xray_core.prediction.predictor import Predictor
 from xray_core.prediction.reading import TIMEOUT_SECONDS, Readers
 from xray_core.prediction.reading_worker import Reading
+from xray_core.prediction.result import Prediction
 from xray_core.prediction.screen_tables import (
     COLUMNS,
     RESULT_COLUMNS,

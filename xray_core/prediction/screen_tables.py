@@ -27,7 +27,7 @@ from filelock import FileLock, Timeout
 from numpy.typing import NDArray
 
 from xray_core.errors import XrayError
-from xray_core.prediction.predictor import Prediction
+from xray_core.prediction.result import Prediction
 from xray_core.spreadsheet import cell
 
 if TYPE_CHECKING:
