@@ -23,7 +23,8 @@ from benchmarks.negatives import ALTERED, SEEN, UNSEEN, Kind
 from xray_core import Predictor, read_radiograph
 from xray_core.command_line import run_command
 from xray_core.dataset.index import build_index, find_dataset
-from xray_core.prediction.predictor import Prediction, Source
+from xray_core.prediction.inputs import Source
+from xray_core.prediction.result import Prediction
 
 
 def main() -> None:
