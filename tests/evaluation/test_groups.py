@@ -9,7 +9,7 @@ from xray_core.evaluation.groups import (
     accuracy_against_share,
     confident_errors,
     gate_scores,
-    outside_band,
+    firm_results,
     positives,
     subtype_scores,
 )
@@ -32,7 +32,7 @@ IMAGES = pd.DataFrame(
 
 
 def test_refused_and_uncertain_images_are_not_decided():
-    decided = outside_band(IMAGES, (0.4, 0.6), threshold=0.5)
+    decided = firm_results(IMAGES, (0.4, 0.6), threshold=0.5)
 
     assert (decided.images, decided.decided, decided.uncertain, decided.refused) == (7, 4, 2, 1)
     assert decided.share_decided == pytest.approx(4 / 7)
@@ -42,8 +42,15 @@ def test_refused_and_uncertain_images_are_not_decided():
     assert decided.metrics.specificity.value == 0.5
 
 
+def test_an_image_unlike_the_training_images_is_not_decided():
+    unlike = IMAGES.assign(verdict=["UNCERTAIN", *IMAGES["verdict"][1:]])
+    decided = firm_results(unlike, (0.4, 0.6), threshold=0.5)
+
+    assert (decided.decided, decided.uncertain, decided.refused) == (3, 3, 1)
+
+
 def test_a_band_over_everything_decides_nothing():
-    decided = outside_band(IMAGES, (0.0, 1.0), threshold=0.5)
+    decided = firm_results(IMAGES, (0.0, 1.0), threshold=0.5)
 
     assert decided.decided == 0
     assert decided.metrics is None
@@ -122,7 +129,7 @@ def test_a_table_without_these_columns_has_no_groups():
 
     assert subtype_scores(bare) == {}
     assert gate_scores(bare) == {}
-    assert outside_band(bare, (0.4, 0.6), threshold=0.5).refused == 0
+    assert firm_results(bare, (0.4, 0.6), threshold=0.5).refused == 0
 
 
 def test_the_most_certain_images_are_decided_first():

@@ -47,12 +47,10 @@ def show_all_metrics(evaluation: Evaluation, metrics: Metrics) -> None:
 
 def _compare_with_prediction_page(evaluation: Evaluation) -> str:
     decided = evaluation.decided
-    low, high = evaluation.calibration.uncertain
     return (
         "These counts are two-way: each image lies on one side of the threshold. The Prediction "
         f"page has more results. Of these {decided.images} images it would show "
-        f"{decided.uncertain} as Indeterminate (probability {low:.0%} to {high:.0%}) and "
-        f"{decided.refused} as Not analysed, so it has fewer detected and missed pneumonias."
+        f"{decided.uncertain} as Indeterminate and {decided.refused} as Not analysed, so it has fewer detected and missed pneumonias."
     )
 
 

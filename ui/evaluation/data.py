@@ -23,7 +23,7 @@ from xray_core.evaluation.curves import (
 from xray_core.evaluation.groups import (
     Abstention,
     gate_scores,
-    outside_band,
+    firm_results,
     subtype_scores,
 )
 from xray_core.evaluation.scores import Scores, prepare_table
@@ -49,7 +49,7 @@ class Evaluation:
     precision_recall: pd.DataFrame
     reliability: ReliabilityDiagram
     histogram: pd.DataFrame
-    decided: Abstention  # the images outside the model's uncertain band
+    decided: Abstention  # the images with a firm result
     folder: Path | None = None  # of the table's files; None: the dataset's folder
 
     @cached_property
@@ -87,7 +87,7 @@ def evaluate_table(
 ) -> Evaluation:
     """Compute the bootstrap and the curves of a table of label, probability and patient."""
     # First: the bootstrap keeps the resamples used last, and those of all images are needed again.
-    decided = outside_band(
+    decided = firm_results(
         table,
         calibration.uncertain,
         threshold=calibration.decision_threshold,

@@ -84,12 +84,13 @@ def _show_indeterminate(evaluation: Evaluation) -> None:
     st.subheader("Without indeterminate results")
     decided = evaluation.decided
     if decided.metrics is None:
-        st.info("All images are in the indeterminate band or not analysed.")
+        st.info("No image has a firm result: all are indeterminate or not analysed.")
         return
     low, high = evaluation.calibration.uncertain
     metrics = decided.metrics
     st.markdown(
-        f"A probability of {low:.0%} to {high:.0%} is shown as Indeterminate. The model decides "
+        f"A probability of {low:.0%} to {high:.0%} is shown as Indeterminate, and a wider band "
+        "applies to images unlike the training images. The model decides "
         f"**{decided.share_decided:.1%}** of these images ({decided.decided} of {decided.images}; "
         f"{decided.uncertain} indeterminate, {decided.refused} not analysed). Of the decided "
         f"images, **{format_metric('accuracy', metrics.accuracy)}** are classified correctly; "
@@ -107,7 +108,7 @@ def _show_indeterminate(evaluation: Evaluation) -> None:
     )
     st.caption(
         "Images are decided in order of their distance from the decision threshold. Diamond: the "
-        "model's own indeterminate band."
+        "model's own indeterminate results."
     )
     csv_button(curve, f"{evaluation.slug}-abstention", "Accuracy by share decided (CSV)")
 

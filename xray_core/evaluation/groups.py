@@ -1,4 +1,4 @@
-"""Parts of a set of images: outside the uncertain band, by subtype, by input check, the errors."""
+"""Parts of a set of images: those with a firm result, by subtype, by input check, the errors."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from scipy.special import logit
 
 from xray_core.evaluation.metrics import Metrics, evaluate
 from xray_core.evaluation.scores import Scores, prepare_table
-from xray_core.labels import PNEUMONIA
+from xray_core.labels import PNEUMONIA, UNCERTAIN
 from xray_core.stats.intervals import Estimate, wilson_interval
 
 MOST_SUBTYPES = 8  # each is a bootstrap of its own
@@ -20,7 +20,7 @@ SMALL_GROUP = 20  # under so many images a rate is shown with their number
 
 @dataclass(frozen=True)
 class Abstention:
-    """The images that the model decides: outside the uncertain band and not refused.
+    """The images that the model decides: those with a firm result.
 
     Attributes
     ----------
@@ -42,17 +42,18 @@ class Abstention:
         return self.decided / self.images if self.images else float("nan")
 
 
-def outside_band(
+def firm_results(
     images: pd.DataFrame, band: tuple[float, float], *, threshold: float, prior: float = 0.5
 ) -> Abstention:
-    """Evaluate the images outside the uncertain band.
+    """Evaluate the images with a firm result, which is neither indeterminate nor refused.
 
     Parameters
     ----------
     images
-        The columns label, probability, patient and, if known, gate; refused images are not decided.
+        The columns label, probability, patient and, if known, gate and verdict. The verdict is
+        also UNCERTAIN where the rule for images unlike the training images applies.
     band
-        The lowest and the highest probability that is uncertain.
+        The lowest and the highest probability that is indeterminate.
     threshold
         An image with a probability at or above it is positive.
     prior
@@ -60,7 +61,10 @@ def outside_band(
     """
     low, high = band
     refused = images["gate"].eq("refused") if "gate" in images else pd.Series(False, images.index)
-    uncertain = images["probability"].between(low, high) & ~refused
+    uncertain = images["probability"].between(low, high)
+    if "verdict" in images:
+        uncertain |= images["verdict"] == UNCERTAIN
+    uncertain &= ~refused
     decided = images[~uncertain & ~refused]
     return Abstention(
         images=len(images),

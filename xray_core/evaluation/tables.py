@@ -15,7 +15,7 @@ from xray_core.evaluation.groups import (
     SMALL_GROUP,
     gate_scores,
     group_estimate,
-    outside_band,
+    firm_results,
     positives,
     subtype_scores,
 )
@@ -74,7 +74,7 @@ def summary(
     metrics = evaluate(scores, threshold=threshold)
     exclusion = evaluate(scores, threshold=calibration.exclusion_threshold)
     reference = reliability_diagram(scores).reference
-    decided = outside_band(
+    decided = firm_results(
         images, calibration.uncertain, threshold=threshold, prior=calibration.prior
     )
     by_subtype = {}

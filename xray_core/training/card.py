@@ -79,7 +79,7 @@ over patients.
 - Of 100 normal images: {counts["correctly_negative"]} correctly negative,
   {counts["normal_uncertain"]} indeterminate, {counts["wrongly_flagged"]} wrongly flagged,
   {counts["normal_refused"]} not analysed.
-{_indeterminate(test, calibration["uncertain"])}
+{_firm_results(test, calibration["uncertain"], config.get("unlike"))}
 {_exclusion_threshold(metrics, calibration["exclusion_threshold"])}
 
 Sensitivity by subtype:
@@ -106,7 +106,8 @@ equal bins. 95% confidence intervals: bootstrap over patients.
 The test images after changes that occur between acquisition and reading. "Other result" is the
 share of images with another result (no pneumonia detected, indeterminate, pneumonia suspected).
 "Crossed" is the share that crossed the decision threshold. "Firm" is the share with a result that
-is not indeterminate. The input check is not applied.
+is not indeterminate. Neither the input check nor the rule for images unlike the training images is
+applied, so the share of firm results is larger than in the app.
 Intervals are DeLong's, with the images of a patient as one cluster, and differ slightly from the
 bootstrap intervals above. The table gives sensitivity and specificity without intervals.
 
@@ -132,9 +133,9 @@ Kaggle's train and val folders were pooled and split by patient; no patient is i
 {origin_of_test_fold(config)}{limit_note(config)}
 {unreadable_note(config["dataset"].get("unreadable", []))}
 Known shortcuts: the original images of the two classes differ in size and aspect ratio. All images
-are resized to 224 x 224, which removes the size but leaves a trace of the aspect ratio. Published
-ablations show that networks trained on this dataset still separate the classes with the lungs
-covered; the second table under Robustness shows to what extent this applies to this model. Letters
+are resized to 224 x 224, which removes the size but leaves a trace of the aspect ratio. A network
+trained on this dataset may separate the classes even with the lungs covered; the second table under
+Robustness shows to what extent this applies to this model. Letters
 near the border ("R", "L") mark the side of the body, and a heat map may highlight them.
 {_marker_augmentation(recipe["augmentation"])}
 
@@ -167,17 +168,22 @@ def _value(name: str, estimate: dict[str, Any]) -> str:
     return format_estimate(estimate_from_json(estimate), form)
 
 
-def _indeterminate(test: dict[str, Any], band: tuple[float, float]) -> str:
+def _firm_results(
+    test: dict[str, Any], band: tuple[float, float], rule: dict[str, float] | None
+) -> str:
     low, high = band
     outside = test["outside_uncertain_band"]
-    text = (
-        f"- Between {low:.0%} and {high:.0%} the result is indeterminate: "
-        f"{1 - outside['share_decided']:.1%} of the test images."
-    )
+    text = f"- {outside['share_decided']:.1%} of the test images have a firm result."
     accuracy = outside.get("metrics", {}).get("accuracy")
     if accuracy:
-        text += f" Of the others, {_value('accuracy', accuracy)} are classified correctly."
-    return text
+        text += f" Of these results, {_value('accuracy', accuracy)} are correct."
+    text += f" A probability between {low:.0%} and {high:.0%} is indeterminate"
+    if rule:
+        text += (
+            f"; for an image unlike the training images, one between {rule['low']:.0%} and "
+            f"{rule['high']:.0%}"
+        )
+    return f"{text}."
 
 
 def _exclusion_threshold(metrics: dict[str, Any], threshold: float) -> str:
@@ -269,10 +275,10 @@ What fills a hidden part:
 - "Dilated mask with a blurred edge": filled with the blurred surroundings; the mask is dilated by
   {DILATION} pixels, and its edge blurred with a standard deviation of {EDGE:.0f} pixels.
 
-A network that used only the lungs' grey levels would have an AUC of .5 where they are hidden, but
-for the outline: the edge of a filled area shows the mask. The shape of the lungs differs with age,
-position and inspiration, and an opacity can hide the border of the lung, so an outline tells
-something about the class in itself. The row with the mask alone shows what this network reads from
+A network that used only the grey levels of the lungs would have an AUC of .5 when they are hidden,
+except that the edge of the filled area shows the outline of the mask. The shape of the lungs differs
+with age, position and inspiration, and an opacity can hide the border of a lung, so the outline alone
+carries some information on the class. The row with the mask alone shows what this network reads from
 it, and the dilated mask with a blurred edge shows less of it."""
 
 
@@ -377,8 +383,8 @@ def _test_use(config: dict[str, Any]) -> str:
         )
     return (
         "Epoch, temperature, thresholds and input check were chosen on the validation fold, partly "
-        "with its shifted copies, not on test images. After that, the model was scored on the test "
-        "images once as they are, which gives the results under Performance, and once in each of "
+        "with its shifted copies, not on test images. After that, this bundle was scored on the "
+        "test images once as they are, which gives the results under Performance, and once in each of "
         f"{versions} other versions, which gives the tables under Robustness.{rounding} "
         f"{_optimism(config)}"
     )
@@ -392,7 +398,8 @@ def _optimism(config: dict[str, Any]) -> str:
         )
     return (
         "The recipes of this project were developed with results on this test set known: "
-        "docs/experiments.md lists each time a model was scored on it. Test results are therefore "
+        "docs/experiments.md lists each time a model was scored on it, including earlier bundles with "
+        "the same weights. Test results are therefore "
         "optimistic, and results on new images may be lower."
     )
 

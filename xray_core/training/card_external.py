@@ -23,12 +23,13 @@ _NOT_MEASURED = (
 )
 _EXPLANATION = """\
 Images of other hospitals, predicted as the app predicts them, with the input check. The model was
-not trained on them, and no threshold was fitted to them. They may have served to choose between
-finished candidates (docs/experiments.md), so results on images of further hospitals may be worse.
+not trained on them. They may have been used to choose between finished models and between limits of
+the rule for images unlike the training images (docs/experiments.md), so these results are
+optimistic, and results on images of further hospitals may be worse.
 
 "Not analysed": refused by the input check. "Indeterminate": no firm result, for either reason;
-"because unlike": the probability lies outside the uncertain band, and there is no firm result only
-because the image is unlike the training images. "Firm": pneumonia suspected, or no pneumonia
+"because unlike": the probability lies outside the indeterminate band, and there is no firm result
+only because the image is unlike the training images. "Firm": pneumonia suspected, or no pneumonia
 detected. "Right": the firm results that agree with the label, of all firm results; the others are
 wrong. All other shares are of all images of the row. 95% intervals: bootstrap over patients;
 Wilson's with patients in place of images under 20 images, or where no draw of the bootstrap
