@@ -8,8 +8,8 @@ from xray_core.evaluation.groups import (
     MOST_SUBTYPES,
     accuracy_against_share,
     confident_errors,
-    gate_scores,
     firm_results,
+    gate_scores,
     positives,
     subtype_scores,
 )

@@ -50,7 +50,8 @@ def _compare_with_prediction_page(evaluation: Evaluation) -> str:
     return (
         "These counts are two-way: each image lies on one side of the threshold. The Prediction "
         f"page has more results. Of these {decided.images} images it would show "
-        f"{decided.uncertain} as Indeterminate and {decided.refused} as Not analysed, so it has fewer detected and missed pneumonias."
+        f"{decided.uncertain} as Indeterminate and {decided.refused} as Not analysed, so it has "
+        "fewer detected and missed pneumonias."
     )
 
 

@@ -22,8 +22,8 @@ from xray_core.evaluation.curves import (
 )
 from xray_core.evaluation.groups import (
     Abstention,
-    gate_scores,
     firm_results,
+    gate_scores,
     subtype_scores,
 )
 from xray_core.evaluation.scores import Scores, prepare_table

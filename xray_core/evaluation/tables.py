@@ -13,9 +13,9 @@ from xray_core.errors import XrayError
 from xray_core.evaluation.curves import reliability_diagram
 from xray_core.evaluation.groups import (
     SMALL_GROUP,
+    firm_results,
     gate_scores,
     group_estimate,
-    firm_results,
     positives,
     subtype_scores,
 )

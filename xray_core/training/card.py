@@ -62,7 +62,7 @@ to 5 years. It is an explainable demo, not a medical device.
 - Adults, newborns, lateral radiographs, CT, or images of anything other than a chest.
 - Radiographs from other hospitals without local validation. Expect worse results on radiographs
   from another machine, archive or country. A published ResNet-50 with an AUC of .95 on this test
-  set had an AUC of .54 on children from another hospital.
+  set had an AUC of .54 on children from another hospital (Xin, Li and Yi, 2021).
 - Distinguishing bacterial from viral pneumonia, or detecting other diseases. The model has two
   classes.
 
@@ -276,10 +276,10 @@ What fills a hidden part:
   {DILATION} pixels, and its edge blurred with a standard deviation of {EDGE:.0f} pixels.
 
 A network that used only the grey levels of the lungs would have an AUC of .5 when they are hidden,
-except that the edge of the filled area shows the outline of the mask. The shape of the lungs differs
-with age, position and inspiration, and an opacity can hide the border of a lung, so the outline alone
-carries some information on the class. The row with the mask alone shows what this network reads from
-it, and the dilated mask with a blurred edge shows less of it."""
+except that the edge of the filled area shows the outline of the mask. The shape of the lungs
+differs with age, position and inspiration, and an opacity can hide the border of a lung, so the
+outline alone carries some information on the class. The row with the mask alone shows what this
+network reads from it, and the dilated mask with a blurred edge shows less of it."""
 
 
 def image_counts(counts: list[dict[str, Any]]) -> str:
@@ -384,8 +384,8 @@ def _test_use(config: dict[str, Any]) -> str:
     return (
         "Epoch, temperature, thresholds and input check were chosen on the validation fold, partly "
         "with its shifted copies, not on test images. After that, this bundle was scored on the "
-        "test images once as they are, which gives the results under Performance, and once in each of "
-        f"{versions} other versions, which gives the tables under Robustness.{rounding} "
+        "test images once as they are, which gives the results under Performance, and once in each "
+        f"of {versions} other versions, which gives the tables under Robustness.{rounding} "
         f"{_optimism(config)}"
     )
 
@@ -398,9 +398,9 @@ def _optimism(config: dict[str, Any]) -> str:
         )
     return (
         "The recipes of this project were developed with results on this test set known: "
-        "docs/experiments.md lists each time a model was scored on it, including earlier bundles with "
-        "the same weights. Test results are therefore "
-        "optimistic, and results on new images may be lower."
+        "docs/experiments.md lists each time a model was scored on it, including earlier bundles "
+        "with the same weights. Test results are therefore optimistic, and results on new images "
+        "may be lower."
     )
 
 
