@@ -74,7 +74,8 @@ def trained_models(dataset: Path, tmp_path_factory: pytest.TempPathFactory) -> P
     """A models folder in which `cnn-softmax` was trained on four images a class and fold."""
     import train
 
-    os.environ.pop("LUNG_MASKS_DIR", None)  # masks of other images
+    for variable in ("LUNG_MASKS_DIR", "XRAY_EXTERNAL_DIR"):  # of other images
+        os.environ.pop(variable, None)
     models = tmp_path_factory.mktemp("models")
     arguments = ["--recipe", "cnn-softmax", "--data", str(dataset), "--models", str(models)]
     arguments += ["--limit", "4", "--epochs", "1", "--set", "filters=(4, 4, 4)"]

@@ -1,6 +1,8 @@
 """`python train.py --folds N` and `--seeds N`: the runs, their tables, and how they are resumed."""
 
+import shutil
 import sys
+from argparse import Namespace
 from pathlib import Path
 
 import numpy as np
@@ -8,8 +10,9 @@ import pandas as pd
 import pytest
 
 import train
+from xray_core import __main__ as commands
 from xray_core.model.bundle import Bundle, open_bundle
-from xray_core.training import run
+from xray_core.training import cross_validation, run
 from xray_core.training.cross_validation import summarize
 
 QUICK = ["--recipe", "cnn-softmax", "--lungs", "none", "--set", "filters=(4, 4, 4)", "--epochs"]
@@ -73,6 +76,35 @@ def test_a_run_says_which_part_was_held_out(bundles: dict[str, Bundle]) -> None:
     assert "Part 2 of 2 of the training and validation images, held out" in card
     assert "Official test set" not in card
     assert "the official test images were not used" in card
+
+
+def test_a_run_can_be_finished_again(
+    bundles: dict[str, Bundle], dataset: Path, tmp_path: Path
+) -> None:
+    before = bundles["fold-2-seed-1"]
+    shutil.copytree(before.folder, tmp_path / before.name)
+    arguments = ["--models", str(tmp_path), "--data", str(dataset), "--lungs", "none"]
+    assert commands.main(["finish", before.name, *arguments]) == 0
+    after = open_bundle(tmp_path / before.name)
+    for key in ("cross_validation", "calibration", "metrics", "dataset"):
+        assert after.config[key] == before.config[key]
+
+
+def test_an_average_is_defined_where_probabilities_are_rounded_to_0_and_1(
+    folder: Path, bundles: dict[str, Bundle], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    first, second = (bundles[f"fold-1-seed-{seed}"] for seed in (0, 1))
+    plans = [Namespace(target=one.folder, held_out=(1, 2), recipe=None) for one in (first, second)]
+    steps = iter([1000.0, -2000.0])
+    stored = Bundle.predictions
+    monkeypatch.setattr(
+        Bundle,
+        "predictions",
+        lambda bundle: stored(bundle).assign(logit=next(steps)),
+    )
+    row = cross_validation._average_row(plans)
+    assert row["sensitivity"] == 0.0
+    assert row["specificity"] == 1.0
 
 
 def test_seeds_differ_in_the_weights_and_not_in_the_images(bundles: dict[str, Bundle]) -> None:

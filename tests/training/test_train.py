@@ -79,6 +79,8 @@ def test_one_class_alone_is_refused(
         (["--set", "learning_rate=-1.0"], "'learning_rate' must be above 0"),
         (["--recipe", "cnn-softmax", "--set", "mixup=0.4"], "works only with output=sigmoid"),
         (["--recipe", "vgg16", "--set", "last_stage=conv5"], "the backbone resnet50"),
+        (["--recipe", "lungs", "--external", "e"], "--external works only with a classifier"),
+        (["--lungs", "none", "--recipe", "cnn", "--external", "e"], "no folder of external images"),
         (["--seed", "-1"], "--seed must be 0 to"),
         (["--split-seed", "5000000000"], "--split-seed must be 0 to"),
     ],
@@ -153,6 +155,7 @@ def test_the_card_names_no_folder_of_this_machine() -> None:
     assert command._reproducible_options(["--masks", "/home/me/m", "--seed", "1"]) == (
         "--masks DIR --seed 1"
     )
+    assert command._reproducible_options(["--external", "/home/me/e"]) == "--external DIR"
 
 
 def test_a_training_leaves_a_whole_bundle_and_nothing_else(trained_models: Path) -> None:
@@ -215,22 +218,37 @@ def test_what_follows_the_weights_can_be_rebuilt(
     assert after.dataset().equals(before.dataset())
 
 
-def test_a_rebuilt_bundle_measures_hidden_lungs_and_other_hospitals(
-    trained_models: Path, dataset: Path, masks: Path, tmp_path: Path, image: Callable[..., Any]
-) -> None:
+@pytest.fixture
+def hospitals(tmp_path: Path, image: Callable[..., Any]) -> Path:
+    """A folder with a table of six external images."""
     from PIL import Image
 
+    folder = tmp_path / "hospitals"
+    folder.mkdir()
+    table = "set,file,label,patient,view\n"
+    for number in range(6):
+        Image.fromarray(image(700 + number, number % 2 == 1)).save(folder / f"{number}.png")
+        label = "PNEUMONIA" if number % 2 else "NORMAL"
+        table += f"clinic,{number}.png,{label},p{number},PA\n"
+    (folder / "images.csv").write_text(table)
+    return folder
+
+
+def test_a_training_measures_other_hospitals_at_its_end(dataset: Path, hospitals: Path) -> None:
+    arguments = ["--recipe", "cnn-softmax", "--data", str(dataset), "--external", str(hospitals)]
+    arguments += ["--limit", "4", "--epochs", "1", "--set", "filters=(4, 4, 4)", "--lungs", "none"]
+    assert train.main(arguments) == 0
+    bundle = open_bundle("models/cnn-softmax")
+    assert [one["set"] for one in bundle.config["external"]] == ["clinic"]
+    assert "--external DIR" in bundle.card()
+
+
+def test_a_rebuilt_bundle_measures_hidden_lungs_and_other_hospitals(
+    trained_models: Path, dataset: Path, masks: Path, tmp_path: Path, hospitals: Path
+) -> None:
     from xray_core.__main__ import main
 
     shutil.copytree(trained_models, tmp_path / "models")
-    hospitals = tmp_path / "hospitals"
-    hospitals.mkdir()
-    table = "set,file,label,patient,view\n"
-    for number in range(6):
-        Image.fromarray(image(700 + number, number % 2 == 1)).save(hospitals / f"{number}.png")
-        label = "PNEUMONIA" if number % 2 else "NORMAL"
-        table += f"clinic,{number}.png,{label},p{number},PA\n"
-    (hospitals / "images.csv").write_text(table)
     options = ["--data", str(dataset), "--lungs", "none", "--external", str(hospitals)]
     assert main(["finish", "cnn-softmax", *options, "--masks", str(masks)]) == 0
     bundle = open_bundle(tmp_path / "models" / "cnn-softmax")

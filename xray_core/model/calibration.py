@@ -88,8 +88,11 @@ class Calibration:
         ndarray of float64
             Probabilities in [0, 1], in the shape of `logit`.
         """
-        z = np.asarray(logit, np.float64) / self.temperature + self.shift
-        return np.asarray(special.expit(z))
+        return np.asarray(special.expit(self.log_odds(logit)))
+
+    def log_odds(self, logit: Any) -> np.ndarray:
+        """Return the calibrated log-odds of pneumonia, float64 in the shape of `logit`."""
+        return np.asarray(np.asarray(logit, np.float64) / self.temperature + self.shift)
 
     def verdict(self, probability: float) -> Verdict:
         """Return the verdict for a calibrated probability.

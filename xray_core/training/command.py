@@ -17,6 +17,7 @@ from xray_core.training.plan import LUNGS, plan_training
 _OF_THIS_MACHINE = (
     "--data",
     "--masks",
+    "--external",
     "--models",
     "--backbone-weights",
     "--name",
@@ -53,6 +54,7 @@ def _train(options: argparse.Namespace, arguments: list[str]) -> None:
         "epochs": options.epochs,
         "data": options.data,
         "masks": options.masks,
+        "external": options.external,
         "models": options.models,
         "name": options.name,
         "resume": options.resume,
@@ -157,6 +159,12 @@ def _parser() -> argparse.ArgumentParser:
         "for lung: --recipe lungs needs them; for other recipes, they hide the lungs of test "
         "images after the training (default: $LUNG_MASKS_DIR)",
     )
+    option(
+        "--external",
+        metavar="DIR",
+        help="images of other hospitals and the table of them, measured after the training for "
+        "the model card (default: $XRAY_EXTERNAL_DIR)",
+    )
     option("--name", help="name of the bundle (default: that of the recipe, or the next free one)")
     option("--models", type=Path, default=MODELS, metavar="DIR", help="folder of the bundles")
     option(
@@ -255,8 +263,8 @@ def _reproducible_options(arguments: list[str]) -> str:
             skip = not value
             if option == "--backbone-weights":
                 kept.append("--backbone-weights FILE")
-            if option == "--masks":
-                kept.append("--masks DIR")
+            if option in ("--masks", "--external"):
+                kept.append(f"{option} DIR")
         else:
             skip = False
             if option not in ("--overwrite", "--resume", "--average"):

@@ -17,7 +17,7 @@ from typing import Any
 
 import numpy as np
 import pandas as pd
-from scipy.special import expit, logit
+from scipy.special import expit
 
 from xray_core.command_line import silence_tensorflow
 from xray_core.errors import BundleError, DatasetError, RecipeError, XrayError
@@ -263,6 +263,7 @@ def _run_plan(plan: Plan, folder: Path, seed: int, seeds: int) -> Plan:
         folder=plan.folder.absolute(),
         masks=plan.masks and plan.masks.absolute(),
         test_masks=plan.test_masks and plan.test_masks.absolute(),
+        external=plan.external and plan.external.absolute(),
         lungs=lungs and replace(lungs, folder=lungs.folder.absolute()),
         backbone_weights=(
             weights if weights in (None, "imagenet") else str(Path(weights).absolute())
@@ -368,7 +369,7 @@ def _row(plan: Plan) -> dict[str, Any]:
 def _average_row(plans: Sequence[Plan]) -> dict[str, Any]:
     bundles = [open_bundle(plan.target) for plan in plans]
     tables = [_test_predictions(bundle) for bundle in bundles]
-    log_odds = np.mean([logit(table["probability"]) for table in tables], axis=0)
+    log_odds = np.mean([table["log_odds"] for table in tables], axis=0)
     calibration = bundles[0].calibration
     scores = prepare_table(tables[0].assign(probability=expit(log_odds)), prior=calibration.prior)
     measured = metrics_json(evaluate(scores, threshold=calibration.decision_threshold))
@@ -381,10 +382,10 @@ def _average_row(plans: Sequence[Plan]) -> dict[str, Any]:
 
 
 def _test_predictions(bundle: Bundle) -> pd.DataFrame:
-    """The rows of the fold "test", with the probability of every image, also of refused ones."""
+    """The rows of the fold "test", with calibrated `log_odds` of every image, also refused ones."""
     table = bundle.predictions()
     table = table[table["fold"] == "test"].sort_values("file", ignore_index=True)
-    return table.assign(probability=bundle.calibration.probability(table["logit"]))
+    return table.assign(log_odds=bundle.calibration.log_odds(table["logit"]))
 
 
 def _number(plan: Plan) -> int | None:

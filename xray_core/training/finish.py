@@ -342,7 +342,11 @@ def finish_again(
     facts["training"] = config["training"]
     if notes or config.get("notes"):
         facts["notes"] = notes or config["notes"]
-    index = build_index(folder, seed=facts["split_seed"])
+    held_out = None
+    if part := config.get("cross_validation"):
+        facts["cross_validation"] = part
+        held_out = part["fold"], part["folds"]
+    index = build_index(folder, seed=facts["split_seed"], held_out=held_out)
     if facts["limit"] is not None:
         index = limit_index(index, facts["limit"], facts["split_seed"])
     recorded = config["dataset"].get("unreadable", [])

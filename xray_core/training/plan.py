@@ -10,6 +10,7 @@ from typing import Any
 
 import pandas as pd
 
+from xray_core.dataset.external import find_external, read_external
 from xray_core.dataset.index import build_index, check_folds, find_dataset, limit_index
 from xray_core.errors import BundleError, DatasetError, RecipeError
 from xray_core.labels import LABELS
@@ -41,6 +42,9 @@ class Plan:
     test_masks : pathlib.Path or None
         The folder of the lung masks for test images with hidden parts; None for a segmentation, or
         if none was named.
+    external : pathlib.Path or None
+        The folder of images from other hospitals, which the finished classifier is measured on;
+        None for a segmentation, or if none was named.
     without_mask : tuple of str
         Paths of the images that are left out because they have no mask.
     target : pathlib.Path
@@ -76,6 +80,7 @@ class Plan:
     index: pd.DataFrame
     masks: Path | None
     test_masks: Path | None
+    external: Path | None
     without_mask: tuple[str, ...]
     target: Path
     run_folder: Path
@@ -98,6 +103,7 @@ def plan_training(
     epochs: int | None = None,
     data: str | None = None,
     masks: str | None = None,
+    external: str | None = None,
     models: Path = Path("models"),
     name: str | None = None,
     overwrite: bool = False,
@@ -126,6 +132,9 @@ def plan_training(
     masks : str, optional
         The folder of the lung masks; by default `LUNG_MASKS_DIR`. A classifier uses them only for
         test images with hidden parts, after the training.
+    external : str, optional
+        The folder of images from other hospitals (`xray_core.dataset.external`); by default
+        `XRAY_EXTERNAL_DIR`.
     models : pathlib.Path
         The folder of the bundles.
     name : str, optional
@@ -169,6 +178,11 @@ def plan_training(
         )
     weights = None if backbone_weights == "none" or not recipe.backbone else backbone_weights
     initial_weights = _weights_identity(weights)
+    if external is not None and recipe.kind == "segmentation":
+        raise RecipeError(
+            f"--external works only with a classifier, and the recipe {recipe.name} is not one: "
+            "leave it out."
+        )
     name = name or find_free_name(models, recipe.name)
     check_name(models, name, overwrite=overwrite)
     folder = find_dataset(data)
@@ -179,6 +193,9 @@ def plan_training(
     test_masks = find_masks_if_named(masks) if recipe.kind == "classifier" else None
     if test_masks is not None:
         without_mask(index[index["fold"] == "test"], test_masks)  # raises an error if all are
+    external_folder = find_external(external) if recipe.kind == "classifier" else None
+    if external_folder is not None:
+        read_external(external_folder)  # raises an error if the table is invalid
     if limit is not None:
         index = limit_index(index, limit, split_seed)
     check_folds(index)
@@ -190,6 +207,7 @@ def plan_training(
         index=index,
         masks=mask_folder,
         test_masks=test_masks,
+        external=external_folder,
         without_mask=tuple(missing),
         target=models / name,
         run_folder=models / f".{name}.training",

@@ -119,6 +119,7 @@ def train(plan: Plan, *, log: Callable[[str], None] = print) -> Bundle:
                 plan.target,
                 lungs=plan.lungs,
                 masks=plan.test_masks,
+                external=plan.external,
                 log=log,
             )
         shutil.rmtree(plan.run_folder, ignore_errors=True)
