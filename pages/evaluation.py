@@ -69,7 +69,7 @@ def show_summary(source: str, evaluation: Evaluation) -> None:
     st.markdown(
         f"**{evaluation.model}** on {images}: {len(scores.label)} images of "
         f"{scores.weights.patients} patients, {scores.prevalence:.1%} with pneumonia. "
-        "Intervals: 95%, by patients."
+        "95% confidence intervals: bootstrap over patients."
     )
 
 

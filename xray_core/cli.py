@@ -57,8 +57,8 @@ def _parser() -> argparse.ArgumentParser:
         "app",
         help="open the app in the browser",
         description="Start the server of the app, and open it in the browser. Further settings "
-        "are those of Streamlit, as environment variables (STREAMLIT_SERVER_HEADLESS=true, say). "
-        "See docs/deploy.md.",
+        "are those of Streamlit, as environment variables (for example "
+        "STREAMLIT_SERVER_HEADLESS=true). See docs/deploy.md.",
         epilog="example: chest-xray app --port 8502 --models models",
     )
     app.set_defaults(run=_app)
@@ -120,7 +120,8 @@ def _parser() -> argparse.ArgumentParser:
         type=_positive_seconds,
         default=60.0,
         metavar="SECONDS",
-        help="give a file up after this time (default: 60)",
+        help="seconds after which a file that has not arrived is recorded as unreadable "
+        "(default: 60)",
     )
     screen.add_argument(
         "--ray",
@@ -354,7 +355,7 @@ def _finish(options: argparse.Namespace) -> None:
         for option in ("lungs", "external"):
             if getattr(options, option) is not None:
                 raise XrayError(
-                    f"--{option} works only with a classifier, and {bundle.name} is none."
+                    f"--{option} works only with a classifier, and {bundle.name} is not one."
                 )
     if options.stored:
         given = (options.data, options.masks, options.lungs, options.external)
@@ -370,7 +371,7 @@ def _finish(options: argparse.Namespace) -> None:
         bundle = finish_stored(bundle, notes=notes)
         print(
             f"Metrics, figures and card of {bundle.folder} were rebuilt from stored predictions. "
-            "No image was predicted: this is no further use of the test set."
+            "No image was predicted: this does not count as a use of the test set."
         )
         return
     from xray_core.dataset.external import find_external

@@ -91,10 +91,10 @@ def test_nothing_of_a_result_reaches_the_browser_before_the_call(
     assert len(set(served)) == 1  # the image
     expect(page.locator(".xv [data-xv=map-controls]")).to_be_hidden()
     expect(page.get_by_role("button", name="CSV")).to_have_count(0)
-    record = page.get_by_role("button", name="Record the call and show the result")
+    record = page.get_by_role("button", name="Record the assessment and show the result")
     expect(record).to_be_disabled()
 
-    choose(page, "Your call", "Pneumonia")
+    choose(page, "Your assessment", "Pneumonia")
     choose(page, "Your confidence", "4, high")
     assert not [found for data in frames if (found := OF_A_RESULT.search(data))]
     record.click()
@@ -129,9 +129,9 @@ def test_the_mark_is_where_it_was_drawn_and_stays_beside_the_map(
     page.mouse.up()
     page.get_by_role("button", name="Mark this area").click()
     expect(page.get_by_role("button", name="Remove the mark")).to_be_visible()
-    choose(page, "Your call", "Pneumonia")
+    choose(page, "Your assessment", "Pneumonia")
     choose(page, "Your confidence", "2, low")
-    page.get_by_role("button", name="Record the call and show the result").click()
+    page.get_by_role("button", name="Record the assessment and show the result").click()
     expect(page.locator(".verdict")).to_be_visible(timeout=SLOW)
     expect(page.locator(".xv canvas")).to_have_attribute("aria-label", re.compile("marked"))
     idle(page)
@@ -167,13 +167,13 @@ def test_a_reading_needs_no_mouse_and_its_pages_have_no_violations(
     for key in ("+", "+", "+", "+", "c", "Enter"):  # marks what is visible
         page.keyboard.press(key)
     expect(page.get_by_role("button", name="Remove the mark")).to_be_visible()
-    for group, name in (("Your call", "Unsure"), ("Your confidence", "1, guess")):
+    for group, name in (("Your assessment", "Unsure"), ("Your confidence", "1, guess")):
         radio = page.get_by_role("radiogroup", name=group).get_by_role("radio", name=name)
         radio.focus()
         page.keyboard.press("Space")
         expect(radio).to_be_checked()
         idle(page)
-    record = page.get_by_role("button", name="Record the call and show the result")
+    record = page.get_by_role("button", name="Record the assessment and show the result")
     expect(record).to_be_enabled()
     record.press("Enter")
     expect(page.locator(".verdict")).to_be_visible(timeout=SLOW)

@@ -1,4 +1,4 @@
-"""Parts of a set of images: uncertain band, subtypes, input check, errors."""
+"""Parts of a set of images: indeterminate band, subtypes, input check, errors."""
 
 import numpy as np
 import pandas as pd

@@ -26,7 +26,8 @@ CODES = {"P": "PNEUMONIA", "N": "NORMAL", "U": "UNSURE", "?": "UNCERTAIN", "R": 
 
 
 def reading(image: int, code: str, patient: str | None = None) -> Reading:
-    """A complete reading: reference label ("-" without), first call, result, second call."""
+    """A complete reading: reference label ("-" without), first assessment, result, second
+    assessment."""
     reference, before, verdict, after = code
     shown = ShownResult(CODES[verdict], SHOWN_AS[CODES[verdict]], None, "micro 1")  # type: ignore[arg-type]
     first = Reading(
@@ -63,7 +64,7 @@ TWELVE = (
     "PPPP",  # right throughout
     "PNPP",  # the result corrects the reader
     "PNPN",  # a correct result is rejected
-    "PUNN",  # a wrong result decides an unsure call
+    "PUNN",  # a wrong result decides an unsure assessment
     "PPNN",  # a wrong result is followed against a correct call
     "PPNP",  # a wrong result is rejected
     "NNPN",
@@ -120,7 +121,7 @@ def test_few_patients_have_wide_intervals_and_no_kappa() -> None:
     assert study.before.specificity.text == "0 of 0, not enough cases"
     assert study.before.specificity.estimate is None
     assert study.agreement_before.kappa is None
-    assert compare_calls(study)[-1]["First call"] == "not enough cases"
+    assert compare_calls(study)[-1]["First assessment"] == "not enough cases"
     # Tango, without a change: 1.96^2 / (1 + 1.96^2) = 0.7935
     assert study.sensitivity_change.text == "+0.0 percentage points (-79.3 to +79.3)"
     assert study.specificity_change.text == "not enough cases"
@@ -278,10 +279,10 @@ def test_an_image_that_was_read_twice_is_refused() -> None:
     ("codes", "expected"),
     [
         (["PPPP"], "No result was wrong, so it cannot be measured."),
-        (["NPPP"], "The first call agreed with all of them, so it cannot be measured."),
+        (["NPPP"], "The first assessment agreed with all of them, so it cannot be measured."),
         (
             ["PPNN", "NPPP"],
-            "Where the first call differed: 1 of 1, 100.0% (20.7% to 100.0%); this is the "
+            "Where the first assessment differed: 1 of 1, 100.0% (20.7% to 100.0%); this is the "
             "automation bias.",
         ),
     ],
@@ -297,7 +298,7 @@ def test_the_sentence_on_automation_bias(codes: list[str], expected: str) -> Non
 def test_the_sentences_say_how_unsure_counts_and_for_whom_they_hold() -> None:
     study = evaluate_readings(readings(*TWELVE))
     text = " ".join(describe_readings(study))
-    assert "An unsure call counts as neither pneumonia nor no pneumonia." in text
+    assert "An unsure assessment counts as neither pneumonia nor no pneumonia." in text
     assert "do not apply to other readers" in text
     assert "Changed for the better, from wrong to correct: 1 of 11, 9.1% (" in text
     assert "12 complete readings of 12 patients; 1 without a result of the model" in text
@@ -318,13 +319,13 @@ def test_every_call_and_verdict_can_be_evaluated() -> None:
 def test_the_table_compares_both_calls_and_the_model() -> None:
     rows = {row.pop(""): row for row in compare_calls(evaluate_readings(readings(*TWELVE)))}
     # Wilson's interval of 3 of 6 is 18.8% to 81.2%, and of 1 of 4 4.6% to 69.9%.
-    assert rows["Sensitivity"]["First call"] == "3 of 6, 50.0% (18.8% to 81.2%)"
+    assert rows["Sensitivity"]["First assessment"] == "3 of 6, 50.0% (18.8% to 81.2%)"
     assert rows["Sensitivity"]["Change"].startswith("+0.0 percentage points (")
     assert rows["Specificity"]["Model alone"] == "1 of 4, 25.0% (4.6% to 69.9%)"
-    assert rows["Agreement with the model"]["Second call"].startswith("7 of 11, ")
-    assert rows["Kappa with the model"]["First call"] == "not enough cases"
+    assert rows["Agreement with the model"]["Second assessment"].startswith("7 of 11, ")
+    assert rows["Kappa with the model"]["First assessment"] == "not enough cases"
     assert {tuple(row) for row in rows.values()} == {
-        ("First call", "Second call", "Change", "Model alone")
+        ("First assessment", "Second assessment", "Change", "Model alone")
     }
 
 

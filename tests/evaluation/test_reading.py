@@ -39,12 +39,15 @@ def test_no_second_call_before_the_result_and_no_second_result() -> None:
 @pytest.mark.parametrize(
     ("change", "message"),
     [
-        ({"call_before": "pneumonia"}, "A call is one of PNEUMONIA, NORMAL, UNSURE"),
+        ({"call_before": "pneumonia"}, "An assessment is one of PNEUMONIA, NORMAL, UNSURE"),
         ({"confidence_before": 0}, "A confidence is one of 1, 2, 3, 4, 5"),
         ({"reference": "UNSURE"}, "A reference label is one of NORMAL, PNEUMONIA"),
         ({"box": Box(0.5, 0.0, 0.4, 1.0)}, "A box has an area"),
         ({"call_after": "UNSURE"}, "given together"),
-        ({"result": SHOWN, "call_after": "MAYBE", "confidence_after": 1}, "A call is one of"),
+        (
+            {"result": SHOWN, "call_after": "MAYBE", "confidence_after": 1},
+            "An assessment is one of",
+        ),
         ({"result": SHOWN, "call_after": "UNSURE", "confidence_after": 9}, "A confidence is one"),
     ],
 )
@@ -64,15 +67,12 @@ def test_a_prediction_is_shown_with_its_cautions() -> None:
 
 
 def test_the_table_holds_box_and_both_calls() -> None:
-    read = replace(
-        FIRST, box=Box(0.1, 0.25, 0.52, 1.0), reference="PNEUMONIA", adjustment="Cropped."
-    )
+    read = replace(FIRST, box=Box(0.1, 0.25, 0.52, 1.0), reference="PNEUMONIA")
     (row,) = rows(readings_csv([read.reveal(SHOWN).conclude("UNSURE", 1)]))
     assert list(row) == list(READING_COLUMNS)
     assert row == {
         "image": "1",
         "patient": "",
-        "adjustment": "Cropped.",
         "call_before": "NORMAL",
         "confidence_before": "2",
         "box_top": "0.1",
@@ -114,7 +114,7 @@ def test_patients_are_numbered_and_files_are_named_on_request_only() -> None:
 def test_no_text_is_run_as_a_formula() -> None:
     formula = "=cmd()|x"
     shown = ShownResult("REFUSED", formula, None, formula, (formula,))
-    read = replace(FIRST, adjustment=formula, file=formula).reveal(shown)
+    read = replace(FIRST, file=formula).reveal(shown)
     (row,) = rows(readings_csv([read], names=True))
-    for name in ("adjustment", "shown_as", "cautions", "model", "file"):
+    for name in ("shown_as", "cautions", "model", "file"):
         assert row[name] == f"'{formula}"

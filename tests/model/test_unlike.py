@@ -31,7 +31,7 @@ def test_the_rule_does_not_change_images_like_the_training_images(
         (RULE, 0.81, "PNEUMONIA"),
         (UnlikeRule(0.3, 0.0, 1.0), 0.0, "UNCERTAIN"),
         (UnlikeRule(0.3, 0.0, 1.0), 1.0, "UNCERTAIN"),
-        # Limits within the uncertain band of the calibration widen nothing.
+        # Limits within the indeterminate band of the calibration widen nothing.
         (UnlikeRule(0.3, 0.45, 0.55), 0.59, "UNCERTAIN"),
         (UnlikeRule(0.3, 0.45, 0.55), 0.39, "NORMAL"),
     ],

@@ -102,7 +102,7 @@ def test_the_result_of_an_unlike_image_has_its_reason(open_page, model, download
     assert f"</span> {UNLIKE}</h2>" in text
     assert '<div class="scale ranking"' in text
     assert "(ranking only)" in text
-    assert "serves for ranking only" in text
+    assert "may be used only to order images" in text
     assert not at.number_input  # a probability for ranking has no post-test probability
     (row,) = csv.DictReader(io.StringIO(downloaded["Result (CSV)"].decode("utf-8-sig")))
     assert (row["shown_as"], row["verdict"]) == (UNLIKE, "UNCERTAIN")
@@ -112,3 +112,4 @@ def test_the_result_of_an_unlike_image_has_its_reason(open_page, model, download
     assert UNLIKE in report
     assert "(ranking only)" in report
     assert row["sentence"] in report
+    assert "For images unlike the training images the limits are 100% and 0%." in report

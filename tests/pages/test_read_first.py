@@ -122,12 +122,12 @@ def test_nothing_of_a_result_exists_before_the_call(start, image_png, prediction
     assert "not shown yet" in viewer(at)["description"]
     assert at.get("download_button") == []
     assert predictions == []
-    record = next(b for b in at.button if b.label == "Record the call and show the result")
+    record = next(b for b in at.button if b.label == "Record the assessment and show the result")
     assert record.disabled
 
     at = call(at, "NORMAL", 4)
     assert predictions == []
-    at = press(at, "Record the call and show the result")
+    at = press(at, "Record the assessment and show the result")
 
     assert len(predictions) == 1
     assert "Pneumonia suspected" in everything(at)
@@ -142,7 +142,7 @@ def test_the_page_before_the_call_is_the_same_for_every_result(open_page, with_m
         at.file_uploader[0].upload("a.png", data, "image/png")
         at = press(at.run(), "Continue: 1 image waits")
         texts.append(re.sub(r"\$\$ID-[0-9a-f]+|[0-9a-f]{32,}", "", everything(at)))
-        at = press(call(at, "UNSURE", 3), "Record the call and show the result")
+        at = press(call(at, "UNSURE", 3), "Record the assessment and show the result")
         texts.append(at.session_state["reading_session"].readings[1].result.verdict)
     assert (texts[1], texts[3]) == ("PNEUMONIA", "NORMAL")
     assert texts[0] == texts[2]
@@ -150,7 +150,7 @@ def test_the_page_before_the_call_is_the_same_for_every_result(open_page, with_m
 
 def test_the_first_call_stays_and_the_second_may_differ(start, image_png, predictions):
     at = start(("a.png", image_png(1000, True)))
-    at = press(call(at, "UNSURE", 2), "Record the call and show the result")
+    at = press(call(at, "UNSURE", 2), "Record the assessment and show the result")
     assert at.radio(key="call-again-1").value == "UNSURE"
     assert "call-1" not in [radio.key for radio in at.radio]
 
@@ -179,7 +179,7 @@ def test_a_test_image_keeps_its_label_to_itself_until_the_reading_is_complete(
     at = press(at.run(), "Read random test images")
     opened = at.session_state["reading_session"].opened
     assert not REFERENCE.search(everything(at)), REFERENCE.search(everything(at))
-    at = press(call(at, "PNEUMONIA", 3), "Record the call and show the result")
+    at = press(call(at, "PNEUMONIA", 3), "Record the assessment and show the result")
     assert not re.search(r"label: (pneu|nor)|test/|person\d|IM-\d", everything(at))
     first = opened.case.file
     at = press(at, "Record and open the next image")
@@ -224,7 +224,7 @@ def test_stopping_before_the_call_keeps_the_image_and_after_it_the_incomplete_re
     at = press(at, "Stop reading")
     assert "Continue: 1 image waits" in labels(at)
     at = press(at, "Continue: 1 image waits")
-    at = press(call(at, "NORMAL", 1), "Record the call and show the result")
+    at = press(call(at, "NORMAL", 1), "Record the assessment and show the result")
     at.session_state["reading_session"].stop()
     at = at.run()
     (row,) = table(at)
@@ -239,7 +239,7 @@ def test_another_model_does_not_change_a_shown_result(start, image_png, with_mod
 
     shutil.copytree(micro_bundle, with_model / "other")
     at = start(("a.png", image_png(1000, True)))
-    at = press(call(at, "PNEUMONIA", 3), "Record the call and show the result")
+    at = press(call(at, "PNEUMONIA", 3), "Record the assessment and show the result")
     model = at.session_state["reading_session"].readings[1].result.model
     before = viewer(at)
     at = at.sidebar.selectbox[0].set_value("other").run()
@@ -255,7 +255,7 @@ def test_a_marked_area_is_part_of_the_reading(start, image_png):
     at.session_state["reading_session"].mark(Box(0.25, 0.5, 0.75, 0.875))
     at = at.run()
     assert viewer(at)["mark"] == [0.25, 0.5, 0.75, 0.875]
-    at = press(call(at, "PNEUMONIA", 3), "Record the call and show the result")
+    at = press(call(at, "PNEUMONIA", 3), "Record the assessment and show the result")
     assert viewer(at)["box"] is None
     assert viewer(at)["mark"] == [0.25, 0.5, 0.75, 0.875]
     (row,) = table(at)
@@ -271,7 +271,7 @@ def test_a_marked_area_is_part_of_the_reading(start, image_png):
 
 def test_the_summary_is_drawn_when_it_is_opened(start, image_png):
     at = start(("a.png", image_png(1000, True)))
-    at = press(call(at, "NORMAL", 2), "Record the call and show the result")
+    at = press(call(at, "NORMAL", 2), "Record the assessment and show the result")
     at = call(at, "PNEUMONIA", 4, again="-again")
     at = at.selectbox(key="reference-1").set_value("PNEUMONIA").run()
     at = press(at, "Record")

@@ -30,7 +30,7 @@ from xray_core.prediction.predictor import NOT_FINITE
 from xray_core.prediction.result import Prediction
 from xray_core.prediction.screen import RESULT_COLUMNS, result_cells, screen
 
-# Images that the tiny model classifies correctly, away from its uncertain band.
+# Images that the tiny model classifies correctly, away from its indeterminate band.
 NORMAL, PNEUMONIA = (2007, False), (2001, True)
 
 
@@ -524,7 +524,7 @@ def test_a_rule_makes_the_result_of_an_unlike_image_indeterminate(unlike, image_
     assert prediction.probability == home.probability
     assert prediction.probability_note == wording.RANKING_ONLY
     assert prediction.post_test(0.2) is None
-    assert "serves for ranking only" in prediction.sentence
+    assert "may be used only to order images" in prediction.sentence
     assert "cannot tell" not in prediction.sentence
     assert wording.UNLIKE_TRAINING in prediction.reasons
     assert not prediction.accuracy_applies
@@ -536,7 +536,7 @@ def test_a_rule_may_begin_below_the_caution(predictor, configured, image_png):
     assert (prediction.gate, prediction.verdict) == ("passed", "UNCERTAIN")
     assert prediction.unlike
     assert wording.UNLIKE_TRAINING not in prediction.reasons
-    assert "serves for ranking only" in prediction.sentence
+    assert "may be used only to order images" in prediction.sentence
     assert not prediction.accuracy_applies
 
 

@@ -23,9 +23,9 @@ def show_shortcuts(source: Source) -> None:
         alt="AUC of each image feature for pneumonia, in the training and in the test images",
     )
     st.caption(
-        "AUC of one feature alone, with its 95% interval by patients. The direction in brackets "
-        "(higher or lower in pneumonia) is that of the training images and is applied to the test "
-        "images. 0.5 (dashed): no information on the class. Constant features are left out."
+        "AUC of one feature alone, with its 95% confidence interval by patient. The direction in "
+        "brackets (higher or lower in pneumonia) is that of the training images and is applied to "
+        "the test images. 0.5 (dashed): no information on the class. Constant features are left out."
     )
 
 
@@ -70,7 +70,7 @@ def _show_distribution(whole: pd.DataFrame, names: list[str]) -> None:
         interval = format_interval(strength.low, strength.high, ".2f")
         st.caption(
             f"{len(table):,} images. Alone it separates the classes with an AUC of "
-            f"{strength.value:.2f} (95% interval {interval}, by patients; "
+            f"{strength.value:.2f} (95% interval {interval}, by patient; "
             f"{'higher' if auc.higher else 'lower'} in pneumonia). Scroll to zoom, drag to move, "
             "double-click to reset."
         )

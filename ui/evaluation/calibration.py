@@ -48,7 +48,8 @@ def _show_diagram(evaluation: Evaluation, metrics: Metrics) -> None:
     )
     st.caption(
         f"{metrics.images} images in ten bins; the number at a point is its images. Bars: 95% "
-        "Wilson interval, by patients. Probabilities are shifted from the 50% prior to these "
+        "Wilson interval with patients in place of images. Probabilities are shifted from the 50% "
+        "prior to these "
         f"images' {metrics.prevalence:.1%}."
     )
 

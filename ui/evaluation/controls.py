@@ -34,9 +34,8 @@ def _threshold(evaluation: Evaluation) -> float:
         format_func=lambda name: f"{_POINTS[name]} ({points[name]:.1%})",
         key="evaluation_point",
         help="The decision threshold gives both kinds of error the same weight. The exclusion "
-        "threshold has a sensitivity of 99% on validation images and altered copies of them. Both "
-        "were fixed before the "
-        "test split was used.",
+        "threshold has a sensitivity of 99% on validation images and altered copies of them. "
+        "Neither was fitted to test images.",
     )
     if point or "evaluation_threshold" not in st.session_state:
         st.session_state["evaluation_threshold"] = round(100 * points[point or "decision"], 1)

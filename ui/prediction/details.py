@@ -28,7 +28,7 @@ if TYPE_CHECKING:
 
 _PAUSE, _PAUSES = 0.05, 5  # seconds, and their number
 WHAT_TO_DO = """
-- Check that it is a frontal view of a chest, upright, and nothing else.
+- Check that the image shows an upright frontal chest and nothing else.
 - Remove borders and text; export the file rather than photographing a screen.
 - Where possible, export it from its own system as DICOM, PNG or JPEG.
 """

@@ -15,8 +15,9 @@ from xray_core.model.bundle import Bundle
 
 PRIVACY = f"""
 One drop may hold up to {DROP_LIMIT}. Images are held in the memory of the computer that runs this
-app until you press Clear, and for up to {closed_tab_seconds()} seconds after you close the page.
-Nothing is stored or sent anywhere, and file names are shown only where you ask for them.
+app until you press Clear, or until {closed_tab_seconds()} seconds after you close the page. The app
+writes no image to disk and sends none to other servers, and file names are shown only where you ask
+for them.
 """
 
 
@@ -60,7 +61,10 @@ def example_buttons(visit: Visit, bundle: Bundle) -> None:
 def describe_model(bundle: Bundle) -> str:
     """Return what the model is good at and for whom, with its numbers, as Markdown."""
     name = as_text(bundle.name)
-    what = f"**{name}** detects pneumonia in frontal chest X-rays of children aged 1 to 5."
+    what = (
+        f"**{name}** estimates the probability of pneumonia from a frontal chest X-ray of a child "
+        "aged 1 to 5."
+    )
     test: Mapping[str, Any] = bundle.config.get("metrics", {}).get("test", {})
     if not {"images", "patients", "metrics"} <= test.keys():
         return f"{what} It has no stored results on a test set."

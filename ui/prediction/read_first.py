@@ -1,8 +1,8 @@
 """Reading images before the model does: the images, calls and results of one visitor.
 
 Like `ui.prediction.cases.Visit`, a plain object in the session state, whose methods call nothing of
-Streamlit. The model analyses an image only once its reader's first call is recorded, so that no
-result exists before it.
+Streamlit. The model analyses an image only once its reader's first assessment is recorded, so that
+no result exists before it.
 """
 
 import random
@@ -53,7 +53,7 @@ class ReadingSession:
 
     @property
     def reading(self) -> Reading | None:
-        """The reading of the open image; None before its first call."""
+        """The reading of the open image; None before its first assessment."""
         return None if self.opened is None else self.readings.get(self.opened.number)
 
     @property
@@ -97,12 +97,12 @@ class ReadingSession:
         self.opened = OpenImage(self.last, case, reference, patient)
 
     def mark(self, box: Box | None) -> None:
-        """Set where the reader sees pneumonia, until the first call is recorded."""
+        """Set where the reader sees pneumonia, until the first assessment is recorded."""
         if self.opened is not None and self.reading is None:
             self.opened.box = box
 
     def call_first(self, call: Call, confidence: int) -> None:
-        """Record the first call on the open image, which cannot be changed afterwards."""
+        """Record the first assessment on the open image, which cannot be changed afterwards."""
         if self.opened is None or self.reading is not None:
             return
         opened = self.opened
@@ -122,7 +122,8 @@ class ReadingSession:
             self.readings[self.opened.number] = self.reading.reveal(ShownResult.of(result))
 
     def call_again(self, call: Call, confidence: int, reference: str | None = None) -> None:
-        """Record the second call, and the reference label of the reader's own image; close it."""
+        """Record the second assessment, and the reference label of the reader's own image; close
+        it."""
         if self.opened is None or self.reading is None or self.reading.result is None:
             return
         reading = self.reading.conclude(call, confidence)
@@ -132,7 +133,8 @@ class ReadingSession:
         self.close()
 
     def close(self) -> None:
-        """Remove the open image from memory; a reading without a second call stays incomplete."""
+        """Remove the open image from memory; a reading without a second assessment stays
+        incomplete."""
         if self.opened is not None:
             case = self.opened.case
             self.visit.cases = [other for other in self.visit.cases if other is not case]

@@ -1,7 +1,7 @@
 """Read first: the reader calls an image before the model's result is shown, and once more after.
 
 While this mode is on, it takes the place of the page. Nothing of a result is computed, and nothing
-of the reference label is sent to the browser, before the reader's first call is recorded.
+of the reference label is sent to the browser, before the reader's first assessment is recorded.
 """
 
 from collections.abc import Callable
@@ -59,13 +59,13 @@ STYLE = """
 </style>
 """
 ABOUT = """
-You call each image **before** the model's result is shown, and may change your call afterwards. The
-summary compares both calls with the model's results and with the reference labels, where they are
-known.
+You assess each image **before** the model's result is shown, and may change your assessment
+afterwards. The summary compares both assessments with the model's results and with the reference
+labels, where they are known.
 
-The model analyses an image after your first call. While you read, no reference label is shown.
-Images and readings are held in memory until you delete them or close the page. They are not stored:
-download the table to keep it.
+The model analyses an image after your first assessment. While you read, no reference label is
+shown. Images and readings are held in memory until you delete them or close the page. They are not
+stored: download the table to keep it.
 """
 REFERENCES = {"": "Not known", PNEUMONIA: "Pneumonia", NORMAL: "No pneumonia"}
 
@@ -80,7 +80,7 @@ def show_read_first(bundle: Bundle) -> bool:
         "Read first",
         key=_SWITCH,
         on_change=_keep_mode,
-        help="Call each image yourself before the model's result is shown, and compare.",
+        help="Assess each image yourself before the model's result is shown, and compare.",
     )
     if not st.session_state[_SWITCH]:
         return False
@@ -152,7 +152,7 @@ def _start(session: ReadingSession, test_images: _TestImages) -> None:
 
 
 def _read(session: ReadingSession, opened: OpenImage, model: str, test_images: _TestImages) -> None:
-    """Draw the open image, with its result once the first call is recorded."""
+    """Draw the open image, with its result once the first assessment is recorded."""
 
     def advance() -> None:
         was_test_image = opened.is_test_image
@@ -220,7 +220,7 @@ def _result(opened: OpenImage) -> None:
     case, title = opened.case, f"Image {opened.number} of this reading session"
     if case.result is None:
         st.html(f'<h2 class="small">{title}</h2>')
-        st.caption("Your call comes first. The result is shown afterwards.")
+        st.caption("Your assessment comes first. The result is shown afterwards.")
         return
     st.html(result_html(case.result, case.calibration, title))
     cautions = cautions_html(case.result)
@@ -271,7 +271,9 @@ def _description(opened: OpenImage) -> str:
 
 def _first_call(session: ReadingSession, opened: OpenImage, advance: Callable[[], None]) -> None:
     number = opened.number
-    call = st.radio("Your call", CALLS, index=None, format_func=CALLS.get, key=f"call-{number}")
+    call = st.radio(
+        "Your assessment", CALLS, index=None, format_func=CALLS.get, key=f"call-{number}"
+    )
     confidence = st.radio(
         "Your confidence",
         CONFIDENCES,
@@ -285,12 +287,12 @@ def _first_call(session: ReadingSession, opened: OpenImage, advance: Callable[[]
     else:
         st.button("Remove the mark", icon=":material/delete:", on_click=session.mark, args=(None,))
     st.button(
-        "Record the call and show the result",
+        "Record the assessment and show the result",
         type="primary",
         disabled=call is None or confidence is None,
         on_click=session.call_first,
         args=(call, confidence),
-        help="The first call cannot be changed afterwards.",
+        help="The first assessment cannot be changed afterwards.",
     )
     _leave(session, advance, "Skip this image")
 
@@ -300,11 +302,11 @@ def _second_call(
 ) -> None:
     number, result = opened.number, opened.case.result
     st.markdown(
-        f"Your first call: **{CALLS[reading.call_before]}**, confidence "
+        f"Your first assessment: **{CALLS[reading.call_before]}**, confidence "
         f"{_confidence(reading.confidence_before)}."
     )
     call = st.radio(
-        "Your call now",
+        "Your assessment now",
         CALLS,
         index=list(CALLS).index(reading.call_before),
         format_func=CALLS.get,

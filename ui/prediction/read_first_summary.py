@@ -57,6 +57,6 @@ def _table_html(rows: list[dict[str, str]]) -> str:
         values = "".join(f"<td>{escape(cell)}</td>" for cell in cells)
         lines.append(f'<tr><th scope="row">{escape(measure)}</th>{values}</tr>')
     return (
-        '<div class="calls" role="region" tabindex="0" aria-label="Both calls and the model">'
+        '<div class="calls" role="region" tabindex="0" aria-label="Both assessments and the model">'
         f"<table><thead><tr>{heads}</tr></thead><tbody>{''.join(lines)}</tbody></table></div>"
     )

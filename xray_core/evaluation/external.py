@@ -32,7 +32,7 @@ def summarize_external(predictions: pd.DataFrame, calibration: Calibration) -> l
         unknown), logit and verdict.
     calibration
         The model's. An image is indeterminate only because it is unlike the training images where
-        its probability by this calibration lies outside the uncertain band.
+        its probability by this calibration lies outside the indeterminate band.
 
     Returns
     -------

@@ -1,11 +1,11 @@
 """What readings before and after the model's result show about a reader, and about the support.
 
-An unsure call is neither right nor wrong. Sensitivity is the share of all images with pneumonia
-that are called pneumonia, specificity the share of all images without pneumonia that are called no
-pneumonia; an unsure call counts in neither, so it lowers both, and the shares of unsure calls are
-given beside them. (Counted as "not pneumonia", unsure calls would leave the sensitivity as it is
-and be added to the specificity.) An indeterminate result of the model is treated like an unsure
-call.
+An unsure assessment is neither right nor wrong. Sensitivity is the share of all images with
+pneumonia that are called pneumonia, specificity the share of all images without pneumonia that are
+called no pneumonia; an unsure assessment counts in neither, so it lowers both, and the shares of
+unsure assessments are given beside them. (Counted as "not pneumonia", unsure assessments would
+leave the sensitivity as it is and be added to the specificity.) An indeterminate result of the
+model is treated like an unsure call.
 
 Intervals are over patients. Under 20 patients, where a bootstrap is too narrow, a share has
 Wilson's interval with patients in place of images. The interval of a change spans the bootstrap's
@@ -13,9 +13,9 @@ and Tango's with patients in place of images: where few calls change, a bootstra
 any number of patients. Where there are no images, or too few for an interval, an estimate is None;
 none is NaN.
 
-The first and the second call are made one after the other, so they show what one reader does with a
-result at hand. They do not show what the reader would call with the result from the start, or what
-other readers do.
+The first and the second assessment are made one after the other, so they show what one reader does
+with a result at hand. They do not show what the reader would call with the result from the start,
+or what other readers do.
 """
 
 from __future__ import annotations
@@ -68,10 +68,10 @@ class Rate:
 
 @dataclass(frozen=True)
 class Change:
-    """The change of a share from the first to the second call.
+    """The change of a share from the first to the second assessment.
 
-    `gained` and `lost` count images of `images` that are counted in the second or the first call
-    only. `estimate` is the change in [-1, 1] with its 95% interval; None without images.
+    `gained` and `lost` count images of `images` that are counted in the second or the first
+    assessment only. `estimate` is the change in [-1, 1] with its 95% interval; None without images.
     """
 
     gained: int
@@ -121,7 +121,7 @@ class Performance:
 
 @dataclass(frozen=True)
 class Changes:
-    """Second calls that differ from the first, among images with a reference label.
+    """Second assessments that differ from the first, among images with a reference label.
 
     `better` counts changes from wrong to correct, `worse` those from correct to wrong. The others
     are changes from or to unsure.
@@ -139,20 +139,20 @@ class Changes:
 class Reliance:
     """What became of the model's wrong and correct results, indeterminate ones aside.
 
-    An unsure call differs from every one of these results.
+    An unsure assessment differs from every one of these results.
 
     Attributes
     ----------
     wrong_followed
-        Of all wrong results, those that equal the second call.
+        Of all wrong results, those that equal the second assessment.
     wrong_adopted
-        Of the wrong results that differ from the first call, those that equal the second call:
-        automation bias.
+        Of the wrong results that differ from the first assessment, those that equal the second
+        assessment: automation bias.
     correct_rejected
-        Of all correct results, those that differ from the second call.
+        Of all correct results, those that differ from the second assessment.
     correct_not_adopted
-        Of the correct results that differ from the first call, those that differ from the second
-        call.
+        Of the correct results that differ from the first assessment, those that differ from the
+        second call.
     """
 
     wrong_followed: Rate
@@ -170,7 +170,7 @@ class ReaderStudy:
     readings, patients
         Complete readings and their patients. A reading without a patient counts as one of its own.
     incomplete
-        Readings without a second call, which are left out.
+        Readings without a second assessment, which are left out.
     without_result
         Readings that the model refused or could not read; they count for the reader, and not where
         results are compared.
@@ -179,10 +179,10 @@ class ReaderStudy:
     without_patient
         Readings without a patient; intervals are too narrow if some of them share one.
     agreement_before, agreement_after
-        Of the first and of the second calls with the model.
+        Of the first and of the second assessments with the model.
     before, after, model
-        The reader's performance by the first and by the second calls, and the model's on the same
-        images, without those that it refused or could not read.
+        The reader's performance by the first and by the second assessments, and the model's on the
+        same images, without those that it refused or could not read.
     sensitivity_change, specificity_change
         From `before` to `after`.
     changes, reliance

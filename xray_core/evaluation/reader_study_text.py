@@ -1,4 +1,4 @@
-"""What readings show, in words: a table of both calls, and sentences on what changed."""
+"""What readings show, in words: a table of both assessments, and sentences on what changed."""
 
 from __future__ import annotations
 
@@ -6,15 +6,18 @@ from xray_core.evaluation.groups import SMALL_GROUP
 from xray_core.evaluation.reader_study import NOT_ENOUGH, ReaderStudy, Reliance
 from xray_core.stats.intervals import Estimate, format_estimate
 
-KAPPA_NEEDS = f"Kappa needs {SMALL_GROUP} patients, and more than one kind of calls and of results."
+KAPPA_NEEDS = (
+    f"Kappa needs {SMALL_GROUP} patients, and more than one kind of assessments and of results."
+)
 HOW_UNSURE_COUNTS = (
-    "An unsure call counts as neither pneumonia nor no pneumonia. It lowers sensitivity and "
+    "An unsure assessment counts as neither pneumonia nor no pneumonia. It lowers sensitivity and "
     "specificity, and its share is given beside them. An indeterminate result of the model is "
     "treated in the same way."
 )
 AUTOMATION_BIAS = (
     "Automation bias is the tendency to follow a wrong result of a computer against one's own "
-    "judgement. It is measured here where the reader's first call differs from a wrong result."
+    "judgement. It is measured here where the reader's first assessment differs from a wrong "
+    "result."
 )
 LIMITS = (
     "Ranges are 95% intervals by patient. One reader and these images: the numbers do not apply to "
@@ -23,10 +26,10 @@ LIMITS = (
 
 
 def compare_calls(study: ReaderStudy) -> list[dict[str, str]]:
-    """Return one row per measure: both calls, the change between them, and the model alone.
+    """Return one row per measure: both assessments, the change between them, and the model alone.
 
-    Each row has the columns "", "First call", "Second call", "Change" and "Model alone"; a cell is
-    empty where a measure has no such number.
+    Each row has the columns "", "First assessment", "Second assessment", "Change" and "Model
+    alone"; a cell is empty where a measure has no such number.
     """
     before, after, model = study.before, study.after, study.model
     first, second = study.agreement_before, study.agreement_after
@@ -62,7 +65,7 @@ def compare_calls(study: ReaderStudy) -> list[dict[str, str]]:
         ("Agreement with the model", first.agreed.text, second.agreed.text, "", ""),
         ("Kappa with the model", _kappa(first.kappa), _kappa(second.kappa), "", ""),
     ]
-    columns = ("", "First call", "Second call", "Change", "Model alone")
+    columns = ("", "First assessment", "Second assessment", "Change", "Model alone")
     return [dict(zip(columns, row, strict=True)) for row in rows]
 
 
@@ -79,8 +82,9 @@ def describe_readings(study: ReaderStudy) -> tuple[str, ...]:
         f"{changes.unsure_to_correct} to correct, {changes.unsure_to_wrong} to wrong, "
         f"{changes.correct_to_unsure} from correct, {changes.wrong_to_unsure} from wrong.",
         describe_automation_bias(reliance),
-        f"Correct results rejected, with another second call: {reliance.correct_rejected.text}. "
-        f"Where the first call differed as well: {reliance.correct_not_adopted.text}.",
+        "Correct results rejected, with another second assessment: "
+        f"{reliance.correct_rejected.text}. "
+        f"Where the first assessment differed as well: {reliance.correct_not_adopted.text}.",
         HOW_UNSURE_COUNTS,
         *((KAPPA_NEEDS,) if no_kappa else ()),
         LIMITS,
@@ -92,10 +96,12 @@ def describe_automation_bias(reliance: Reliance) -> str:
     followed, adopted = reliance.wrong_followed, reliance.wrong_adopted
     if not followed.images:
         return f"{AUTOMATION_BIAS} No result was wrong, so it cannot be measured."
-    start = f"{AUTOMATION_BIAS} Wrong results followed by the second call: {followed.text}."
+    start = f"{AUTOMATION_BIAS} Wrong results followed by the second assessment: {followed.text}."
     if not adopted.images:
-        return f"{start} The first call agreed with all of them, so it cannot be measured."
-    return f"{start} Where the first call differed: {adopted.text}; this is the automation bias."
+        return f"{start} The first assessment agreed with all of them, so it cannot be measured."
+    return (
+        f"{start} Where the first assessment differed: {adopted.text}; this is the automation bias."
+    )
 
 
 def _describe_images(study: ReaderStudy) -> str:

@@ -1,8 +1,8 @@
 """Readings of images by a reader, before and after the model's result is shown.
 
-A `Reading` is made in three steps, in an order that it enforces: the reader's first call, the
-result as it is shown (`reveal`), and the second call (`conclude`). The first call cannot be changed
-once the result is known. `xray_core.evaluation.reader_study` evaluates readings.
+A `Reading` is made in three steps, in an order that it enforces: the reader's first assessment, the
+result as it is shown (`reveal`), and the second assessment (`conclude`). The first assessment
+cannot be changed once the result is known. `xray_core.evaluation.reader_study` evaluates readings.
 
 This records what DECIDE-AI asks early clinical studies to report on each use of a system: the
 version of the system and its output as presented (items 4a and 4c), the number of uses (item 10a),
@@ -99,14 +99,12 @@ class Reading:
         The call before the result is shown, one of CALLS, and its confidence, one of CONFIDENCES.
     box
         Where the reader sees pneumonia before the result is shown, as shares of the height and
-        width of the image as it is analysed, thus after `adjustment`; None without a box.
+        width of the image as it is analysed; None without a box.
     reference
         The reference label, "PNEUMONIA" or "NORMAL"; None if it is not known.
     patient
         Key of the patient; images with equal keys are of one patient. None if it is not known: the
         image then counts as a patient of its own.
-    adjustment
-        A sentence on how the image was cropped, mirrored, rotated or inverted, "" if it was not.
     file
         Name of the file. It can identify a patient, so `readings_csv` writes it only on request.
     result
@@ -126,7 +124,6 @@ class Reading:
     box: Box | None = None
     reference: str | None = None
     patient: str | None = None
-    adjustment: str = ""
     file: str = ""
     result: ShownResult | None = None
     call_after: Call | None = None
@@ -140,16 +137,18 @@ class Reading:
         if self.box is not None and not self.box.is_valid:
             raise XrayError(f"A box has an area and lies in the image. Received: {self.box}.")
         if (self.call_after is None) != (self.confidence_after is None):
-            raise XrayError("A second call and its confidence are given together.")
+            raise XrayError("A second assessment and its confidence are given together.")
         if self.call_after is not None:
             if self.result is None:
-                raise XrayError("The second call comes after the result of the model is shown.")
+                raise XrayError(
+                    "The second assessment comes after the result of the model is shown."
+                )
             _check("call", self.call_after, CALLS)
             _check("confidence", self.confidence_after, CONFIDENCES)
 
     @property
     def is_complete(self) -> bool:
-        """Whether the second call is made."""
+        """Whether the second assessment is made."""
         return self.call_after is not None
 
     def reveal(self, result: ShownResult) -> Reading:
@@ -165,7 +164,7 @@ class Reading:
         return replace(self, result=result)
 
     def conclude(self, call: Call, confidence: int) -> Reading:
-        """Return the reading with its second call; a second call may be corrected.
+        """Return the reading with its second assessment; a second assessment may be corrected.
 
         Raises
         ------
@@ -178,9 +177,8 @@ class Reading:
 READING_COLUMNS: dict[str, str] = {
     "image": "number of the image in the session",
     "patient": "number of the patient in the table, from 1; empty if the patient is not known",
-    "adjustment": "how the image was changed before the analysis; empty if it was not",
-    "call_before": "first call: PNEUMONIA, NORMAL or UNSURE",
-    "confidence_before": "confidence in the first call, 1 (guess) to 5 (certain)",
+    "call_before": "first assessment: PNEUMONIA, NORMAL or UNSURE",
+    "confidence_before": "confidence in the first assessment, 1 (guess) to 5 (certain)",
     "box_top": "upper edge of the reader's box, as a share of the height; empty without a box",
     "box_left": "left edge, as a share of the width",
     "box_bottom": "lower edge, as a share of the height",
@@ -190,8 +188,8 @@ READING_COLUMNS: dict[str, str] = {
     "probability": "of pneumonia, as the model gave it; empty without one",
     "cautions": "cautions that were shown, or why there is no result",
     "model": "name and version of the model",
-    "call_after": "second call; empty if it was not made",
-    "confidence_after": "confidence in the second call, 1 (guess) to 5 (certain)",
+    "call_after": "second assessment; empty if it was not made",
+    "confidence_after": "confidence in the second assessment, 1 (guess) to 5 (certain)",
     "reference": "reference label: PNEUMONIA or NORMAL; empty if it is not known",
 }
 """The columns of `readings_csv`, with their content."""
@@ -235,7 +233,6 @@ def _cells(reading: Reading) -> list[str | float]:
         cautions = cell(" ".join(result.cautions))
         shown = (cell(result.shown_as), result.verdict, probability, cautions, cell(result.model))
     return [
-        cell(reading.adjustment),
         reading.call_before,
         reading.confidence_before,
         *edges,

@@ -57,7 +57,7 @@ def summary(
         The columns fold, label, subtype, patient, probability, verdict and gate. All images of the
         fold count in `metrics`, refused ones too.
     calibration
-        The model's prior, thresholds and uncertain band.
+        The model's prior, thresholds and indeterminate band.
     fold
         Which fold to evaluate.
 

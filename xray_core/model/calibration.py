@@ -20,7 +20,7 @@ DECISION_THRESHOLD = 0.5  # both types of error have the same cost; not fitted t
 EXCLUSION_SENSITIVITY = 0.99
 ACCURACY_OUTSIDE_BAND = 0.96
 MIN_TEMPERATURE, MAX_TEMPERATURE = 1.0, 20.0
-MIN_BAND, MAX_BAND = 0.6, 0.9  # upper end of the uncertain band; the lower end mirrors it
+MIN_BAND, MAX_BAND = 0.6, 0.9  # upper end of the indeterminate band; the lower end mirrors it
 
 
 @dataclass(frozen=True)
@@ -105,7 +105,7 @@ class Calibration:
         Returns
         -------
         {"NORMAL", "PNEUMONIA", "UNCERTAIN"}
-            The class, or UNCERTAIN within the uncertain band.
+            The class, or UNCERTAIN within the indeterminate band.
 
         Raises
         ------
@@ -176,7 +176,7 @@ def shift_prior(probability: np.ndarray, *, source: float, target: float) -> np.
 def fit_calibration(
     logit: np.ndarray, label: np.ndarray, *, trained_prior: float = PRIOR
 ) -> Calibration:
-    """Fit the temperature, the exclusion threshold and the uncertain band to validation images.
+    """Fit the temperature, the exclusion threshold and the indeterminate band to validation images.
 
     Parameters
     ----------
@@ -203,7 +203,7 @@ def fit_calibration(
     least 1: validation images come from the same hospital as the training images, so a lower
     temperature would be overconfident elsewhere [2]_.
 
-    The uncertain band is the narrowest one, symmetric in log-odds, outside which the balanced
+    The indeterminate band is the narrowest one, symmetric in log-odds, outside which the balanced
     accuracy is at least 96%; its upper end is between 60% and 90%, and 90% where that accuracy is
     not reached. The exclusion threshold is the highest threshold with a sensitivity
     of 99% on these images. They are few and from one hospital, so it is not evidence that

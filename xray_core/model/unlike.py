@@ -30,8 +30,8 @@ class UnlikeRule:
         Relative distance to the training images (the squared distance divided by that at which
         the input check's caution begins) above which the rule applies; in [0, 1].
     low, high : float
-        There the result is UNCERTAIN from `low` to `high`, in addition to the uncertain band of the
-        calibration. 0 <= low <= high <= 1; with 0 and 1 no result is firm.
+        There the result is UNCERTAIN from `low` to `high`, in addition to the indeterminate band of
+        the calibration. 0 <= low <= high <= 1; with 0 and 1 no result is firm.
 
     Raises
     ------

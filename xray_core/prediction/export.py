@@ -1,11 +1,12 @@
 """Export of a trained model to a format that runs without this project.
 
 `python -m xray_core export NAME --format openvino|onnx|litert|saved_model --out DIR` writes the
-networks, `model.json` with all that turns a logit into a result, `examples.npz` with inputs and the
-logits that TensorFlow gives for them, and a README. Every export is run with its own runtime and
-compared with these logits.
+networks, `model.json` with calibration and thresholds, `examples.npz` with inputs and the logits
+that TensorFlow gives for them, and a README. Every export is run with its own runtime and compared
+with these logits.
 
-The input check, the similar images and the maps are not part of an export.
+The input check, the rule for images unlike the training images (which needs the distance that the
+input check measures), the similar images and the maps are not part of an export.
 """
 
 import json
@@ -223,7 +224,12 @@ def _description(bundle: Bundle, format: str, images: int, difference: float) ->
         if bundle.lung_recipe is None
         else "same input, the whole image; output: probability of lung for each pixel",
         "calibration": bundle.config["calibration"],
-        "not_included": ["input check", "similar training images", "maps"],
+        "not_included": [
+            "input check",
+            "rule for images unlike the training images",
+            "similar training images",
+            "maps",
+        ],
         "compared_with_tensorflow": {"images": images, "largest_logit_difference": difference},
     }
 
@@ -280,11 +286,13 @@ def _readme(bundle: Bundle, format: str) -> str:
     )
     return f"""# {bundle.name} {bundle.version}, format {format}
 
-A network that detects pneumonia on chest X-rays of children, exported for use without the project
-that trained it. It is a demonstration, not a medical device. Read the model card of the project
-before use.
+A network that estimates the probability of pneumonia on chest X-rays of children, exported for use
+without the project that trained it. It is a demonstration, not a medical device. Read the model
+card of the project before use.
 
-The export has no input check: it gives a logit for any image, also for one that is no chest X-ray.
+The export has no input check: it gives a logit for any image, also for one that is not a chest
+X-ray. It has no rule for images unlike the training images either: some results that the project
+calls indeterminate are firm here.
 
 {crop} `model.json` describes input, output and calibration.
 

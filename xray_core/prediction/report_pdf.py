@@ -258,6 +258,11 @@ def describe_model(bundle: Bundle) -> str:
         f"of {calibration.prior:.0%}. Above {high:.0%}: {SHOWN_AS[PNEUMONIA]}; below "
         f"{low:.0%}: {SHOWN_AS[NORMAL]}; between them: {SHOWN_AS[UNCERTAIN]}. "
     )
+    if rule := bundle.unlike_rule:
+        model += (
+            f"For images unlike the training images the limits are {rule.high:.0%} and "
+            f"{rule.low:.0%}. "
+        )
     return model + wording.describe_exclusion_threshold(calibration, bundle.config)
 
 

@@ -161,7 +161,9 @@ def open_table(path: Path, model: str, engine: str) -> Iterator[ScreenTable]:
     """
     ending = path.suffix.lower()
     if ending not in (".csv", ".parquet"):
-        raise XrayError(f"{path} is no table: name one that ends in .csv or .parquet with --out.")
+        raise XrayError(
+            f"{path} is not a table: name one that ends in .csv or .parquet with --out."
+        )
     if not path.parent.is_dir():
         raise XrayError(f"The table {path} cannot be written: create the folder {path.parent}.")
     table = (CsvTable if ending == ".csv" else ParquetTable)(path, model, engine)

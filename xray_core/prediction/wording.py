@@ -152,9 +152,9 @@ def explain_result(
     )
     if unlike:
         return (
-            f"The model was not trained on images like this one, so its {chance} serves for "
-            "ranking only. Refer to a radiologist. Do not read this as weakly positive or weakly "
-            "negative."
+            f"The model was not trained on images like this one. Its {chance} is not calibrated "
+            "for such images and may be used only to order images. Refer to a radiologist. Do not "
+            "read this as weakly positive or weakly negative."
         )
     if verdict == "UNCERTAIN":
         return (

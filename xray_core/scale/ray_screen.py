@@ -115,7 +115,7 @@ def screen_on_ray(
     begin = time.monotonic()
     table_path = Path(out).absolute()
     if table_path.suffix.lower() != ".parquet":
-        raise XrayError(f"{out} is no table for Ray: name one that ends in .parquet with --out.")
+        raise XrayError(f"Ray cannot write {out}: name a table that ends in .parquet with --out.")
     map_folder = None if maps is None else Path(maps).absolute()
     files = open_source(source, exclude=[p for p in (table_path, map_folder) if p is not None])
     if not files.has_paths:

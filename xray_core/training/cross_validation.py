@@ -110,7 +110,7 @@ def plan_runs(
     folder = (runs / name).absolute()
     check_name(folder.parent, name, overwrite=True)  # the form of the name alone
     if (folder / CONFIG).exists():
-        raise BundleError(f"{runs / name} is a model and no folder of runs: choose another --name.")
+        raise BundleError(f"{runs / name} is a model, not a folder of runs: choose another --name.")
     if not resume and (folder / PLAN).exists():
         raise BundleError(
             f"There are runs in {runs / name} already: continue them with --resume, or choose "

@@ -124,7 +124,7 @@ def fit(
     optimizer = build_optimizer(recipe, model, steps)
     if state.epoch:
         restore_state(checkpoint_folder(run_folder, state.epoch), weights, optimizer)
-        log(f"Going on after epoch {state.epoch} of {recipe.epochs}.")
+        log(f"Resuming after epoch {state.epoch} of {recipe.epochs}.")
     clock = time.monotonic()
     done_before = state.epoch
     frozen: bool | None = None
