@@ -11,7 +11,7 @@ REPLACED = re.compile("fi" + "lm", re.IGNORECASE)
 # The conversion of bundles of format 1, whose names are given, and its tests.
 CONVERSION = {
     "xray_core/dataset/averages.py",
-    "xray_core/model/bundle.py",
+    "xray_core/model/bundle_format_1.py",
     "tests/model/test_bundle.py",
     "tests/model/test_format_1.py",
 }

@@ -39,14 +39,14 @@ def test_no_second_call_before_the_result_and_no_second_result() -> None:
 @pytest.mark.parametrize(
     ("change", "message"),
     [
-        ({"call_before": "pneumonia"}, "An assessment is one of PNEUMONIA, NORMAL, UNSURE"),
-        ({"confidence_before": 0}, "A confidence is one of 1, 2, 3, 4, 5"),
-        ({"reference": "UNSURE"}, "A reference label is one of NORMAL, PNEUMONIA"),
+        ({"call_before": "pneumonia"}, "The assessment is one of PNEUMONIA, NORMAL, UNSURE"),
+        ({"confidence_before": 0}, "The confidence is one of 1, 2, 3, 4, 5"),
+        ({"reference": "UNSURE"}, "The reference label is one of NORMAL, PNEUMONIA"),
         ({"box": Box(0.5, 0.0, 0.4, 1.0)}, "A box has an area"),
         ({"call_after": "UNSURE"}, "given together"),
         (
             {"result": SHOWN, "call_after": "MAYBE", "confidence_after": 1},
-            "An assessment is one of",
+            "The assessment is one of",
         ),
         ({"result": SHOWN, "call_after": "UNSURE", "confidence_after": 9}, "A confidence is one"),
     ],
@@ -57,7 +57,7 @@ def test_other_values_are_refused(change: dict, message: str) -> None:
 
 
 def test_a_result_has_a_known_verdict() -> None:
-    with pytest.raises(XrayError, match="A verdict is one of"):
+    with pytest.raises(XrayError, match="The verdict is one of"):
         ShownResult("MAYBE", "", None, "")  # type: ignore[arg-type]
 
 

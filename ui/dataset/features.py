@@ -25,7 +25,8 @@ def show_shortcuts(source: Source) -> None:
     st.caption(
         "AUC of one feature alone, with its 95% confidence interval by patient. The direction in "
         "brackets (higher or lower in pneumonia) is that of the training images and is applied to "
-        "the test images. 0.5 (dashed): no information on the class. Constant features are left out."
+        "the test images. 0.5 (dashed): no information on the class. Constant features are left "
+        "out."
     )
 
 

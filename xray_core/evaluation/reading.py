@@ -130,7 +130,7 @@ class Reading:
     confidence_after: int | None = None
 
     def __post_init__(self) -> None:
-        _check("call", self.call_before, CALLS)
+        _check("assessment", self.call_before, CALLS)
         _check("confidence", self.confidence_before, CONFIDENCES)
         if self.reference is not None:
             _check("reference label", self.reference, LABELS)
@@ -143,7 +143,7 @@ class Reading:
                 raise XrayError(
                     "The second assessment comes after the result of the model is shown."
                 )
-            _check("call", self.call_after, CALLS)
+            _check("assessment", self.call_after, CALLS)
             _check("confidence", self.confidence_after, CONFIDENCES)
 
     @property
@@ -247,4 +247,4 @@ def _check(name: str, value: object, allowed: object) -> None:
     choices = list(allowed)  # type: ignore[call-overload]
     if value not in choices:
         listed = ", ".join(str(choice) for choice in choices)
-        raise XrayError(f"A {name} is one of {listed}. Received: {value!r}.")
+        raise XrayError(f"The {name} is one of {listed}. Received: {value!r}.")
