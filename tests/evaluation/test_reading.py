@@ -48,7 +48,7 @@ def test_no_second_call_before_the_result_and_no_second_result() -> None:
             {"result": SHOWN, "call_after": "MAYBE", "confidence_after": 1},
             "The assessment is one of",
         ),
-        ({"result": SHOWN, "call_after": "UNSURE", "confidence_after": 9}, "A confidence is one"),
+        ({"result": SHOWN, "call_after": "UNSURE", "confidence_after": 9}, "The confidence is one"),
     ],
 )
 def test_other_values_are_refused(change: dict, message: str) -> None:

@@ -214,8 +214,8 @@ def test_the_accuracy_is_stated_by_class_with_intervals():
         }
     }
     assert wording.accuracy(rates) == (
-        "Of 389 images with pneumonia: Pneumonia suspected 376, 96.7% (94.4% to 98.2%); "
-        "Indeterminate 8, 2.1% (1.0% to 3.8%); No pneumonia detected 5, 1.3% (0.5% to 3.0%).",
+        "Of 389 images with pneumonia: Pneumonia suspected: 376 (96.7%, 94.4% to 98.2%); "
+        "Indeterminate: 8 (2.1%, 1.0% to 3.8%); No pneumonia detected: 5 (1.3%, 0.5% to 3.0%).",
     )
     assert wording.accuracy({}) == ()
 

@@ -94,8 +94,7 @@ def summary(
             "calibration_error_if_perfect": list(reference),
             "exclusion_threshold": metrics_json(exclusion),
             "below_exclusion_threshold": below_exclusion_threshold(images, calibration, fold),
-            "outside_uncertain_band": {
-                "band": list(calibration.uncertain),
+            "firm_results": {
                 "images": decided.images,
                 "decided": decided.decided,
                 "share_decided": decided.share_decided,

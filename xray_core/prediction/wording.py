@@ -356,7 +356,7 @@ def accuracy(rates: Mapping[str, Mapping[str, Rate]]) -> tuple[str, ...]:
     return tuple(
         f"Of {sum(rate.images for rate in rates[label].values())} images {description}: "
         + "; ".join(
-            f"{SHOWN_AS[verdict]} {format_rate(rate)}" for verdict, rate in rates[label].items()
+            f"{SHOWN_AS[verdict]}: {format_rate(rate)}" for verdict, rate in rates[label].items()
         )
         + "."
         for label, description in classes.items()
@@ -365,5 +365,5 @@ def accuracy(rates: Mapping[str, Mapping[str, Rate]]) -> tuple[str, ...]:
 
 
 def format_rate(rate: Rate) -> str:
-    """Return a rate as a count, a share and its interval: "376, 96.7% (94.4% to 98.1%)"."""
-    return f"{rate.images}, {rate.value:.1%} ({format_interval(rate.low, rate.high)})"
+    """Return a rate as a count, a share and its interval: "376 (96.7%, 94.4% to 98.1%)"."""
+    return f"{rate.images} ({rate.value:.1%}, {format_interval(rate.low, rate.high)})"

@@ -172,9 +172,9 @@ def _firm_results(
     test: dict[str, Any], band: tuple[float, float], rule: dict[str, float] | None
 ) -> str:
     low, high = band
-    outside = test["outside_uncertain_band"]
-    text = f"- {outside['share_decided']:.1%} of the test images have a firm result."
-    accuracy = outside.get("metrics", {}).get("accuracy")
+    firm = test["firm_results"]
+    text = f"- {firm['share_decided']:.1%} of the test images have a firm result."
+    accuracy = firm.get("metrics", {}).get("accuracy")
     if accuracy:
         text += f" Of these results, {_value('accuracy', accuracy)} are correct."
     text += f" A probability between {low:.0%} and {high:.0%} is indeterminate"
