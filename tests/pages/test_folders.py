@@ -217,4 +217,4 @@ def test_prediction_opens_nothing_outside(
     secret.write_bytes((with_model / "micro/examples/normal.png").read_bytes())
     at = open_page("prediction", open_path=str(secret))
     assert not at.exception
-    assert "detects pneumonia in frontal chest X-rays" in page_text(at)  # nothing is open
+    assert "estimates the probability of pneumonia from a frontal chest X-ray" in page_text(at)  # nothing is open

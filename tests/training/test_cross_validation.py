@@ -166,7 +166,7 @@ def test_a_finished_run_is_kept_and_a_stopped_one_continues_after_its_last_epoch
     assert train.main([*options, "--resume"]) == 0
     output = capsys.readouterr().out
     assert "1 of 2 runs are finished." in output
-    assert "Going on after epoch 1 of 1." in output
+    assert "Resuming after epoch 1 of 1." in output
     assert (stopped / "fold-1" / "config.json").stat() == finished
     pd.testing.assert_frame_equal(metrics(stopped), metrics(folder)[::2].reset_index(drop=True))
     another = refused([*options, "--resume", "--seed", "3"], capsys)
