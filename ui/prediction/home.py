@@ -76,15 +76,17 @@ def describe_model(bundle: Bundle) -> str:
     parts = [
         what,
         f"On {test['images']} test images of {test['patients']} patients from the hospital of the "
-        f"training images: sensitivity {stated('sensitivity')}, specificity "
-        f"{stated('specificity')}, ROC AUC {stated('roc_auc')}.",
+        f"training images, at the threshold of {bundle.calibration.decision_threshold:.0%}: "
+        f"sensitivity {stated('sensitivity')}, specificity {stated('specificity')}, "
+        f"ROC AUC {stated('roc_auc')}.",
     ]
     for one in bundle.config.get("external") or []:
         if auc := one["roc_auc"]:
             interval = {key: auc[key] for key in ("value", "low", "high")}
             parts.append(
                 f"On {auc['images']} labelled images of another source "
-                f"({as_text(SOURCES.get(one['set'], one['set']))}): ROC AUC "
+                f"({as_text(SOURCES.get(one['set'], one['set']))}) that passed the input check: "
+                "ROC AUC "
                 f"{format_metric('roc_auc', estimate_from_json(interval))}."
             )
     return " ".join([*parts, "95% intervals by patient."])
