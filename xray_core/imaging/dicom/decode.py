@@ -115,6 +115,7 @@ def decode_first_frame(
     """
     options = file.options
     start = file.stream.tell()
+    beside += file.inflated
     if file.length != UNDEFINED_LENGTH and not _is_mislabelled(file):
         reservation.acquire(_native_peak(options) + beside)
         values, photometric = _decode_native(
