@@ -81,8 +81,8 @@ def mask():
         (drawing(), "shades of grey"),
         (mask(), "shades of grey"),
         (gradient(), "smooth gradient"),
-        (clouds(), "clouds"),
-        (noise(), "fine detail"),
+        (clouds(), "no fine detail: it is blurred"),
+        (noise(), "consists of fine detail"),
         (np.pad(image_like(60, 60), 150), "nearly all black"),
     ],
 )

@@ -11,6 +11,7 @@ import time
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
+from types import ModuleType
 
 import numpy as np
 import pytest
@@ -18,13 +19,15 @@ from dicom_maker import as_bytes, dicom_image
 from drawn_images import encoded
 from PIL import Image, ImageChops
 from pydicom.encaps import encapsulate
-from pydicom.uid import JPEG2000Lossless, RLELossless
+from pydicom.uid import DeflatedExplicitVRLittleEndian, JPEG2000Lossless, RLELossless
 
 from xray_core.errors import UnreadableImage
 from xray_core.imaging import decoding_memory
 from xray_core.imaging.decoding_memory import LARGE_POOL_BYTES, MemoryPool, Reservation
+from xray_core.imaging.dicom import decode, header
 from xray_core.imaging.pixels import to_model_input
 from xray_core.imaging.radiograph import MAX_PIXELS, read_radiograph
+from xray_core.pacs.source import exclusions
 from xray_core.prediction import inputs
 from xray_core.prediction.inputs import prepare_input, prepare_input_or_reason
 
@@ -96,6 +99,9 @@ def test_a_reservation_is_released_before_another_is_acquired(large_pool: Watche
     with Reservation() as reservation:
         reservation.acquire(large_pool.size)
         reservation.acquire(large_pool.size)  # would wait for itself
+        assert large_pool.held == large_pool.size
+        reservation.acquire(7)  # less than is held
+        assert large_pool.held == 7
         reservation.shrink(5)
         assert large_pool.held == 5
 
@@ -172,6 +178,38 @@ def test_concurrent_readers_release_all_memory(large_pool: WatchedPool) -> None:
         ]
     assert sum(isinstance(one, str) for one in results) == 16
     assert (large_pool.held, large_pool.waiting) == (0, 0)
+
+
+def test_a_deflated_file_is_inflated_and_decoded_within_the_pool(
+    large_pool: WatchedPool, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    large_pool.size = 1_000_000
+    held: dict[str, int] = {}
+
+    def record(module: ModuleType, name: str) -> None:
+        original = getattr(module, name)
+
+        def recording(*arguments: object, **options: object) -> object:
+            held[name] = large_pool.held
+            return original(*arguments, **options)
+
+        monkeypatch.setattr(module, name, recording)
+
+    record(header, "_inflate")
+    record(decode, "_decode_native")
+    read_radiograph(as_bytes(dicom_image(GREY)))
+    plain = held.pop("_decode_native")
+    deflated = as_bytes(dicom_image(GREY), DeflatedExplicitVRLittleEndian)
+    assert (read_radiograph(deflated).pixels == GREY).all()
+    assert held["_inflate"] == 1_000_000
+    # The inflated file, whose header takes less than its pixels, is held as well.
+    assert GREY.size < held["_decode_native"] - plain < 2 * GREY.size
+    assert large_pool.held == 0
+
+    held.clear()
+    assert exclusions(deflated) == []
+    assert held == {"_inflate": 1_000_000}
+    assert large_pool.held == 0
 
 
 # --- memory of one decode

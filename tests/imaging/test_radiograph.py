@@ -1,11 +1,15 @@
 """Reading image files other than DICOM. All images are generated here."""
 
 import contextlib
+import gzip
 import io
 import struct
 import threading
+import zipfile
 import zlib
+from collections.abc import Callable
 from pathlib import Path
+from typing import IO
 
 import numpy as np
 import pytest
@@ -246,6 +250,47 @@ def test_files_over_the_limit_are_refused_before_reading(tmp_path: Path) -> None
         file.truncate(MAX_BYTES + 1)
     with pytest.raises(UnreadableImage, match="200 MB"):
         read_radiograph(path)
+
+
+def truncated_gzip() -> IO[bytes]:
+    return gzip.open(io.BytesIO(gzip.compress(PNG)[:-20]))
+
+
+def zip_member_with_a_wrong_checksum() -> IO[bytes]:
+    file = io.BytesIO()
+    with zipfile.ZipFile(file, "w") as archive:
+        archive.writestr("a.png", PNG)
+    damaged = file.getvalue().replace(PNG, PNG[:-1] + b"x")
+    return zipfile.ZipFile(io.BytesIO(damaged)).open("a.png")
+
+
+class WithoutSeekable:
+    def read(self, size: int) -> bytes:
+        return PNG
+
+
+class NothingYet(io.RawIOBase):
+    """A stream that does not block and has no bytes yet."""
+
+    def read(self, size: int = -1) -> None:
+        return None
+
+
+@pytest.mark.parametrize(
+    "make", [truncated_gzip, zip_member_with_a_wrong_checksum, WithoutSeekable, NothingYet]
+)
+def test_a_file_object_that_fails_is_refused_with_a_sentence(make: Callable[[], object]) -> None:
+    with pytest.raises(UnreadableImage, match="cannot be read to its end"):
+        read_radiograph(make())
+
+
+def test_an_interruption_of_a_file_object_is_not_held_back() -> None:
+    class Interrupted(io.BytesIO):
+        def read(self, size: int | None = -1) -> bytes:
+            raise KeyboardInterrupt
+
+    with pytest.raises(KeyboardInterrupt):
+        read_radiograph(Interrupted(PNG))
 
 
 def test_other_pillow_formats_are_not_opened() -> None:

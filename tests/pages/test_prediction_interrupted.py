@@ -254,6 +254,25 @@ def test_added_files_keep_within_the_limits_of_one_drop(monkeypatch):
     assert visit.left_out_message().startswith("Only 4 of 7 files were read")
 
 
+def test_a_zip_that_is_still_read_counts_once_towards_the_limit_of_a_drop(monkeypatch):
+    import ui.prediction.cases as store
+
+    file = io.BytesIO()
+    with zipfile.ZipFile(file, "w") as archive:
+        archive.writestr("a.png", b"1")
+        archive.writestr("b.png", b"2")
+    packed = file.getvalue()
+    monkeypatch.setattr(store, "DROP_BYTES", len(packed) + 4)
+    visit = store.Visit()
+    visit.drop([("all.zip", packed)])
+    assert visit.held_bytes == len(packed)
+
+    visit.drop([("again.zip", packed), ("c", b"1234")])
+
+    assert [image.name for image in visit.cases] == ["all.zip", "all.zip", "c"]
+    assert visit.left_out == 1
+
+
 @pytest.mark.parametrize("fault", [RuntimeError, RecursionError, StopIteration])
 def test_an_archive_that_fails_in_the_middle_ends_as_rows(monkeypatch, fault):
     import ui.prediction.cases as store

@@ -4,12 +4,15 @@ import csv
 import io
 import json
 import re
+from contextlib import contextmanager
 from pathlib import Path
 
 import pandas as pd
 import pytest
 from streamlit.testing.v1 import AppTest
 
+from ui.common import public
+from ui.common.public import memory_left
 from xray_core.imaging.adjustment import Box
 from xray_core.labels import SHOWN_AS
 from xray_core.prediction.predictor import Predictor
@@ -289,3 +292,62 @@ def test_the_summary_is_drawn_when_it_is_opened(start, image_png):
     text = "\n".join(element.value for element in at.markdown)
     assert "Changed for the better, from wrong to correct: 1 of 1" in text
     assert "Automation bias is the tendency" in text
+
+
+def test_images_of_both_modes_count_towards_the_hourly_limit(
+    open_page, with_model, image_png, monkeypatch
+):
+    monkeypatch.setenv("XRAY_PUBLIC", "1")
+    monkeypatch.setenv("XRAY_PUBLIC_IMAGES_PER_HOUR", "2")
+    at = open_page("prediction")
+    at.file_uploader[0].upload("a.png", image_png(1000, True), "image/png")
+    at = at.run()
+    at = at.sidebar.toggle(key="read_first_switch").set_value(True).run()
+    for name in ("b.png", "c.png"):
+        at.file_uploader[0].upload(name, image_png(1001, False), "image/png")
+    at = at.run()
+
+    assert [case.name for case in at.session_state["reading_session"].waiting] == ["b.png"]
+    assert "Left out: 1." in at.warning[0].value
+    assert "at most 2 images an hour" in at.warning[0].value
+
+
+def test_the_images_count_towards_the_memory_of_all_visitors(
+    open_page, with_model, image_png, monkeypatch
+):
+    monkeypatch.setenv("XRAY_PUBLIC", "1")
+    public._sessions.clear()  # those of other tests
+    at = open_page("prediction", read_first=True)
+    before = memory_left()
+    at.file_uploader[0].upload("a.png", image_png(1000, True), "image/png")
+    at = at.run()
+
+    assert len(at.session_state["reading_session"].waiting) == 1
+    assert memory_left() == before - len(image_png(1000, True))
+
+
+def test_an_analysis_takes_its_turn(start, image_png, monkeypatch):
+    monkeypatch.setenv("XRAY_PUBLIC", "1")
+    monkeypatch.setattr(public, "uploaded_bytes", lambda: 0)  # the test runner has no uploads
+    turns, running = [], []
+
+    @contextmanager
+    def turn(at_once, show_place):
+        turns.append(at_once)
+        running.append(1)
+        yield
+        running.pop()
+
+    original = Predictor.predict
+
+    def predict(self, source, **options):
+        assert running, "The image is analysed outside a turn."
+        return original(self, source, **options)
+
+    at = start(("a.png", image_png(1000, True)))
+    monkeypatch.setattr(public._queue(), "turn", turn)
+    monkeypatch.setattr(Predictor, "predict", predict)
+    at = press(call(at, "NORMAL", 4), "Record the call and show the result")
+
+    assert turns == [2]
+    assert "Pneumonia suspected" in everything(at)

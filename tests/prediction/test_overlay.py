@@ -1,6 +1,7 @@
 """Maps and lungs drawn over images, and stored."""
 
 from dataclasses import replace
+from pathlib import Path
 
 import cv2
 import numpy as np
@@ -94,3 +95,31 @@ def test_an_overlay_is_replaced_as_a_whole(tmp_path):
     second = write_overlay(tmp_path, "cd" * 32, image + 200, heatmap)
     assert first == second
     assert np.asarray(Image.open(second)).mean() > 190
+
+
+def test_two_writers_of_the_same_overlay_do_not_meet(tmp_path, monkeypatch):
+    image, heatmap = np.zeros((9, 9), np.uint8), np.zeros((9, 9), np.float32)
+    original, nested = Path.replace, []
+
+    def replace_after_another(self, target):
+        if not nested:
+            nested.append(self)
+            write_overlay(tmp_path, "cd" * 32, image, heatmap)
+        return original(self, target)
+
+    monkeypatch.setattr(Path, "replace", replace_after_another)
+    path = write_overlay(tmp_path, "cd" * 32, image + 200, heatmap)
+
+    assert list(path.parent.iterdir()) == [path]
+    assert np.asarray(Image.open(path)).mean() > 190
+
+
+def test_an_overlay_that_cannot_be_written_leaves_nothing(tmp_path, monkeypatch):
+    def fail(self, file, *options, **more):
+        Path(file).write_bytes(b"half")
+        raise OSError("No space left on device")
+
+    monkeypatch.setattr(Image.Image, "save", fail)
+    with pytest.raises(OSError, match="No space"):
+        write_overlay(tmp_path, "cd" * 32, np.zeros((9, 9), np.uint8), np.zeros((9, 9), np.float32))
+    assert not [file for file in tmp_path.rglob("*") if file.is_file()]

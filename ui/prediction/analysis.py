@@ -49,7 +49,7 @@ def _analyse_in_turn(
     for done, case in enumerate(waiting, 1):
         # Again where the visitor has changed its settings meanwhile.
         while case.is_waiting and case.requested_model == predictor.model:
-            with turn(_show_place(place)):
+            with turn(show_place(place)):
                 place.empty()
                 analyse(visit, case, predictor)
         if bar is not None:
@@ -81,7 +81,7 @@ def analyse(visit: Visit, case: Case, predictor: "Predictor") -> None:
     visit.store_result(case, result, predictor.calibration, predictor.model, settings, view)
 
 
-def _show_place(place: DeltaGenerator) -> Callable[[int], None]:
+def show_place(place: DeltaGenerator) -> Callable[[int], None]:
     """Return a function that shows the visitor's place in the queue of a public host."""
 
     def show(number: int) -> None:

@@ -190,12 +190,7 @@ class Visit:
     def held_bytes(self) -> int:
         """Bytes of files and views that the visit holds."""
         cases, views = list(self.cases), list(self.views.values())
-        archives = {id(one): one.size for case in cases if (one := case.archive) is not None}
-        return (
-            sum(len(case.data or b"") for case in cases)
-            + sum(archives.values())
-            + sum(view.size for view in views)
-        )
+        return _file_bytes(cases) + sum(view.size for view in views)
 
     def clear(self) -> None:
         """Remove the images and everything computed from them."""
@@ -225,7 +220,7 @@ class Visit:
         public = limits()
         allowed = len(cases) + self.hourly.left(public.hourly) if public else MAX_IMAGES
         before = len(cases)
-        room = DROP_BYTES - sum(len(case.data or b"") for case in waiting)
+        room = DROP_BYTES - _file_bytes(waiting)
         for name, data in uploads:
             new = _cases_of(name, data) if len(data) <= room else []
             fitting = new[: max(0, min(MAX_IMAGES, allowed) - len(cases))]
@@ -307,6 +302,12 @@ class Visit:
             f"drop may hold up to {DROP_LIMIT}. "
             + (public.sentence if public else "Drop the rest separately.")
         )
+
+
+def _file_bytes(cases: list[Case]) -> int:
+    """Return the bytes of the files of images, with each ZIP that is still to be read once."""
+    archives = {id(one): one.size for case in cases if (one := case.archive) is not None}
+    return sum(len(case.data or b"") for case in cases) + sum(archives.values())
 
 
 def _cases_of(name: str, data: bytes) -> list[Case]:

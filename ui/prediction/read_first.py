@@ -12,7 +12,8 @@ from pathlib import Path
 import pandas as pd
 import streamlit as st
 
-from ui.prediction.cases import Case, Visit
+from ui.common.public import count_in_memory
+from ui.prediction.cases import Case, Visit, visit
 from xray_core.evaluation.reading import Call, Reading, ShownResult
 from xray_core.imaging.adjustment import Box
 from xray_core.prediction.result import Prediction
@@ -155,5 +156,8 @@ class ReadingSession:
 
 
 def reading_session() -> ReadingSession:
-    """Return the visitor's readings."""
-    return st.session_state.setdefault("reading_session", ReadingSession())
+    """Return the visitor's readings, whose images count towards the limits of a public host."""
+    session = st.session_state.setdefault("reading_session", ReadingSession())
+    session.visit.hourly = visit().hourly
+    count_in_memory(session.visit)
+    return session

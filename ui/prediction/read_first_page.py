@@ -16,8 +16,9 @@ import streamlit as st
 from ui.common.errors import log_error
 from ui.common.folders import find_shown_dataset
 from ui.common.models import load_predictor
+from ui.common.public import limits, turn
 from ui.common.text import as_markdown
-from ui.prediction.analysis import analyse
+from ui.prediction.analysis import analyse, show_place
 from ui.prediction.cases import DROP_LIMIT
 from ui.prediction.read_first import OpenImage, ReadingSession, reading_session
 from ui.prediction.read_first_summary import show_summary
@@ -144,9 +145,10 @@ def _start(session: ReadingSession, test_images: _TestImages) -> None:
     if take_dropped(visit, dropped):  # where Streamlit did not call `handle_drop`
         st.rerun()
     if visit.left_out:
+        public = limits()
         st.warning(
-            f"Left out: {visit.left_out}. One drop may hold up to {DROP_LIMIT}. Drop the rest "
-            "separately.",
+            f"Left out: {visit.left_out}. One drop may hold up to {DROP_LIMIT}. "
+            + (public.sentence if public else "Drop the rest separately."),
             icon=":material/warning:",
         )
 
@@ -207,7 +209,9 @@ def _analyse(session: ReadingSession, opened: OpenImage, predictor: "Predictor")
     """Analyse the open image, with its map, and record the result as shown."""
     visit, case = session.visit, opened.case
     case.requested_model = predictor.model
-    with st.spinner("Analysing the image …"):
+    place = st.empty()
+    with st.spinner("Analysing the image …"), turn(show_place(place)):
+        place.empty()
         if case.is_waiting:
             analyse(visit, case, predictor)
         view = visit.view_of(case)

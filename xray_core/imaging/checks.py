@@ -117,5 +117,5 @@ def _texture(image: FloatArray) -> list[str]:
     if level.std() < LEAST_STRUCTURE or level.var() < (1 - LARGEST_SLOPE) * blocks.var():
         return ["The image is nearly blank: an even shade or a smooth gradient of grey."]
     if within < LEAST_DETAIL * grey.var():
-        return ["The image has no outlines, only soft clouds of grey."]
+        return ["The image has no fine detail: it is blurred, or it is not an X-ray."]
     return []

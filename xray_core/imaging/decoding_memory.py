@@ -116,7 +116,7 @@ class Reservation:
         self.shrink(0)
 
     def acquire(self, peak: int) -> None:
-        """Wait for `peak` bytes, after releasing what is held.
+        """Wait for `peak` bytes, after releasing what is held, unless that is enough already.
 
         Parameters
         ----------
@@ -128,12 +128,19 @@ class Reservation:
         UnreadableImage
             If `peak` exceeds the larger pool.
         """
+        if peak <= self._held:
+            self.shrink(peak)
+            return
         self.shrink(0)
         if peak > LARGE_POOL.size:
             raise UnreadableImage(TOO_LARGE)
         self._pool = SMALL_POOL if peak <= LARGEST_SMALL_BYTES else LARGE_POOL
         self._pool.acquire(peak)
         self._held = peak
+
+    def acquire_all(self) -> None:
+        """Wait for the larger pool as a whole, for content whose size is not known beforehand."""
+        self.acquire(LARGE_POOL.size)
 
     def shrink(self, amount: int) -> None:
         """Release all but `amount` bytes. A reservation never grows by this.

@@ -18,8 +18,8 @@ MODEL_SIZE = (224, 224)
 def to_model_input(pixels: np.ndarray | Radiograph) -> np.ndarray:
     """Resize an image to the model input. Training and prediction both use this function.
 
-    Shrinking averages over the area. The aspect ratio is not kept, as in the training images.
-    An image of 224 x 224 is only rounded.
+    Shrinking uses bilinear interpolation with antialiasing, which averages over the area.
+    The aspect ratio is not kept, as in the training images. An image of 224 x 224 is only rounded.
 
     Parameters
     ----------
@@ -35,10 +35,6 @@ def to_model_input(pixels: np.ndarray | Radiograph) -> np.ndarray:
     ------
     ValueError
         If the shape or the range is a different one.
-
-    Notes
-    -----
-    With nearest-neighbour resizing the same network loses a third of its specificity.
     """
     grey = pixels.pixels if isinstance(pixels, Radiograph) else _checked_grey(pixels)
     if grey.shape != MODEL_SIZE:

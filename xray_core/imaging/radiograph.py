@@ -196,8 +196,10 @@ def _read_bytes(source: Source) -> bytes:
         try:
             if source.seekable():
                 source.seek(0)
-            data = source.read(MAX_BYTES + 1)
-        except (OSError, ValueError):
+            data = bytes(source.read(MAX_BYTES + 1))
+        except MemoryError:
+            raise
+        except Exception:  # a reader of compressed or remote files raises errors of its own
             raise UnreadableImage("The file cannot be read to its end.") from None
     else:
         raise TypeError(f"Expected a path, bytes or a file object. Received: {type(source)}")

@@ -16,6 +16,7 @@ from pydicom.dataset import Dataset
 from pydicom.tag import Tag
 
 from xray_core.errors import UnreadableImage
+from xray_core.imaging.decoding_memory import Reservation
 from xray_core.imaging.dicom.header import (
     RAW_DETECTOR_DATA,
     items,
@@ -181,7 +182,8 @@ def exclusions(data: bytes) -> list[str]:
 
 def _read_header(data: bytes, tags: tuple[BaseTag, ...]) -> Dataset:
     try:
-        return read_header(data, MAX_PIXELS, tags).header
+        with Reservation() as reservation:
+            return read_header(data, MAX_PIXELS, reservation, tags).header
     except UnreadableImage as error:
         problem = str(error)
     except (Exception, RecursionError):  # a damaged header can raise anything

@@ -1,5 +1,6 @@
 """A map and the outline of the lungs, drawn over their image: for reports, captures and files."""
 
+import secrets
 from dataclasses import replace
 from pathlib import Path
 
@@ -110,7 +111,11 @@ def write_overlay(
     """
     target = folder / sha256[:2] / f"{sha256}.jpg"
     target.parent.mkdir(parents=True, exist_ok=True)
-    temporary = target.with_suffix(".tmp")
-    Image.fromarray(draw_map(image, heatmap)).save(temporary, "JPEG", quality=90)
-    temporary.replace(target)
+    # Another process may write the overlay of an identical image at the same time.
+    temporary = target.with_name(f".{secrets.token_hex(4)}-{target.name}")
+    try:
+        Image.fromarray(draw_map(image, heatmap)).save(temporary, "JPEG", quality=90)
+        temporary.replace(target)
+    finally:
+        temporary.unlink(missing_ok=True)
     return target

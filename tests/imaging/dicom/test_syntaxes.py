@@ -1,6 +1,7 @@
 """Transfer syntaxes, files without preamble or meta information, and pydicom's test files."""
 
 import io
+import struct
 from pathlib import Path
 
 import numpy as np
@@ -44,6 +45,41 @@ def test_rle_is_decoded() -> None:
     plain.compress(RLELossless)
     data = as_bytes(plain, RLELossless)
     np.testing.assert_array_equal(read_radiograph(data).pixels, expected)
+
+
+def rle_frame(pixels: np.ndarray) -> bytes:
+    """Return pixels, uint16 (H, W) of at most 128 columns, as an RLE frame of literal runs."""
+    bytes_of_pixels = pixels.astype(">u2").view("u1").reshape(*pixels.shape, 2)
+    high, low = (
+        b"".join(bytes([pixels.shape[1] - 1]) + row.tobytes() for row in bytes_of_pixels[..., byte])
+        for byte in range(2)
+    )
+    return struct.pack("<16L", 2, 64, 64 + len(high), *[0] * 13) + high + low
+
+
+def compressed(pixels: np.ndarray, bits: int, frame: bytes, syntax: UID) -> bytes:
+    """Return an image in MONOCHROME2 without a window, whose pixels are the compressed frame."""
+    data = dicom_image(pixels, bits)
+    data.PixelData = encapsulate([frame])
+    data["PixelData"].is_undefined_length = True
+    return as_bytes(data, syntax)
+
+
+def test_eight_bits_in_rle_cells_of_sixteen_are_shown_as_stored() -> None:
+    pixels = np.arange(240, dtype="u2").reshape(12, 20)
+    for cells in (pixels, pixels | 0x0100 * (pixels % 2)):  # then with an overlay in bit 8
+        data = compressed(pixels, 8, rle_frame(cells), RLELossless)
+        np.testing.assert_array_equal(read_radiograph(data).pixels, pixels)
+
+
+def test_eight_bits_in_jpeg_2000_are_shown_as_stored_in_cells_of_sixteen() -> None:
+    from PIL import Image
+
+    pixels = np.arange(240, dtype="u2").reshape(12, 20)
+    buffer = io.BytesIO()
+    Image.fromarray(pixels.astype("u1")).save(buffer, "JPEG2000", irreversible=False)
+    data = compressed(pixels, 8, buffer.getvalue(), JPEG2000Lossless)
+    np.testing.assert_array_equal(read_radiograph(data).pixels, pixels)
 
 
 @pytest.mark.parametrize("kind", ["JPEG", "JPEG2000"])

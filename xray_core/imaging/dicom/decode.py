@@ -52,12 +52,14 @@ class StoredImage:
         (H, W) for grey levels and palette indices, (H, W, 3) for colours.
     photometric : str
         Photometric Interpretation of `values`. A decoder may change the one of the header.
-    compressed : bool
+    whole_cells : bool
+        True for uncompressed and RLE frames, whose values have the bits above Bits Stored as well.
+        Other decoders return the stored bits alone.
     """
 
     values: np.ndarray
     photometric: str
-    compressed: bool
+    whole_cells: bool
 
 
 @dataclass(frozen=True)
@@ -113,16 +115,16 @@ def decode_first_frame(
     """
     options = file.options
     start = file.stream.tell()
+    beside += file.inflated
     if file.length != UNDEFINED_LENGTH and not _is_mislabelled(file):
         reservation.acquire(_native_peak(options) + beside)
         values, photometric = _decode_native(
             memoryview(file.data)[start:], file.length, options, file.big_endian
         )
-        return StoredImage(values, photometric, compressed=False)
+        return StoredImage(values, photometric, whole_cells=True)
     frame = get_frame(file.stream, 0, number_of_frames=options["number_of_frames"])
     reservation.acquire(_compressed_peak(frame, options) + beside)
-    values, photometric = _decode_compressed(frame, options, file.syntax)
-    return StoredImage(values, photometric, compressed=True)
+    return _decode_compressed(frame, options, file.syntax)
 
 
 def _is_mislabelled(file: DicomFile) -> bool:
@@ -189,7 +191,7 @@ def _decode_native(
     return _decode_with_pydicom(syntax, source, options)
 
 
-def _decode_compressed(frame: bytes, options: dict, declared: UID) -> tuple[np.ndarray, str]:
+def _decode_compressed(frame: bytes, options: dict, declared: UID) -> StoredImage:
     """Decode one compressed frame. Its own header overrides the transfer syntax of the file."""
     if frame.startswith(b"\0\0\0\x0cjP  "):  # a JP2 file around the codestream
         frame = frame[max(0, frame[:4096].find(_JPEG_2000)) :]
@@ -197,20 +199,23 @@ def _decode_compressed(frame: bytes, options: dict, declared: UID) -> tuple[np.n
     if stream is None:
         if "RLE" not in declared.name:
             raise UnreadableImage(_undecodable(declared))
-        return _decode_rle(frame, options), options["photometric_interpretation"]
+        values, photometric = _decode_rle(frame, options), options["photometric_interpretation"]
+        return StoredImage(values, photometric, whole_cells=True)
     if (stream.rows, stream.columns) != (options["rows"], options["columns"]):
         raise UnreadableImage("The DICOM file states two different sizes for its image.")
     if stream.components not in (1, 3):
         raise UnreadableImage("The image in the DICOM file has an unusual number of colours.")
     if stream.kind == "JPEG 2000" or (stream.kind == "JPEG" and stream.bits == 8):
         try:
-            return _decode_with_pillow(frame, stream, options, declared)
+            values, photometric = _decode_with_pillow(frame, stream, options, declared)
+            return StoredImage(values, photometric, whole_cells=False)
         except RuntimeError:
             pass  # GDCM may decode what Pillow does not
     photometric = options["photometric_interpretation"]
     if photometric in ("YBR_RCT", "YBR_ICT"):  # a JPEG 2000 decoder undoes these itself
         photometric = "RGB"
-    return _decode_with_gdcm(frame, stream, options, declared), photometric
+    values = _decode_with_gdcm(frame, stream, options, declared)
+    return StoredImage(values, photometric, whole_cells=False)
 
 
 def _decode_with_pillow(
@@ -218,9 +223,10 @@ def _decode_with_pillow(
 ) -> tuple[np.ndarray, str]:
     if stream.kind == "JPEG":
         syntax = JPEGBaseline8Bit
-        options = options | {"bits_allocated": 8, "bits_stored": min(options["bits_stored"], 8)}
     else:
         syntax = JPEG2000Lossless if declared == JPEG2000Lossless else JPEG2000
+    if stream.bits <= 8:  # the cells of the file may be larger
+        options = options | {"bits_allocated": 8, "bits_stored": min(options["bits_stored"], 8)}
     options = options | {"transfer_syntax_uid": syntax, "number_of_frames": 1, "pixel_vr": "OB"}
     return _decode_with_pydicom(
         syntax, encapsulate([frame], has_bot=False), options, plugin="pillow"

@@ -108,7 +108,7 @@ def to_grey_levels(
         possible = possible[np.isfinite(possible)]
         counts = np.ones(possible.size, dtype=np.int64)
     bits = _bits_stored(header, values.dtype)
-    if narrow and not stored.compressed:
+    if narrow and stored.whole_cells:
         possible = mask_unused_bits(possible, bits)
     padding = padding_mask(possible, header)
     units = apply_modality_transform(possible, header)
@@ -182,7 +182,7 @@ def mask_unused_bits(values: np.ndarray, bits: int) -> np.ndarray:
 
     Notes
     -----
-    For uncompressed pixels only: decoders of compressed frames return the stored bits alone.
+    For uncompressed and RLE frames only: other decoders return the stored bits alone.
     """
     spare = 8 * values.dtype.itemsize - bits
     # Shifting up and down again extends the sign of signed types, and clears others.

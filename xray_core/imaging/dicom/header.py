@@ -26,6 +26,7 @@ from pydicom.uid import (
 )
 
 from xray_core.errors import UnreadableImage
+from xray_core.imaging.decoding_memory import Reservation
 
 # Limits of a header: reads (about 5 microseconds each), and bytes of one element. The largest
 # element that is needed is a sequence of lookup tables of at most 128 KB each.
@@ -88,6 +89,8 @@ class DicomFile:
         Over `data`, at the first byte of the value of Pixel Data.
     length : int
         Declared length of Pixel Data in bytes, or `UNDEFINED_LENGTH`.
+    inflated : int
+        Bytes of `data` if it was inflated, which are held beside the file; else 0.
     """
 
     header: Dataset
@@ -97,9 +100,15 @@ class DicomFile:
     data: bytes
     stream: io.BytesIO
     length: int
+    inflated: int = 0
 
 
-def read_header(data: bytes, max_pixels: int, further_tags: Collection[BaseTag] = ()) -> DicomFile:
+def read_header(
+    data: bytes,
+    max_pixels: int,
+    reservation: Reservation,
+    further_tags: Collection[BaseTag] = (),
+) -> DicomFile:
     """Read the header of a DICOM file up to its pixels, and check the sizes that it declares.
 
     Parameters
@@ -108,6 +117,8 @@ def read_header(data: bytes, max_pixels: int, further_tags: Collection[BaseTag] 
         The whole file, with or without preamble (PS3.10, section 7.1).
     max_pixels : int
         Larger images are refused.
+    reservation : Reservation
+        Acquires the larger pool as a whole before a deflated file is inflated, and keeps it.
     further_tags : collection of pydicom.tag.BaseTag
         Elements to read besides those listed in this module.
 
@@ -125,8 +136,11 @@ def read_header(data: bytes, max_pixels: int, further_tags: Collection[BaseTag] 
     stream.seek(132 if data[128:132] == b"DICM" else 0)
     meta = read_dataset(stream, False, True, stop_when=lambda tag, vr, length: tag >> 16 != 2)
     syntax = UID(str(value(meta, "TransferSyntaxUID") or "").strip())
+    inflated = 0
     if syntax == DeflatedExplicitVRLittleEndian:
+        reservation.acquire_all()
         data = _inflate(stream.read(), limit=max_pixels * 2)
+        inflated = len(data)
         stream = _MeteredStream(data)
     # Elements of a network command (group 0) may precede the data set.
     read_dataset(stream, True, True, stop_when=lambda tag, vr, length: tag >> 16 != 0)
@@ -148,7 +162,7 @@ def read_header(data: bytes, max_pixels: int, further_tags: Collection[BaseTag] 
         raise UnreadableImage(_not_an_image(header, meta))
     options = _decoding_options(header, keyword, max_pixels)
     big_endian = not little or syntax == _GE_PRIVATE
-    return DicomFile(header, options, syntax, big_endian, data, stream, length)
+    return DicomFile(header, options, syntax, big_endian, data, stream, length, inflated)
 
 
 def value(dataset: Dataset, keyword: str) -> object | None:

@@ -109,7 +109,7 @@ def read_dicom(
         If the file is refused. Damaged content may raise any exception, which the caller catches.
     """
     with suppress_logs("pydicom"):
-        file = read_header(data, max_pixels)
+        file = read_header(data, max_pixels, reservation)
         kept = kept_shape(file.options["rows"], file.options["columns"])
         stored = decode_first_frame(
             file, reservation, beside=_DEPTH_BYTES * math.prod(kept) if full_depth else 0
