@@ -275,6 +275,24 @@ def test_results_of_all_images_are_stored_together(with_pacs, orthanc, make_imag
     assert len(orthanc.instances("OT")) == 2  # the noise was refused
 
 
+def test_an_image_that_cannot_be_written_as_dicom_does_not_block_the_others(
+    with_pacs, orthanc, make_image, refuse_results
+):
+    orthanc.upload(*(make_image(number=number, StudyDate=TODAY) for number in (1, 2, 3)))
+    refuse_results(".2")
+    at = fetch_all(with_pacs(WRITE="1"))
+    at = press(at, "Store in the PACS")  # the first button is that of all images
+    assert not at.exception
+    assert [one.value for one in at.success] == ["4 files were stored."]
+    (error,) = (one.value for one in at.error)
+    assert error == (
+        "The results of 1 image were not sent:\n\n"
+        f"- Study 1 of {date.today().isoformat()}, image 2: "
+        "The result of an image could not be written as DICOM."
+    )
+    assert len(orthanc.instances("SR")) == 2
+
+
 def test_without_permission_nothing_can_be_sent(with_pacs, orthanc, make_image, downloads):
     orthanc.upload(make_image("1", StudyDate=TODAY), make_image("2", StudyDate=TODAY))
     at = fetch_all(with_pacs())

@@ -340,6 +340,18 @@ def test_a_poll_counts_what_it_did_and_the_next_finds_nothing_new(
     assert [s for s in (*IDENTITY, ROOT) if s in "".join(lines)] == []
 
 
+def test_images_that_cannot_be_written_as_dicom_are_counted_and_not_tried_again(
+    make_watcher, orthanc, make_image, refuse_results
+):
+    orthanc.upload(*(make_image(number=number) for number in (1, 2, 3, 4)))
+    refuse_results("")
+    watcher, _ = make_watcher(write=True)
+    counts = watcher.run(1, once=True)
+    assert (counts.failed, counts.analysed, counts.waiting) == (4, 0, 0)
+    again = watcher.run(1, once=True)
+    assert (again.failed, again.analysed, again.waiting) == (0, 0, 0)
+
+
 def test_an_image_that_arrives_later_is_analysed(make_watcher, orthanc, make_image):
     orthanc.upload(make_image("1", number=1))
     watcher, _ = make_watcher()

@@ -179,6 +179,8 @@ class Watcher:
             return str(error)
         if result.prediction is None:
             counts.skipped += 1
+        elif result.problem:  # a later attempt would fail as well
+            counts.failed += 1
         elif result.prediction.verdict == "UNREADABLE":
             counts.unreadable += 1
         else:
