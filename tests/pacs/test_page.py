@@ -16,6 +16,7 @@ from page_tools import ROOT, page_text
 from streamlit import config
 from streamlit.testing.v1 import AppTest
 
+from ui.prediction.cases import Visit
 from ui.prediction.pacs_tab import REMOTE
 
 UID = "1.2.826.0.1.3680043.8.498."
@@ -214,6 +215,16 @@ def test_what_is_no_frontal_chest_image_is_listed_with_the_reason(with_pacs, ort
     assert "- Study 1, 1 object of modality CT: Not a radiograph (CR or DX)." in text
     assert "- Study 1, image 2: According to the file, this is a lateral view." in text
     assert "- Study 1, image 3: " in text
+
+
+def test_a_dicom_file_of_a_pacs_that_starts_like_a_zip_is_one_image(make_image):
+    data = make_image()
+    data = b"PK\x03\x04" + data[4:]  # the preamble may hold anything
+    visit = Visit()
+    visit.drop([("Study 1, image 1", data)], pacs="test")
+    (case,) = visit.cases
+    assert (case.data, case.archive, case.problem) == (data, None, None)
+    assert case.read().pixels.shape == (224, 224)
 
 
 def test_a_study_without_a_chest_image_leaves_the_images_as_they_are(

@@ -86,10 +86,10 @@ def analyse_image(
     -------
     ImageResult
     """
-    reasons = skip_reasons(data, image)
-    if reasons:
-        return ImageResult(None, reasons)
     try:
+        reasons = skip_reasons(data, image)
+        if reasons:
+            return ImageResult(None, reasons)
         radiograph = read_radiograph(data)
         source = read_source(data)
     except UnreadableImage as error:
