@@ -274,6 +274,28 @@ def test_a_search_that_matches_too_much_says_so(faults, monkeypatch):
     assert (len(found), truncated) == (2, True)
 
 
+def test_a_search_whose_filter_the_server_ignores_says_that_there_may_be_more(faults, monkeypatch):
+    monkeypatch.setattr(client_module, "MAX_STUDIES", 2)
+    studies = [
+        {"0020000D": {"Value": [f"1.2.{n}"]}, "00100020": {"Value": [f"P{n}"]}} for n in range(5)
+    ]
+    series = {"00080060": {"Value": ["CR"]}, "0020000E": {"Value": ["1.2.4"]}}
+
+    def answer(handler):
+        rows = [series] if "/series" in handler.path else studies
+        send(handler, json.dumps(rows).encode())
+
+    faults.answer = answer
+    client = faults.client()
+    found, truncated = client.search(StudyQuery(patient_id="P1"))
+    assert ([study.uid for study in found], truncated) == (["1.2.1"], True)
+    assert client.search(StudyQuery(patient_id="P4")) == ([], True)
+    assert client.sizes(StudyQuery(patient_id="P1")) == ({"1.2.1": 0}, True)
+    studies[2:] = []
+    found, truncated = client.search(StudyQuery(patient_id="P1"))
+    assert ([study.uid for study in found], truncated) == (["1.2.1"], False)
+
+
 @pytest.mark.parametrize(
     "body",
     [

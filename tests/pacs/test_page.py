@@ -18,6 +18,7 @@ from streamlit.testing.v1 import AppTest
 
 from ui.prediction.cases import Visit
 from ui.prediction.pacs_tab import REMOTE
+from xray_core.pacs.client import PacsClient
 
 UID = "1.2.826.0.1.3680043.8.498."
 TODAY = f"{date.today():%Y%m%d}"
@@ -159,6 +160,14 @@ def test_each_field_restricts_a_search(with_pacs, orthanc, make_image, label, te
         assert "No study with radiographs (CR or DX) matches." in [one.value for one in at.info]
     else:
         assert list(studies(at)["Body part"]) == [f"PART{number}" for number in found]
+
+
+def test_a_search_that_finds_nothing_says_that_the_pacs_has_more(with_pacs, monkeypatch):
+    monkeypatch.setattr(PacsClient, "search", lambda client, query: ([], True))
+    at = press(with_pacs(), "Search")
+    assert [one.value for one in at.info] == [
+        "No study with radiographs (CR or DX) matches. The PACS has more: narrow the search."
+    ]
 
 
 def test_dates_and_modality_restrict_a_search(with_pacs, orthanc, make_image):

@@ -77,7 +77,8 @@ class PacsClient:
         studies : list of StudyFound
             At most `MAX_STUDIES`.
         truncated : bool
-            Whether the PACS has more.
+            Whether the PACS may have more: more than `MAX_STUDIES` match, or it returned more than
+            that for a modality, of which the first are compared with the query.
 
         Raises
         ------
@@ -106,7 +107,7 @@ class PacsClient:
             By Study Instance UID; 0 where the PACS does not state it. A PACS that ignores
             modalities returns studies of all.
         truncated : bool
-            Whether the PACS has more than `MAX_STUDIES`.
+            As of `search`.
 
         Raises
         ------
@@ -242,18 +243,19 @@ class PacsClient:
                 raise PacsError(f"The {self.server.title} did not store a result.")
 
     def _matching(self, query: StudyQuery) -> tuple[dict[str, Row], bool]:
-        """Return the rows of the studies that match, by UID, and whether there are more."""
+        """Return the rows of the studies that match, by UID, and whether there may be more."""
         filters = search_filters(query)
         found: dict[str, Row] = {}
         truncated = False
         for modality in query.modalities:
-            for study in self._studies(filters | {"ModalitiesInStudy": modality}):
+            rows = self._studies(filters | {"ModalitiesInStudy": modality})
+            truncated |= len(rows) > MAX_STUDIES
+            for study in rows:
                 uid = first_value(study, "0020000D")
                 if uid in found or not is_uid(uid) or not matches(query, study):
                     continue
                 if len(found) == MAX_STUDIES:
-                    truncated = True
-                    break
+                    return found, True
                 found[uid] = study
         return found, truncated
 
