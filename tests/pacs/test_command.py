@@ -219,7 +219,7 @@ def test_a_server_that_is_down_is_one_sentence(run, monkeypatch):
     assert errors == ("The PACS cannot be reached. Check that it runs, and its url.\n")
 
 
-def test_a_connection_without_encryption_is_pointed_out(run, monkeypatch):
+def test_a_connection_without_encryption_gives_a_warning(run, monkeypatch):
     monkeypatch.setenv("XRAY_PACS_URL", "http://pacs.invalid/dicom-web")
     _, _, errors = run("search")
     assert errors.startswith("Images and password travel to the PACS without encryption")

@@ -219,7 +219,7 @@ def test_a_server_that_never_ends_is_one_sentence(faults):
 )
 def test_json_that_is_not_dicom_is_one_sentence(faults, body):
     faults.answer = lambda handler: send(handler, body)
-    with pytest.raises(PacsError, match="not valid DICOM JSON"):
+    with pytest.raises(PacsError, match="sent a response that is not valid DICOM JSON"):
         faults.client().search(StudyQuery())
 
 

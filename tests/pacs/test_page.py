@@ -122,6 +122,7 @@ def test_a_search_lists_the_studies_of_today_without_identity(with_pacs, orthanc
         }
     ]
     assert [secret for secret in SECRETS if secret in shown(at)] == []
+    assert "Patient identity and study descriptions are hidden." in shown(at)
 
 
 def test_the_operator_can_allow_identity(with_pacs, orthanc, make_image):

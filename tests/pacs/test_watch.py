@@ -157,7 +157,8 @@ def test_a_state_that_cannot_be_opened_is_one_sentence(tmp_path, content):
 def test_a_damaged_database_with_a_valid_key_is_one_sentence(tmp_path):
     file = tmp_path / "watch.sqlite"
     file.write_bytes(b"no database" * 1000)
-    with pytest.raises(PacsError, match=r"watch.sqlite. The file or its key is damaged"):
+    message = r"The file or its key is damaged, or is not a watcher's database\."
+    with pytest.raises(PacsError, match=message):
         WatchState(file, 100)
 
 

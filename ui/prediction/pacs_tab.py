@@ -32,8 +32,8 @@ ABOUT_PACS = (
 )
 HAS_MORE = "The PACS has more: narrow the search."
 MASKED = (
-    "Patients and descriptions are not shown: the operator of this app allows it with "
-    "XRAY_PACS_SHOW_IDENTITY=1."
+    "Patient identity and study descriptions are hidden. The operator of this app can show them "
+    "with XRAY_PACS_SHOW_IDENTITY=1."
 )
 
 
@@ -304,7 +304,8 @@ def _choose(search: Search, server: Server) -> None:
             type="primary" if chosen else "secondary",
             icon=":material/download:",
             disabled=not chosen,
-            help="Images that are no frontal chest X-rays by their own header are skipped.",
+            help="Images whose DICOM header states another modality, body part or view are "
+            "skipped.",
             key="pacs_fetch",
         ):
             search.begin([numbers[row] for row in chosen])

@@ -83,7 +83,7 @@ class PacsClient:
         Raises
         ------
         PacsError
-            A field is invalid, or the PACS cannot be reached or gives no usable answer.
+            A field is invalid, or the PACS cannot be reached or gives no usable response.
         """
         found, truncated = self._matching(query)
         studies = []
@@ -161,18 +161,18 @@ class PacsClient:
         Raises
         ------
         PacsError
-            As `search` does; also if the file is larger than 200 MB or the answer is not DICOM.
+            As `search` does; also if the file is larger than 200 MB or the response is not DICOM.
             Both are found out before the file is read, where the server states them.
         """
         if not all(map(is_uid, image)):
             raise PacsError("The PACS listed an image without valid UIDs.")
         url = f"{self.server.url}/studies/{image[0]}/series/{image[1]}/instances/{image[2]}"
-        answer = ask(
+        response = ask(
             self.server,
             lambda: self._session.get(url, headers={"Accept": DICOM}, timeout=self.server.timeout),
         )
-        body = answer.raw.getvalue()
-        kind = content_type(answer)
+        body = response.raw.getvalue()
+        kind = content_type(response)
         if kind.get_content_type() == "application/dicom":  # a known deviation of some servers
             return body
         part = only_part(body, kind.get_boundary() or "")
@@ -232,8 +232,8 @@ class PacsClient:
             except (ValueError, KeyError, TypeError, AttributeError):
                 return Dataset()  # not readable: the PACS is asked below
 
-        answer = ask(self.server, send)
-        items = answer.get("ReferencedSOPSequence") or []
+        response = ask(self.server, send)
+        items = response.get("ReferencedSOPSequence") or []
         stored = {str(item.get("ReferencedSOPInstanceUID")) for item in items}
         for dataset in datasets:
             uids = ImageReference(
@@ -338,7 +338,7 @@ class PacsClient:
         )
 
 
-def _rows(answer: list[Row]) -> list[Row]:
-    if not all(isinstance(row, dict) for row in answer):
+def _rows(response: list[Row]) -> list[Row]:
+    if not all(isinstance(row, dict) for row in response):
         raise NotDicomJson
-    return answer
+    return response

@@ -40,9 +40,9 @@ CREATE TABLE IF NOT EXISTS studies (
 """
 _CANNOT_OPEN = "The state of the watcher cannot be opened"
 _DAMAGED = (
-    " The file or its key is damaged, or is no state of a watcher. Move both files away to begin "
-    "with a new one: images are then analysed again, and results that the PACS has are not stored "
-    "again."
+    " The file or its key is damaged, or is not a watcher's database. Move both files away to "
+    "begin with a new one: images are then analysed again, and results that the PACS has are not "
+    "stored again."
 )
 _FIRST_RETRY, _LAST_RETRY = 60.0, 3600.0  # seconds
 

@@ -211,7 +211,7 @@ def skip_reasons(data: bytes, image: ImageReference) -> tuple[str, ...]:
     Returns
     -------
     tuple of str
-        Sentences: what its own header says against a frontal chest X-ray, or that it is another
+        Sentences: what its header states against a frontal chest X-ray, or that it is another
         image.
 
     Raises
