@@ -22,7 +22,7 @@ class BundleError(XrayError):
 
 
 class PacsError(XrayError):
-    """A PACS is not configured, cannot be reached, or gave an answer that cannot be used."""
+    """A PACS is not configured, cannot be reached, or gave a response that cannot be used."""
 
 
 class MissingPackage(XrayError):

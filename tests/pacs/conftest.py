@@ -107,6 +107,24 @@ def make_image(image) -> Callable[..., bytes]:
     return make
 
 
+@pytest.fixture
+def refuse_results(monkeypatch: pytest.MonkeyPatch) -> Callable[[str], None]:
+    """`refuse_results(end)`: images whose SOP Instance UID ends so cannot be written as DICOM."""
+    from xray_core.pacs import analysis
+
+    write = analysis.dicom_results
+
+    def refuse(end: str) -> None:
+        def write_or_fail(prediction, radiograph, source, *arguments, **options):
+            if source.instance.endswith(end):
+                raise ValueError(f"Patient name {NAME} is invalid.")
+            return write(prediction, radiograph, source, *arguments, **options)
+
+        monkeypatch.setattr(analysis, "dicom_results", write_or_fail)
+
+    return refuse
+
+
 @pytest.fixture(scope="session")
 def predictor(micro_bundle):
     from xray_core import Predictor

@@ -150,6 +150,24 @@ def test_results_can_be_written_into_a_folder(run, mixed_study, orthanc, tmp_pat
     assert len(orthanc.get("/instances")) == 6
 
 
+def test_an_image_that_cannot_be_written_as_dicom_does_not_end_a_study(
+    run, orthanc, make_image, refuse_results, tmp_path
+):
+    orthanc.upload(*(make_image(number=number) for number in (1, 2, 3)))
+    refuse_results(".2")
+    folder = tmp_path / "new"
+    status, lines, errors = run("analyse", "--study", STUDY, "--store", "--out", str(folder))
+    assert (status, errors) == (0, "")
+    problem = "The result of an image could not be written as DICOM."
+    assert [line.endswith(problem) for line in lines[:3]] == [False, True, False]
+    assert lines[3:] == [
+        f"4 DICOM files were written to {folder}.",
+        "4 results were stored, 0 were already there.",
+        "The results of 1 image could not be written as DICOM.",
+    ]
+    assert len(orthanc.instances("SR")) == 2
+
+
 def test_a_study_without_a_chest_x_ray_is_no_failure(run, orthanc, make_image):
     orthanc.upload(
         make_image("1", BodyPartExamined="FOOT"), make_image("2", Modality="MR", series="9")
@@ -201,7 +219,7 @@ def test_a_server_that_is_down_is_one_sentence(run, monkeypatch):
     assert errors == ("The PACS cannot be reached. Check that it runs, and its url.\n")
 
 
-def test_a_connection_without_encryption_is_pointed_out(run, monkeypatch):
+def test_a_connection_without_encryption_gives_a_warning(run, monkeypatch):
     monkeypatch.setenv("XRAY_PACS_URL", "http://pacs.invalid/dicom-web")
     _, _, errors = run("search")
     assert errors.startswith("Images and password travel to the PACS without encryption")

@@ -219,7 +219,7 @@ def test_a_server_that_never_ends_is_one_sentence(faults):
 )
 def test_json_that_is_not_dicom_is_one_sentence(faults, body):
     faults.answer = lambda handler: send(handler, body)
-    with pytest.raises(PacsError, match="not valid DICOM JSON"):
+    with pytest.raises(PacsError, match="sent a response that is not valid DICOM JSON"):
         faults.client().search(StudyQuery())
 
 
@@ -272,6 +272,28 @@ def test_a_search_that_matches_too_much_says_so(faults, monkeypatch):
     faults.answer = answer
     found, truncated = faults.client().search(StudyQuery())
     assert (len(found), truncated) == (2, True)
+
+
+def test_a_search_whose_filter_the_server_ignores_says_that_there_may_be_more(faults, monkeypatch):
+    monkeypatch.setattr(client_module, "MAX_STUDIES", 2)
+    studies = [
+        {"0020000D": {"Value": [f"1.2.{n}"]}, "00100020": {"Value": [f"P{n}"]}} for n in range(5)
+    ]
+    series = {"00080060": {"Value": ["CR"]}, "0020000E": {"Value": ["1.2.4"]}}
+
+    def answer(handler):
+        rows = [series] if "/series" in handler.path else studies
+        send(handler, json.dumps(rows).encode())
+
+    faults.answer = answer
+    client = faults.client()
+    found, truncated = client.search(StudyQuery(patient_id="P1"))
+    assert ([study.uid for study in found], truncated) == (["1.2.1"], True)
+    assert client.search(StudyQuery(patient_id="P4")) == ([], True)
+    assert client.sizes(StudyQuery(patient_id="P1")) == ({"1.2.1": 0}, True)
+    studies[2:] = []
+    found, truncated = client.search(StudyQuery(patient_id="P1"))
+    assert ([study.uid for study in found], truncated) == (["1.2.1"], False)
 
 
 @pytest.mark.parametrize(

@@ -16,7 +16,9 @@ from page_tools import ROOT, page_text
 from streamlit import config
 from streamlit.testing.v1 import AppTest
 
+from ui.prediction.cases import Visit
 from ui.prediction.pacs_tab import REMOTE
+from xray_core.pacs.client import PacsClient
 
 UID = "1.2.826.0.1.3680043.8.498."
 TODAY = f"{date.today():%Y%m%d}"
@@ -120,6 +122,7 @@ def test_a_search_lists_the_studies_of_today_without_identity(with_pacs, orthanc
         }
     ]
     assert [secret for secret in SECRETS if secret in shown(at)] == []
+    assert "Patient identity and study descriptions are hidden." in shown(at)
 
 
 def test_the_operator_can_allow_identity(with_pacs, orthanc, make_image):
@@ -158,6 +161,14 @@ def test_each_field_restricts_a_search(with_pacs, orthanc, make_image, label, te
         assert "No study with radiographs (CR or DX) matches." in [one.value for one in at.info]
     else:
         assert list(studies(at)["Body part"]) == [f"PART{number}" for number in found]
+
+
+def test_a_search_that_finds_nothing_says_that_the_pacs_has_more(with_pacs, monkeypatch):
+    monkeypatch.setattr(PacsClient, "search", lambda client, query: ([], True))
+    at = press(with_pacs(), "Search")
+    assert [one.value for one in at.info] == [
+        "No study with radiographs (CR or DX) matches. The PACS has more: narrow the search."
+    ]
 
 
 def test_dates_and_modality_restrict_a_search(with_pacs, orthanc, make_image):
@@ -214,6 +225,16 @@ def test_what_is_no_frontal_chest_image_is_listed_with_the_reason(with_pacs, ort
     assert "- Study 1, 1 object of modality CT: Not a radiograph (CR or DX)." in text
     assert "- Study 1, image 2: According to the file, this is a lateral view." in text
     assert "- Study 1, image 3: " in text
+
+
+def test_a_dicom_file_of_a_pacs_that_starts_like_a_zip_is_one_image(make_image):
+    data = make_image()
+    data = b"PK\x03\x04" + data[4:]  # the preamble may hold anything
+    visit = Visit()
+    visit.drop([("Study 1, image 1", data)], pacs="test")
+    (case,) = visit.cases
+    assert (case.data, case.archive, case.problem) == (data, None, None)
+    assert case.read().pixels.shape == (224, 224)
 
 
 def test_a_study_without_a_chest_image_leaves_the_images_as_they_are(
@@ -273,6 +294,24 @@ def test_results_of_all_images_are_stored_together(with_pacs, orthanc, make_imag
     assert [one.value for one in at.success] == ["5 files were stored."]
     assert len(orthanc.instances("SR")) == 3
     assert len(orthanc.instances("OT")) == 2  # the noise was refused
+
+
+def test_an_image_that_cannot_be_written_as_dicom_does_not_block_the_others(
+    with_pacs, orthanc, make_image, refuse_results
+):
+    orthanc.upload(*(make_image(number=number, StudyDate=TODAY) for number in (1, 2, 3)))
+    refuse_results(".2")
+    at = fetch_all(with_pacs(WRITE="1"))
+    at = press(at, "Store in the PACS")  # the first button is that of all images
+    assert not at.exception
+    assert [one.value for one in at.success] == ["4 files were stored."]
+    (error,) = (one.value for one in at.error)
+    assert error == (
+        "The results of 1 image were not sent:\n\n"
+        f"- Study 1 of {date.today().isoformat()}, image 2: "
+        "The result of an image could not be written as DICOM."
+    )
+    assert len(orthanc.instances("SR")) == 2
 
 
 def test_without_permission_nothing_can_be_sent(with_pacs, orthanc, make_image, downloads):

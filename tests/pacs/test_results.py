@@ -480,9 +480,13 @@ def test_what_highdicom_refuses_is_one_sentence(make_image, predictor, monkeypat
     monkeypatch.setattr(analysis, "dicom_results", refuse)
     source = read_source(make_image())
     image = ImageReference(source.study, source.series, source.instance)
+    prediction = predictor.predict(make_image())
     with pytest.raises(PacsError, match=r"could not be written as DICOM.$") as caught:
-        analysis.analyse_image(make_image(), predictor, image, make_files=True)
+        analysis.make_results(prediction, read_radiograph(make_image()), source, predictor)
     assert caught.value.__context__ is None
+    result = analysis.analyse_image(make_image(), predictor, image, make_files=True)
+    assert result.prediction.verdict == prediction.verdict
+    assert (result.files, result.problem) == ((), str(caught.value))
     other = image._replace(instance="1.2.3")
     result = analysis.analyse_image(make_image(), predictor, other, make_files=True)
     assert (result.prediction, result.skipped) == (None, (ANOTHER_IMAGE,))

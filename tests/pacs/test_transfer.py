@@ -1,11 +1,17 @@
 """Fetching the chest images of several studies, against a real Orthanc."""
 
+import io
+import zipfile
+from datetime import date
+from types import SimpleNamespace
+
 import pytest
 from pacs_tools import settings_of
 
 from xray_core.errors import PacsError
+from xray_core.pacs.analysis import analyse_image
 from xray_core.pacs.client import PacsClient
-from xray_core.pacs.search import ImageReference, StudyQuery
+from xray_core.pacs.search import Identity, ImageReference, StudyContent, StudyFound, StudyQuery
 from xray_core.pacs.transfer import ANOTHER_IMAGE, Transfer, skip_reasons
 
 
@@ -134,3 +140,35 @@ def test_another_image_than_the_requested_one_is_skipped(make_image):
     assert skip_reasons(make_image(), image) == ()
     assert skip_reasons(make_image(number=2), image) == (ANOTHER_IMAGE,)
     assert skip_reasons(make_image("2"), image) == (ANOTHER_IMAGE,)
+
+
+def zipped(file):
+    buffer = io.BytesIO()
+    with zipfile.ZipFile(buffer, "w") as archive:
+        archive.writestr("a.png", file)
+    return buffer.getvalue()
+
+
+@pytest.mark.parametrize("kind", ["without UIDs", "picture", "ZIP", "damaged"])
+def test_a_file_that_cannot_be_compared_with_the_requested_image_is_skipped(
+    make_image, image_png, predictor, kind
+):
+    data = {
+        "without UIDs": make_image(StudyInstanceUID=None),
+        "picture": image_png(0),
+        "ZIP": zipped(image_png(0)),
+        "damaged": make_image()[:300],
+    }[kind]
+    image = ImageReference("1.2.3", "1.2.4", "1.2.5")
+    client = SimpleNamespace(
+        content=lambda study: StudyContent((image,), ()), fetch=lambda image: data
+    )
+    study = StudyFound("1.2.3", date(2026, 11, 25), ("CR",), ("CHEST",), 1, 1, Identity(*"abcd"))
+    transfer = Transfer({1: study}, max_images=100, max_bytes=2**30)
+    run(transfer, client)
+    assert transfer.fetched == []
+    (skipped,) = transfer.skipped
+    assert skipped.what == "image 1"
+    # The command line has the same reason.
+    prediction = analyse_image(data, predictor, image, make_files=False).prediction
+    assert (prediction.verdict, prediction.reasons) == ("UNREADABLE", (skipped.reason,))

@@ -4,10 +4,12 @@ import hashlib
 import io
 import json
 import os
+import sqlite3
 import subprocess
 import sys
 import time
 from collections import Counter
+from contextlib import closing
 from dataclasses import asdict
 from pathlib import Path
 from types import SimpleNamespace
@@ -155,7 +157,8 @@ def test_a_state_that_cannot_be_opened_is_one_sentence(tmp_path, content):
 def test_a_damaged_database_with_a_valid_key_is_one_sentence(tmp_path):
     file = tmp_path / "watch.sqlite"
     file.write_bytes(b"no database" * 1000)
-    with pytest.raises(PacsError, match=r"watch.sqlite. The file or its key is damaged"):
+    message = r"The file or its key is damaged, or is not a watcher's database\."
+    with pytest.raises(PacsError, match=message):
         WatchState(file, 100)
 
 
@@ -163,6 +166,56 @@ def test_a_state_where_nothing_can_be_written_is_one_sentence(tmp_path):
     (tmp_path / "file").write_text("")
     with pytest.raises(PacsError, match=r"cannot be opened: .*watch.sqlite: (Not a dir|File ex)"):
         WatchState(tmp_path / "file" / "watch.sqlite", 100)
+
+
+@pytest.fixture
+def state_without_tables(open_state, tmp_path):
+    """A state whose tables another program has removed."""
+    state = open_state()
+    with closing(sqlite3.connect(tmp_path / "state" / "watch.sqlite")) as database:
+        database.executescript("DROP TABLE images; DROP TABLE studies")
+    return state
+
+
+def test_a_state_that_cannot_be_read_or_written_is_one_sentence(state_without_tables):
+    for read in (
+        lambda: state_without_tables.is_done("image", store=True),
+        lambda: state_without_tables.is_complete("study", 1, store=True),
+        lambda: state_without_tables.claim("image", store=True),
+    ):
+        with pytest.raises(PacsError, match=r"^The state of the watcher cannot be read\.$"):
+            read()
+    with pytest.raises(PacsError, match=r"^The state of the watcher cannot be written\.$"):
+        state_without_tables.complete("study", 1, stored=True)
+
+
+def test_a_poll_whose_state_cannot_be_read_is_logged_and_repeated(
+    state_without_tables, predictor, monkeypatch
+):
+    client = SimpleNamespace(
+        server=SimpleNamespace(write=False), sizes=lambda query: ({"1.2.3": 1}, False)
+    )
+    lines = []
+    watcher = Watcher(
+        client, predictor.bundle, lambda: predictor, state_without_tables, log=lines.append
+    )
+    with pytest.raises(PacsError, match="cannot be read"):
+        watcher.run(1, once=True)
+    lines.clear()
+
+    class Enough(Exception):
+        pass
+
+    def sleep(seconds):
+        if len(lines) == 2:
+            raise Enough
+
+    monkeypatch.setattr("xray_core.pacs.watch.time", SimpleNamespace(sleep=sleep))
+    with pytest.raises(Enough):
+        watcher.run(1)
+    assert [line[20:] for line in lines] == [
+        f"The state of the watcher cannot be read. Next try in {pause} s." for pause in (2, 4)
+    ]
 
 
 class Processes:
@@ -338,6 +391,18 @@ def test_a_poll_counts_what_it_did_and_the_next_finds_nothing_new(
         "0 images not analysed yet, 0 images failed, 2 results stored"
     )
     assert [s for s in (*IDENTITY, ROOT) if s in "".join(lines)] == []
+
+
+def test_images_that_cannot_be_written_as_dicom_are_counted_and_not_tried_again(
+    make_watcher, orthanc, make_image, refuse_results
+):
+    orthanc.upload(*(make_image(number=number) for number in (1, 2, 3, 4)))
+    refuse_results("")
+    watcher, _ = make_watcher(write=True)
+    counts = watcher.run(1, once=True)
+    assert (counts.failed, counts.analysed, counts.waiting) == (4, 0, 0)
+    again = watcher.run(1, once=True)
+    assert (again.failed, again.analysed, again.waiting) == (0, 0, 0)
 
 
 def test_an_image_that_arrives_later_is_analysed(make_watcher, orthanc, make_image):

@@ -205,7 +205,8 @@ class Visit:
     def drop(self, uploads: list[tuple[str, bytes]], *, discarded: int = 0, pacs: str = "") -> None:
         """Add uploaded files (name, bytes), and count the `discarded` ones, which have no bytes.
 
-        With the name of a `pacs` that the files were fetched from, their names are their origins.
+        With the name of a `pacs` that the files were fetched from, their names are their origins,
+        and each is one image, also if its bytes start like those of a ZIP.
 
         They replace the images, unless some of those have no result yet: then they are added, so
         that every uploaded image gets a result. Files beyond MAX_IMAGES images, or beyond
@@ -222,7 +223,7 @@ class Visit:
         before = len(cases)
         room = DROP_BYTES - _file_bytes(waiting)
         for name, data in uploads:
-            new = _cases_of(name, data) if len(data) <= room else []
+            new = _cases_of(name, data, unpack=not pacs) if len(data) <= room else []
             fitting = new[: max(0, min(MAX_IMAGES, allowed) - len(cases))]
             if fitting:
                 room -= len(data)
@@ -310,9 +311,9 @@ def _file_bytes(cases: list[Case]) -> int:
     return sum(len(case.data or b"") for case in cases) + sum(archives.values())
 
 
-def _cases_of(name: str, data: bytes) -> list[Case]:
-    """Return the images of one uploaded file: those of a ZIP, else one."""
-    if not is_archive(data):
+def _cases_of(name: str, data: bytes, *, unpack: bool) -> list[Case]:
+    """Return the images of one file: those of a ZIP if they are to be unpacked, else one."""
+    if not (unpack and is_archive(data)):
         return [Case(0, name, data)]
     try:
         count, archive = count_files(data), Archive(data)

@@ -84,8 +84,13 @@ def _send(cases: list[Case], server: Server, predictor: "Predictor", label: str,
 
 
 def _store(cases: list[Case], server: Server, predictor: "Predictor") -> None:
-    """Make the results of the images and store those that the PACS does not have."""
+    """Make the results of the images and store those that the PACS does not have.
+
+    An image whose results cannot be made is listed with the reason. A failure of the PACS ends the
+    loop.
+    """
     stored = made = 0
+    problems: list[str] = []
     bar = st.progress(0.0, f"0 of {len(cases)} images") if len(cases) > 1 else None
     try:
         with st.spinner("Storing …"), _sentences():
@@ -95,8 +100,13 @@ def _store(cases: list[Case], server: Server, predictor: "Predictor") -> None:
             client = PacsClient(server)
             try:
                 for done, case in enumerate(cases, 1):
-                    study, files = _make(case, predictor)
-                    stored, made = stored + store_results(client, study, files), made + len(files)
+                    try:
+                        study, files = _make(case, predictor)
+                    except XrayError as error:
+                        problems.append(f"- {as_text(case.title)}: {as_text(error, 400)}")
+                    else:
+                        stored += store_results(client, study, files)
+                        made += len(files)
                     if bar is not None:
                         bar.progress(done / len(cases), f"{done} of {len(cases)} images")
             finally:
@@ -105,8 +115,13 @@ def _store(cases: list[Case], server: Server, predictor: "Predictor") -> None:
         before = f" {_counted(stored)} stored before." if stored else ""
         st.error(as_markdown(f"{error}{before}"), icon=":material/error:")
         return
-    already = f" {_counted(made - stored)} already there." if made > stored else ""
-    st.success(f"{_counted(stored)} stored.{already}", icon=":material/check:")
+    if made:
+        already = f" {_counted(made - stored)} already there." if made > stored else ""
+        st.success(f"{_counted(stored)} stored.{already}", icon=":material/check:")
+    if problems:
+        images = "1 image" if len(problems) == 1 else f"{len(problems)} images"
+        lines = "\n".join(problems)
+        st.error(f"The results of {images} were not sent:\n\n{lines}", icon=":material/error:")
 
 
 def _counted(files: int) -> str:
@@ -145,8 +160,7 @@ def _server(case: Case) -> Server | None:
 
 
 def _as_zip(case: Case, predictor: "Predictor") -> bytes:
-    with _sentences():
-        _, files = _make(case, predictor)
+    _, files = _make(case, predictor)
     buffer = io.BytesIO()
     with zipfile.ZipFile(buffer, "w") as archive:
         for file in files:
@@ -155,14 +169,15 @@ def _as_zip(case: Case, predictor: "Predictor") -> bytes:
 
 
 def _make(case: Case, predictor: "Predictor") -> "tuple[str, tuple[DicomResult, ...]]":
-    """Return the study of an image, and its results."""
-    from xray_core.pacs.analysis import make_results
-    from xray_core.pacs.source import read_source
+    """Return the study of an image, and its results; raises XrayError."""
+    with _sentences():
+        from xray_core.pacs.analysis import make_results
+        from xray_core.pacs.source import read_source
 
-    source, radiograph = read_source(case.data or b""), case.read()
-    prediction = predictor.predict(radiograph, explain="gradcam")
-    files = make_results(prediction, radiograph, source, predictor, window=case.window)
-    return source.study, files
+        source, radiograph = read_source(case.data or b""), case.read()
+        prediction = predictor.predict(radiograph, explain="gradcam")
+        files = make_results(prediction, radiograph, source, predictor, window=case.window)
+        return source.study, files
 
 
 @contextmanager

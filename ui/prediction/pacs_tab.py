@@ -30,9 +30,10 @@ ABOUT_PACS = (
     "\nIn the tab PACS, images are fetched from a PACS. Their results are stored there only if you "
     "send them."
 )
+HAS_MORE = "The PACS has more: narrow the search."
 MASKED = (
-    "Patients and descriptions are not shown: the operator of this app allows it with "
-    "XRAY_PACS_SHOW_IDENTITY=1."
+    "Patient identity and study descriptions are hidden. The operator of this app can show them "
+    "with XRAY_PACS_SHOW_IDENTITY=1."
 )
 
 
@@ -221,7 +222,8 @@ def _search_and_choose(search: Search, servers: Mapping[str, Server]) -> None:
     if search.problem:
         st.error(as_markdown(search.problem), icon=":material/error:")
     elif search.server and not search.studies:
-        st.info("No study with radiographs (CR or DX) matches.", icon=":material/info:")
+        more = f" {HAS_MORE}" if search.truncated else ""
+        st.info(f"No study with radiographs (CR or DX) matches.{more}", icon=":material/info:")
     if search.studies and search.server in servers:
         _choose(search, servers[search.server])
     if search.fetch is not None and not search.fetch.images:
@@ -302,13 +304,14 @@ def _choose(search: Search, server: Server) -> None:
             type="primary" if chosen else "secondary",
             icon=":material/download:",
             disabled=not chosen,
-            help="Images that are no frontal chest X-rays by their own header are skipped.",
+            help="Images whose DICOM header states another modality, body part or view are "
+            "skipped.",
             key="pacs_fetch",
         ):
             search.begin([numbers[row] for row in chosen])
             st.rerun()
         notes = [f"{_count(len(numbers), 'study', 'studies')}. Select one or several."]
-        notes += ["The PACS has more: narrow the search."] if search.truncated else []
+        notes += [HAS_MORE] if search.truncated else []
         notes += [] if server.show_identity else [MASKED]
         notes += (
             ["Images and password travel to this PACS without encryption: its url has http."]

@@ -28,11 +28,14 @@ class ImageResult:
         Sentences; () for an image that was not skipped.
     files : tuple of DicomResult
         The results as DICOM, if they were requested.
+    problem : str
+        A sentence: why the requested results could not be written as DICOM; "" if they were.
     """
 
     prediction: Prediction | None
     skipped: tuple[str, ...] = ()
     files: tuple[DicomResult, ...] = field(default=(), repr=False)
+    problem: str = ""
 
 
 def analyse_study(
@@ -82,16 +85,11 @@ def analyse_image(
     Returns
     -------
     ImageResult
-
-    Raises
-    ------
-    PacsError
-        The result could not be written as DICOM.
     """
-    reasons = skip_reasons(data, image)
-    if reasons:
-        return ImageResult(None, reasons)
     try:
+        reasons = skip_reasons(data, image)
+        if reasons:
+            return ImageResult(None, reasons)
         radiograph = read_radiograph(data)
         source = read_source(data)
     except UnreadableImage as error:
@@ -99,7 +97,11 @@ def analyse_image(
     prediction = predictor.predict(radiograph, explain="gradcam" if make_files else None)
     if not make_files:
         return ImageResult(prediction)
-    return ImageResult(prediction, files=make_results(prediction, radiograph, source, predictor))
+    try:
+        files = make_results(prediction, radiograph, source, predictor)
+    except PacsError as error:
+        return ImageResult(prediction, problem=str(error))
+    return ImageResult(prediction, files=files)
 
 
 def make_results(

@@ -77,12 +77,13 @@ class PacsClient:
         studies : list of StudyFound
             At most `MAX_STUDIES`.
         truncated : bool
-            Whether the PACS has more.
+            Whether the PACS may have more: more than `MAX_STUDIES` match, or it returned more than
+            that for a modality, of which the first are compared with the query.
 
         Raises
         ------
         PacsError
-            A field is invalid, or the PACS cannot be reached or gives no usable answer.
+            A field is invalid, or the PACS cannot be reached or gives no usable response.
         """
         found, truncated = self._matching(query)
         studies = []
@@ -106,7 +107,7 @@ class PacsClient:
             By Study Instance UID; 0 where the PACS does not state it. A PACS that ignores
             modalities returns studies of all.
         truncated : bool
-            Whether the PACS has more than `MAX_STUDIES`.
+            As of `search`.
 
         Raises
         ------
@@ -160,18 +161,18 @@ class PacsClient:
         Raises
         ------
         PacsError
-            As `search` does; also if the file is larger than 200 MB or the answer is not DICOM.
+            As `search` does; also if the file is larger than 200 MB or the response is not DICOM.
             Both are found out before the file is read, where the server states them.
         """
         if not all(map(is_uid, image)):
             raise PacsError("The PACS listed an image without valid UIDs.")
         url = f"{self.server.url}/studies/{image[0]}/series/{image[1]}/instances/{image[2]}"
-        answer = ask(
+        response = ask(
             self.server,
             lambda: self._session.get(url, headers={"Accept": DICOM}, timeout=self.server.timeout),
         )
-        body = answer.raw.getvalue()
-        kind = content_type(answer)
+        body = response.raw.getvalue()
+        kind = content_type(response)
         if kind.get_content_type() == "application/dicom":  # a known deviation of some servers
             return body
         part = only_part(body, kind.get_boundary() or "")
@@ -231,8 +232,8 @@ class PacsClient:
             except (ValueError, KeyError, TypeError, AttributeError):
                 return Dataset()  # not readable: the PACS is asked below
 
-        answer = ask(self.server, send)
-        items = answer.get("ReferencedSOPSequence") or []
+        response = ask(self.server, send)
+        items = response.get("ReferencedSOPSequence") or []
         stored = {str(item.get("ReferencedSOPInstanceUID")) for item in items}
         for dataset in datasets:
             uids = ImageReference(
@@ -242,18 +243,19 @@ class PacsClient:
                 raise PacsError(f"The {self.server.title} did not store a result.")
 
     def _matching(self, query: StudyQuery) -> tuple[dict[str, Row], bool]:
-        """Return the rows of the studies that match, by UID, and whether there are more."""
+        """Return the rows of the studies that match, by UID, and whether there may be more."""
         filters = search_filters(query)
         found: dict[str, Row] = {}
         truncated = False
         for modality in query.modalities:
-            for study in self._studies(filters | {"ModalitiesInStudy": modality}):
+            rows = self._studies(filters | {"ModalitiesInStudy": modality})
+            truncated |= len(rows) > MAX_STUDIES
+            for study in rows:
                 uid = first_value(study, "0020000D")
                 if uid in found or not is_uid(uid) or not matches(query, study):
                     continue
                 if len(found) == MAX_STUDIES:
-                    truncated = True
-                    break
+                    return found, True
                 found[uid] = study
         return found, truncated
 
@@ -336,7 +338,7 @@ class PacsClient:
         )
 
 
-def _rows(answer: list[Row]) -> list[Row]:
-    if not all(isinstance(row, dict) for row in answer):
+def _rows(response: list[Row]) -> list[Row]:
+    if not all(isinstance(row, dict) for row in response):
         raise NotDicomJson
-    return answer
+    return response

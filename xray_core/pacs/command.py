@@ -187,11 +187,12 @@ def _analyse(options: argparse.Namespace) -> None:
 
     predictor = Predictor.load(options.models / options.model)
     make_files = options.store or options.out is not None
-    stored = made = 0
+    stored = made = failed = 0
     results = analyse_study(client, predictor, content, make_files=make_files)
     for number, (image, result) in enumerate(results, 1):
         print(f"Image {number} of {len(content.images)}: {_describe(result)}", flush=True)
         made += len(result.files)
+        failed += bool(result.problem)
         if options.out is not None:
             for file in result.files:
                 _write(options.out / f"image-{number}-{file.kind}.dcm", file.data)
@@ -201,6 +202,9 @@ def _analyse(options: argparse.Namespace) -> None:
         print(f"{made} DICOM files were written to {options.out}.")
     if options.store:
         print(f"{stored} results were stored, {made - stored} were already there.")
+    if failed:
+        images = "1 image" if failed == 1 else f"{failed} images"
+        print(f"The results of {images} could not be written as DICOM.")
 
 
 def _describe(result: ImageResult) -> str:
@@ -208,9 +212,11 @@ def _describe(result: ImageResult) -> str:
     if prediction is None:
         return "skipped. " + " ".join(result.skipped)
     if prediction.probability is None:
-        return f"{prediction.shown_as}. {' '.join(prediction.reasons)}"
-    cautions = "".join(f" Caution: {reason}" for reason in prediction.reasons)
-    return f"{prediction.shown_as}. {prediction.sentence}{cautions}"
+        text = f"{prediction.shown_as}. {' '.join(prediction.reasons)}"
+    else:
+        cautions = "".join(f" Caution: {reason}" for reason in prediction.reasons)
+        text = f"{prediction.shown_as}. {prediction.sentence}{cautions}"
+    return f"{text} {result.problem}".rstrip()
 
 
 def _watch(options: argparse.Namespace) -> None:

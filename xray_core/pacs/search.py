@@ -15,7 +15,7 @@ MAX_STUDIES = 500
 """A search returns no more studies."""
 
 Row = dict[str, Any]
-"""One data set of an answer in DICOM JSON: elements by their tags."""
+"""One data set of a response in DICOM JSON: elements by their tags."""
 
 
 @dataclass(frozen=True)
@@ -40,7 +40,7 @@ class StudyQuery:
 
 
 class Identity(NamedTuple):
-    """What identifies a patient in the answer to a search. To be shown only if allowed."""
+    """What identifies a patient in the response to a search. To be shown only if allowed."""
 
     patient_name: str
     patient_id: str
@@ -126,7 +126,7 @@ def search_filters(query: StudyQuery) -> dict[str, str]:
         if len(text) > 64 or not text.isprintable() or "\\" in text:
             raise PacsError("A search term has at most 64 characters and no backslash.")
         # Orthanc 1.10 does not decode what has to be encoded in an address. A wildcard needs no
-        # encoding, and `matches` compares the answer with the term itself.
+        # encoding, and `matches` compares the response with the term itself.
         filters[keyword] = re.sub(r"[^\w.\-~*?]", "?", text, flags=re.ASCII)
     if query.first is not None or query.last is not None:
         first, last = (
@@ -137,7 +137,7 @@ def search_filters(query: StudyQuery) -> dict[str, str]:
 
 
 def matches(query: StudyQuery, study: Row) -> bool:
-    """Tell whether a study has the terms of a query, as far as the answer states its elements."""
+    """Tell whether a study has the terms of a query, as far as the response states its elements."""
     for text, tag in (
         (query.patient_id, "00100020"),
         (query.accession, "00080050"),

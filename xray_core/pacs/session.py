@@ -1,6 +1,6 @@
-"""Requests to a PACS: answers within limits on size and time, and errors as sentences.
+"""Requests to a PACS: responses within limits on size and time, and errors as sentences.
 
-An answer is read only if its status and content type are those expected. Messages name the server
+A response is read only if its status and content type are those expected. Messages name the server
 as it is called in the settings. They contain no address, no UID and nothing that the server sent,
 and neither do log records: addresses of searches contain patient numbers.
 """
@@ -43,11 +43,11 @@ _LOGGERS = (
 
 
 class NotDicomJson(Exception):
-    """An answer is JSON but no list of data sets."""
+    """A response is JSON but no list of data sets."""
 
 
 class Session(requests.Session):
-    """A session that reads each answer at once, within limits, and follows no redirect."""
+    """A session that reads each response at once, within limits, and follows no redirect."""
 
     def __init__(self, server: Server) -> None:
         super().__init__()
@@ -68,37 +68,37 @@ class Session(requests.Session):
             )
 
     def send(self, request: requests.PreparedRequest, **options: Any) -> requests.Response:
-        """Send a request and return the answer with its whole body in `raw`, a BytesIO."""
+        """Send a request and return the response with its whole body in `raw`, a BytesIO."""
         started = time.monotonic()
         # dicomweb-client sets Host without the port, and encodes wildcards, which need no encoding
         # (RFC 3986, section 3.4) and which Orthanc then takes for plain characters.
         request.headers.pop("Host", None)
         request.url = str(request.url).replace("%2A", "*").replace("%3F", "?")
         options |= {"stream": True, "allow_redirects": False}
-        answer = super().send(request, **options)
+        response = super().send(request, **options)
         try:
-            if answer.status_code not in range(200, 300):
-                raise PacsError(_describe_status(answer.status_code, self._server))
-            self._check_type(answer)
+            if response.status_code not in range(200, 300):
+                raise PacsError(_describe_status(response.status_code, self._server))
+            self._check_type(response)
             limit = MAX_BYTES + 2**16 if _is_for_file(request) else _MAX_JSON_BYTES
-            body = self._read(answer, limit, started)
+            body = self._read(response, limit, started)
         except BaseException:
-            answer.close()  # an answer that was read to its end leaves its connection open
+            response.close()  # a response that was read to its end leaves its connection open
             raise
-        kind = content_type(answer).get_content_type()
+        kind = content_type(response).get_content_type()
         if request.method == "POST" and not kind.endswith("json"):
             body = io.BytesIO()  # the PACS is asked whether the results are there
-        answer.raw = body
-        return answer
+        response.raw = body
+        return response
 
-    def _read(self, answer: requests.Response, limit: int, started: float) -> io.BytesIO:
+    def _read(self, response: requests.Response, limit: int, started: float) -> io.BytesIO:
         title = self._server.title
-        length = answer.headers.get("Content-Length", "")
-        too_large = PacsError(f"The {title} sent an answer of more than {limit >> 20} MB.")
+        length = response.headers.get("Content-Length", "")
+        too_large = PacsError(f"The {title} sent a response of more than {limit >> 20} MB.")
         if length.isdigit() and int(length) > limit:
             raise too_large
         body = io.BytesIO()
-        while chunk := answer.raw.read1(_CHUNK, decode_content=True):
+        while chunk := response.raw.read1(_CHUNK, decode_content=True):
             if body.tell() + len(chunk) > limit:
                 raise too_large
             body.write(chunk)
@@ -112,12 +112,12 @@ class Session(requests.Session):
         body.seek(0)
         return body
 
-    def _check_type(self, answer: requests.Response) -> None:
-        """Refuse an answer of another type than requested, before its body is read."""
-        request = answer.request
-        if request.method == "POST" or answer.status_code == 204:
+    def _check_type(self, response: requests.Response) -> None:
+        """Refuse a response of another type than requested, before its body is read."""
+        request = response.request
+        if request.method == "POST" or response.status_code == 204:
             return
-        kind = content_type(answer).get_content_type()
+        kind = content_type(response).get_content_type()
         wanted = (
             ("multipart/related", "application/dicom")
             if _is_for_file(request)
@@ -149,7 +149,7 @@ def ask(server: Server, request: Callable[[], T]) -> T:
         try:
             return request()
         except (requests.exceptions.InvalidJSONError, NotDicomJson, RecursionError):
-            problem = f"The {server.title} sent an answer that is not valid DICOM JSON."
+            problem = f"The {server.title} sent a response that is not valid DICOM JSON."
         except requests.exceptions.SSLError as error:
             problem = _describe_tls(error, server)
         except requests.exceptions.ConnectTimeout:
@@ -216,10 +216,10 @@ def _describe_broken_off(server: Server) -> str:
     return f"The {server.title} ended the connection before the transfer was complete."
 
 
-def content_type(answer: requests.Response) -> Message:
-    """Return the content type of an answer, with its parameters."""
+def content_type(response: requests.Response) -> Message:
+    """Return the content type of a response, with its parameters."""
     message = Message()
-    message["Content-Type"] = answer.headers.get("Content-Type", "")
+    message["Content-Type"] = response.headers.get("Content-Type", "")
     return message
 
 

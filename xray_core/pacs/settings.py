@@ -65,7 +65,7 @@ class Server:
     timeout : float
         Seconds without any data after which a request fails.
     transfer_timeout : float
-        Seconds after which the transfer of one answer fails, even if data still arrive.
+        Seconds after which the transfer of one response fails, even if data still arrive.
     write : bool
         Whether results may be stored.
     show_identity : bool

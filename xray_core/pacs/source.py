@@ -159,7 +159,7 @@ def read_source(data: bytes) -> Source:
 
 
 def exclusions(data: bytes) -> list[str]:
-    """Return why a DICOM file is not a frontal chest X-ray for viewing, by its own header.
+    """Return what the header of a DICOM file states against a frontal chest X-ray for viewing.
 
     Parameters
     ----------

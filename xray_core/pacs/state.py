@@ -40,9 +40,9 @@ CREATE TABLE IF NOT EXISTS studies (
 """
 _CANNOT_OPEN = "The state of the watcher cannot be opened"
 _DAMAGED = (
-    " The file or its key is damaged, or is no state of a watcher. Move both files away to begin "
-    "with a new one: images are then analysed again, and results that the PACS has are not stored "
-    "again."
+    " The file or its key is damaged, or is not a watcher's database. Move both files away to "
+    "begin with a new one: images are then analysed again, and results that the PACS has are not "
+    "stored again."
 )
 _FIRST_RETRY, _LAST_RETRY = 60.0, 3600.0  # seconds
 
@@ -146,7 +146,13 @@ class WatchState:
             )
 
     def is_done(self, image: str, *, store: bool) -> bool:
-        """Return True if an image needs nothing more: it is done (and stored), or given up."""
+        """Return True if an image needs nothing more: it is done (and stored), or given up.
+
+        Raises
+        ------
+        PacsError
+            The state cannot be read.
+        """
         row = self._row(image)
         if row is None:
             return False
@@ -154,11 +160,17 @@ class WatchState:
         return given_up or (row["state"] == "done" and (bool(row["stored"]) or not store))
 
     def is_complete(self, study: str, instances: int, *, store: bool) -> bool:
-        """Return True if a study was complete when it had as many objects as now."""
-        row = self._database.execute(
-            "SELECT instances, stored FROM studies WHERE study = ?", (self._hash(study),)
-        ).fetchone()
-        return row is not None and row[0] == instances and (bool(row[1]) or not store)
+        """Return True if a study was complete when it had as many objects as now.
+
+        Raises
+        ------
+        PacsError
+            The state cannot be read.
+        """
+        row = self._read("SELECT * FROM studies WHERE study = ?", study)
+        return (
+            row is not None and row["instances"] == instances and (bool(row["stored"]) or not store)
+        )
 
     def complete(self, study: str, instances: int, *, stored: bool) -> None:
         """Record that all images of a study are done."""
@@ -172,10 +184,16 @@ class WatchState:
         return hmac.digest(self._key, text.encode(), hashlib.sha256)
 
     def _row(self, image: str) -> sqlite3.Row | None:
-        with closing(self._database.cursor()) as cursor:
-            cursor.row_factory = sqlite3.Row
-            row = cursor.execute("SELECT * FROM images WHERE image = ?", (self._hash(image),))
-            found: sqlite3.Row | None = row.fetchone()
+        return self._read("SELECT * FROM images WHERE image = ?", image)
+
+    def _read(self, query: str, text: str) -> sqlite3.Row | None:
+        """Return the row of a query for the hash of a text, None without one."""
+        try:
+            with closing(self._database.cursor()) as cursor:
+                cursor.row_factory = sqlite3.Row
+                found: sqlite3.Row | None = cursor.execute(query, (self._hash(text),)).fetchone()
+        except sqlite3.Error:
+            raise PacsError("The state of the watcher cannot be read.") from None
         return found
 
     @contextmanager

@@ -166,7 +166,10 @@ class Transfer:
             self.stop(f"At most {self._max_images} images are fetched at once.")
             return
         data = client.fetch(image)
-        reasons = skip_reasons(data, image)
+        try:
+            reasons = skip_reasons(data, image)
+        except UnreadableImage as error:
+            reasons = (str(error),)
         if not reasons and len(data) > self._room:
             self.stop("The images are too large to be fetched at once.")
             return
@@ -208,15 +211,18 @@ def skip_reasons(data: bytes, image: ImageReference) -> tuple[str, ...]:
     Returns
     -------
     tuple of str
-        Sentences: what its own header says against a frontal chest X-ray, or that it is another
-        image. A damaged file has none: decoding tells.
+        Sentences: what its header states against a frontal chest X-ray, or that it is another
+        image.
+
+    Raises
+    ------
+    UnreadableImage
+        The file is no DICOM image, is damaged, or has no valid UIDs, so it cannot be compared with
+        what was requested.
     """
     reasons = exclusions(data)
     if reasons:
         return tuple(reasons)
-    try:
-        source = read_source(data)
-    except UnreadableImage:
-        return ()
+    source = read_source(data)
     is_requested = (source.study, source.instance) == (image.study, image.instance)
     return () if is_requested else (ANOTHER_IMAGE,)

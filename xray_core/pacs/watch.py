@@ -79,7 +79,8 @@ class Watcher:
     def run(self, interval: float, *, once: bool = False) -> Counts:
         """Poll until interrupted, or once.
 
-        After a failure the pause doubles, up to `LONGEST_PAUSE`.
+        A poll fails if the PACS fails, or if the state cannot be read or written. The failure is
+        logged and the pause doubles, up to `LONGEST_PAUSE`.
 
         Parameters
         ----------
@@ -96,7 +97,7 @@ class Watcher:
         Raises
         ------
         PacsError
-            The only poll failed, or the state cannot be written.
+            The only poll failed (`once`).
         """
         failures = 0
         while True:
@@ -179,6 +180,8 @@ class Watcher:
             return str(error)
         if result.prediction is None:
             counts.skipped += 1
+        elif result.problem:  # a later attempt would fail as well
+            counts.failed += 1
         elif result.prediction.verdict == "UNREADABLE":
             counts.unreadable += 1
         else:
