@@ -347,6 +347,19 @@ def test_a_refused_image_has_a_report_alone(open_page, make_image, downloads):
         assert b"NUM" not in archive.read("chest-xray-report-1.dcm")
 
 
+def test_a_file_is_read_for_its_results_once(open_page, make_image, monkeypatch):
+    from xray_core.pacs import source
+
+    reads = []
+    read_source = source.read_source
+    monkeypatch.setattr(source, "read_source", lambda data: reads.append(1) or read_source(data))
+    at = open_page()
+    at.file_uploader[0].upload("a.dcm", make_image(), "application/dicom")
+    at = at.run()
+    at.run()
+    assert reads == [1]
+
+
 def test_other_images_have_no_result_as_dicom(open_page, image_png, downloads):
     at = open_page()
     at.file_uploader[0].upload("a.png", image_png(0), "image/png")

@@ -85,6 +85,8 @@ class Case:
     that the bytes are no longer kept, only the result.
     `result` is the last result, of the model `analysed_by` with `calibration`, for the settings
     `analysed_settings`. `requested_model` is the model that the visitor chose.
+    `dicom_problem` is the sentence why the image gets no results as DICOM, None until that was
+    checked.
     """
 
     number: int
@@ -104,6 +106,7 @@ class Case:
     requested_model: str = ""
     discarded: bool = False
     thumbnail: bytes = b""
+    dicom_problem: str | None = None
 
     @property
     def title(self) -> str:

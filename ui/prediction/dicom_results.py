@@ -139,7 +139,16 @@ def _has_results(case: Case) -> bool:
 
 
 def _problem(case: Case) -> str:
-    """Return the sentence why an image of a DICOM file gets no result as DICOM, "" if it does."""
+    """Return the sentence why an image of a DICOM file gets no result as DICOM, "" if it does.
+
+    The file is read for this once: a page runs again after every click.
+    """
+    if case.dicom_problem is None:
+        case.dicom_problem = _check(case)
+    return case.dicom_problem
+
+
+def _check(case: Case) -> str:
     try:
         import xray_core.pacs.results  # noqa: F401
         from xray_core.pacs.source import read_source
