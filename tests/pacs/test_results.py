@@ -97,6 +97,18 @@ def test_the_report_states_result_probability_and_prior(results, predictor):
     assert found["111003", "DCM"] == [predictor.bundle.version]
 
 
+def test_the_report_states_the_limits_for_images_unlike_the_training_images(make_image, predictor):
+    data = make_image()
+    radiograph = read_radiograph(data)
+    prediction = predictor.predict(radiograph, explain="gradcam")
+    rule = {"beyond": 0.4, "low": 0.06, "high": 0.95}
+    bundle = replace(predictor.bundle, config={**predictor.bundle.config, "unlike": rule})
+    *_, report = dicom_results(prediction, radiograph, read_source(data), bundle, MOMENT)
+    assert contents(parsed(report))["111002", "DCM"][-1] == (
+        "Indeterminate if unlike the training images: also from 0.06 to 0.95"
+    )
+
+
 @pytest.mark.parametrize(
     ("verdict", "code", "words"),
     [

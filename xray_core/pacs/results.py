@@ -274,13 +274,19 @@ def _variant(radiograph: Radiograph, window: int) -> str:
 def _parameters(bundle: Bundle) -> list[str]:
     calibration = bundle.calibration
     low, high = calibration.uncertain
-    return [
+    parameters = [
         f"SHA-256 of the weights: {_weights_hash(bundle)}",
         f"Probabilities assume a pre-test probability of {calibration.prior:g}",
         f"Decision threshold: {calibration.decision_threshold:g}",
         f"Exclusion threshold: {calibration.exclusion_threshold:g}",
         f"Indeterminate: from {low:g} to {high:g}",
     ]
+    rule = bundle.unlike_rule
+    if rule is not None:
+        parameters.append(
+            f"Indeterminate if unlike the training images: also from {rule.low:g} to {rule.high:g}"
+        )
+    return parameters
 
 
 def _capture(
