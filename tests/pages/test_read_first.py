@@ -347,7 +347,7 @@ def test_an_analysis_takes_its_turn(start, image_png, monkeypatch):
     at = start(("a.png", image_png(1000, True)))
     monkeypatch.setattr(public._queue(), "turn", turn)
     monkeypatch.setattr(Predictor, "predict", predict)
-    at = press(call(at, "NORMAL", 4), "Record the call and show the result")
+    at = press(call(at, "NORMAL", 4), "Record the assessment and show the result")
 
     assert turns == [2]
     assert "Pneumonia suspected" in everything(at)

@@ -255,7 +255,7 @@ def test_the_page_states_how_long_images_are_kept(open_page, with_model):
     at = open_page("prediction")
 
     texts = [caption.value.replace("\n", " ") for caption in at.caption]
-    assert any("for up to 30 seconds after you close the page" in text for text in texts)
+    assert any("or until 30 seconds after you close the page" in text for text in texts)
     config = tomllib.loads((ROOT / ".streamlit" / "config.toml").read_text())
     assert config["server"]["disconnectedSessionTTL"] > internals.CLOSED_TAB_SECONDS
 

@@ -391,7 +391,9 @@ def test_a_bundle_without_a_split_seed_was_split_by_its_seed(
     asked: list[int] = []
     build = finish.build_index
     monkeypatch.setattr(
-        finish, "build_index", lambda folder, seed: asked.append(seed) or build(folder, seed=seed)
+        finish,
+        "build_index",
+        lambda folder, seed, **options: asked.append(seed) or build(folder, seed=seed, **options),
     )
     with pytest.raises(BundleError, match="are not those"):  # the seed draws other folds
         finish.finish_again(bundle, dataset, lungs="none")
