@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 import pandas as pd
 import streamlit as st
+from streamlit.delta_generator import DeltaGenerator
 
 from ui.common.errors import log_error
 from ui.common.folders import find_shown_dataset
@@ -169,8 +170,9 @@ def _read(session: ReadingSession, opened: OpenImage, model: str, test_images: _
         st.button("Next image", type="primary", on_click=advance)
         return
     reading = session.reading
+    place = st.empty()  # in every run, so that the viewer stays where it is
     if reading is not None and reading.result is None:
-        _analyse(session, opened, load_predictor(model))
+        _analyse(session, opened, load_predictor(model), place)
     with st.container(key="first"):
         result = st.container(key="first-result", gap="small")
         with st.container(key="first-viewer"):
@@ -205,11 +207,15 @@ def _view(session: ReadingSession, opened: OpenImage) -> View | None:
     return None
 
 
-def _analyse(session: ReadingSession, opened: OpenImage, predictor: "Predictor") -> None:
-    """Analyse the open image, with its map, and record the result as shown."""
+def _analyse(
+    session: ReadingSession, opened: OpenImage, predictor: "Predictor", place: DeltaGenerator
+) -> None:
+    """Analyse the open image, with its map, and record the result as shown.
+
+    `place` shows the visitor's place in the queue of a public host.
+    """
     visit, case = session.visit, opened.case
     case.requested_model = predictor.model
-    place = st.empty()
     with st.spinner("Analysing the image …"), turn(show_place(place)):
         place.empty()
         if case.is_waiting:
