@@ -16,10 +16,9 @@ import pandas as pd
 
 sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
 
-from benchmarks.reporting import parser, print_table
+from benchmarks.reporting import parse_with_external, parser, print_table
 from xray_core import Predictor
 from xray_core.command_line import run_command
-from xray_core.dataset.external import EXTERNAL_VARIABLE, find_external
 from xray_core.evaluation.external import summarize_external
 from xray_core.evaluation.scores import patient_codes
 from xray_core.evaluation.tables import estimate_from_json
@@ -31,13 +30,8 @@ from xray_core.training.finish import predict_external
 def main() -> None:
     """Measure and print."""
     options = parser(__doc__)
-    options.add_argument("--external", metavar="DIR", help=f"default: ${EXTERNAL_VARIABLE}")
     options.add_argument("--against", metavar="PATH", help="a second bundle, for the AUC")
-    arguments = options.parse_args()
-    folder = find_external(arguments.external)
-    if folder is None:
-        options.error(f"name the folder of the images with --external or {EXTERNAL_VARIABLE}")
-
+    arguments, folder = parse_with_external(options)
     predictor = Predictor.load(arguments.model)
     predictions = predict_external(predictor, folder)
     sets = summarize_external(predictions, predictor.calibration)

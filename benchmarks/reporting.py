@@ -14,6 +14,7 @@ import pandas as pd
 from PIL import Image
 
 from xray_core import Predictor
+from xray_core.dataset.external import EXTERNAL_VARIABLE, find_external
 from xray_core.dataset.index import build_index, find_dataset
 from xray_core.imaging.pixels import to_model_input
 from xray_core.labels import REFUSED, UNCERTAIN
@@ -37,6 +38,18 @@ def parser(description: str, *, folds: Sequence[str] = ()) -> argparse.ArgumentP
             help=f"default: {folds[0]}; each use of the test fold is listed in docs/experiments.md",
         )
     return result
+
+
+def parse_with_external(
+    options: argparse.ArgumentParser,
+) -> tuple[argparse.Namespace, Path]:
+    """Add the option --external and parse; return the arguments and the folder, which is needed."""
+    options.add_argument("--external", metavar="DIR", help=f"default: ${EXTERNAL_VARIABLE}")
+    arguments = options.parse_args()
+    folder = find_external(arguments.external)
+    if folder is None:
+        options.error(f"name the folder of the images with --external or {EXTERNAL_VARIABLE}")
+    return arguments, folder
 
 
 def images_of_fold(data: str | None, fold: str) -> tuple[Path, pd.DataFrame]:

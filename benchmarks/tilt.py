@@ -16,10 +16,16 @@ import numpy as np
 
 sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
 
-from benchmarks.reporting import as_png, images_of_fold, parser, predict, print_table
+from benchmarks.reporting import (
+    as_png,
+    images_of_fold,
+    parse_with_external,
+    parser,
+    predict,
+    print_table,
+)
 from xray_core import Predictor, read_radiograph
 from xray_core.command_line import run_command
-from xray_core.dataset.external import EXTERNAL_VARIABLE, find_external
 from xray_core.evaluation.external import summarize_external
 from xray_core.model import lung_crop
 from xray_core.model.lungs import Mask, lung_fields
@@ -58,11 +64,7 @@ MEASURES: dict[str, Callable[[Mask], float] | None] = {
 def main() -> None:
     """Measure and print."""
     options = parser(__doc__, folds=("validation",))
-    options.add_argument("--external", metavar="DIR", help=f"default: ${EXTERNAL_VARIABLE}")
-    arguments = options.parse_args()
-    external = find_external(arguments.external)
-    if external is None:
-        options.error(f"name the folder of the images with --external or {EXTERNAL_VARIABLE}")
+    arguments, external = parse_with_external(options)
     predictor = Predictor.load(arguments.model)
     folder, index = images_of_fold(arguments.data, arguments.fold)
     index = index[::2]

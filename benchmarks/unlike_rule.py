@@ -16,10 +16,10 @@ import pandas as pd
 
 sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
 
-from benchmarks.reporting import images_of_fold, parser, print_table
+from benchmarks.reporting import images_of_fold, parse_with_external, parser, print_table
 from xray_core import Predictor
 from xray_core.command_line import run_command
-from xray_core.dataset.external import EXTERNAL_VARIABLE, find_external, read_external
+from xray_core.dataset.external import read_external
 from xray_core.labels import LABELS, PNEUMONIA, UNCERTAIN
 from xray_core.model.unlike import SENSITIVITY, fit_unlike_rule
 from xray_core.training.data import add_shifted_copies, load_images
@@ -31,11 +31,7 @@ CANDIDATES = (0.995, 0.997, 0.9985, 0.9988, 0.999)
 def main() -> None:
     """Measure and print."""
     options = parser(__doc__, folds=("validation",))
-    options.add_argument("--external", metavar="DIR", help=f"default: ${EXTERNAL_VARIABLE}")
-    arguments = options.parse_args()
-    external = find_external(arguments.external)
-    if external is None:
-        options.error(f"name the folder of the images with --external or {EXTERNAL_VARIABLE}")
+    arguments, external = parse_with_external(options)
     predictor = Predictor.load(arguments.model)
     folder, index = images_of_fold(arguments.data, "validation")
     validation = load_images(index, folder).folds["validation"]

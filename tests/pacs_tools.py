@@ -8,6 +8,8 @@ import subprocess
 import time
 import urllib.request
 from base64 import b64encode
+from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import replace
 from pathlib import Path
 
@@ -125,6 +127,17 @@ class Orthanc:
 def needs_orthanc() -> None:
     if ORTHANC is None or not any(path.exists() for path in PLUGINS):
         pytest.skip("Orthanc with DICOMweb is not installed: apt-get install orthanc-dicomweb")
+
+
+@contextmanager
+def running_orthanc(folder: Path) -> Iterator[Orthanc]:
+    """Run an Orthanc in a folder; the test is skipped where it is not installed."""
+    needs_orthanc()
+    server = Orthanc(folder).start()
+    try:
+        yield server
+    finally:
+        server.stop()
 
 
 def settings_of(orthanc: Orthanc, **changes: object) -> Server:

@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 from browser_tools import PHONE, Server, shot
 from dicom_maker import as_bytes, dicom_image
-from pacs_tools import IDENTITY, NAME, PASSWORD, PATIENT_ID, USER, Orthanc, needs_orthanc
+from pacs_tools import IDENTITY, NAME, PASSWORD, PATIENT_ID, USER, Orthanc, running_orthanc
 from playwright.sync_api import Page, expect
 
 pytestmark = pytest.mark.browser
@@ -17,10 +17,8 @@ ROOT_UID = "1.2.826.0.1.3680043.8.498.7"
 
 @pytest.fixture(scope="module")
 def orthanc(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Orthanc]:
-    needs_orthanc()
-    server = Orthanc(tmp_path_factory.mktemp("orthanc")).start()
-    yield server
-    server.stop()
+    with running_orthanc(tmp_path_factory.mktemp("orthanc")) as server:
+        yield server
 
 
 @pytest.fixture(scope="module")

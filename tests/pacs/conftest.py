@@ -13,6 +13,7 @@ from pacs_tools import (
     PATIENT_ID,
     Orthanc,
     needs_orthanc,
+    running_orthanc,
     settings_of,
 )
 
@@ -38,10 +39,8 @@ def make_orthanc(tmp_path: Path) -> Iterator[Callable[..., Orthanc]]:
 
 @pytest.fixture(scope="module")
 def shared_orthanc(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Orthanc]:
-    needs_orthanc()
-    server = Orthanc(tmp_path_factory.mktemp("orthanc")).start()
-    yield server
-    server.stop()
+    with running_orthanc(tmp_path_factory.mktemp("orthanc")) as server:
+        yield server
 
 
 @pytest.fixture

@@ -89,8 +89,8 @@ def _show_indeterminate(evaluation: Evaluation) -> None:
     low, high = evaluation.calibration.uncertain
     metrics = decided.metrics
     st.markdown(
-        f"A probability of {low:.0%} to {high:.0%} is shown as Indeterminate, and a wider band "
-        "applies to images unlike the training images. The model decides "
+        f"A probability of {low:.0%} to {high:.0%} is shown as Indeterminate; for images unlike "
+        "the training images the limits may be wider. The model decides "
         f"**{decided.share_decided:.1%}** of these images ({decided.decided} of {decided.images}; "
         f"{decided.uncertain} indeterminate, {decided.refused} not analysed). Of the decided "
         f"images, **{format_metric('accuracy', metrics.accuracy)}** are classified correctly; "

@@ -123,8 +123,7 @@ class ReadingSession:
             self.readings[self.opened.number] = self.reading.reveal(ShownResult.of(result))
 
     def call_again(self, call: Call, confidence: int, reference: str | None = None) -> None:
-        """Record the second assessment, and the reference label of the reader's own image; close
-        it."""
+        """Record the second assessment and the label of the reader's own image, and close it."""
         if self.opened is None or self.reading is None or self.reading.result is None:
             return
         reading = self.reading.conclude(call, confidence)
@@ -134,8 +133,7 @@ class ReadingSession:
         self.close()
 
     def close(self) -> None:
-        """Remove the open image from memory; a reading without a second assessment stays
-        incomplete."""
+        """Remove the open image from memory; without a second assessment it stays incomplete."""
         if self.opened is not None:
             case = self.opened.case
             self.visit.cases = [other for other in self.visit.cases if other is not case]
