@@ -156,6 +156,7 @@ def test_the_first_call_stays_and_the_second_may_differ(start, image_png, predic
     at = press(call(at, "UNSURE", 2), "Record the assessment and show the result")
     assert at.radio(key="call-again-1").value == "UNSURE"
     assert "call-1" not in [radio.key for radio in at.radio]
+    assert "Summary: no complete reading yet" in [expander.label for expander in at.expander]
 
     at = call(at, "PNEUMONIA", 5, again="-again")
     at = at.selectbox(key="reference-1").set_value("PNEUMONIA").run()

@@ -16,9 +16,14 @@ def show_summary(session: ReadingSession) -> None:
     if not readings:
         return
     complete = sum(reading.is_complete for reading in readings)
-    count = "1 complete reading" if complete == 1 else f"{complete} complete readings"
+    if complete == 0:
+        label = "Summary: no complete reading yet"
+    elif complete == 1:
+        label = "Summary of 1 complete reading"
+    else:
+        label = f"Summary of {complete} complete readings"
     summary = st.expander(
-        f"Summary of {count}", key="read-first-summary", on_change="rerun", icon=":material/table:"
+        label, key="read-first-summary", on_change="rerun", icon=":material/table:"
     )
     if summary.open:
         with summary:
