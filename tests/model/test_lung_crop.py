@@ -16,7 +16,7 @@ from xray_core.model.lung_crop import (
     classifier_input,
     crop_image,
     lung_crop,
-    lung_tilt,
+    lung_slope,
     resize_map,
 )
 from xray_core.model.recipes import find_recipe
@@ -28,7 +28,7 @@ CROPPING = replace(CNN, lung_margin=0.25)
 @pytest.fixture
 def level(monkeypatch: pytest.MonkeyPatch) -> None:
     """What `draw_chest` draws is upright."""
-    monkeypatch.setattr(crops, "TYPICAL_TILT", lung_tilt(drawn_mask()))
+    monkeypatch.setattr(crops, "TYPICAL_SLOPE", lung_slope(drawn_mask()))
 
 
 def as_input(pixels: np.ndarray) -> np.ndarray:
@@ -71,7 +71,7 @@ def test_the_classifier_gets_the_lungs_with_the_margin_of_its_recipe() -> None:
 @pytest.mark.parametrize("degrees", [-15, -5, 5, 15])
 def test_a_tilted_image_gives_the_input_of_the_upright_one(degrees: float) -> None:
     tilted = turned(drawn_mask(), degrees) > 0.5
-    assert lung_tilt(tilted) == pytest.approx(crops.TYPICAL_TILT - degrees, abs=0.5)
+    assert lung_slope(tilted) == pytest.approx(crops.TYPICAL_SLOPE - degrees, abs=0.5)
     upright = classifier_input(as_input(draw_chest()), drawn_mask(), CROPPING)
     straightened = classifier_input(as_input(turned(draw_chest(), degrees)), tilted, CROPPING)
     inner = np.s_[12:-12, 12:-12]  # the black corners may reach into the margin
@@ -84,14 +84,14 @@ def test_a_tilted_image_gives_the_input_of_the_upright_one(degrees: float) -> No
     assert (np.abs(cropped_only - upright)[inner] > 30).mean() > 0.06
 
 
-def test_fields_at_the_typical_tilt_are_not_turned() -> None:
-    excess = lung_tilt(drawn_mask()) - crops.TYPICAL_TILT
+def test_fields_at_the_typical_slope_are_not_turned() -> None:
+    excess = lung_slope(drawn_mask()) - crops.TYPICAL_SLOPE
     tilted = turned(drawn_mask(), excess) > 0.5
     assert lung_crop(tilted, 0.1).turn == pytest.approx(0.0, abs=0.3)
 
 
 @pytest.mark.parametrize("fields", [FIELDS[:1], ((10, 60, 40, 100), (120, 200, 120, 180))])
-def test_one_field_or_an_implausible_tilt_turns_nothing(
+def test_one_field_or_an_implausible_slope_turns_nothing(
     fields: tuple[tuple[int, int, int, int], ...],
 ) -> None:
     assert lung_crop(drawn_mask(fields), 0.1).turn == 0.0

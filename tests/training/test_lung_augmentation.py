@@ -21,8 +21,8 @@ GRID = (14, 14)
 
 @pytest.fixture(autouse=True)
 def level(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Two lung fields with vertical long axes are upright, as `mask` draws them."""
-    monkeypatch.setattr(lung_crop_module, "TYPICAL_TILT", 0.0)
+    """Two lung fields at equal heights are upright, as `mask` draws them."""
+    monkeypatch.setattr(lung_crop_module, "TYPICAL_SLOPE", 0.0)
 
 
 @pytest.fixture

@@ -1,8 +1,8 @@
 """The part of an image that a classifier gets: straightened and cropped to the lungs.
 
-The long axes of the two lung fields show how far an image is tilted. The image is turned until
-their mean direction is that of most images, and cropped to the lungs with a margin. A tilted image
-and the image itself then give nearly the same input.
+The line between the centroids of the two lung fields shows how far an image is tilted. The image is
+turned until that line has the slope that it has in most images, and cropped to the lungs with a
+margin. A tilted image and the image itself then give nearly the same input.
 """
 
 from __future__ import annotations
@@ -20,10 +20,11 @@ from xray_core.model.recipes import Recipe
 
 FloatArray = NDArray[np.float32]
 
-TYPICAL_TILT = 0.9
-"""Degrees, as `lung_tilt` returns them: the median of the training images."""
+TYPICAL_SLOPE = 2.9
+"""Slope of the line between the centroids in degrees, the right end of the image lower: the median
+of the training images. Heart and diaphragm make the two lung fields unequal."""
 LARGEST_TURN = 20.0
-"""Degrees. A larger tilt comes from an incomplete mask, or from an image on its side."""
+"""Degrees. A larger slope comes from an incomplete mask, or from an image on its side."""
 LARGEST_MAP = 4096
 """Pixels of a side up to which a map is interpolated bicubically, beyond it linearly."""
 
@@ -84,8 +85,8 @@ def _turn(degrees: float) -> NDArray[np.float64]:
     )
 
 
-def lung_tilt(mask: Mask) -> float:
-    """Return the mean direction of the long axes of the two lung fields.
+def lung_slope(mask: Mask) -> float:
+    """Return the slope of the line between the centroids of the two lung fields.
 
     Parameters
     ----------
@@ -95,23 +96,15 @@ def lung_tilt(mask: Mask) -> float:
     Returns
     -------
     float
-        Degrees from the vertical in [-90, 90], positive for an image turned clockwise;
-        `TYPICAL_TILT` without two fields.
-
-    Notes
-    -----
-    The long axis of a field is the direction in which its pixels vary most: the eigenvector of the
-    larger eigenvalue of their covariance.
+        Degrees in (-90, 90], positive where the field on the right of the image is lower;
+        `TYPICAL_SLOPE` without two fields.
     """
     labels, order = lung_fields(mask)
     if len(order) < 2:
-        return TYPICAL_TILT
-    angles = []
-    for number in order:
-        rows, columns = np.nonzero(labels == number)
-        (down, shared), (_, across) = np.cov(rows, columns)
-        angles.append(-0.5 * np.arctan2(2 * shared, down - across))
-    return float(np.rad2deg(np.mean(angles)))
+        return TYPICAL_SLOPE
+    centroids = [np.argwhere(labels == number).mean(axis=0) for number in order]
+    (top, left), (bottom, right) = sorted(centroids, key=lambda centroid: float(centroid[1]))
+    return float(np.rad2deg(np.arctan2(bottom - top, right - left)))
 
 
 def lung_crop(mask: Mask, margin: float) -> LungCrop:
@@ -131,7 +124,7 @@ def lung_crop(mask: Mask, margin: float) -> LungCrop:
     """
     if not mask.any():
         return UNCROPPED
-    tilt = lung_tilt(mask) - TYPICAL_TILT
+    tilt = lung_slope(mask) - TYPICAL_SLOPE
     turn = tilt if abs(tilt) <= LARGEST_TURN else 0.0
     rows, columns = np.nonzero(mask)
     points = np.stack([columns, rows, np.ones_like(rows)])

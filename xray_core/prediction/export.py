@@ -24,7 +24,7 @@ from numpy.typing import NDArray
 from xray_core.errors import MissingPackage, XrayError
 from xray_core.model.bundle import Bundle
 from xray_core.model.engine import import_openvino
-from xray_core.model.lung_crop import LARGEST_TURN, TYPICAL_TILT
+from xray_core.model.lung_crop import LARGEST_TURN, TYPICAL_SLOPE
 from xray_core.model.recipes import INPUT_SIZE
 from xray_core.prediction.predictor import Predictor
 
@@ -275,11 +275,12 @@ def _readme(bundle: Bundle, format: str) -> str:
     crop = (
         "The classifier gets the image straightened and cropped to the lungs, with a margin of "
         f"{bundle.recipe.lung_margin:.0%} of the lungs' box on each side. The network `lungs` "
-        "finds the lungs in the whole image. The image is turned until the long axes of the two "
-        f"lung fields point, on average, {TYPICAL_TILT} degrees clockwise of the vertical (unless "
-        f"that takes more than {LARGEST_TURN:.0f} degrees); neither turn nor crop is part of the "
-        "export. The images of `examples.npz` are cropped. An image that is not cropped in the "
-        "same way gets another logit."
+        "finds the lungs in the whole image. The image is turned until the line between the "
+        f"centroids of the two lung fields falls by {TYPICAL_SLOPE} degrees towards the right of "
+        f"the image (unless that takes more than {LARGEST_TURN:.0f} degrees); neither turn nor "
+        "crop is part of the export. The images of `examples.npz` are cropped. An image that is "
+        "not cropped in the same way gets another "
+        "logit."
         if bundle.recipe.lung_margin > 0
         else "The classifier gets the whole image, resized to 224 x 224 pixels."
     )
