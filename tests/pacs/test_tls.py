@@ -8,6 +8,7 @@ import shutil
 import socket
 import ssl
 import subprocess
+import sys
 import threading
 from collections.abc import Callable, Iterator
 from pathlib import Path
@@ -22,7 +23,11 @@ from xray_core.pacs.search import StudyQuery
 
 @pytest.fixture(scope="module")
 def certificates(tmp_path_factory) -> Path:
-    """A folder with ca.pem, other.pem, server.pem (with its key), client.pem and client.key."""
+    """A folder with certificates of authorities, of a server (with its key) and of a client.
+
+    `ca.pem` has signed `server.pem` and `client.pem`. `old.pem` is a certificate of the same
+    authority without the extension "key usage".
+    """
     if shutil.which("openssl") is None:
         pytest.skip("openssl is not installed")
     folder = tmp_path_factory.mktemp("certificates")
@@ -35,13 +40,19 @@ def certificates(tmp_path_factory) -> Path:
             *("req", "-x509", "-newkey", "rsa:2048", "-nodes", "-days", "2"),
             *("-keyout", f"{authority}.key", "-out", f"{authority}.pem"),
             *("-subj", f"/CN=Test authority {authority}"),
+            *("-addext", "keyUsage=critical,keyCertSign,cRLSign"),
         )
-    for name, extension in (("server", "subjectAltName=DNS:localhost"), ("client", "")):
+    openssl(
+        *("req", "-x509", "-key", "ca.key", "-days", "2", "-out", "old.pem"),
+        *("-subj", "/CN=Test authority ca"),
+    )
+    identifiers = "subjectKeyIdentifier=hash\nauthorityKeyIdentifier=keyid\n"
+    for name, extension in (("server", "subjectAltName=DNS:localhost\n"), ("client", "")):
         openssl(
             *("req", "-newkey", "rsa:2048", "-nodes", "-subj", f"/CN={name}"),
             *("-keyout", f"{name}.key", "-out", f"{name}.csr"),
         )
-        (folder / "extensions").write_text(extension)
+        (folder / "extensions").write_text(extension + identifiers)
         openssl(
             *("x509", "-req", "-in", f"{name}.csr", "-CA", "ca.pem", "-CAkey", "ca.key"),
             *("-CAcreateserial", "-days", "2", "-out", f"{name}.pem", "-extfile", "extensions"),
@@ -104,6 +115,17 @@ def test_a_private_authority_has_to_be_named(encrypted, orthanc, certificates, m
     for ca in (None, str(certificates / "other.pem")):
         with pytest.raises(PacsError, match="certificate of the PACS test could not be verified"):
             PacsClient(settings_of(orthanc, url=url, ca=ca)).search(StudyQuery())
+
+
+def test_an_authority_without_key_usage_is_refused_where_python_requires_it(
+    encrypted, orthanc, certificates
+):
+    server = settings_of(orthanc, url=encrypted(), ca=str(certificates / "old.pem"))
+    if sys.version_info < (3, 13):
+        PacsClient(server).search(StudyQuery())
+    else:
+        with pytest.raises(PacsError, match=r"lacks an extension that Python 3\.13"):
+            PacsClient(server).search(StudyQuery())
 
 
 def test_a_certificate_of_another_host_is_refused(encrypted, orthanc, certificates):

@@ -190,7 +190,14 @@ def _describe_status(status: int, server: Server) -> str:
 
 
 def _describe_tls(error: Exception, server: Server) -> str:
-    if "CERTIFICATE_VERIFY_FAILED" in str(error):
+    text = str(error)
+    if "CERTIFICATE_VERIFY_FAILED" in text:
+        if any(f"{name} " in text.lower() for name in ("key usage", "key identifier")):
+            return (
+                f"The certificate of the {server.title} or of its authority lacks an extension "
+                "that Python 3.13 and later require: key usage, or a key identifier (RFC 5280). "
+                "Have it issued again, or use an earlier version of Python."
+            )
         return (
             f"The certificate of the {server.title} could not be verified. If it is signed by "
             "an authority of your own, name the authority's file: XRAY_PACS_CA, or ca."
