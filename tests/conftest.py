@@ -12,6 +12,9 @@ import pytest
 from PIL import Image
 
 os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
+# Settings of whoever runs the tests do not apply to them, but for CHEST_XRAY_DIR.
+for _name in [name for name in os.environ if name.startswith("XRAY_")] + ["LUNG_MASKS_DIR"]:
+    os.environ.pop(_name, None)
 
 DrawImage = Callable[..., np.ndarray]
 

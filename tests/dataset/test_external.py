@@ -73,7 +73,6 @@ def test_there_must_be_one_table(folder: Path) -> None:
 def test_the_folder_is_the_argument_or_that_of_the_environment(
     folder: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.delenv(EXTERNAL_VARIABLE, raising=False)
     assert find_external() is None
     assert find_external(folder) == folder
     monkeypatch.setenv(EXTERNAL_VARIABLE, str(folder))

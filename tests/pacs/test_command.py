@@ -19,8 +19,6 @@ STUDY = f"{ROOT}1"
 @pytest.fixture
 def run(orthanc, micro_models, monkeypatch, capsys, tmp_path):
     """`run(*arguments)`: exit status, lines of output, text of errors; stored results allowed."""
-    for name in ("TOKEN", "CA", "SHOW_IDENTITY"):
-        monkeypatch.delenv(f"XRAY_PACS_{name}", raising=False)
     monkeypatch.setenv("XRAY_PACS_URL", orthanc.url)
     monkeypatch.setenv("XRAY_PACS_USER", USER)
     monkeypatch.setenv("XRAY_PACS_PASSWORD", PASSWORD)

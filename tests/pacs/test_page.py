@@ -28,8 +28,6 @@ SECRETS = (*IDENTITY, "CHEST PA")
 @pytest.fixture
 def open_page(micro_models, monkeypatch, tmp_path) -> Callable[[], AppTest]:
     """`open_page()`: the Prediction page without a PACS in the settings."""
-    for name in ("URL", "TOKEN", "CA", "WRITE", "SHOW_IDENTITY", "REMOTE"):
-        monkeypatch.delenv(f"XRAY_PACS_{name}", raising=False)
     monkeypatch.setenv("XRAY_MODELS", str(micro_models))
     monkeypatch.setenv("CHEST_XRAY_DIR", str(tmp_path / "no-dataset-here"))
     script = str(ROOT / "pages" / "prediction.py")

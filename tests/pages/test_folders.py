@@ -20,7 +20,6 @@ from xray_core.errors import DatasetError
 @pytest.fixture(autouse=True)
 def no_dataset(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
     monkeypatch.setenv("CHEST_XRAY_DIR", str(tmp_path / "no-dataset-here"))
-    monkeypatch.delenv(folders.VARIABLE, raising=False)
 
 
 @pytest.fixture

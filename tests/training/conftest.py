@@ -1,6 +1,5 @@
 """A small dataset of hand-made images, laid out and named like Kaggle's."""
 
-import os
 import shutil
 from collections.abc import Callable
 from pathlib import Path
@@ -74,8 +73,6 @@ def trained_models(dataset: Path, tmp_path_factory: pytest.TempPathFactory) -> P
     """A models folder in which `cnn-softmax` was trained on four images a class and fold."""
     import train
 
-    for variable in ("LUNG_MASKS_DIR", "XRAY_EXTERNAL_DIR"):  # of other images
-        os.environ.pop(variable, None)
     models = tmp_path_factory.mktemp("models")
     arguments = ["--recipe", "cnn-softmax", "--data", str(dataset), "--models", str(models)]
     arguments += ["--limit", "4", "--epochs", "1", "--set", "filters=(4, 4, 4)"]

@@ -20,8 +20,7 @@ QUICK = ["--recipe", "cnn-softmax", "--lungs", "none", "--set", "filters=(4, 4, 
 
 @pytest.fixture(autouse=True)
 def _no_dataset_elsewhere(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
-    for variable in ("CHEST_XRAY_DIR", "LUNG_MASKS_DIR", "XRAY_EXTERNAL_DIR"):
-        monkeypatch.delenv(variable, raising=False)
+    monkeypatch.delenv("CHEST_XRAY_DIR", raising=False)
     monkeypatch.chdir(tmp_path)
 
 

@@ -24,8 +24,7 @@ from xray_core.training.run import train as run_training
 
 @pytest.fixture(autouse=True)
 def _no_data_elsewhere(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
-    for name in ("CHEST_XRAY_DIR", "LUNG_MASKS_DIR"):
-        monkeypatch.delenv(name, raising=False)
+    monkeypatch.delenv("CHEST_XRAY_DIR", raising=False)
     monkeypatch.chdir(tmp_path)
 
 

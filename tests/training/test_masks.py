@@ -11,8 +11,7 @@ from xray_core.errors import DatasetError, UnreadableImage
 from xray_core.training.masks import find_masks, mask_path, read_mask, without_mask
 
 
-def test_no_folder_of_masks_says_where_they_come_from(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.delenv("LUNG_MASKS_DIR", raising=False)
+def test_no_folder_of_masks_says_where_they_come_from() -> None:
     with pytest.raises(DatasetError) as refusal:
         find_masks()
     message = str(refusal.value)

@@ -31,8 +31,7 @@ QUICK = ["--limit", "4", "--epochs", "1", "--backbone-weights", "none", "--lungs
 
 @pytest.fixture(autouse=True)
 def _no_dataset_elsewhere(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
-    for variable in ("CHEST_XRAY_DIR", "LUNG_MASKS_DIR", "XRAY_EXTERNAL_DIR"):
-        monkeypatch.delenv(variable, raising=False)
+    monkeypatch.delenv("CHEST_XRAY_DIR", raising=False)
     monkeypatch.chdir(tmp_path)
 
 
