@@ -15,7 +15,6 @@ No test image is used.
 """
 
 import sys
-from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -54,6 +53,8 @@ def main() -> None:
     options.add_argument("--masks", metavar="DIR", help="default: $LUNG_MASKS_DIR")
     options.add_argument("--points", type=int, default=5, help="number of networks (default: 5)")
     arguments, external = parse_with_external(options)
+    if arguments.points < 2:
+        options.error("--points: the two ends of the line at least")
     first = Predictor.load(arguments.model, engine="tensorflow")
     second = Predictor.load(arguments.other, engine="tensorflow")
     recipe = first.bundle.recipe
@@ -107,8 +108,7 @@ def _row(
     originals, label = len(validation), whole["home"].label
     calibration = fit_calibration(logit["home"], label, trained_prior=0.5)
     probability = calibration.probability(logit["home"])
-    rule = fit_unlike_rule(probability, label, np.zeros(1))
-    beyond = replace(rule, beyond=0.0)
+    rule = fit_unlike_rule(probability, label, relative_distance=np.zeros(1))
     row: dict[str, object] = {
         "AUC": _auc(label[:originals], logit["home"][:originals]),
         "shifted AUC": _auc(label[originals:], logit["home"][originals:]),
@@ -120,7 +120,7 @@ def _row(
         row[f"changed, {name}"] = float(np.mean(np.array(before) != np.array(after)))
     table = whole["elsewhere"].table
     away = calibration.probability(logit["elsewhere"])
-    verdict = np.array([beyond.verdict(p, 1.0, calibration) for p in away])
+    verdict = np.array([rule.verdict(p, 1.0, calibration) for p in away])
     for name, images in table.groupby("set", sort=False):
         used = images[images["label"].isin(LABELS)]
         if set(used["label"]) == set(LABELS):

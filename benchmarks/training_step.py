@@ -3,8 +3,8 @@
     python benchmarks/training_step.py --data data/chest_xray [--recipe resnet50]
 
 The images are decoded, augmented and batched as in a training; the fixed batch is the first of
-them. The two alternate, so that other load on the machine affects both. Prints the images per
-second of each and their ratio. The precision is the recipe's, chosen by measurement if it is
+them. The two alternate, so that other load on the machine affects both. Prints the median
+images per second of each, the ratio of every round, and the median of these ratios. The precision is the recipe's, chosen by measurement if it is
 "auto"; the weights of the backbone do not affect the time.
 """
 
@@ -82,9 +82,9 @@ def main() -> None:
             rates[name].append(images / seconds(dataset, options.steps))
     for name, values in rates.items():
         print(f"{name + ':':12} {statistics.median(values):5.1f} images/s")
-    pairs = zip(rates["training"], rates["fixed batch"], strict=True)
-    ratio = statistics.median(a / b for a, b in pairs)
-    print(f"ratio:       {ratio:5.2f} ({recipe.name}, {chosen}, {options.rounds} rounds)")
+    ratios = [a / b for a, b in zip(rates["training"], rates["fixed batch"], strict=True)]
+    each = ", ".join(f"{ratio:.2f}" for ratio in ratios)
+    print(f"ratio:       {statistics.median(ratios):5.2f} ({recipe.name}, {chosen}; rounds {each})")
 
 
 if __name__ == "__main__":
