@@ -3,9 +3,9 @@
     python benchmarks/training_step.py --data data/chest_xray [--recipe resnet50]
 
 The images are decoded, augmented and batched as in a training; the fixed batch is the first of
-them. The two alternate, so that other load on the machine affects both. Prints the median
-images per second of each, the ratio of every round, and the median of these ratios. The precision is the recipe's, chosen by measurement if it is
-"auto"; the weights of the backbone do not affect the time.
+them. The two alternate, so that other load on the machine affects both. Prints the median images
+per second of each, the ratio of every round, and the median of these ratios. The precision is the
+recipe's, chosen by measurement if it is "auto"; the weights of the backbone do not affect the time.
 """
 
 from __future__ import annotations
