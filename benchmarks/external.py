@@ -24,7 +24,7 @@ from xray_core.evaluation.scores import patient_codes
 from xray_core.evaluation.tables import estimate_from_json
 from xray_core.labels import LABELS, PNEUMONIA, REFUSED, UNREADABLE
 from xray_core.stats.delong import delong, difference_p_value
-from xray_core.training.finish import predict_external
+from xray_core.training.external import predict_external
 
 
 def main() -> None:

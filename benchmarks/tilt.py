@@ -30,7 +30,7 @@ from xray_core.evaluation.external import summarize_external
 from xray_core.model import lung_crop
 from xray_core.model.lungs import Mask, lung_fields
 from xray_core.stats.bootstrap import share_by_patient
-from xray_core.training.finish import predict_external
+from xray_core.training.external import predict_external
 from xray_core.training.robustness import CHANGES
 
 ROTATIONS = {10: "rotated by +10 degrees", -10: "rotated by -10 degrees"}

@@ -31,6 +31,7 @@ FLOORS = {
 FROM_TRAINING = (
     "command",
     "cross_validation",
+    "external",
     "finish",
     "results",
     "card",

@@ -97,7 +97,7 @@ def test_everything_in_the_bundle_is_of_the_crops(
     models = shutil.copytree(cropping_models, tmp_path / "models")
     seen: list[str] = []
     whole: list[int] = []
-    predict = finish._outputs
+    predict = finish.run_network
 
     def outputs(network: object, images: ImageSet, inputs: ImageSet) -> object:
         is_cropped = [
@@ -108,7 +108,7 @@ def test_everything_in_the_bundle_is_of_the_crops(
         seen.append(str(images.table["fold"].iloc[0]))
         return predict(network, images, inputs)
 
-    monkeypatch.setattr(finish, "_outputs", outputs)
+    monkeypatch.setattr(finish, "run_network", outputs)
     before = open_bundle(models / "cnn")
     after = finish_again(before, chests)
     # Validation with copies, training images, two classes of examples, then the test images.

@@ -284,17 +284,17 @@ def test_the_stem_s_rate_holds_where_the_stem_joins_in_later() -> None:
 
 
 def test_a_network_whose_numbers_are_not_finite_makes_no_bundle() -> None:
-    from xray_core.training.finish import _outputs
+    from xray_core.training.outputs import run_network
 
     image = keras.Input((224, 224, 1))
     features = keras.layers.GlobalAveragePooling2D(name="features")(image)
     logit = keras.layers.Dense(1, name="logit")(features)
     network = keras.Model(image, [features, logit])
     images = ImageSet(*_halves())
-    _outputs(network, images, images)
+    run_network(network, images, images)
     network.get_layer("logit").set_weights([np.full((1, 1), np.inf), np.zeros(1)])
     with pytest.raises(BundleError, match="not finite"):
-        _outputs(network, images, images)
+        run_network(network, images, images)
 
 
 def test_the_loss_of_a_segmentation_is_that_worked_out_by_hand() -> None:

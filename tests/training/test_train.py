@@ -333,11 +333,11 @@ def test_no_test_image_is_predicted_before_everything_is_chosen(
         steps.append(f"predict {images.table['fold'].iloc[0]}")
         return predict(both, images, inputs)
 
-    predict = finish._outputs
+    predict = finish.run_network
     choices = ("fit_calibration", "fit_gate", "fit_neighbours", "write_examples")
     for name in choices:
         monkeypatch.setattr(finish, name, noted(name, getattr(finish, name)))
-    monkeypatch.setattr(finish, "_outputs", outputs)
+    monkeypatch.setattr(finish, "run_network", outputs)
     copied: list[int] = []
     shift = finish.pipeline.add_shifted_copies
     monkeypatch.setattr(

@@ -21,7 +21,6 @@ from xray_core.dataset.external import read_external
 from xray_core.dataset.index import FOLDS, build_index, fingerprint, limit_index
 from xray_core.dataset.measure import measure_index
 from xray_core.errors import BundleError, DatasetError
-from xray_core.evaluation.external import summarize_external
 from xray_core.evaluation.tables import summary
 from xray_core.labels import LABELS, NORMAL, PNEUMONIA
 from xray_core.model import bundle as bundles
@@ -43,6 +42,8 @@ from xray_core.training import data as pipeline
 from xray_core.training.batches import image_batches
 from xray_core.training.data import ImageSet, Loaded, list_paths, load_images, model_inputs
 from xray_core.training.examples import write_examples
+from xray_core.training.external import measure_external
+from xray_core.training.outputs import Outputs, run_network, two_output_model
 from xray_core.training.plan import LUNGS, check_classes, find_lungs
 from xray_core.training.results import dataset_facts, write_results
 from xray_core.training.robustness import (
@@ -82,25 +83,6 @@ class Provenance:
     history: pd.DataFrame
     facts: dict[str, Any]
     storage: dict[str, Any] | None = None
-
-
-@dataclass(frozen=True)
-class Outputs:
-    """A network's outputs for a set of images.
-
-    Attributes
-    ----------
-    images : ImageSet
-        The whole images, not cropped.
-    features : numpy.ndarray
-        float32 (N, D).
-    logit : numpy.ndarray
-        float32 (N,), log-odds of pneumonia.
-    """
-
-    images: ImageSet
-    features: np.ndarray
-    logit: np.ndarray
 
 
 def finish(
@@ -160,7 +142,7 @@ def finish(
         read_external(external)
     with bundle_writing.writing(target) as partial:
         validation_images, test_images = loaded.folds["validation"], loaded.folds["test"]
-        two_outputs = _two_outputs(network)
+        two_outputs = two_output_model(network)
         recipe, split_seed = provenance.recipe, provenance.facts["split_seed"]
         config: dict[str, Any] = {"kind": recipe.kind, "recipe": _plain(recipe)}
         if lungs is not None:
@@ -168,7 +150,7 @@ def finish(
         segmenter = _open_lungs(target.name, partial, config)
 
         def outputs(images: ImageSet) -> Outputs:
-            return _outputs(two_outputs, images, model_inputs(images, segmenter, recipe))
+            return run_network(two_outputs, images, model_inputs(images, segmenter, recipe))
 
         trained = network.get_weights()
         bundle_writing.save_weights(network, partial / bundles.WEIGHTS)
@@ -264,7 +246,7 @@ def finish(
         log("Predicting changed versions of the test images ...")
 
         def predict_logits(inputs: ImageSet) -> np.ndarray:
-            return _outputs(two_outputs, inputs, inputs).logit
+            return run_network(two_outputs, inputs, inputs).logit
 
         if drawn is None and segmenter is not None:
             found = np.asarray(pipeline.add_lung_masks(test_images, segmenter).masks)
@@ -382,50 +364,6 @@ def finish_again(
     )
 
 
-def measure_external(predictor: Predictor, folder: Path) -> list[dict[str, Any]]:
-    """Predict a table of images from other hospitals, as the app does, and evaluate the results.
-
-    Parameters
-    ----------
-    predictor : Predictor
-    folder : pathlib.Path
-        See `xray_core.dataset.external`.
-
-    Returns
-    -------
-    list of dict
-        As `summarize_external` returns it.
-
-    Raises
-    ------
-    DatasetError
-        The folder or its table is not as expected.
-    """
-    return summarize_external(predict_external(predictor, folder), predictor.calibration)
-
-
-def predict_external(predictor: Predictor, folder: Path) -> pd.DataFrame:
-    """Predict a table of images from other hospitals, as the app does.
-
-    Parameters
-    ----------
-    predictor, folder
-        As for `measure_external`, also for what is raised.
-
-    Returns
-    -------
-    pandas.DataFrame
-        The columns of `read_external`, with logit, probability, verdict and gate; see
-        `xray_core.prediction.labelled`.
-    """
-    table = read_external(folder)
-    index = table.rename(columns={"file": "path"}).assign(fold="external", subtype="none")
-    results = predict_labelled(predictor, index, folder)
-    return table.assign(
-        **{name: results[name] for name in ("logit", "probability", "verdict", "gate")}
-    )
-
-
 def _open_lungs(name: str, partial: Path, config: dict[str, Any]) -> LungSegmenter | None:
     """Load the copy of the lung network in a new bundle, and check that the recipe has what it
     needs."""
@@ -450,35 +388,6 @@ def _some(images: ImageSet, count: int) -> ImageSet:
     """At most `count` of the images, evenly spaced."""
     rows = np.unique(np.linspace(0, len(images) - 1, count).round().astype(int))
     return ImageSet(images.table.iloc[rows], images.pixels[rows], images.label[rows])
-
-
-def _two_outputs(network: keras.Model) -> keras.Model:
-    """The network with features and log-odds as outputs; built once, because tracing is slow."""
-    return keras.Model(
-        network.input, [network.get_layer("features").output, network.get_layer("logit").output]
-    )
-
-
-def _outputs(two_outputs: keras.Model, images: ImageSet, inputs: ImageSet) -> Outputs:
-    """Run the network on the `inputs` of whole `images`."""
-    features, logit = two_outputs.predict(image_batches(inputs), verbose=0)
-    check_finite(features, logit)
-    return Outputs(images, features, logit[:, 0])
-
-
-def check_finite(*outputs: np.ndarray) -> None:
-    """Check that all outputs of a network are finite.
-
-    Raises
-    ------
-    BundleError
-        One is not.
-    """
-    if not all(np.isfinite(output).all() for output in outputs):
-        raise BundleError(
-            "An output of the network is not finite, so no bundle can be written. Train it again "
-            "with a lower learning rate."
-        )
 
 
 def _engine_parity(bundle: Bundle, inputs: ImageSet, logit: np.ndarray) -> dict[str, Any] | None:

@@ -24,8 +24,9 @@ from xray_core.model.lungs import LungLimits, Mask, clean_mask, measure_fields, 
 from xray_core.model.recipes import INPUT_SIZE
 from xray_core.training.batches import image_batches
 from xray_core.training.data import ImageSet, Loaded, load_images, mask_fingerprint
-from xray_core.training.finish import Provenance, check_finite
+from xray_core.training.finish import Provenance
 from xray_core.training.masks import without_mask
+from xray_core.training.outputs import check_finite
 from xray_core.training.results import dataset_facts
 from xray_core.training.segmentation_results import write_results
 
